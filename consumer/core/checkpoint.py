@@ -1,0 +1,211 @@
+"""The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
+
+Offer partition      1:RULES:PARTITIONS:D:P:SPLITS:DEAD:UNSETTLED
+Checkout partition   1:PARTITIONS:Pc:H
+
+RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
+are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` stands for a time not known.
+The three sets of offsets are written as the gaps from the committed offset on and the lengths of runs, as
+variable-length integers in base 85 (the alphabet of RFC 1924, which has no colon): a backlog in which nothing is
+settled is one run, one in which a call in a hundred failed costs three bytes a call.
+
+The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
+rules of then, what was settled then.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from .rules import MAX_TIME, MIN_TIME, Rules
+
+METADATA_LIMIT = 4096
+"""Characters of commit metadata that a broker takes by default (offset.metadata.max.bytes)."""
+
+RULES_VERSION = "1"
+"""Raised when the rules of the decision change, so that what older code settled is not taken for settled by these."""
+
+
+class UnreadableMetadata(ValueError):  # noqa: N818 - a finding, no fault
+    """The metadata is not of this version, or is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferCheckpoint:
+    """What is committed with the offer partition.
+
+    Attributes:
+        rules: (window, checkout_grace, lookback, call_abandoned) by which was decided.
+        partitions: how many partitions the topics had: with another number keys have moved.
+        decided_to: D; everything due by then is settled, unless listed in `unsettled`.
+        next_offset: P, the first offset that had not been applied.
+        splits: offsets that begin a chain only because the one before had lasted for `lookback`.
+        dead: offsets that were dead-lettered although by the log alone they could be decided.
+        unsettled: offsets below P, due by D, that are not settled.
+    """
+
+    rules: tuple[int, int, int, bool]
+    partitions: int
+    decided_to: int
+    next_offset: int
+    splits: frozenset[int] = frozenset()
+    dead: frozenset[int] = frozenset()
+    unsettled: frozenset[int] = frozenset()
+
+    def encode(self, committed: int) -> str:
+        """As metadata for a commit of the offset `committed`, to which the sets are relative."""
+        window, grace, lookback, call_abandoned = self.rules
+        return ":".join(
+            (
+                RULES_VERSION,
+                f"{window},{grace},{lookback},{'a' if call_abandoned else 'i'}",
+                str(self.partitions),
+                _time(self.decided_to),
+                str(self.next_offset),
+                encode_offsets(self.splits, committed),
+                encode_offsets(self.dead, committed),
+                encode_offsets(self.unsettled, committed),
+            )
+        )
+
+    @classmethod
+    def decode(cls, metadata: str, committed: int) -> OfferCheckpoint:
+        """Read what `encode` wrote.
+
+        Raises:
+            UnreadableMetadata: it is of another version, not ours, or damaged.
+        """
+        try:
+            version, rules, partitions, decided_to, next_offset, splits, dead, unsettled = metadata.split(":")
+            if version != RULES_VERSION:
+                raise ValueError(f"version {version}")
+            window, grace, lookback, abandoned = rules.split(",")
+            checkpoint = cls(
+                (int(window), int(grace), int(lookback), {"a": True, "i": False}[abandoned]),
+                int(partitions),
+                _parse_time(decided_to),
+                int(next_offset),
+                *(decode_offsets(text, committed, int(next_offset)) for text in (splits, dead, unsettled)),
+            )
+            if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
+                raise ValueError("numbers out of range")
+        except (ValueError, KeyError) as error:
+            raise UnreadableMetadata(f"offer partition's commit metadata {metadata[:60]!r}: {error}") from error
+        return checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutCheckpoint:
+    """What is committed with the checkout partition.
+
+    Attributes:
+        partitions: how many partitions the topics had.
+        next_offset: Pc, the first offset that had not been applied.
+        horizon: H; checkouts with a lower completed_at (ms) may have been forgotten.
+    """
+
+    partitions: int
+    next_offset: int
+    horizon: int
+
+    def encode(self) -> str:
+        """As metadata for a commit."""
+        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{_time(self.horizon)}"
+
+    @classmethod
+    def decode(cls, metadata: str, committed: int) -> CheckoutCheckpoint:
+        """Read what `encode` wrote.
+
+        Raises:
+            UnreadableMetadata: it is of another version, not ours, or damaged.
+        """
+        try:
+            version, partitions, next_offset, horizon = metadata.split(":")
+            if version != RULES_VERSION:
+                raise ValueError(f"version {version}")
+            checkpoint = cls(int(partitions), int(next_offset), _parse_time(horizon))
+            if not 0 <= committed <= checkpoint.next_offset:
+                raise ValueError("numbers out of range")
+        except ValueError as error:
+            raise UnreadableMetadata(f"checkout partition's commit metadata {metadata[:60]!r}: {error}") from error
+        return checkpoint
+
+
+def rules_key(rules: Rules) -> tuple[int, int, int, bool]:
+    """What of the rules decides which chains there are and what becomes of them."""
+    return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
+
+
+def encode_offsets(offsets: Collection[int], base: int) -> str:
+    """Offsets at or above `base` as text: gap and length of each run."""
+    if not offsets:
+        return ""
+    out = bytearray()
+    end = base
+    for start, stop in _runs(sorted(offsets)):
+        _put(out, start - end)
+        _put(out, stop - start - 1)
+        end = stop
+    return base64.b85encode(bytes(out)).decode("ascii")
+
+
+def decode_offsets(text: str, base: int, limit: int) -> frozenset[int]:
+    """Read what `encode_offsets` wrote; every offset must be below `limit`.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    data = base64.b85decode(text)
+    offsets: set[int] = set()
+    position, at = base, 0
+    while at < len(data):
+        gap, at = _get(data, at)
+        more, at = _get(data, at)
+        start, position = position + gap, position + gap + more + 1
+        if position > limit:
+            raise ValueError(f"offset {position - 1} is not below {limit}")
+        offsets.update(range(start, position))
+    return frozenset(offsets)
+
+
+def _runs(offsets: Iterable[int]) -> Iterable[tuple[int, int]]:
+    start = stop = -1
+    for offset in offsets:
+        if offset == stop:
+            stop += 1
+            continue
+        if stop > start:
+            yield start, stop
+        start, stop = offset, offset + 1
+    if stop > start:
+        yield start, stop
+
+
+def _put(out: bytearray, number: int) -> None:
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+
+
+def _get(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        if at >= len(data):
+            raise ValueError("cut off in the middle of a number")
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+
+
+def _time(value: int) -> str:
+    return "-" if value in (MIN_TIME, MAX_TIME) else str(value)
+
+
+def _parse_time(text: str) -> int:
+    return MIN_TIME if text == "-" else int(text)

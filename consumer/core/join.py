@@ -1,0 +1,253 @@
+"""The join: offers presented in a session, and the checkouts that decide them.
+
+The decision is a pure function of event time. For a presentation r of an offer, with the checkouts c of its session:
+
+    first(r)      the earliest c with r.presented_at <= c.completed_at <= r.presented_at + window
+    decide_at(r)  first(r).completed_at + checkout_grace if there is one, else r.presented_at + window
+
+Presentations of one offer in one session form a *chain* while each comes no later than decide_at of the one before
+and no later than the chain's begin + lookback. A chain has one fate, decided once the watermark has reached
+decide_at of its last presentation: until then a checkout or a further presentation may still change it.
+
+    PURCHASED   some c names the offer, begin - lookback <= c.completed_at <= decide_at
+    DECLINED    else, if first(last presentation) exists
+    ABANDONED   else
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+
+from ..events import CheckoutCompleted, OfferPresented, Reason
+from .expiry import Expiry
+from .rules import Rules
+from .timeindex import NEVER, TimeIndex
+
+_completed = attrgetter("completed_at")
+_by_time = attrgetter("completed_at", "offset")
+
+
+@dataclass(slots=True, eq=False)
+class Chain:
+    """Presentations of one offer that share one fate: one call, one outcome.
+
+    Attributes:
+        presentations: in order of event time; equal times are one presentation, and all its records are here.
+        decide_at: when it was due (ms, event time).
+        reason: PURCHASED, DECLINED or ABANDONED.
+        checkout: the one that bought it, else the one that declined it.
+        split: it follows on a chain that ended only because it had lasted for `lookback`.
+    """
+
+    presentations: list[OfferPresented]
+    decide_at: int
+    reason: Reason
+    checkout: CheckoutCompleted | None
+    split: bool
+
+    @property
+    def partner_code(self) -> str:
+        """Whose offer it is."""
+        return self.presentations[0].partner_code
+
+    @property
+    def offer_id(self) -> str:
+        """The insurer's id of the offer."""
+        return self.presentations[0].offer_id
+
+    @property
+    def session_id(self) -> str:
+        """The session it was presented in."""
+        return self.presentations[0].session_id
+
+    @property
+    def begin(self) -> int:
+        """The earliest presented_at (ms)."""
+        return self.presentations[0].presented_at
+
+    @property
+    def last(self) -> OfferPresented:
+        """The last presentation; among records of the same time the one that was written first."""
+        latest = self.presentations[-1].presented_at
+        return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)
+
+
+class OpenOffer:
+    """What is undecided of one offer in one session: presentations in order of time, the first chain's end known."""
+
+    __slots__ = ("count", "decide_at", "presentations", "queued", "session", "split")
+
+    def __init__(self, session: Session, presentations: list[OfferPresented], split: bool) -> None:
+        self.session = session
+        self.presentations = presentations
+        self.split = split
+        self.count = 0
+        self.decide_at = 0
+        self.queued = NEVER
+
+
+class Session:
+    """The open offers of one session, and its checkouts in order of (completed_at, offset)."""
+
+    __slots__ = ("checkouts", "offers")
+
+    def __init__(self) -> None:
+        self.checkouts: list[CheckoutCompleted] = []
+        self.offers: list[OpenOffer] = []
+
+
+class Join:
+    """The windowed state of one task. Decides nothing by itself: `decide` is told how far event time has come.
+
+    `splits` are offsets of presentations that are known to begin a chain, from before a restart: what came before
+    them in their chain may no longer be read. `rules` may be exchanged by `change_rules` only.
+    """
+
+    def __init__(self, rules: Rules, splits: frozenset[int] = frozenset()) -> None:
+        self.rules = rules
+        self._splits = splits
+        self._open_splits: set[int] = set()
+        self._sessions: dict[str, Session] = {}
+        self._index: TimeIndex[OpenOffer] = TimeIndex()
+        self._held: Expiry[CheckoutCompleted] = Expiry()
+
+    def present(self, event: OfferPresented) -> None:
+        """Add a presentation."""
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            session = self._sessions[event.session_id] = Session()
+        offer_id, partner_code = event.offer_id, event.partner_code
+        for open_offer in session.offers:
+            head = open_offer.presentations[0]
+            if head.offer_id == offer_id and head.partner_code == partner_code:
+                self._extend(open_offer, event)
+                break
+        else:
+            open_offer = OpenOffer(session, [event], split=False)
+            session.offers.append(open_offer)
+            open_offer.count = 1
+            open_offer.decide_at = self._decide_at(event.presented_at, session.checkouts)
+            self._index.push(open_offer.decide_at, open_offer)
+
+    def complete(self, event: CheckoutCompleted) -> None:
+        """Add a checkout. It joins whatever of its session is undecided, however late it comes."""
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            session = self._sessions[event.session_id] = Session()
+        insort(session.checkouts, event, key=_by_time)
+        self._held.add(event.completed_at, event)
+        for open_offer in session.offers:
+            self._measure(open_offer)
+
+    def decide(self, watermark: int) -> Iterator[Chain]:
+        """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
+        for due, open_offer in self._index.pop(watermark):
+            if open_offer.decide_at > due:
+                self._index.push(open_offer.decide_at, open_offer)
+            else:
+                yield self._take(open_offer)
+
+    def earliest_due(self, until: int) -> int:
+        """A lower bound (ms) of decide_at of every open chain, exact up to `until`; at most `until` + 1."""
+        return self._index.earliest(until)
+
+    def open_splits(self) -> frozenset[int]:
+        """Offsets that begin an undecided chain only because the one before had lasted for `lookback`."""
+        return frozenset(self._open_splits)
+
+    def forget(self, before: int) -> None:
+        """Drop checkouts with completed_at < `before` (ms): none of them can decide anything any more."""
+        for event in self._held.take(before):
+            session = self._sessions[event.session_id]
+            session.checkouts.remove(event)
+            self._drop_if_empty(event.session_id, session)
+
+    def change_rules(self, rules: Rules) -> None:
+        """Measure every open chain anew. Looks at all sessions: for the start after a change of settings only."""
+        self.rules = rules
+        for session in self._sessions.values():
+            for open_offer in session.offers:
+                self._measure(open_offer)
+
+    def _extend(self, open_offer: OpenOffer, event: OfferPresented) -> None:
+        presentations = open_offer.presentations
+        if event.presented_at < presentations[-1].presented_at:
+            insort(presentations, event, key=attrgetter("presented_at"))
+            self._measure(open_offer)
+            return
+        presentations.append(event)
+        # In order, it can only lengthen the first chain, and only where that chain is the last one.
+        if open_offer.count == len(presentations) - 1 and self._belongs(open_offer, event):
+            open_offer.count += 1
+            open_offer.decide_at = self._decide_at(event.presented_at, open_offer.session.checkouts)
+            # A later end needs no new entry in the index: what is found there too early is queued again.
+
+    def _belongs(self, open_offer: OpenOffer, event: OfferPresented) -> bool:
+        if event.offset in self._splits:
+            return False
+        begin = open_offer.presentations[0].presented_at
+        return event.presented_at <= min(open_offer.decide_at, begin + self.rules.lookback)
+
+    def _measure(self, open_offer: OpenOffer) -> None:
+        """Find the first chain's length and end, and queue it if it is due earlier than it was."""
+        checkouts = open_offer.session.checkouts
+        presentations = open_offer.presentations
+        open_offer.decide_at = self._decide_at(presentations[0].presented_at, checkouts)
+        open_offer.count = 1
+        while open_offer.count < len(presentations) and self._belongs(open_offer, presentations[open_offer.count]):
+            open_offer.decide_at = self._decide_at(presentations[open_offer.count].presented_at, checkouts)
+            open_offer.count += 1
+        if open_offer.decide_at < open_offer.queued:
+            self._index.push(open_offer.decide_at, open_offer)
+
+    def _decide_at(self, presented_at: int, checkouts: list[CheckoutCompleted]) -> int:
+        first = self._first(presented_at, checkouts)
+        if first is None:
+            return presented_at + self.rules.window
+        return first.completed_at + self.rules.checkout_grace
+
+    def _first(self, presented_at: int, checkouts: list[CheckoutCompleted]) -> CheckoutCompleted | None:
+        if not checkouts:
+            return None
+        at = bisect_left(checkouts, presented_at, key=_completed)
+        if at == len(checkouts) or checkouts[at].completed_at > presented_at + self.rules.window:
+            return None
+        return checkouts[at]
+
+    def _take(self, open_offer: OpenOffer) -> Chain:
+        presentations = open_offer.presentations[: open_offer.count]
+        rest = open_offer.presentations[open_offer.count :]
+        reason, checkout = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
+        chain = Chain(presentations, open_offer.decide_at, reason, checkout, open_offer.split)
+        if chain.split:
+            self._open_splits.difference_update(p.offset for p in presentations)
+        session = open_offer.session
+        if rest:
+            # The next chain begins here although it would still link: only the length of the one before ended it.
+            open_offer.split = rest[0].presented_at <= open_offer.decide_at
+            if open_offer.split:
+                self._open_splits.add(rest[0].offset)
+            open_offer.presentations = rest
+            self._measure(open_offer)
+        else:
+            session.offers.remove(open_offer)
+            self._drop_if_empty(chain.session_id, session)
+        return chain
+
+    def _fate(
+        self, presentations: list[OfferPresented], decide_at: int, checkouts: list[CheckoutCompleted]
+    ) -> tuple[Reason, CheckoutCompleted | None]:
+        offer_id = presentations[0].offer_id
+        since = presentations[0].presented_at - self.rules.lookback
+        for checkout in checkouts:
+            if since <= checkout.completed_at <= decide_at and offer_id in checkout.purchased:
+                return Reason.PURCHASED, checkout
+        first = self._first(presentations[-1].presented_at, checkouts)
+        return (Reason.ABANDONED, None) if first is None else (Reason.DECLINED, first)
+
+    def _drop_if_empty(self, session_id: str, session: Session) -> None:
+        if not session.offers and not session.checkouts:
+            del self._sessions[session_id]

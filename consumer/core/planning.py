@@ -1,0 +1,98 @@
+"""Which offset of the offer partition may be committed, with which D, so that the list of the unsettled fits.
+
+A commit says: every chain due by D is settled, but for those listed. The list has room for some thousands; where
+more is unsettled, D is lowered to what the list can carry, and a restart repeats what was settled above it. The
+offset depends on D in turn:
+
+A settled chain may stand on both sides of the committed offset, and a restart then reads only a part of it. By D that
+part is known to be settled (a part of a chain is never due later than the whole). Above D, or where another D must be
+assumed, it would be decided anew, and wrongly: the part may lack the presentation whose lookback found the
+purchase, or the later one that did. So the offset goes back to the first record of such a chain, and of every
+chain whose records arrived out of order, which holds even if the metadata is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import islice, pairwise
+
+from .checkpoint import OfferCheckpoint
+from .join import Chain
+
+
+class SettledSpans:
+    """Settled chains of several records: first and last offset, decide_at, and whether they came out of order."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int, int, bool]] = []
+
+    def add(self, chain: Chain) -> None:
+        """The chain was settled."""
+        offsets = [presentation.offset for presentation in chain.presentations]
+        disordered = any(a > b for a, b in pairwise(offsets))
+        self._spans.append((min(offsets), max(offsets), chain.decide_at, disordered))
+
+    def start(self, offset: int, decided_to: int) -> int:
+        """`offset`, or the lower one at which no chain is cut that may not be."""
+        # By falling first offset one pass does: what was passed over begins at or above the offset found since.
+        for first, last, decide_at, disordered in sorted(self._spans, reverse=True):
+            if first < offset <= last and (disordered or decide_at > decided_to):
+                offset = first
+        return offset
+
+    def forget(self, committed: int, decided_to: int) -> None:
+        """Drop what no commit at or after these can cut wrongly."""
+        self._spans = [span for span in self._spans if span[1] >= committed and (span[3] or span[2] > decided_to)]
+
+
+def fit(
+    checkpoint: OfferCheckpoint,
+    lowest: int,
+    *,
+    pending: Mapping[int, Chain],
+    stragglers: Mapping[int, Chain],
+    unacknowledged: Collection[int],
+    spans: SettledSpans,
+    floor: int,
+    limit: int,
+) -> tuple[int, OfferCheckpoint] | None:
+    """The offset to commit and its checkpoint, with D as high as the list allows.
+
+    Args:
+        checkpoint: complete but for the list of the unsettled; its D is the highest that may be said.
+        lowest: the lowest open offset.
+        pending: decided and unsettled chains in order of decide_at, but for the `stragglers` among them.
+        unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
+        floor: the offset committed last, below which none is committed.
+        limit: characters of metadata.
+
+    Returns:
+        None if the metadata does not fit however low D is.
+    """
+    # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
+    chains = list(islice(pending.values(), 2 * limit + 1))
+    complete = len(chains) <= 2 * limit
+    chains = sorted({id(c): c for c in (*chains, *stragglers.values())}.values(), key=lambda c: c.decide_at)
+
+    def attempt(count: int) -> tuple[int, OfferCheckpoint] | None:
+        decided_to = checkpoint.decided_to
+        if count < len(chains):
+            decided_to = min(decided_to, chains[count].decide_at - 1)
+        listed = {p.offset for chain in chains[:count] for p in chain.presentations}
+        tried = replace(checkpoint, decided_to=decided_to, unsettled=frozenset(listed.union(unacknowledged)))
+        offset = max(floor, spans.start(lowest, decided_to))
+        return (offset, tried) if len(tried.encode(offset)) <= limit else None
+
+    everything = attempt(len(chains)) if complete else None
+    if everything is not None:
+        return everything
+    low, high, best = 0, len(chains), attempt(0)
+    while best is not None and high - low > 1:
+        middle = (low + high) // 2
+        found = attempt(middle)
+        if found is None:
+            high = middle
+        else:
+            low, best = middle, found
+    return best

@@ -1,0 +1,38 @@
+"""The numbers that the decision depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIN_TIME = -(2**62)
+"""Before every event: a watermark that knows nothing yet, a horizon below which nothing was forgotten."""
+
+MAX_TIME = 2**62
+"""After every event: a horizon that is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides a chain's fate. All durations are in milliseconds.
+
+    Attributes:
+        window: how long after a presentation a checkout may decide it.
+        checkout_grace: how long after the deciding checkout a purchase or a further presentation still counts;
+            at most `window`.
+        lookback: how far before a chain a purchase still counts, and how long a chain may grow; at least `window`.
+        lateness: how far behind the newest event of its input an event may arrive and still be on time.
+        max_skew: how far an event may be dated ahead of its record or of the wall clock and still be believed.
+        call_abandoned: whether an offer whose session never checked out is called, or settled as IGNORED.
+    """
+
+    window: int
+    checkout_grace: int
+    lookback: int
+    lateness: int
+    max_skew: int
+    call_abandoned: bool = True
+
+    @property
+    def late_after(self) -> int:
+        """How far below the watermark a presentation may be dated before its checkouts may be forgotten."""
+        return self.window + self.checkout_grace

@@ -1,0 +1,456 @@
+"""A task: partition p of both topics together, the unit of state, watermark and recovery.
+
+The log is the state. A task starts from what was committed, reads again what had been read (up to P and Pc) without
+deciding anything, then sets its watermark to the committed D and decides once: what is due and not listed as
+unsettled was settled before. From then on it runs. Everything here is a function of the records, of the answers
+that it is told of, and of the clock that it is told; it does no input or output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
+
+from ..events import CheckoutCompleted, OfferPresented, Reason
+from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata, rules_key
+from .expiry import Expiry
+from .join import Chain, Join
+from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
+from .planning import SettledSpans, fit
+from .rules import MAX_TIME, MIN_TIME, Rules
+from .watermark import InputWatermark
+
+
+class Input(IntEnum):
+    """The two inputs of a task."""
+
+    OFFERS = 0
+    CHECKOUTS = 1
+
+
+class Verdict(Enum):
+    """What becomes of a record.
+
+    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`.
+    SETTLED: it was dead-lettered before the restart; nothing is to be done.
+    """
+
+    ACCEPTED = auto()
+    LATE = auto()
+    IMPLAUSIBLE = auto()
+    SETTLED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An offset as committed: the first to read, and the metadata with it."""
+
+    offset: int
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What may be committed, both partitions together. `hold` and `decided_to` are what it rests on (ms)."""
+
+    offers: Position
+    checkouts: Position
+    hold: int
+    decided_to: int
+
+
+class PartitionsMoved(ValueError):  # noqa: N818 - the edge turns it into an error of its own
+    """What was committed belongs to another number of partitions: keys have moved between tasks."""
+
+
+class Task:
+    """One task's state. Not thread-safe: one thread owns it.
+
+    Args:
+        rules: as set now. What was settled before the restart is told by the rules of then, which are in the
+        metadata. partitions: how many partitions each of the two topics has. offers, checkouts: where to start
+        reading, with what was committed there. horizon: H for a start without metadata: None if the checkout
+        partition still has its first offset and is
+            read from there; MAX_TIME if it has not, H is then learnt from the first record (its time + lateness).
+        metadata_limit: characters of metadata the broker takes.
+
+    Raises:
+        PartitionsMoved: the committed metadata belongs to another number of partitions.
+
+    Attributes:
+        findings: what was odd about what was committed, in words, for the log.
+        bought_after_call: chains that were called and then bought by a checkout that came later; the caller drains
+        it.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        partitions: int,
+        offers: Position,
+        checkouts: Position,
+        horizon: int | None = None,
+        metadata_limit: int = METADATA_LIMIT,
+    ) -> None:
+        self.findings: list[str] = []
+        self.bought_after_call: list[tuple[CheckoutCompleted, Chain]] = []
+        self._rules = rules
+        self._partitions = partitions
+        self._metadata_limit = metadata_limit
+        found = self._read_offer_checkpoint(offers)
+        found_checkouts = self._read_checkout_checkpoint(checkouts, horizon)
+        self._found: OfferCheckpoint | None = found
+        self._until = (found.next_offset, found_checkouts.next_offset)
+        self._horizon = found_checkouts.horizon
+        self._horizon_lost = self._horizon == MAX_TIME
+        self._decided_to = found.decided_to
+        self._committed = offers.offset
+        self._least_decided_to = found.decided_to
+        self._dead = set(found.dead)
+
+        window, grace, lookback, call_abandoned = found.rules
+        then = Rules(window, grace, lookback, rules.lateness, rules.max_skew, call_abandoned)
+        self._join = Join(then, found.splits)
+        self._inputs = (InputWatermark(rules), InputWatermark(rules))
+        self._offers = OfferOffsets(offers.offset)
+        self._checkouts = CheckoutOffsets(checkouts.offset)
+        self._earliest = EarliestFrom()
+        self._pending: dict[int, Chain] = {}
+        self._stragglers: dict[int, Chain] = {}
+        self._splits: set[int] = set()
+        self._spans = SettledSpans()
+        self._unacknowledged: set[int] = set()
+        self._unacknowledged_checkouts: set[int] = set()
+        self._called: dict[tuple[str, str], Chain] = {}
+        self._called_until: Expiry[Chain] = Expiry()
+        self._due: list[Chain] = []
+        self._ahead: Input | None = None
+        self._end_rebuild_if_done()
+
+    # --- what comes in
+
+    def offer(self, event: OfferPresented, timestamp: int, now: int) -> Verdict:
+        """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms)."""
+        offset, presented_at = event.offset, event.presented_at
+        verdict = Verdict.ACCEPTED
+        if self._found is not None and offset < self._until[0]:
+            verdict = self._judge_again(event)
+            self._inputs[0].observe(presented_at, timestamp, now)
+        elif not self._inputs[0].observe(presented_at, timestamp, now):
+            verdict = Verdict.IMPLAUSIBLE
+            self._dead.add(offset)
+        elif self._is_late(presented_at):
+            verdict = Verdict.LATE
+        if verdict is Verdict.SETTLED:
+            self._offers.skip_to(offset + 1)
+        else:
+            self._offers.read(offset)
+            if verdict is Verdict.ACCEPTED:
+                self._earliest.add(offset, presented_at)
+                self._join.present(event)
+            else:
+                self._unacknowledged.add(offset)
+        if self._found is not None:
+            self._end_rebuild_if_done()
+        return verdict
+
+    def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Verdict:
+        """A checkout was read. It is never late; an implausibly dated one counts at the time of its record."""
+        if not self._inputs[1].observe(event.completed_at, timestamp, now):
+            event.completed_at = min(event.completed_at, now, timestamp if timestamp >= 0 else now)
+        if self._horizon == MAX_TIME:
+            self._horizon = event.completed_at + self._rules.lateness
+            self.findings.append(
+                "the checkout log no longer begins at its first record: offers presented before "
+                f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
+            )
+        self._checkouts.read(event.offset, event.completed_at)
+        self._join.complete(event)
+        for offer_id in event.purchased:
+            called = self._called.get((event.session_id, offer_id))
+            if called is not None:
+                self.bought_after_call.append((event, called))
+        if self._found is not None:
+            self._end_rebuild_if_done()
+        return Verdict.ACCEPTED
+
+    def unreadable(self, source: Input, offset: int) -> bool:
+        """An undecodable record was read. True: it is to be dead-lettered, then `acknowledged`."""
+        settled = self._found is not None and offset < self._until[source]
+        if source is Input.OFFERS:
+            settled = settled and self._found is not None and offset not in self._found.unsettled
+            if settled:
+                self._offers.skip_to(offset + 1)
+            else:
+                self._offers.read(offset)
+                self._unacknowledged.add(offset)
+        else:
+            self._checkouts.skip_to(offset + 1)
+            if not settled:
+                self._unacknowledged_checkouts.add(offset)
+        self._end_rebuild_if_done()
+        return not settled
+
+    def skip(self, source: Input, offset: int) -> None:
+        """A tombstone was read."""
+        self.read_to(source, offset + 1)
+
+    def read_to(self, source: Input, offset: int) -> None:
+        """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
+        (self._offers if source is Input.OFFERS else self._checkouts).skip_to(offset)
+        self._end_rebuild_if_done()
+
+    def idle(self, source: Input, asked_at: int) -> None:
+        """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms)."""
+        self._inputs[source].idle(asked_at)
+        if source is Input.CHECKOUTS and self._horizon == MAX_TIME:
+            self._horizon = asked_at + self._rules.lateness
+            self.findings.append("the checkout log holds no record, and its first ones are gone")
+            self._end_rebuild_if_done()
+
+    # --- how far it has come
+
+    @property
+    def rebuilding(self) -> bool:
+        """Reading again what had been read before the restart: nothing is decided, nothing is committed."""
+        return self._found is not None
+
+    @property
+    def watermark(self) -> int:
+        """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
+        return max(self._decided_to, min(self._inputs[0].value, self._inputs[1].value))
+
+    @property
+    def unsettled(self) -> int:
+        """How many chains are decided and not settled."""
+        return len(self._pending)
+
+    def next_offset(self, source: Input) -> int:
+        """The first offset that has not been applied."""
+        return (self._offers if source is Input.OFFERS else self._checkouts).next_offset
+
+    def input_watermark(self, source: Input) -> int:
+        """The watermark (ms) of one input."""
+        return self._inputs[source].value
+
+    def stop_offset(self, source: Input) -> int | None:
+        """While rebuilding: the offset at which to stop applying records until the rebuild is over."""
+        if self._found is None:
+            return None
+        if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
+            return None if source is Input.CHECKOUTS else self._offers.next_offset
+        return self._until[source]
+
+    def ahead(self) -> Input | None:
+        """The input to pause so that the other catches up, and memory stays bounded; never the one that holds W.
+
+        It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
+        """
+        offers, checkouts = self._inputs[0].value, self._inputs[1].value
+        gap = abs(offers - checkouts)
+        if gap > self._rules.window:
+            self._ahead = Input.OFFERS if offers > checkouts else Input.CHECKOUTS
+        elif gap <= self._rules.window // 2:
+            self._ahead = None
+        return self._ahead
+
+    # --- decisions and their fates
+
+    def decide(self) -> list[Chain]:
+        """The chains that are due at the present watermark, in order of decide_at. Each is to be settled."""
+        if self._found is not None:
+            return []
+        due, self._due = self._due, []
+        watermark = self.watermark
+        for chain in self._join.decide(watermark):
+            self._enlist(chain, straggler=chain.decide_at <= self._decided_to)
+            due.append(chain)
+        self._decided_to = watermark
+        if watermark > MIN_TIME:
+            self._forget(watermark)
+        return due
+
+    def settle(self, chain: Chain) -> None:
+        """Nothing more will be done for the chain, and its outcome is handed to the producer."""
+        key = chain.presentations[0].offset
+        if self._pending.pop(key, None) is None:
+            return
+        self._stragglers.pop(key, None)
+        self._splits.discard(key)
+        self._close(chain)
+
+    def acknowledged(self, offset: int, source: Input = Input.OFFERS) -> None:
+        """The dead letter of the record at `offset` is written."""
+        if source is Input.OFFERS:
+            self._unacknowledged.discard(offset)
+            self._offers.settle(offset)
+        else:
+            self._unacknowledged_checkouts.discard(offset)
+
+    # --- commits
+
+    def plan(self) -> Plan | None:
+        """What may be committed now. To be called when every outcome handed to the producer is acknowledged.
+
+        None while rebuilding, while a checkout's dead letter is not acknowledged, or where nothing better than the
+        last commit can be said.
+        """
+        if self._found is not None or self._unacknowledged_checkouts:
+            return None
+        # A straggler that came after the last decision is neither settled nor listed: D stays below it.
+        decided_to = min(self._decided_to, self._join.earliest_due(self._decided_to) - 1)
+        lowest = max(self._offers.lowest_open(), self._committed)
+        checkpoint = OfferCheckpoint(
+            rules_key(self._rules),
+            self._partitions,
+            decided_to,
+            self._offers.next_offset,
+            splits=frozenset(self._splits) | self._join.open_splits(),
+            dead=frozenset(o for o in self._dead if o >= lowest),
+        )
+        fitted = fit(
+            checkpoint,
+            lowest,
+            pending=self._pending,
+            stragglers=self._stragglers,
+            unacknowledged=self._unacknowledged,
+            spans=self._spans,
+            floor=self._committed,
+            limit=self._metadata_limit,
+        )
+        if fitted is None or fitted[1].decided_to < self._least_decided_to:
+            return None
+        offset, checkpoint = fitted
+        hold = self._hold()
+        checkouts = CheckoutCheckpoint(self._partitions, self._checkouts.next_offset, max(self._horizon, hold))
+        held = self._checkouts.lowest_held(hold)
+        return Plan(
+            Position(offset, checkpoint.encode(offset)),
+            Position(held, checkouts.encode()),
+            hold,
+            checkpoint.decided_to,
+        )
+
+    def committed(self, plan: Plan) -> None:
+        """The broker acknowledged the plan, for both partitions."""
+        self._committed = plan.offers.offset
+        self._least_decided_to = plan.decided_to
+        self._horizon = max(self._horizon, plan.hold)
+        self._spans.forget(self._committed, plan.decided_to)
+        self._dead = {offset for offset in self._dead if offset >= self._committed}
+
+    # --- inside
+
+    def _read_offer_checkpoint(self, offers: Position) -> OfferCheckpoint:
+        found = None
+        if offers.metadata:
+            try:
+                found = OfferCheckpoint.decode(offers.metadata, offers.offset)
+            except UnreadableMetadata as error:
+                self.findings.append(f"{error}; calls since offset {offers.offset} are repeated")
+        if found is None:
+            return OfferCheckpoint(rules_key(self._rules), self._partitions, MIN_TIME, offers.offset)
+        self._check_partitions(found.partitions)
+        if found.rules != rules_key(self._rules):
+            self.findings.append(
+                "window, checkout_grace, lookback or abandoned differ from those of the last run: what was decided "
+                f"by then stays decided by {found.rules}, the rest is decided by {rules_key(self._rules)}"
+            )
+        return found
+
+    def _read_checkout_checkpoint(self, checkouts: Position, horizon: int | None) -> CheckoutCheckpoint:
+        if checkouts.metadata:
+            try:
+                found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
+            except UnreadableMetadata as error:
+                self.findings.append(str(error))
+            else:
+                self._check_partitions(found.partitions)
+                return found
+        return CheckoutCheckpoint(self._partitions, checkouts.offset, MIN_TIME if horizon is None else horizon)
+
+    def _check_partitions(self, found: int) -> None:
+        if found != self._partitions:
+            raise PartitionsMoved(f"committed with {found} partitions, the topics now have {self._partitions}")
+
+    def _judge_again(self, event: OfferPresented) -> Verdict:
+        """A presentation from below P: what was found about it before the restart is found again."""
+        found = self._found
+        assert found is not None  # noqa: S101 - the caller has looked
+        if event.offset in found.dead:
+            return Verdict.SETTLED
+        if event.presented_at - found.rules[2] < self._horizon:
+            # Every presentation that was not late then lies at or above H + lookback: this one was dead-lettered.
+            lost = self._horizon_lost or event.offset in found.unsettled
+            return Verdict.LATE if lost else Verdict.SETTLED
+        return Verdict.ACCEPTED
+
+    def _is_late(self, presented_at: int) -> bool:
+        rules = self._rules
+        return presented_at < self.watermark - rules.late_after or presented_at - rules.lookback < self._horizon
+
+    def _end_rebuild_if_done(self) -> None:
+        found = self._found
+        if (
+            found is None
+            or self._offers.next_offset < self._until[0]
+            or self._checkouts.next_offset < self._until[1]
+            or self._horizon == MAX_TIME
+        ):
+            return
+        self._found = None
+        rules, changed = self._rules, found.rules != rules_key(self._rules)
+        for chain in self._join.decide(found.decided_to):
+            if changed:
+                # By the rules of now it may be due later. Until that is past, the last commit, with the rules of then,
+                # is the one that tells that it is settled.
+                self._least_decided_to = max(
+                    self._least_decided_to, chain.presentations[-1].presented_at + rules.late_after
+                )
+            if found.unsettled.isdisjoint(p.offset for p in chain.presentations):
+                self._close(chain)
+            else:
+                self._enlist(chain, straggler=False)
+                self._due.append(chain)
+        if changed:
+            self._join.change_rules(rules)
+
+    def _enlist(self, chain: Chain, *, straggler: bool) -> None:
+        key = chain.presentations[0].offset
+        self._pending[key] = chain
+        if straggler:
+            self._stragglers[key] = chain
+        if chain.split:
+            self._splits.add(key)
+        if chain.reason is not Reason.PURCHASED and (
+            chain.reason is not Reason.ABANDONED or self._rules.call_abandoned
+        ):
+            self._called[chain.session_id, chain.offer_id] = chain
+            self._called_until.add(chain.decide_at + self._rules.lookback, chain)
+
+    def _close(self, chain: Chain) -> None:
+        for presentation in chain.presentations:
+            self._offers.settle(presentation.offset)
+        if len(chain.presentations) > 1:
+            self._spans.add(chain)
+
+    def _hold(self) -> int:
+        rules = self._rules
+        if self._decided_to == MIN_TIME:
+            return MIN_TIME
+        hold = self._decided_to - rules.late_after
+        earliest = self._earliest.at(self._committed)
+        return (hold if earliest is None else min(hold, earliest)) - rules.lookback
+
+    def _forget(self, watermark: int) -> None:
+        """Drop from memory the checkouts that no open or coming presentation can need.
+
+        An open chain begins at most lookback + window + checkout_grace before the watermark.
+        """
+        rules = self._rules
+        self._join.forget(watermark - rules.late_after - 2 * rules.lookback)
+        for chain in self._called_until.take(watermark):
+            key = chain.session_id, chain.offer_id
+            if self._called.get(key) is chain:
+                del self._called[key]

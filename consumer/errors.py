@@ -1,0 +1,69 @@
+"""Every error this project raises, as one tree.
+
+    OptOutError
+    ├── SettingsError            a setting is wrong: exit 2
+    ├── StartError               the service must not start: exit 1
+    │   ├── TopicsError          topics missing, unequal or compacted
+    │   └── OffsetGoneError      the broker no longer has a committed offset
+    ├── StopError                the service must not go on: exit 1
+    │   ├── PartitionsChangedError  the partition count changed while running
+    │   ├── DeadLetterError      a dead letter or an outcome could not be written
+    │   ├── TooManyDeadLettersError  the input looks systematically wrong
+    │   └── TruncatedLogError    a log is shorter than what was already read from it
+    └── DecodeError              one record cannot be decoded: it is dead-lettered, the service goes on
+
+A message says what happened, to what, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class OptOutError(Exception):
+    """The base of all errors of this project."""
+
+
+class SettingsError(OptOutError):
+    """One or more settings are wrong; the message names each, what is wrong and what would be right."""
+
+
+class StartError(OptOutError):
+    """The service must not start as things are."""
+
+
+class TopicsError(StartError):
+    """A topic is missing, or the topics do not fit together."""
+
+
+class OffsetGoneError(StartError):
+    """A committed offset is outside what the broker still holds; resetting it silently would lose opt-outs."""
+
+
+class StopError(OptOutError):
+    """The running service must stop rather than guess or lose something."""
+
+
+class PartitionsChangedError(StopError):
+    """The number of partitions changed while running: keys have moved between tasks."""
+
+
+class DeadLetterError(StopError):
+    """A dead letter or an outcome could not be written."""
+
+
+class TooManyDeadLettersError(StopError):
+    """So many records are unreadable that the input, not a record, must be wrong."""
+
+
+class TruncatedLogError(StopError):
+    """A partition ends before an offset that was already read from it: it was re-created or truncated."""
+
+
+class DecodeError(OptOutError):
+    """One record cannot be decoded.
+
+    `reason` is the short name that the dead letter carries in its header, such as `undecodable` or `key_mismatch`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""The edge to the insurer's API: signing, calling, classifying answers, retrying."""
