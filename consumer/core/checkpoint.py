@@ -1,6 +1,6 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
-Offer partition      1:RULES:PARTITIONS:D:P:SPLITS:DEAD:UNSETTLED
+Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED
 Checkout partition   1:PARTITIONS:Pc:H
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
@@ -8,6 +8,9 @@ are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` 
 The three sets of offsets are written as the gaps from the committed offset on and the lengths of runs, as
 variable-length integers in base 85 (the alphabet of RFC 1924, which has no colon): a backlog in which nothing is
 settled is one run, one in which a call in a hundred failed costs three bytes a call.
+
+Pc stands in both, since a broker may take one partition's commit and not the other's: D rests on the checkouts
+below it.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -41,6 +44,7 @@ class OfferCheckpoint:
         partitions: how many partitions the topics had: with another number keys have moved.
         decided_to: D; everything due by then is settled, unless listed in `unsettled`.
         next_offset: P, the first offset that had not been applied.
+        next_checkout: Pc, the same of the checkout partition, when this was decided.
         splits: offsets that begin a chain only because the one before had lasted for `lookback`.
         dead: offsets that were dead-lettered although by the log alone they could be decided.
         unsettled: offsets below P, due by D, that are not settled.
@@ -50,6 +54,7 @@ class OfferCheckpoint:
     partitions: int
     decided_to: int
     next_offset: int
+    next_checkout: int
     splits: frozenset[int] = frozenset()
     dead: frozenset[int] = frozenset()
     unsettled: frozenset[int] = frozenset()
@@ -64,6 +69,7 @@ class OfferCheckpoint:
                 str(self.partitions),
                 _time(self.decided_to),
                 str(self.next_offset),
+                str(self.next_checkout),
                 encode_offsets(self.splits, committed),
                 encode_offsets(self.dead, committed),
                 encode_offsets(self.unsettled, committed),
@@ -78,7 +84,7 @@ class OfferCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, rules, partitions, decided_to, next_offset, splits, dead, unsettled = metadata.split(":")
+            version, rules, partitions, decided_to, next_offset, next_checkout, *sets = metadata.split(":")
             if version != RULES_VERSION:
                 raise ValueError(f"version {version}")
             window, grace, lookback, abandoned = rules.split(",")
@@ -87,11 +93,14 @@ class OfferCheckpoint:
                 int(partitions),
                 _parse_time(decided_to),
                 int(next_offset),
-                *(decode_offsets(text, committed, int(next_offset)) for text in (splits, dead, unsettled)),
+                int(next_checkout),
+                *(decode_offsets(text, committed, int(next_offset)) for text in sets),
             )
+            if len(sets) != 3:
+                raise ValueError(f"{len(sets)} sets of offsets instead of 3")
             if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
                 raise ValueError("numbers out of range")
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UnreadableMetadata(f"offer partition's commit metadata {metadata[:60]!r}: {error}") from error
         return checkpoint
 

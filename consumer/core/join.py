@@ -137,7 +137,11 @@ class Join:
         session = self._sessions.get(event.session_id)
         if session is None:
             session = self._sessions[event.session_id] = Session()
-        insort(session.checkouts, event, key=_by_time)
+        checkouts = session.checkouts
+        if not checkouts or checkouts[-1].completed_at <= event.completed_at:
+            checkouts.append(event)
+        else:
+            insort(checkouts, event, key=_by_time)
         self._held.add(event.completed_at, event)
         for open_offer in session.offers:
             self._measure(open_offer)

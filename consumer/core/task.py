@@ -101,7 +101,7 @@ class Task:
         found = self._read_offer_checkpoint(offers)
         found_checkouts = self._read_checkout_checkpoint(checkouts, horizon)
         self._found: OfferCheckpoint | None = found
-        self._until = (found.next_offset, found_checkouts.next_offset)
+        self._until = (found.next_offset, max(found.next_checkout, found_checkouts.next_offset))
         self._horizon = found_checkouts.horizon
         self._horizon_lost = self._horizon == MAX_TIME
         self._decided_to = found.decided_to
@@ -217,6 +217,11 @@ class Task:
         return self._found is not None
 
     @property
+    def calls_abandoned(self) -> bool:
+        """Whether an abandoned offer is called, or settled as IGNORED."""
+        return self._rules.call_abandoned
+
+    @property
     def watermark(self) -> int:
         """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
         return max(self._decided_to, min(self._inputs[0].value, self._inputs[1].value))
@@ -306,6 +311,7 @@ class Task:
             self._partitions,
             decided_to,
             self._offers.next_offset,
+            self._checkouts.next_offset,
             splits=frozenset(self._splits) | self._join.open_splits(),
             dead=frozenset(o for o in self._dead if o >= lowest),
         )
@@ -350,7 +356,7 @@ class Task:
             except UnreadableMetadata as error:
                 self.findings.append(f"{error}; calls since offset {offers.offset} are repeated")
         if found is None:
-            return OfferCheckpoint(rules_key(self._rules), self._partitions, MIN_TIME, offers.offset)
+            return OfferCheckpoint(rules_key(self._rules), self._partitions, MIN_TIME, offers.offset, 0)
         self._check_partitions(found.partitions)
         if found.rules != rules_key(self._rules):
             self.findings.append(

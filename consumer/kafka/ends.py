@@ -1,0 +1,72 @@
+"""Asks the broker where the partitions end, so that an input without traffic can be told from one that is not read.
+
+The consumer's own figure will not do: it freezes on a paused partition, and as read_committed it stops at an open
+transaction, which is unread data. So the question goes through an admin client, as read_uncommitted, and its
+answer counts only if everything below it has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT = 10.0
+
+
+class EndOffsets:
+    """One question at a time, asked without waiting. Not thread-safe.
+
+    Args:
+        admin: asks.
+        wall: the wall clock in seconds; it is read before the question, since producers may write after the answer.
+        on_trouble: called with a reason when the broker does not answer or a partition's leader has changed.
+    """
+
+    def __init__(self, admin: AdminClient, wall: Callable[[], float], on_trouble: Callable[[str], None]) -> None:
+        self._admin = admin
+        self._wall = wall
+        self._on_trouble = on_trouble
+        self._asked_at = 0
+        self._answers: dict[TopicPartition, Future[Any]] = {}
+        self._epochs: dict[tuple[str, int], int] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """A question is under way."""
+        return bool(self._answers)
+
+    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Ask for the ends of these partitions."""
+        self._asked_at = int(self._wall() * 1000)
+        question = {TopicPartition(topic, partition): OffsetSpec.latest() for topic, partition in partitions}
+        self._answers = self._admin.list_offsets(
+            question, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
+        )
+
+    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
+        """(when it was asked in ms, the end of each partition that was told); None while the question is under way."""
+        if not self._answers or not all(future.done() for future in self._answers.values()):
+            return None
+        answers, self._answers = self._answers, {}
+        ends: dict[tuple[str, int], int] = {}
+        for partition, future in answers.items():
+            place = partition.topic, partition.partition
+            try:
+                told = future.result()
+            except KafkaException as error:
+                self._on_trouble(f"the broker does not tell where {place[0]}[{place[1]}] ends: {error}")
+                continue
+            epoch = -1 if told.leader_epoch is None else told.leader_epoch
+            if self._epochs.setdefault(place, epoch) != epoch:
+                self._epochs[place] = epoch
+                self._on_trouble(f"{place[0]}[{place[1]}] has a new leader")
+                continue
+            ends[place] = told.offset
+        return self._asked_at, ends

@@ -1,0 +1,84 @@
+"""Tells an input without traffic from one that is not read, so that the watermark moves in a quiet night.
+
+An input is idle only when it had no record for `idle_after`, the broker was asked for its end since, and everything
+below that end had been read. Its watermark is then the wall clock from before the question, less lateness: at that
+moment nothing older than lateness was still on its way, provided that producers could deliver. After trouble they
+may still hold what they could not, so for the length of lateness no idle watermark is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from ..core.task import Input, Task
+from ..kafka.ends import EndOffsets
+
+log = structlog.get_logger(__name__)
+
+JUMP = 1.0
+"""Seconds the wall clock may move against the monotonic one between two turns; time servers slew far slower."""
+
+
+class Idleness:
+    """Asks for ends and moves the tasks' idle watermarks. All durations are in seconds."""
+
+    def __init__(
+        self,
+        ends: Callable[[Callable[[str], None]], EndOffsets],
+        *,
+        idle_after: float,
+        lateness: float,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._ends = ends(self.trouble)
+        self._idle_after = idle_after
+        self._lateness = lateness
+        self._wall = wall
+        self._monotonic = monotonic
+        self._drift = wall() - monotonic()
+        self._trusted_from = -1.0
+        self._heard: dict[tuple[Input, int], float] = {}
+        self._next_question = 0.0
+
+    def heard(self, source: Input, partition: int) -> None:
+        """A record came, or the input was just assigned."""
+        self._heard[source, partition] = self._monotonic()
+
+    def drop(self, source: Input, partition: int) -> None:
+        """The input is no longer assigned."""
+        self._heard.pop((source, partition), None)
+
+    def trouble(self, reason: str) -> None:
+        """Something happened after which producers may still be delivering what they had buffered."""
+        now = self._monotonic()
+        if now >= self._trusted_from:
+            log.warning("no idle watermark for the length of lateness", reason=reason, seconds=self._lateness)
+        self._trusted_from = now + self._lateness
+
+    def turn(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> None:
+        """Take the answer that has come, and ask when it is time."""
+        now = self._monotonic()
+        drift = self._wall() - now
+        if abs(drift - self._drift) > JUMP:
+            self.trouble(f"the wall clock jumped by {drift - self._drift:+.1f} s")
+        self._drift = drift
+        answer = self._ends.answers()
+        if answer is not None and now >= self._trusted_from:
+            asked_at, ends = answer
+            for source in Input:
+                for partition, task in tasks.items():
+                    end = ends.get((topics[source], partition))
+                    if end is not None and end <= task.next_offset(source):
+                        task.idle(source, asked_at)
+        if not self._ends.waiting and now >= self._next_question:
+            quiet = [
+                (topics[source], partition)
+                for (source, partition), heard in self._heard.items()
+                if now - heard >= self._idle_after
+            ]
+            if quiet:
+                self._next_question = now + self._idle_after
+                self._ends.ask(quiet)

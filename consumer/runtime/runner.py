@@ -1,0 +1,276 @@
+"""Runs one task: hands it its records, carries out what it decides, and settles what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import Message
+
+from ..core.join import Chain
+from ..core.task import Input, Task, Verdict
+from ..errors import DecodeError, TruncatedLogError
+from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, Source
+from ..kafka.codec import Codec
+from ..kafka.record import Record
+from ..kafka.sink import Sink
+from ..xcover.delivery import CallResult, OptOutCall
+from .intake import Intake
+
+log = structlog.get_logger(__name__)
+
+
+class TaskRunner:
+    """One task for the length of one assignment; the fence for results that come back after it.
+
+    Owned by the poll thread.
+
+    Attributes:
+        task: the pure part.
+        outstanding: calls that were handed to the delivery and have not come back.
+        fresh: assigned in this very poll, whose records belong to what was assigned before.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        task: Task,
+        *,
+        topics: tuple[str, str],
+        codec: Codec,
+        sink: Sink,
+        intakes: tuple[Intake, Intake],
+        wall: Callable[[], float],
+    ) -> None:
+        self.partition = partition
+        self.task = task
+        self.outstanding = 0
+        self._topics = topics
+        self._codec = codec
+        self._sink = sink
+        self._intakes = intakes
+        self._wall = wall
+        self._held: tuple[list[Message], list[Message]] = ([], [])
+        self._fenced = False
+        self._log = log.bind(partition=partition)
+        self._report_findings()
+
+    # --- records
+
+    def take(self, source: Input, message: Message, now: int) -> None:
+        """A record or a partition end, in the order of the log. `now` is the wall clock (ms)."""
+        if not self._held[source] and self._reaches(source, message):
+            self._apply(source, message, now)
+        else:
+            self._held[source].append(message)
+
+    def go_on(self, now: int) -> None:
+        """Apply what was held back, as far as the rebuild now allows."""
+        for source in Input:
+            waiting = self._held[source].copy()
+            self._held[source].clear()
+            for message in waiting:
+                self.take(source, message, now)
+
+    def pauses(self) -> set[Input]:
+        """The inputs to be read no further for now."""
+        if self.task.rebuilding:
+            return {source for source in Input if self._held[source] or self._at_stop(source)}
+        ahead = self.task.ahead()
+        return {source for source in Input if self._held[source] or source is ahead}
+
+    def _at_stop(self, source: Input) -> bool:
+        stop = self.task.stop_offset(source)
+        return stop is not None and self.task.next_offset(source) >= stop
+
+    def _reaches(self, source: Input, message: Message) -> bool:
+        """Whether it may be applied now. While rebuilding, what had not been read before has to wait."""
+        stop = self.task.stop_offset(source)
+        if stop is None or message.error() is not None or (message.offset() or 0) < stop:
+            return True
+        # Offsets have gaps: that this record is the next says that there is nothing more below the stop.
+        self.task.read_to(source, stop)
+        return self.task.stop_offset(source) is None
+
+    def _apply(self, source: Input, message: Message, now: int) -> None:
+        offset = message.offset() or 0
+        if message.error() is not None:
+            self._end(source, offset)
+            return
+        if offset < self.task.next_offset(source):
+            return
+        value = message.value()
+        if value is None:
+            self.task.skip(source, offset)
+            return
+        intake = self._intakes[source]
+        intake.read += 1
+        timestamp = message.timestamp()[1]
+        try:
+            if source is Input.OFFERS:
+                verdict = self.task.offer(self._codec.decode_offer(message.key(), value, offset), timestamp, now)
+            else:
+                verdict = self.task.checkout(self._codec.decode_checkout(message.key(), value, offset), timestamp, now)
+        except DecodeError as error:
+            if self.task.unreadable(source, offset):
+                self._dead_letter(source, message, error.reason, str(error))
+                intake.bad(str(error))
+            return
+        if verdict is not Verdict.ACCEPTED:
+            self._refuse(verdict, message)
+        if self.task.bought_after_call:
+            self._report_bought_after_call()
+
+    def _end(self, source: Input, offset: int) -> None:
+        stop = self.task.stop_offset(source)
+        if stop is not None and offset < stop:
+            raise TruncatedLogError(
+                f"{self._topics[source]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
+                "truncated or re-created, and what is settled can no longer be told. Find out which records are gone, "
+                "then set the group's offsets by hand."
+            )
+        self.task.read_to(source, offset)
+
+    def _refuse(self, verdict: Verdict, message: Message) -> None:
+        if verdict is Verdict.SETTLED:
+            return
+        event = self._codec.decode_offer(message.key(), message.value() or b"", message.offset() or 0)
+        if verdict is Verdict.LATE:
+            reason, why = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
+        else:
+            reason, why = (
+                Reason.IMPLAUSIBLE_TIME,
+                "dated ahead of its record or of the clock by more than join.max_skew",
+            )
+        self._dead_letter(Input.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
+        self._write_refused(event, reason, why)
+
+    def _dead_letter(self, source: Input, message: Message, reason: str, error: str) -> None:
+        offset = message.offset() or 0
+        self._log.warning(
+            "dead letter",
+            topic=message.topic(),
+            offset=offset,
+            reason=reason,
+            error=error,
+            watermark=self.task.watermark,
+        )
+        self._sink.dead_letter(
+            Record.of(message), reason=reason, error=error, on_ack=lambda: self.task.acknowledged(offset, source)
+        )
+
+    # --- decisions and their fates
+
+    def decide(self) -> list[OptOutCall]:
+        """Decide what is due. What is settled at once is written; the calls to be made are returned."""
+        calls: list[OptOutCall] = []
+        for chain in self.task.decide():
+            if chain.reason is Reason.PURCHASED:
+                self._settle(chain, Outcome.PURCHASED)
+            elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
+                self._settle(chain, Outcome.IGNORED)
+            else:
+                calls.append(self._call(chain))
+        self.outstanding += len(calls)
+        return calls
+
+    def come_back(self, result: CallResult) -> None:
+        """A call was settled, or was given up since the task is ending.
+
+        After the partition is gone the outcome is written all the same, since the call was made; nothing is
+        committed.
+        """
+        self.outstanding -= 1
+        if result.outcome is None:
+            return
+        chain = result.call.token
+        assert isinstance(chain, Chain)  # noqa: S101 - put there by _call
+        self._write(
+            chain.last,
+            result.outcome,
+            chain.reason,
+            decided_at=chain.decide_at,
+            checkout=chain.checkout,
+            status_code=result.status_code,
+            attempts=result.attempts,
+            note=result.note,
+        )
+        if not self._fenced:
+            self.task.settle(chain)
+
+    def fence(self) -> None:
+        """The partition is gone: from now on nothing that comes back may change what is committed."""
+        self._fenced = True
+
+    def _call(self, chain: Chain) -> OptOutCall:
+        last = chain.last
+        return OptOutCall(
+            partner_code=last.partner_code,
+            offer_id=last.offer_id,
+            session_id=last.session_id,
+            reason=chain.reason,
+            metadata=last.metadata,
+            source=Source(self._topics[0], self.partition, last.offset),
+            owner=self,
+            token=chain,
+        )
+
+    def _settle(self, chain: Chain, outcome: Outcome) -> None:
+        self._write(chain.last, outcome, chain.reason, decided_at=chain.decide_at, checkout=chain.checkout)
+        self.task.settle(chain)
+
+    def _write_refused(self, event: OfferPresented, reason: Reason, note: str) -> None:
+        self._write(event, Outcome.DEAD_LETTERED, reason, decided_at=event.presented_at, note=note)
+
+    def _write(
+        self,
+        event: OfferPresented,
+        outcome: Outcome,
+        reason: Reason,
+        *,
+        decided_at: int,
+        checkout: CheckoutCompleted | None = None,
+        status_code: int | None = None,
+        attempts: int = 0,
+        note: str | None = None,
+    ) -> None:
+        self._sink.outcome(
+            OfferOutcome(
+                offer_id=event.offer_id,
+                partner_code=event.partner_code,
+                session_id=event.session_id,
+                outcome=outcome,
+                reason=reason,
+                checkout_id=None if checkout is None else checkout.checkout_id,
+                presented_at=event.presented_at,
+                decided_at=decided_at,
+                settled_at=int(self._wall() * 1000),
+                status_code=status_code,
+                attempts=attempts,
+                details=event.details,
+                source=Source(self._topics[0], self.partition, event.offset),
+                mode=Mode.LIVE,
+                note=note,
+            ),
+            self.partition,
+        )
+
+    # --- reports
+
+    def _report_findings(self) -> None:
+        for finding in self.task.findings:
+            self._log.warning("found at the start of the task", finding=finding)
+        self.task.findings.clear()
+
+    def _report_bought_after_call(self) -> None:
+        for checkout, chain in self.task.bought_after_call:
+            self._log.warning(
+                "purchase_after_opt_out",
+                partner_code=chain.partner_code,
+                offer_id=chain.offer_id,
+                session_id=chain.session_id,
+                checkout_id=checkout.checkout_id,
+                completed_at=checkout.completed_at,
+                decided_at=chain.decide_at,
+            )
+        self.task.bought_after_call.clear()

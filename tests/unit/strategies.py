@@ -1,0 +1,221 @@
+"""What Hypothesis draws: two logs of one task, and a schedule of what happens to the task that reads them.
+
+Times are few and small, so that events meet at the exact ends of windows all the time; every event is placed relative
+to an earlier one, at one of the distances that the rules name, or one millisecond beside it. The arrival order in each
+log keeps the lateness bound unless a test asks for late presentations.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from consumer.core.rules import Rules
+from consumer.events import CheckoutCompleted, OfferPresented
+
+THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
+"""How many times the examples of a quick run are made: set HYPOTHESIS_PROFILE=thorough for a long search."""
+
+START = 1_000_000
+"""The time of the first event, in ms; far enough from zero that every distance before it stays positive."""
+
+SKEW = 10_000
+"""The drawn rules believe an event dated this many units of time ahead of its record: nothing drawn is implausible."""
+
+OFFERS = (("s1", "ada", "o1"), ("s1", "bob", "o1"), ("s1", "ada", "o2"), ("s2", "ada", "o3"), ("s2", "bob", "o4"))
+"""Session, partner, offer. Two partners share an offer id: buying it buys both."""
+
+SESSIONS = {"s1": ("o1", "o2", "x1"), "s2": ("o3", "o4", "x2")}
+"""The ids that a checkout of the session may name; the last of each names no offer."""
+
+
+def examples(count: int) -> settings:
+    """The settings of a property: `count` examples in a quick run. Not timed: a loaded machine must not fail it."""
+    return settings(
+        max_examples=count * THOROUGH,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+class Record(NamedTuple):
+    """One record of a log. `event` is None for a tombstone, "garbage" for what cannot be decoded."""
+
+    offset: int
+    timestamp: int
+    event: OfferPresented | CheckoutCompleted | None | str
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The two partitions of one task, whole, and the rules they are read by."""
+
+    rules: Rules
+    offers: list[Record] = field(default_factory=list)
+    checkouts: list[Record] = field(default_factory=list)
+
+    @property
+    def presentations(self) -> list[OfferPresented]:
+        return [r.event for r in self.offers if isinstance(r.event, OfferPresented)]
+
+    @property
+    def completed(self) -> list[CheckoutCompleted]:
+        return [r.event for r in self.checkouts if isinstance(r.event, CheckoutCompleted)]
+
+    @property
+    def end_of_time(self) -> int:
+        """A wall clock (ms) at which everything is over."""
+        rules = self.rules
+        times = [e.presented_at for e in self.presentations] + [e.completed_at for e in self.completed] + [START]
+        return max(times) + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
+
+    def __repr__(self) -> str:
+        r = self.rules
+        lines = [f"Rules(window={r.window}, grace={r.checkout_grace}, lookback={r.lookback}, lateness={r.lateness})"]
+        for name, log in (("offers", self.offers), ("checkouts", self.checkouts)):
+            lines.append(f"  {name}:")
+            lines += [f"    {_describe(record)}" for record in log]
+        return "\n".join(lines)
+
+
+def _describe(record: Record) -> str:
+    event, at = record.event, f"@{record.offset}"
+    if isinstance(event, OfferPresented):
+        what = f"{event.session_id} {event.partner_code}/{event.offer_id} shown at {event.presented_at - START:+d}"
+        late = record.timestamp - event.presented_at
+    elif isinstance(event, CheckoutCompleted):
+        what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
+        late = record.timestamp - event.completed_at
+    else:
+        return f"{at} {event or 'tombstone'}"
+    return f"{at} {what}" + (f" (record {late:+d})" if late else "")
+
+
+class _Draft(NamedTuple):
+    """One event as drawn, by small numbers: see `build`."""
+
+    is_checkout: bool
+    who: int
+    anchor: int
+    distance: int
+    nudge: int
+    lag: int
+    gap: int
+    skew: int
+    bought: int
+
+
+_DRAFTS = st.builds(
+    _Draft,
+    is_checkout=st.booleans(),
+    who=st.integers(0, len(OFFERS) - 1),
+    anchor=st.integers(0, 3),
+    distance=st.integers(-6, 9),
+    nudge=st.sampled_from((0, 0, 0, 1, -1, 2)),
+    lag=st.integers(0, 4),
+    gap=st.sampled_from((0, 0, 0, 1, 3)),
+    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2)),
+    bought=st.integers(0, 7),
+)
+
+
+@st.composite
+def rules_drawn(draw: Callable[..., Any]) -> Rules:
+    """Rules on a small scale of time, now and then stretched so that times fall into different buckets of an index."""
+    unit = draw(st.sampled_from((1, 700, 3000)))
+    window = draw(st.sampled_from((10, 10, 6)))
+    return Rules(
+        window=window * unit,
+        checkout_grace=draw(st.integers(2, window)) * unit,
+        lookback=draw(st.integers(window, 40)) * unit,
+        lateness=draw(st.integers(0, 8)) * unit,
+        max_skew=SKEW * unit,
+        call_abandoned=draw(st.sampled_from((True, True, True, False))),
+    )
+
+
+@st.composite
+def logs(draw: Callable[..., Any], *, size: int = 16, late: bool = False, garbage: bool = False) -> Logs:
+    """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
+    the offers are records that cannot be decoded, and tombstones."""
+    rules = draw(rules_drawn())
+    count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
+    drafts = draw(st.lists(_DRAFTS, min_size=count, max_size=count))
+    rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
+    return build(rules, drafts, late=late, rubbish=rubbish)
+
+
+def build(rules: Rules, drafts: Iterable[_Draft], *, late: bool, rubbish: Iterable[tuple[int, bool]] = ()) -> Logs:
+    """The logs that the drafts stand for."""
+    unit = rules.max_skew // SKEW
+    window, grace, lookback = rules.window, rules.checkout_grace, rules.lookback
+    distances = (0, unit, 3 * unit, grace, window, lookback, window + grace, lookback + window, 60 * unit, 2 * lookback)
+    times: list[int] = [START]
+    arrivals: tuple[list[tuple[int, int, _Draft, int]], ...] = ([], [])
+    for number, draft in enumerate(drafts):
+        distance = distances[abs(draft.distance)] * (1 if draft.distance >= 0 else -1)
+        time = times[-1 - min(draft.anchor, len(times) - 1)] + distance + draft.nudge
+        times.append(time)
+        most = rules.lateness
+        if late and not draft.is_checkout and draft.bought > 4:
+            most += (window + grace, window + grace + lookback, 200 * unit)[draft.bought - 5]
+        arrivals[draft.is_checkout].append((time + most * draft.lag // 4, number, draft, time))
+    return Logs(
+        rules,
+        _log(sorted(arrivals[0]), unit, rubbish),
+        _log(sorted(arrivals[1]), unit, ()),
+    )
+
+
+def _log(arrivals: list[tuple[int, int, _Draft, int]], unit: int, rubbish: Iterable[tuple[int, bool]]) -> list[Record]:
+    unreadable = dict(rubbish)
+    log: list[Record] = []
+    offset = 0
+    for place, (_, number, draft, time) in enumerate(arrivals):
+        if place in unreadable:
+            log.append(Record(offset, time, "garbage" if unreadable[place] else None))
+            offset += 1
+        offset += draft.gap
+        session, partner, offer = OFFERS[draft.who]
+        event: OfferPresented | CheckoutCompleted
+        if draft.is_checkout:
+            bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
+            event = CheckoutCompleted(session, f"c{number}", time, offset, bought)
+        else:
+            event = OfferPresented(session, partner, offer, time, offset)
+        log.append(Record(offset, time + draft.skew * unit, event))
+        offset += 1
+    return log
+
+
+STEPS = (
+    ("nothing",)
+    + ("read",) * 9
+    + ("decide",) * 5
+    + ("settle",) * 4
+    + ("acknowledge",) * 2
+    + ("commit",) * 4
+    + ("end",) * 1
+    + ("idle",) * 5
+    + ("crash",) * 1
+)
+"""What may happen to a task, as often as it should among 32 steps."""
+
+
+class Step(NamedTuple):
+    """One thing that happens to the task, and a number 0-7 to choose within it."""
+
+    what: str
+    choice: int = 0
+
+
+@st.composite
+def schedules(draw: Callable[..., Any], *, most: int = 150) -> list[Step]:
+    """Step by step, what happens to the task: `task_world.World.step` does it. A byte each, since that draws fast."""
+    size = draw(st.integers(0, most))
+    return [Step(STEPS[byte >> 3], byte & 7) for byte in draw(st.binary(min_size=size, max_size=size))]

@@ -1,0 +1,360 @@
+"""A world for one task: it plays the broker, the partner's API and the crashes, and it checks every rule on the way.
+
+The world keeps what a real one would keep when a process dies: the two logs, what the broker holds as committed, and
+which calls were made. Everything else dies with the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from oracle import Fate, fates
+from strategies import Logs, Record, Step
+
+from consumer.core.rules import MIN_TIME, Rules
+from consumer.core.task import Chain, Input, Plan, Position, Task, Verdict
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+BOTH = (Input.OFFERS, Input.CHECKOUTS)
+
+
+class Decision(NamedTuple):
+    """A chain that the task decided, in which of its lives, and by which rules."""
+
+    life: int
+    fate: Fate
+    rules: Rules
+
+
+class World:
+    """One task, its two logs and its broker. `offset_limit` and the like are those of the task."""
+
+    def __init__(self, logs: Logs, *, metadata_limit: int = 4096, strict: bool = True, halves: bool = True) -> None:
+        self.logs = logs
+        self.rules = logs.rules
+        self.strict = strict  # every presentation is on time and the rules stay: fates are the oracle's, exactly
+        self.metadata_limit = metadata_limit
+        self.halves = halves  # a commit may reach one of the two partitions only
+        self.expected = fates(logs.presentations, logs.completed, logs.rules)
+        self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
+        self.broker = (Position(0), Position(0))
+        self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
+        self.reached = [MIN_TIME, MIN_TIME]  # the watermark of each input, worked out here, over all lives
+        self.decisions: list[Decision] = []
+        self.settled: set[int] = set()  # offsets of presentations whose fate is sealed, in whichever life
+        self.called: set[int] = set()
+        self.dead: set[int] = set()  # offsets dead-lettered as late or implausible, acknowledged or not
+        self.written: list[int] = []  # offsets of offer records whose dead letter was acknowledged
+        self.grew = False
+        self.life = 0
+        self._born()
+
+    # --- life and death
+
+    def _born(self) -> None:
+        offers, checkouts = self.broker
+        self.task = Task(
+            self.rules,
+            partitions=1,
+            offers=offers,
+            checkouts=checkouts,
+            horizon=None,
+            metadata_limit=self.metadata_limit,
+        )
+        self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
+        self.in_flight: list[Chain] = []
+        self.dead_in_flight: list[int] = []
+        self.last_plan: Plan | None = None
+
+    @property
+    def _logs(self) -> tuple[list[Record], list[Record]]:
+        return self.logs.offers, self.logs.checkouts
+
+    def crash(self, rules: Rules | None = None) -> None:
+        """The process dies; calls in flight may or may not have been answered. It comes back, perhaps set anew."""
+        self.life += 1
+        if rules is not None:
+            self.rules = rules
+            self.strict = False
+        self._born()
+
+    # --- what the runtime does
+
+    def read(self, source: Input) -> bool:
+        """Apply the next record of an input, if there is one and the task lets it."""
+        log, at = self._logs[source], self.at[source]
+        if at == len(log):
+            return False
+        record = log[at]
+        stop = self.task.stop_offset(source)
+        if stop is not None and record.offset >= stop:
+            self.task.read_to(source, stop)  # nothing lies between: the next record is beyond
+            return False
+        self.at[source] += 1
+        self.produced[source] = max(self.produced[source], self.at[source])
+        if record.event is None:
+            self.task.skip(source, record.offset)
+        elif isinstance(record.event, str):
+            if self.task.unreadable(source, record.offset):
+                self.dead_in_flight.append(record.offset)
+        elif isinstance(record.event, OfferPresented):
+            self._present(record.event, record.timestamp)
+        else:
+            self._reach(source, min(record.event.completed_at, record.timestamp))
+            self.task.checkout(_copy(record.event), record.timestamp, self.logs.end_of_time)
+        return True
+
+    def _present(self, event: OfferPresented, timestamp: int) -> None:
+        rules, before, rebuilding = self.rules, self.task.watermark, self.task.rebuilding
+        self._reach(Input.OFFERS, min(event.presented_at, timestamp))
+        verdict = self.task.offer(event, timestamp, self.logs.end_of_time)
+        if self.strict:
+            assert verdict is Verdict.ACCEPTED, f"{event} is on time, yet {verdict.name}"
+        late = event.presented_at < before - rules.window - rules.checkout_grace
+        if late and not rebuilding:
+            assert verdict is Verdict.LATE, f"{event} came {before - event.presented_at} behind the watermark"
+        if verdict in (Verdict.LATE, Verdict.IMPLAUSIBLE):
+            self.dead.add(event.offset)
+            self.dead_in_flight.append(event.offset)
+        elif verdict is Verdict.SETTLED:
+            assert event.offset in self.written, f"{event} was given up without an acknowledged dead letter"
+
+    def _reach(self, source: Input, time: int) -> None:
+        self.reached[source] = max(self.reached[source], time - self.rules.lateness - 1)
+
+    def read_to_end(self, source: Input) -> None:
+        """The broker says where the partition ends, markers included: all below was read."""
+        log, at = self._logs[source], self.at[source]
+        stop = self.task.stop_offset(source)
+        if at == self.produced[source]:
+            end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
+            self.task.read_to(source, end if stop is None else min(end, stop))
+
+    def idle(self, source: Input) -> None:
+        """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
+        if self.at[source] < self.produced[source] or self.task.rebuilding:
+            return
+        to_come = [_time(r) for r in self._logs[source][self.at[source] :] if not isinstance(r.event, str | None)]
+        clock = min(to_come) + self.rules.lateness if to_come else self.logs.end_of_time
+        self._reach(source, clock)
+        self.task.idle(source, clock)
+
+    def decide(self) -> None:
+        """Decide what is due; calls are made at once, and answered when `settle` says."""
+        rebuilding = self.task.rebuilding
+        chains = self.task.decide()
+        assert not (rebuilding and chains), "decided while rebuilding"
+        for chain in chains:
+            fate = fate_of(chain)
+            self._check(chain, fate)
+            self.decisions.append(Decision(self.life, fate, self.rules))
+            if chain.reason is Reason.PURCHASED or (
+                chain.reason is Reason.ABANDONED and not self.rules.call_abandoned
+            ):
+                self._settle(chain)
+            else:
+                self.called |= fate.offsets
+                self.in_flight.append(chain)
+
+    def settle(self, which: int) -> None:
+        """One of the calls in flight is answered."""
+        if self.in_flight:
+            self._settle(self.in_flight.pop(which % len(self.in_flight)))
+
+    def _settle(self, chain: Chain) -> None:
+        self.settled |= {p.offset for p in chain.presentations}
+        self.task.settle(chain)
+
+    def acknowledge(self, which: int) -> None:
+        """One of the dead letters under way is written."""
+        if self.dead_in_flight:
+            offset = self.dead_in_flight.pop(which % len(self.dead_in_flight))
+            self.settled.add(offset)
+            self.written.append(offset)
+            self.task.acknowledged(offset)
+
+    def commit(self, how: int = 0) -> bool:
+        """Commit. `how`: 0-3 it works; 4 the answer is lost; 5, 6 one partition only; 7 the request is lost."""
+        plan = self.task.plan()
+        if plan is None:
+            return False
+        if how in (5, 6) and not self.halves:
+            how = 7
+        self._check_plan(plan)
+        self.last_plan = plan
+        if how != 7:
+            offers, checkouts = self.broker
+            self.broker = (plan.offers if how != 6 else offers, plan.checkouts if how != 5 else checkouts)
+            self._check_hold()
+        if how < 4:
+            self.task.committed(plan)
+        return True
+
+    # --- a schedule
+
+    def step(self, step: Step) -> None:
+        """One step of a drawn schedule."""
+        what, choice = step
+        source = BOTH[choice % 2]
+        match what:
+            case "read":
+                self.read(source)
+            case "decide":
+                self.decide()
+            case "settle":
+                self.settle(choice)
+            case "acknowledge":
+                self.acknowledge(choice)
+            case "commit":
+                self.commit(choice)
+            case "end":
+                self.read_to_end(source)
+            case "idle":
+                self.idle(source)
+            case "crash":
+                self.crash()
+
+    def run(self, schedule: Iterable[Step], *, crashes: bool = True) -> None:
+        for step in schedule:
+            if crashes or step.what != "crash":
+                self.step(step)
+
+    def rebuild(self) -> None:
+        """Read on until the task is as far as it was before it died."""
+        for _ in range(len(self.logs.offers) + len(self.logs.checkouts) + 2):
+            for source in BOTH:
+                if self.task.rebuilding:
+                    self.read(source)
+                    self.read_to_end(source)
+        assert not self.task.rebuilding, "the rebuild does not end"
+
+    def finish(self) -> None:
+        """Read everything, let time pass until everything is decided, and let every call be answered."""
+        self.rebuild()
+        self.decide()
+        more = True
+        while more:
+            more = any([self.read(source) for source in BOTH])
+            self.decide()
+        for source in BOTH:
+            self.read_to_end(source)
+            self.idle(source)
+        self.decide()
+        self.drain()
+
+    def drain(self) -> None:
+        """Every call in flight is answered, every dead letter written."""
+        while self.in_flight:
+            self.settle(0)
+        while self.dead_in_flight:
+            self.acknowledge(0)
+
+    # --- the rules
+
+    def _check(self, chain: Chain, fate: Fate) -> None:
+        assert fate.decide_at <= self.task.watermark, f"{fate} was decided early, at {self.task.watermark}"
+        assert fate.decide_at <= min(self.reached), f"{fate} was decided early: the inputs reached {self.reached}"
+        times = [p.presented_at for p in chain.presentations]
+        assert times == sorted(times)
+        if not self.strict:
+            self._check_by_itself(chain, fate)
+            return
+        homes = {self.by_offset[offset] for offset in fate.offsets}
+        assert len(homes) == 1, f"{fate} joins presentations of different chains: {homes}"
+        (home,) = homes
+        assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
+        if self.life == 0:
+            assert fate == home
+        else:
+            assert (fate.last, fate.decide_at) == (home.last, home.decide_at)
+
+    def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
+        """Where presentations were given up or the rules changed: right for the presentations that it holds."""
+        for rules in (self.rules, *(d.rules for d in self.decisions[-1:]), self.logs.rules):
+            alone = fates(chain.presentations, self.logs.completed, rules)
+            if [a.reason for a in alone] == [fate.reason]:
+                return
+        raise AssertionError(f"{fate} was decided wrongly: {alone}")
+
+    def _check_plan(self, plan: Plan) -> None:
+        open_now = [r.offset for r in self.logs.offers[: self.at[0]] if r.event and r.offset not in self.settled]
+        open_now += [r.offset for r in self.logs.offers[self.at[0] : self.at[0] + 1]]
+        if open_now:
+            assert plan.offers.offset <= open_now[0], f"commit {plan} loses what is unsettled at {open_now[0]}"
+        before = self.last_plan or Plan(*self.broker, MIN_TIME, MIN_TIME)
+        assert plan.offers.offset >= before.offers.offset, "the offer partition's commit went backwards"
+        assert plan.checkouts.offset >= before.checkouts.offset, "the checkout partition's commit went backwards"
+        assert len(plan.offers.metadata) <= self.metadata_limit
+        assert len(plan.checkouts.metadata) <= 4096
+
+    def _check_hold(self) -> None:
+        """An offer that would be read again is never without the checkout that bought it."""
+        if not self.strict:
+            return
+        offers, checkouts = self.broker
+        for shown in self.logs.presentations:
+            if shown.offset >= offers.offset:
+                home = self.by_offset[shown.offset]
+                for c in self.logs.completed:
+                    bought = c.session_id == shown.session_id and shown.offer_id in c.purchased
+                    if bought and shown.presented_at - self.rules.lookback <= c.completed_at <= home.decide_at:
+                        assert c.offset >= checkouts.offset, f"{shown} would be read again, {c} would not"
+
+    def check_all_told(self) -> None:
+        """At the end: nothing missed, nothing false, nothing lost, and no offer met two different fates."""
+        reasons: dict[int, set[Reason]] = {}
+        for decision in self.decisions:
+            for offset in decision.fate.offsets:
+                reasons.setdefault(offset, set()).add(decision.fate.reason)
+        for shown in self.logs.presentations:
+            told = shown.offset in reasons or shown.offset in self.dead
+            assert told, f"{shown} was lost"
+            assert shown.offset in self.settled, f"{shown} is not settled"
+            if self.strict:
+                home = self.by_offset[shown.offset]
+                assert reasons[shown.offset] == {home.reason}
+                if home.reason is Reason.PURCHASED:
+                    assert shown.offset not in self.called, f"false call: {home}"
+        unread = [r.offset for r in self.logs.offers if r.event == "garbage" and r.offset not in self.written]
+        assert not unread, f"undecodable records never dead-lettered: {unread}"
+
+
+def fate_of(chain: Chain) -> Fate:
+    """What the task says of a chain, in the oracle's words."""
+    return Fate(
+        chain.session_id,
+        chain.partner_code,
+        chain.offer_id,
+        frozenset(p.offset for p in chain.presentations),
+        chain.begin,
+        chain.last.presented_at,
+        chain.decide_at,
+        chain.reason,
+        chain.checkout and chain.checkout.checkout_id,
+    )
+
+
+def other_rules(rules: Rules, *, window: int, grace: int, lookback: int) -> Rules:
+    """The rules with other spans, valid again: grace <= window <= lookback."""
+    window = max(2, rules.window + window)
+    return replace(
+        rules,
+        window=window,
+        checkout_grace=min(window, max(1, rules.checkout_grace + grace)),
+        lookback=max(window, rules.lookback + lookback),
+    )
+
+
+def _index(log: list[Record], offset: int) -> int:
+    return next((i for i, record in enumerate(log) if record.offset >= offset), len(log))
+
+
+def _time(record: Record) -> int:
+    event = record.event
+    return event.presented_at if isinstance(event, OfferPresented) else event.completed_at
+
+
+def _copy(c: CheckoutCompleted) -> CheckoutCompleted:
+    return CheckoutCompleted(c.session_id, c.checkout_id, c.completed_at, c.offset, c.purchased)
