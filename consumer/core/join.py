@@ -9,9 +9,10 @@ Presentations of one offer in one session form a *chain* while each comes no lat
 and no later than the chain's begin + lookback. A chain has one fate, decided once the watermark has reached
 decide_at of its last presentation: until then a checkout or a further presentation may still change it.
 
-    PURCHASED   some c names the offer, begin - lookback <= c.completed_at <= decide_at
-    DECLINED    else, if first(last presentation) exists
-    ABANDONED   else
+    PURCHASED            some c names the offer, begin - lookback <= c.completed_at <= decide_at
+    CHECKOUT_UNREADABLE  else, if a checkout of the session that cannot be read may have been such a c
+    DECLINED             else, if first(last presentation) exists
+    ABANDONED            else
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Chain:
     Attributes:
         presentations: in order of event time; equal times are one presentation, and all its records are here.
         decide_at: when it was due (ms, event time).
-        reason: PURCHASED, DECLINED or ABANDONED.
+        reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
         checkout: the one that bought it, else the one that declined it.
         split: it follows on a chain that ended only because it had lasted for `lookback`.
     """
@@ -71,7 +72,10 @@ class Chain:
     @property
     def last(self) -> OfferPresented:
         """The last presentation; among records of the same time the one that was written first."""
-        latest = self.presentations[-1].presented_at
+        last = self.presentations[-1]
+        if len(self.presentations) == 1:
+            return last
+        latest = last.presented_at
         return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)
 
 
@@ -113,6 +117,8 @@ class Join:
         self._sessions: dict[str, Session] = {}
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._held: Expiry[CheckoutCompleted] = Expiry()
+        self._taints: dict[str, list[int]] = {}
+        self._tainted: Expiry[str] = Expiry()
 
     def present(self, event: OfferPresented) -> None:
         """Add a presentation."""
@@ -146,6 +152,11 @@ class Join:
         for open_offer in session.offers:
             self._measure(open_offer)
 
+    def taint(self, session_id: str, timestamp: int) -> None:
+        """Add a checkout that cannot be read, by its record's key and timestamp (ms): it may have bought anything."""
+        self._taints.setdefault(session_id, []).append(timestamp)
+        self._tainted.add(timestamp + self.rules.max_skew, session_id)
+
     def decide(self, watermark: int) -> Iterator[Chain]:
         """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
         for due, open_offer in self._index.pop(watermark):
@@ -168,6 +179,10 @@ class Join:
             session = self._sessions[event.session_id]
             session.checkouts.remove(event)
             self._drop_if_empty(event.session_id, session)
+        for session_id in self._tainted.take(before):
+            self._taints[session_id].pop(0)
+            if not self._taints[session_id]:
+                del self._taints[session_id]
 
     def change_rules(self, rules: Rules) -> None:
         """Measure every open chain anew. Looks at all sessions: for the start after a change of settings only."""
@@ -249,8 +264,19 @@ class Join:
         for checkout in checkouts:
             if since <= checkout.completed_at <= decide_at and offer_id in checkout.purchased:
                 return Reason.PURCHASED, checkout
+        if self._may_be_bought_by_a_taint(presentations[0].session_id, since, decide_at):
+            return Reason.CHECKOUT_UNREADABLE, None
         first = self._first(presentations[-1].presented_at, checkouts)
         return (Reason.ABANDONED, None) if first is None else (Reason.DECLINED, first)
+
+    def _may_be_bought_by_a_taint(self, session_id: str, since: int, until: int) -> bool:
+        taints = self._taints.get(session_id)
+        if taints is None:
+            return False
+        # When it was completed is unknown; an event on time is at most lateness older than its record, and a plausible
+        # one at most max_skew younger.
+        rules = self.rules
+        return any(t + rules.max_skew >= since and t - rules.lateness <= until for t in taints)
 
     def _drop_if_empty(self, session_id: str, session: Session) -> None:
         if not session.offers and not session.checkouts:

@@ -175,20 +175,30 @@ class Task:
             self._end_rebuild_if_done()
         return Verdict.ACCEPTED
 
-    def unreadable(self, source: Input, offset: int) -> bool:
-        """An undecodable record was read. True: it is to be dead-lettered, then `acknowledged`."""
-        settled = self._found is not None and offset < self._until[source]
-        if source is Input.OFFERS:
-            settled = settled and self._found is not None and offset not in self._found.unsettled
-            if settled:
-                self._offers.skip_to(offset + 1)
-            else:
-                self._offers.read(offset)
-                self._unacknowledged.add(offset)
+    def unreadable_offer(self, offset: int) -> bool:
+        """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
+        found = self._found
+        settled = found is not None and offset < self._until[0] and offset not in found.unsettled
+        if settled:
+            self._offers.skip_to(offset + 1)
         else:
-            self._checkouts.skip_to(offset + 1)
-            if not settled:
-                self._unacknowledged_checkouts.add(offset)
+            self._offers.read(offset)
+            self._unacknowledged.add(offset)
+        self._end_rebuild_if_done()
+        return not settled
+
+    def unreadable_checkout(self, offset: int, session_id: str, timestamp: int, now: int) -> bool:
+        """An undecodable checkout was read, in the session that its key names: it taints that session.
+
+        True: it is to be dead-lettered, then `acknowledged`. Times are those of the record and of the wall clock (ms).
+        """
+        settled = self._found is not None and offset < self._until[1]
+        if timestamp < 0:
+            timestamp = now
+        self._checkouts.read(offset, timestamp + self._rules.max_skew)
+        self._join.taint(session_id, timestamp)
+        if not settled:
+            self._unacknowledged_checkouts.add(offset)
         self._end_rebuild_if_done()
         return not settled
 
@@ -429,9 +439,7 @@ class Task:
             self._stragglers[key] = chain
         if chain.split:
             self._splits.add(key)
-        if chain.reason is not Reason.PURCHASED and (
-            chain.reason is not Reason.ABANDONED or self._rules.call_abandoned
-        ):
+        if chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned):
             self._called[chain.session_id, chain.offer_id] = chain
             self._called_until.add(chain.decide_at + self._rules.lookback, chain)
 

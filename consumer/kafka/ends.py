@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is public, by its docs
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,8 @@ class EndOffsets:
     def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Ask for the ends of these partitions."""
         self._asked_at = int(self._wall() * 1000)
-        question = {TopicPartition(topic, partition): OffsetSpec.latest() for topic, partition in partitions}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client is typed only in part
+        question = {TopicPartition(topic, partition): latest for topic, partition in partitions}
         self._answers = self._admin.list_offsets(
             question, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_TIMEOUT
         )

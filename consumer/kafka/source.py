@@ -285,6 +285,7 @@ class Source:
 
     def _is_end(self, message: Message) -> bool:
         error = message.error()
+        assert error is not None  # noqa: S101 - the caller has looked
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from ..core.join import Chain
 from ..core.task import Input, Task, Verdict
-from ..errors import DecodeError, TruncatedLogError
+from ..errors import DecodeError, StopError, TruncatedLogError
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, Source
 from ..kafka.codec import Codec
 from ..kafka.record import Record
@@ -112,14 +112,23 @@ class TaskRunner:
             else:
                 verdict = self.task.checkout(self._codec.decode_checkout(message.key(), value, offset), timestamp, now)
         except DecodeError as error:
-            if self.task.unreadable(source, offset):
-                self._dead_letter(source, message, error.reason, str(error))
-                intake.bad(str(error))
+            self._take_unreadable(source, message, error, now)
             return
         if verdict is not Verdict.ACCEPTED:
             self._refuse(verdict, message)
         if self.task.bought_after_call:
             self._report_bought_after_call()
+
+    def _take_unreadable(self, source: Input, message: Message, error: DecodeError, now: int) -> None:
+        offset = message.offset() or 0
+        if source is Input.OFFERS:
+            dead = self.task.unreadable_offer(offset)
+        else:
+            session_id = _session_of(message)
+            dead = self.task.unreadable_checkout(offset, session_id, message.timestamp()[1], now)
+        if dead:
+            self._dead_letter(source, message, error.reason, str(error))
+            self._intakes[source].bad(str(error))
 
     def _end(self, source: Input, offset: int) -> None:
         stop = self.task.stop_offset(source)
@@ -167,6 +176,8 @@ class TaskRunner:
         for chain in self.task.decide():
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
+            elif chain.reason is Reason.CHECKOUT_UNREADABLE:
+                self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
             else:
@@ -274,3 +285,23 @@ class TaskRunner:
                 decided_at=chain.decide_at,
             )
         self.task.bought_after_call.clear()
+
+
+def _session_of(message: Message) -> str:
+    """The session that an unreadable checkout belongs to.
+
+    Raises:
+        StopError: its key does not tell: it may have bought any offer of the partition.
+    """
+    key = message.key()
+    try:
+        session_id = key.decode() if isinstance(key, bytes) else key
+    except UnicodeDecodeError:
+        session_id = None
+    if not session_id:
+        raise StopError(
+            f"{message.topic()}[{message.partition()}] offset {message.offset()}: a checkout that cannot be read, and "
+            "no readable key to tell its session by. It may have bought any offer of the partition, so none may be "
+            "called. Find out what it was, then go on behind it by setting the group's offsets by hand."
+        )
+    return session_id

@@ -72,6 +72,8 @@ class Logs:
         """A wall clock (ms) at which everything is over."""
         rules = self.rules
         times = [e.presented_at for e in self.presentations] + [e.completed_at for e in self.completed] + [START]
+        # The clock of a producer that is far ahead does not count.
+        times = [time for time in times if time < START + rules.max_skew // 2]
         return max(times) + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
 
     def __repr__(self) -> str:
@@ -119,7 +121,7 @@ _DRAFTS = st.builds(
     nudge=st.sampled_from((0, 0, 0, 1, -1, 2)),
     lag=st.integers(0, 4),
     gap=st.sampled_from((0, 0, 0, 1, 3)),
-    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2)),
+    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 99)),
     bought=st.integers(0, 7),
 )
 
@@ -132,7 +134,7 @@ def rules_drawn(draw: Callable[..., Any]) -> Rules:
     return Rules(
         window=window * unit,
         checkout_grace=draw(st.integers(2, window)) * unit,
-        lookback=draw(st.integers(window, 40)) * unit,
+        lookback=draw(st.sampled_from((window, window + 2, 20, 40))) * unit,
         lateness=draw(st.integers(0, 8)) * unit,
         max_skew=SKEW * unit,
         call_abandoned=draw(st.sampled_from((True, True, True, False))),
@@ -142,10 +144,14 @@ def rules_drawn(draw: Callable[..., Any]) -> Rules:
 @st.composite
 def logs(draw: Callable[..., Any], *, size: int = 16, late: bool = False, garbage: bool = False) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
-    the offers are records that cannot be decoded, and tombstones."""
+    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead."""
     rules = draw(rules_drawn())
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
     drafts = draw(st.lists(_DRAFTS, min_size=count, max_size=count))
+    if not garbage:
+        drafts = [draft._replace(skew=min(draft.skew, 6)) for draft in drafts]
+    if draw(st.booleans()):  # one offer only: long chains, and purchases that meet them
+        drafts = [draft._replace(who=0) for draft in drafts]
     rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
     return build(rules, drafts, late=late, rubbish=rubbish)
 
@@ -167,12 +173,15 @@ def build(rules: Rules, drafts: Iterable[_Draft], *, late: bool, rubbish: Iterab
         arrivals[draft.is_checkout].append((time + most * draft.lag // 4, number, draft, time))
     return Logs(
         rules,
-        _log(sorted(arrivals[0]), unit, rubbish),
-        _log(sorted(arrivals[1]), unit, ()),
+        _log(sorted(arrivals[0]), rules, rubbish),
+        _log(sorted(arrivals[1]), rules, ()),
     )
 
 
-def _log(arrivals: list[tuple[int, int, _Draft, int]], unit: int, rubbish: Iterable[tuple[int, bool]]) -> list[Record]:
+def _log(
+    arrivals: list[tuple[int, int, _Draft, int]], rules: Rules, rubbish: Iterable[tuple[int, bool]]
+) -> list[Record]:
+    unit = rules.max_skew // SKEW
     unreadable = dict(rubbish)
     log: list[Record] = []
     offset = 0
@@ -187,8 +196,10 @@ def _log(arrivals: list[tuple[int, int, _Draft, int]], unit: int, rubbish: Itera
             bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
             event = CheckoutCompleted(session, f"c{number}", time, offset, bought)
         else:
-            event = OfferPresented(session, partner, offer, time, offset)
-        log.append(Record(offset, time + draft.skew * unit, event))
+            dated = time + rules.max_skew + 1 if draft.skew == 99 else time
+            event = OfferPresented(session, partner, offer, dated, offset)
+        stamp = time + draft.skew * unit if draft.skew < 99 else time
+        log.append(Record(offset, stamp, event))
         offset += 1
     return log
 

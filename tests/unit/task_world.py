@@ -13,7 +13,7 @@ from typing import NamedTuple
 from oracle import Fate, fates
 from strategies import Logs, Record, Step
 
-from consumer.core.rules import MIN_TIME, Rules
+from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
 from consumer.core.task import Chain, Input, Plan, Position, Task, Verdict
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
@@ -29,15 +29,37 @@ class Decision(NamedTuple):
 
 
 class World:
-    """One task, its two logs and its broker. `offset_limit` and the like are those of the task."""
+    """One task, its two logs and its broker.
 
-    def __init__(self, logs: Logs, *, metadata_limit: int = 4096, strict: bool = True, halves: bool = True) -> None:
+    Args:
+        logs: what will be read, with the rules to read it by.
+        metadata_limit: characters of metadata that the broker takes.
+        strict: every presentation is on time, so each fate must be the oracle's.
+        halves: a commit may reach one of the two partitions only.
+        forgetful: a crash may lose the metadata of the offer partition's commit.
+        later_rules: the settings that come into force with crashes to come, in turn.
+    """
+
+    def __init__(
+        self,
+        logs: Logs,
+        *,
+        metadata_limit: int = 4096,
+        strict: bool = True,
+        halves: bool = False,
+        forgetful: bool = False,
+        later_rules: Iterable[Rules] = (),
+    ) -> None:
         self.logs = logs
         self.rules = logs.rules
-        self.strict = strict  # every presentation is on time and the rules stay: fates are the oracle's, exactly
+        self.all_rules = [logs.rules]
+        self.strict = strict
         self.metadata_limit = metadata_limit
-        self.halves = halves  # a commit may reach one of the two partitions only
-        self.expected = fates(logs.presentations, logs.completed, logs.rules)
+        self.halves = halves
+        self.forgetful = forgetful
+        self.later_rules = list(later_rules)
+        believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
+        self.expected = fates(believed, logs.completed, logs.rules)
         self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
@@ -47,7 +69,6 @@ class World:
         self.called: set[int] = set()
         self.dead: set[int] = set()  # offsets dead-lettered as late or implausible, acknowledged or not
         self.written: list[int] = []  # offsets of offer records whose dead letter was acknowledged
-        self.grew = False
         self.life = 0
         self._born()
 
@@ -60,7 +81,7 @@ class World:
             partitions=1,
             offers=offers,
             checkouts=checkouts,
-            horizon=None,
+            horizon=None if checkouts.offset == 0 else MAX_TIME,
             metadata_limit=self.metadata_limit,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
@@ -72,13 +93,20 @@ class World:
     def _logs(self) -> tuple[list[Record], list[Record]]:
         return self.logs.offers, self.logs.checkouts
 
-    def crash(self, rules: Rules | None = None) -> None:
+    def crash(self, choice: int = 0) -> None:
         """The process dies; calls in flight may or may not have been answered. It comes back, perhaps set anew."""
         self.life += 1
-        if rules is not None:
-            self.rules = rules
+        if choice == 6 and self.forgetful:
+            self.broker = (Position(self.broker[0].offset), self.broker[1])
+        if choice == 7 and self.later_rules:
+            self.rules = self.later_rules.pop(0)
+            self.all_rules.append(self.rules)
             self.strict = False
         self._born()
+
+    def _implausible(self, record: Record) -> bool:
+        event = record.event
+        return isinstance(event, OfferPresented) and event.presented_at > record.timestamp + self.rules.max_skew
 
     # --- what the runtime does
 
@@ -100,26 +128,28 @@ class World:
             if self.task.unreadable(source, record.offset):
                 self.dead_in_flight.append(record.offset)
         elif isinstance(record.event, OfferPresented):
-            self._present(record.event, record.timestamp)
+            self._present(record.event, record.timestamp, self._implausible(record))
         else:
             self._reach(source, min(record.event.completed_at, record.timestamp))
             self.task.checkout(_copy(record.event), record.timestamp, self.logs.end_of_time)
         return True
 
-    def _present(self, event: OfferPresented, timestamp: int) -> None:
+    def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
         rules, before, rebuilding = self.rules, self.task.watermark, self.task.rebuilding
-        self._reach(Input.OFFERS, min(event.presented_at, timestamp))
+        if not implausible:
+            self._reach(Input.OFFERS, min(event.presented_at, timestamp))
         verdict = self.task.offer(event, timestamp, self.logs.end_of_time)
-        if self.strict:
+        if verdict is Verdict.SETTLED:
+            assert event.offset in self.written, f"{event} was given up without an acknowledged dead letter"
+        elif implausible:
+            assert verdict is Verdict.IMPLAUSIBLE or (rebuilding and verdict is Verdict.LATE)
+        elif self.strict:
             assert verdict is Verdict.ACCEPTED, f"{event} is on time, yet {verdict.name}"
-        late = event.presented_at < before - rules.window - rules.checkout_grace
-        if late and not rebuilding:
+        elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:
             assert verdict is Verdict.LATE, f"{event} came {before - event.presented_at} behind the watermark"
         if verdict in (Verdict.LATE, Verdict.IMPLAUSIBLE):
             self.dead.add(event.offset)
             self.dead_in_flight.append(event.offset)
-        elif verdict is Verdict.SETTLED:
-            assert event.offset in self.written, f"{event} was given up without an acknowledged dead letter"
 
     def _reach(self, source: Input, time: int) -> None:
         self.reached[source] = max(self.reached[source], time - self.rules.lateness - 1)
@@ -214,7 +244,7 @@ class World:
             case "idle":
                 self.idle(source)
             case "crash":
-                self.crash()
+                self.crash(choice)
 
     def run(self, schedule: Iterable[Step], *, crashes: bool = True) -> None:
         for step in schedule:
@@ -272,7 +302,7 @@ class World:
 
     def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
         """Where presentations were given up or the rules changed: right for the presentations that it holds."""
-        for rules in (self.rules, *(d.rules for d in self.decisions[-1:]), self.logs.rules):
+        for rules in reversed(self.all_rules):
             alone = fates(chain.presentations, self.logs.completed, rules)
             if [a.reason for a in alone] == [fate.reason]:
                 return
@@ -295,7 +325,7 @@ class World:
             return
         offers, checkouts = self.broker
         for shown in self.logs.presentations:
-            if shown.offset >= offers.offset:
+            if shown.offset >= offers.offset and shown.offset in self.by_offset:
                 home = self.by_offset[shown.offset]
                 for c in self.logs.completed:
                     bought = c.session_id == shown.session_id and shown.offer_id in c.purchased
@@ -312,7 +342,7 @@ class World:
             told = shown.offset in reasons or shown.offset in self.dead
             assert told, f"{shown} was lost"
             assert shown.offset in self.settled, f"{shown} is not settled"
-            if self.strict:
+            if self.strict and shown.offset in self.by_offset:
                 home = self.by_offset[shown.offset]
                 assert reasons[shown.offset] == {home.reason}
                 if home.reason is Reason.PURCHASED:

@@ -1,0 +1,337 @@
+"""The judge: what should have become of every offer, and what the API was told.
+
+It knows two things only: the events as they stand in the two topics, and the log of the calls that reached the API.
+It sorts all events, applies the rules of the decision one by one, and compares. It shares no code with the join
+that it judges, and reads Avro by itself.
+
+The rules, for the presentations of one offer in one session in the order of their times (equal times are one):
+
+- first(r) is the earliest checkout of the session from presentation r to r + window, both ends included;
+- decide_at(r) is first(r) + grace if there is one, else r + window;
+- a presentation belongs to the chain of the one before if it is no later than that one's decide_at and no later than
+  the chain's begin + lookback; else it begins a chain;
+- a chain is bought if a checkout names its offer between begin - lookback and its last decide_at; else it is declined
+  if first(last) exists; else it is abandoned.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fastavro
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from ..schema_files import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
+from .calllog import Call, read_calls
+
+BOUGHT, DECLINED, ABANDONED = "bought", "declined", "abandoned"
+
+
+class Presentation(NamedTuple):
+    """An offer was shown; `at` in ms."""
+
+    session_id: str
+    partner_code: str
+    offer_id: str
+    at: int
+
+
+class Checkout(NamedTuple):
+    """A checkout was completed; `at` in ms."""
+
+    session_id: str
+    at: int
+    bought: tuple[str, ...]
+
+
+class Rules(NamedTuple):
+    """The spans of the decision, in ms, and whether abandoned offers are called."""
+
+    window: int
+    grace: int
+    lookback: int
+    call_abandoned: bool = True
+
+
+class Fate(NamedTuple):
+    """One chain and what must become of it. `bought_later`: a checkout bought it after it was decided."""
+
+    session_id: str
+    partner_code: str
+    offer_id: str
+    decide_at: int
+    fate: str
+    bought_later: bool
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What was found. Lists hold lines that name the offer; numbers count chains, `repeated` counts calls.
+
+    Attributes:
+        to_call: chains that had to be called.
+        recorded, not_found: chains whose call was answered 204, or 404 for good.
+        missed: chains to be called of which the log shows no such answer.
+        false: offers that were called although no chain of theirs was to be called.
+        early: calls that came before the offer's fate could be known.
+        misreported: calls that gave another reason than the offer's chains have.
+        repeated: settling answers beyond one a chain.
+        retried: calls answered neither 204 nor 404 for good.
+    """
+
+    sessions: int = 0
+    presentations: int = 0
+    checkouts: int = 0
+    chains: int = 0
+    bought: int = 0
+    ignored: int = 0
+    to_call: int = 0
+    recorded: int = 0
+    not_found: int = 0
+    bought_later: int = 0
+    calls: int = 0
+    retried: int = 0
+    repeated: int = 0
+    unreadable: int = 0
+    missed: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    misreported: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every offer met its fate: none missed, none called falsely, too early or for a wrong reason."""
+        return not (self.missed or self.false or self.early or self.misreported)
+
+
+def fates(presentations: Iterable[Presentation], checkouts: Iterable[Checkout], rules: Rules) -> list[Fate]:
+    """What must become of every chain."""
+    shown: defaultdict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for session_id, partner_code, offer_id, at in presentations:
+        shown[session_id, partner_code, offer_id].add(at)
+    of_session: defaultdict[str, list[Checkout]] = defaultdict(list)
+    for checkout in sorted(checkouts, key=lambda checkout: checkout.at):
+        of_session[checkout.session_id].append(checkout)
+    return [
+        _fate(offer, chain, of_session[offer[0]], rules)
+        for offer, times in shown.items()
+        for chain in _chains(sorted(times), of_session[offer[0]], rules)
+    ]
+
+
+def judge(
+    presentations: Sequence[Presentation], checkouts: Sequence[Checkout], calls: Sequence[Call], rules: Rules
+) -> Judgement:
+    """Compare what should have become of every offer with the calls that reached the API."""
+    found = Judgement(
+        sessions=len({event.session_id for event in presentations} | {event.session_id for event in checkouts}),
+        presentations=len(presentations),
+        checkouts=len(checkouts),
+        calls=len(calls),
+        retried=sum(not call.terminal for call in calls),
+    )
+    calls_of: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in calls:
+        calls_of[call.partner_code, call.offer_id].append(call)
+    chains_of: defaultdict[tuple[str, str], list[Fate]] = defaultdict(list)
+    for fate in fates(presentations, checkouts, rules):
+        chains_of[fate.partner_code, fate.offer_id].append(fate)
+    for offer, chains in chains_of.items():
+        _judge_offer(found, offer, chains, calls_of.pop(offer, []), rules)
+    for offer, strays in calls_of.items():
+        found.false.append(f"{_name(offer)} was called {_times(len(strays))} but never presented")
+    return found
+
+
+def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: Rules) -> Judgement:
+    """Read the offer topic and the checkout topic to their ends, and judge the calls of an emulator's log.
+
+    Raises:
+        RuntimeError: a topic could not be read to its end.
+    """
+    presentations, checkouts, unreadable = read_events(bootstrap, topics)
+    found = judge(presentations, checkouts, read_calls(log), rules)
+    found.unreadable = unreadable
+    return found
+
+
+def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentation], list[Checkout], int]:
+    """Every presentation and every checkout of the two topics, and how many records were none.
+
+    Raises:
+        RuntimeError: a topic could not be read to its end, or has lost its beginning.
+    """
+    offer_schema, checkout_schema = (
+        fastavro.parse_schema(load_schema(name)) for name in (OFFER_PRESENTED, CHECKOUT_COMPLETED)
+    )
+    presentations: list[Presentation] = []
+    checkouts: list[Checkout] = []
+    unreadable = 0
+    for topic, schema in zip(topics, (offer_schema, checkout_schema), strict=True):
+        for key, value in _read_topic(bootstrap, topic):
+            fields = _decode(schema, key, value)
+            if fields is None:
+                unreadable += 1
+            elif topic == topics[0]:
+                at = _ms(fields["presented_at"])
+                presentations.append(Presentation(fields["session_id"], fields["partner_code"], fields["offer_id"], at))
+            else:
+                at = _ms(fields["completed_at"])
+                checkouts.append(Checkout(fields["session_id"], at, tuple(fields["purchased_offer_ids"])))
+    return presentations, checkouts, unreadable
+
+
+def in_words(found: Judgement) -> Iterator[tuple[bool, str]]:
+    """The judgement for a person: each line with whether it is good."""
+    fate_count = found.bought + found.ignored + found.recorded + found.not_found
+    yield (
+        fate_count == found.chains,
+        f"{fate_count} of {found.chains} offers presented have one fate: {found.bought} bought, "
+        f"{found.recorded} opted out, {found.not_found} unknown to the insurer"
+        + (f", {found.ignored} ignored" if found.ignored else ""),
+    )
+    yield not found.false, f"{len(found.false) or 'none'} of the offers that were bought was called"
+    yield not found.missed, f"{len(found.missed) or 'none'} of the {found.to_call} to be called was missed"
+    yield not found.early, f"{len(found.early) or 'no'} call was made before the offer's fate was certain"
+    yield not found.misreported, f"{len(found.misreported) or 'no'} call gave a wrong reason"
+    yield True, f"{found.repeated} calls were repeated though settled, which a hard stop allows"
+
+
+def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: Rules) -> Iterator[list[int]]:
+    chain = [times[0]]
+    for before, at in pairwise(times):
+        if at <= _decide_at(before, checkouts, rules) and at <= chain[0] + rules.lookback:
+            chain.append(at)
+        else:
+            yield chain
+            chain = [at]
+    yield chain
+
+
+def _first(at: int, checkouts: Sequence[Checkout], rules: Rules) -> Checkout | None:
+    return next((checkout for checkout in checkouts if at <= checkout.at <= at + rules.window), None)
+
+
+def _decide_at(at: int, checkouts: Sequence[Checkout], rules: Rules) -> int:
+    first = _first(at, checkouts, rules)
+    return at + rules.window if first is None else first.at + rules.grace
+
+
+def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Checkout], rules: Rules) -> Fate:
+    begin, last = chain[0], chain[-1]
+    decide_at = _decide_at(last, checkouts, rules)
+    buying = [checkout.at for checkout in checkouts if offer[2] in checkout.bought]
+    if any(begin - rules.lookback <= at <= decide_at for at in buying):
+        fate = BOUGHT
+    elif _first(last, checkouts, rules) is not None:
+        fate = DECLINED
+    else:
+        fate = ABANDONED
+    return Fate(*offer, decide_at, fate, fate != BOUGHT and any(at > decide_at for at in buying))
+
+
+def _judge_offer(
+    found: Judgement, offer: tuple[str, str], chains: Sequence[Fate], calls: Sequence[Call], rules: Rules
+) -> None:
+    to_call = [
+        chain for chain in chains if chain.fate == DECLINED or (chain.fate == ABANDONED and rules.call_abandoned)
+    ]
+    settled = [call for call in calls if call.terminal]
+    bought = sum(chain.fate == BOUGHT for chain in chains)
+    found.chains += len(chains)
+    found.bought += bought
+    found.ignored += len(chains) - bought - len(to_call)
+    found.to_call += len(to_call)
+    found.bought_later += sum(chain.bought_later for chain in to_call)
+    if not to_call:
+        if calls:
+            fate = " and ".join(sorted({chain.fate for chain in chains}))
+            found.false.append(f"{_name(offer)} was {fate} but called {_times(len(calls))}")
+        return
+    statuses = Counter(call.status for call in settled[: len(to_call)])
+    found.recorded += statuses[204]
+    found.not_found += statuses[404]
+    found.repeated += max(0, len(settled) - len(to_call))
+    found.missed.extend(
+        f"{_name(offer)} was {chain.fate} but never settled ({_times(len(calls))} called)"
+        for chain in to_call[len(settled) :]
+    )
+    certain_at = min(chain.decide_at for chain in to_call)
+    reasons = {chain.fate for chain in to_call}
+    for call in calls:
+        if call.time_ms < certain_at:
+            found.early.append(f"{_name(offer)} was called {certain_at - call.time_ms} ms before its fate was certain")
+        if call.reason is not None and call.reason.lower() not in reasons:
+            found.misreported.append(f"{_name(offer)} was {' and '.join(reasons)} but called as {call.reason}")
+
+
+def _name(offer: tuple[str, str]) -> str:
+    return f"offer {offer[1]} of {offer[0]}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    stream = io.BytesIO(value)
+    try:
+        fields: dict[str, Any] = fastavro.schemaless_reader(stream, schema, None)
+    except Exception:  # whatever bytes make the reader raise, they are no event
+        return None
+    if stream.tell() != len(value) or key != fields["session_id"].encode():
+        return None
+    return fields
+
+
+def _ms(moment: Any) -> int:
+    """Milliseconds of a datetime, exactly: float seconds could be off by one."""
+    return round(moment.timestamp() * 1000)
+
+
+def _read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[tuple[bytes | None, bytes | None]]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "offer-opt-out-judge",  # never joined: partitions are assigned by hand, nothing is committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "log_level": 3,
+        }
+    )
+    try:
+        partitions = [
+            TopicPartition(topic, p) for p in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ]
+        for partition in partitions:
+            first, _ = consumer.get_watermark_offsets(partition, timeout=10)
+            if first != 0:
+                raise RuntimeError(f"{topic} [{partition.partition}] begins at offset {first}: the rest is gone")
+            partition.offset = 0
+        consumer.assign(partitions)
+        unfinished = {partition.partition for partition in partitions}
+        until = time.monotonic() + timeout_s
+        while unfinished:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{topic} could not be read to its end in {timeout_s:g} s")
+            for message in consumer.consume(1000, 0.2):
+                error = message.error()
+                if error is None:
+                    yield message.key(), message.value()
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+                elif not error.retriable():
+                    raise RuntimeError(f"{topic} cannot be read: {error}")
+    finally:
+        consumer.close()

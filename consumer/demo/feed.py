@@ -1,0 +1,109 @@
+"""Writes generated events to Kafka, at the pace at which they happen or as fast as it takes them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from ..kafka.codec import PlainCodec
+from .generator import Event
+
+Written = Callable[[Event, int], None]
+"""Called with each event that was written, and by how many ms the plan's time is off the wall clock."""
+
+
+class FeedError(RuntimeError):
+    """The broker did not take an event."""
+
+
+def feed(
+    events: Iterable[Event],
+    *,
+    bootstrap: str,
+    offer_topic: str,
+    checkout_topic: str,
+    base_ms: int,
+    paced: bool,
+    on_written: Written | None = None,
+    stop: threading.Event | None = None,
+) -> int:
+    """Write events in their order, keyed by session_id, with the event's time as the record's timestamp.
+
+    Args:
+        events: from `generate`.
+        base_ms: wall clock (ms since the epoch) at which the plan begins.
+        paced: write each event when it is due by the wall clock. If this process falls behind, the rest of the plan
+            moves by as much, so that no event is written later after its time than the plan says.
+        on_written: told of each event handed to the producer.
+        stop: ends the feed early.
+
+    Returns:
+        How many were written; the broker has acknowledged them all.
+
+    Raises:
+        FeedError: the broker refused one, or did not acknowledge all within a minute.
+    """
+    codec = PlainCodec()
+    failed: list[KafkaError] = []
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "enable.idempotence": True,
+            "acks": "all",
+            # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            "log_level": 3,
+        }
+    )
+
+    def acknowledged(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
+    stamped: dict[str, int] = {}
+    count = 0
+    for event in events:
+        if stop is not None and stop.is_set():
+            break
+        if paced:
+            base_ms += _wait_for(base_ms + event.time + event.delay, producer)
+        # A duplicate repeats its first copy, time included.
+        moment = stamped.setdefault(event.fields["event_id"], base_ms + event.time)
+        value = (codec.encode_checkout if event.is_checkout else codec.encode_offer)(_dated(event, moment))
+        while True:
+            try:
+                producer.produce(
+                    checkout_topic if event.is_checkout else offer_topic,
+                    key=event.key,
+                    value=value,
+                    timestamp=moment,
+                    on_delivery=acknowledged,
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+        count += 1
+        if on_written is not None:
+            on_written(event, base_ms)
+        if failed:
+            break
+    if producer.flush(60) or failed:
+        raise FeedError(f"the broker did not take all events: {failed[0] if failed else 'no answer in 60 s'}")
+    return count
+
+
+def _dated(event: Event, moment: int) -> dict[str, Any]:
+    return {**event.fields, "completed_at" if event.is_checkout else "presented_at": moment}
+
+
+def _wait_for(due_ms: int, producer: Producer) -> int:
+    """Wait for a wall-clock time; returns by how many ms it had passed already."""
+    while (left := due_ms - time.time_ns() // 1_000_000) > 0:
+        producer.poll(min(left / 1000, 0.1))
+    return -left if left < -20 else 0

@@ -1,0 +1,184 @@
+"""The opt-out call: what is sent, and what an answer means. The transport below it is exchangeable.
+
+The insurer documents 204, 403 and 404 for this call. What else an answer may mean is settled here so that no
+answer is ever taken for a success, or for "no such offer", that was not one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpx
+
+from consumer.settings import ApiSettings
+from consumer.xcover.auth import Credentials
+from consumer.xcover.call import OptOutCall
+
+RETRY_AFTER_MIN_S = 1.0
+"""A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
+RETRY_AFTER_MAX_S = 300.0
+"""One wrong header must not silence a key for a year; after five minutes the server is asked, and may say it again."""
+NOTE_LENGTH = 200
+"""How much of an answer's own words is kept, in characters: enough for the API's message, not for an HTML page."""
+
+_TRANSIENT = frozenset({408, 423, 425, 429})
+_JSON = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "offer-opt-out"}
+
+
+class Verdict(Enum):
+    """What an answer means for the call."""
+
+    RECORDED = auto()
+    """204: the insurer has it."""
+    NOT_FOUND = auto()
+    """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
+    CREDENTIALS = auto()
+    """401 or 403, or no credentials at all: no call of this partner can succeed."""
+    TRANSIENT = auto()
+    """It may go better next time."""
+    UNEXPECTED = auto()
+    """Not in the contract (a redirect, a 200, a gateway's page): retried like TRANSIENT, and reported."""
+    REFUSED = auto()
+    """Another 4xx: this request is wrong, and will be until somebody changes something."""
+
+
+class Answer(NamedTuple):
+    """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
+
+    verdict: Verdict
+    status_code: int | None = None
+    retry_after: float | None = None
+    note: str | None = None
+
+
+RECORDED = Answer(Verdict.RECORDED, 204)
+
+
+class OptOutApi:
+    """Makes one opt-out call and classifies its answer; safe to use from many tasks of one event loop."""
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        credentials: Credentials,
+        transport: httpx.AsyncBaseTransport,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._credentials = credentials
+        self._transport = transport
+        self._wall_clock = wall_clock
+        self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
+        self._with_metadata = settings.body == "metadata"
+
+    async def __call__(self, call: OptOutCall) -> Answer:
+        """Make the call once. Never raises for what the network or the server does."""
+        headers = self._credentials.headers(call.partner_code)
+        if headers is None:
+            return Answer(Verdict.CREDENTIALS, note="no credentials for this partner_code: set api.credentials or api.key")
+        if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
+            return Answer(Verdict.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
+        try:
+            request = httpx.Request("POST", self.url(call), headers={**_JSON, **headers}, content=self.body(call))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            return Answer(Verdict.REFUSED, note=f"not sent: no URL can be made of its ids: {error}"[:NOTE_LENGTH])
+        try:
+            # Not through httpx.AsyncClient: it would add cookies, redirects and its own time-outs, of which a
+            # call needs none, at half of the throughput.
+            response = await self._transport.handle_async_request(request)
+            if response.status_code == 204:
+                return RECORDED
+            body = await response.aread()
+        except httpx.RequestError as error:
+            return Answer(Verdict.TRANSIENT, note=f"{type(error).__name__}: {error}"[:NOTE_LENGTH])
+        answer = classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock())
+        return _without_values(answer, call.metadata) if call.metadata else answer
+
+    def url(self, call: OptOutCall) -> str:
+        """Where the call goes. The ids are data: percent-encoded whole, slashes too, they cannot change the path."""
+        return self._url.replace("{partner_code}", quote(call.partner_code, safe="")).replace(
+            "{offer_id}", quote(call.offer_id, safe="")
+        )
+
+    def body(self, call: OptOutCall) -> bytes:
+        """The body, JSON. Metadata goes to a third party, so only keys somebody chose are in the call."""
+        if not self._with_metadata:
+            return b"{}"
+        return json.dumps({"partner_metadata": {**call.metadata, "reason": call.reason.value}}).encode()
+
+
+def classify(status: int, retry_after: str | None, body: bytes, now: float) -> Answer:
+    """What an answer with this status, `Retry-After` header and body means; `now` in seconds since the epoch."""
+    if status == 204:
+        return RECORDED
+    if status in {401, 403}:
+        return Answer(Verdict.CREDENTIALS, status, None, _words(body))
+    if status == 404 and _is_empty_or_object(body):
+        return Answer(Verdict.NOT_FOUND, status, None, _words(body))
+    pause = parse_retry_after(retry_after, now)
+    if status == 404:
+        note = f"404 without the API's own body: a wrong route or a gateway. {_words(body) or ''}".rstrip()
+        return Answer(Verdict.UNEXPECTED, status, pause, note)
+    if status in _TRANSIENT or status >= 500:
+        return Answer(Verdict.TRANSIENT, status, pause, _words(body))
+    if status >= 400:
+        return Answer(Verdict.REFUSED, status, None, _words(body))
+    return Answer(Verdict.UNEXPECTED, status, pause, _words(body))
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait by a `Retry-After` header, in either of its forms, clamped; None if absent or unreadable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        # Digits beyond these can only mean "the maximum", and int() of very long text is an error.
+        seconds = float(text[:12])
+    else:
+        try:
+            when = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+
+
+def _without_values(answer: Answer, metadata: Mapping[str, str]) -> Answer:
+    """The API may quote what it refuses, and metadata's values must not reach a log or the outcome topic."""
+    note = answer.note
+    if note is not None:
+        for value in metadata.values():
+            note = note.replace(value, "***") if value else note
+    return answer._replace(note=note)
+
+
+def _fits_in_a_path(text: str) -> bool:
+    # Percent-encoding does not protect a whole segment of dots: "%2E%2E" is ".." to the URL standard that clients
+    # and proxies follow, so the call would arrive at another path.
+    return text not in {"", ".", ".."}
+
+
+def _is_empty_or_object(body: bytes) -> bool:
+    if not body.strip():
+        return True
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _words(body: bytes) -> str | None:
+    """The API's message, or the beginning of whatever came instead; None for an empty body."""
+    try:
+        parsed = json.loads(body)
+        if isinstance(parsed, dict) and isinstance(parsed.get("message"), str):
+            errors = parsed.get("errors")
+            return (parsed["message"] + (f" {errors}" if errors else ""))[:NOTE_LENGTH]
+    except (ValueError, RecursionError):
+        pass
+    return " ".join(body[: 4 * NOTE_LENGTH].decode("utf-8", "replace").split())[:NOTE_LENGTH] or None

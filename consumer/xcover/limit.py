@@ -1,0 +1,31 @@
+"""The rate limit of one credential."""
+
+from __future__ import annotations
+
+import math
+
+LATENESS_S = 0.002
+"""How late a timer may be without the rate falling behind; too short to make a burst of."""
+
+
+class Pacer:
+    """Spaces calls evenly: at a rate of 10 a second, one each 100 ms.
+
+    The libraries at hand limit by a bucket, which lets a whole second's calls out at once after a pause, hand out
+    permits only to a task each that waits, and cannot change their rate. Here the insurer's limit is shared with the
+    partner's other systems, so bursts are what it must not see, and a million calls wait without a task.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """`rate` is in calls a second; infinite: no limit; 0: no calls at all."""
+        self._last = -math.inf
+        self.rate = rate
+
+    def next_at(self) -> float:
+        """The earliest time, on the loop's clock, at which the next call may start."""
+        return self._last + 1.0 / self.rate if self.rate > 0 else math.inf
+
+    def take(self, now: float) -> None:
+        """A call starts now."""
+        if self.rate != math.inf:
+            self._last = max(self.next_at(), now - LATENESS_S)

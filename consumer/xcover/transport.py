@@ -1,0 +1,105 @@
+"""What carries the calls: httpx's interface over aiohttp's connections.
+
+httpx says what a request, an answer and an error are; what moves the bytes is exchangeable, and its own pool is the
+slowest there is: about 500 calls a second. `tests/benchmarks/bench_calls.py` measures the candidates in one run.
+Driven with prepared requests, aiohttp's and pyreqwest's connections are equally fast, some 13 times the stock pool,
+so trust decided: aiohttp is old, widely used and kept by many, while pyreqwest is a beta kept by one person, follows
+redirects unless told not to (a 302 to a 204 would look like a success), adds up the parts of a time-out, and parses
+URLs by a standard for which `%2E%2E` is `..`.
+
+The adapter is ours, not httpx-aiohttp's, since that one has no time-out for the whole call, lets the URL be
+re-written before it is sent, and reports a dropped connection as a connect time-out.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import httpx
+from yarl import URL
+
+from consumer.settings import ApiSettings
+
+MAX_BODY = 64 * 1024
+"""Bytes kept of an answer's body, which is read for a message only. A longer one is cut, and its connection closed."""
+
+_SOFT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Sends httpx requests over aiohttp. It must be made and closed on the event loop that uses it.
+
+    A call takes at most `api.timeout` in all, waiting for a connection included, of which at most
+    `api.connect_timeout` for connecting. Redirects are never followed and cookies never kept.
+    """
+
+    def __init__(self, settings: ApiSettings, connections: int, ssl_context: ssl.SSLContext | None = None) -> None:
+        """`connections` is the most that are open at a time; at least the number of calls in flight."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=ssl_context or True),
+            timeout=aiohttp.ClientTimeout(
+                total=settings.timeout.total_seconds(), sock_connect=settings.connect_timeout.total_seconds()
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # httpx decodes what a gateway compresses unasked.
+            auto_decompress=False,
+            skip_auto_headers=_SOFT_HEADERS,
+            # Proxies by HTTPS_PROXY and the like, as httpx itself would.
+            trust_env=True,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request and read its answer whole. Raises subclasses of httpx.TransportError only."""
+        with _as_httpx_errors(request):
+            response = await self._session.request(
+                request.method,
+                # "encoded": sent as it stands, so that no second hand decides what the ids in it mean.
+                URL(str(request.url), encoded=True),
+                data=request.content,
+                headers=request.headers,
+                allow_redirects=False,
+            )
+            try:
+                body = await _read(response) if response.status != 204 else b""
+            finally:
+                response.release()
+        return httpx.Response(
+            response.status, headers=response.raw_headers, stream=httpx.ByteStream(body), request=request
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            response.close()
+            break
+    return bytes(body[:MAX_BODY])
+
+
+@contextmanager
+def _as_httpx_errors(request: httpx.Request) -> Iterator[None]:
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx.ConnectTimeout(_text(error), request=request) from error
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(_text(error) or "no answer in time", request=request) from error
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError(_text(error), request=request) from error
+    except aiohttp.ClientResponseError as error:
+        raise httpx.RemoteProtocolError(_text(error), request=request) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise httpx.ReadError(_text(error), request=request) from error
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
