@@ -21,6 +21,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,20 +189,27 @@ def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentat
     return presentations, checkouts, unreadable
 
 
-def in_words(found: Judgement) -> Iterator[tuple[bool, str]]:
+def in_words(found: Judgement) -> list[tuple[bool, str]]:
     """The judgement for a person: each line with whether it is good."""
-    fate_count = found.bought + found.ignored + found.recorded + found.not_found
-    yield (
-        fate_count == found.chains,
-        f"{fate_count} of {found.chains} offers presented have one fate: {found.bought} bought, "
-        f"{found.recorded} opted out, {found.not_found} unknown to the insurer"
-        + (f", {found.ignored} ignored" if found.ignored else ""),
-    )
-    yield not found.false, f"{len(found.false) or 'none'} of the offers that were bought was called"
-    yield not found.missed, f"{len(found.missed) or 'none'} of the {found.to_call} to be called was missed"
-    yield not found.early, f"{len(found.early) or 'no'} call was made before the offer's fate was certain"
-    yield not found.misreported, f"{len(found.misreported) or 'no'} call gave a wrong reason"
-    yield True, f"{found.repeated} calls were repeated though settled, which a hard stop allows"
+    fated = found.bought + found.ignored + found.recorded + found.not_found
+    ignored = f", {found.ignored} abandoned and ignored" if found.ignored else ""
+    lines = [
+        (
+            fated == found.chains,
+            f"{fated} of {found.chains} offers presented have their one fate: {found.bought} bought, "
+            f"{found.recorded} opted out, {found.not_found} unknown to the insurer{ignored}",
+        ),
+        (not found.false, f"{len(found.false) or 'none'} was called though bought"),
+        (not found.missed, f"{len(found.missed) or 'none'} of the {found.to_call} to be called was missed"),
+        (not found.early, f"{len(found.early) or 'none'} was called before its fate was certain"),
+        (not found.misreported, f"{len(found.misreported) or 'none'} was called for a wrong reason"),
+        (True, f"{found.repeated} called again after an answer: what a hard stop may repeat"),
+    ]
+    if found.bought_later:
+        lines.append((True, f"{found.bought_later} bought only after their time had run out: called, and rightly so"))
+    if found.unreadable:
+        lines.append((True, f"{found.unreadable} records were no events and are not judged"))
+    return lines
 
 
 def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: Rules) -> Iterator[list[int]]:
@@ -285,15 +293,15 @@ def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, An
         return None
     stream = io.BytesIO(value)
     try:
-        fields: dict[str, Any] = fastavro.schemaless_reader(stream, schema, None)
+        fields = fastavro.schemaless_reader(stream, schema, None)
     except Exception:  # whatever bytes make the reader raise, they are no event
         return None
-    if stream.tell() != len(value) or key != fields["session_id"].encode():
+    if not isinstance(fields, dict) or stream.tell() != len(value) or key != fields["session_id"].encode():
         return None
     return fields
 
 
-def _ms(moment: Any) -> int:
+def _ms(moment: datetime) -> int:
     """Milliseconds of a datetime, exactly: float seconds could be off by one."""
     return round(moment.timestamp() * 1000)
 

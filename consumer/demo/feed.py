@@ -13,7 +13,7 @@ from ..kafka.codec import PlainCodec
 from .generator import Event
 
 Written = Callable[[Event, int], None]
-"""Called with each event that was written, and by how many ms the plan's time is off the wall clock."""
+"""Called with each event handed to the producer, and the time it was given (ms since the epoch)."""
 
 
 class FeedError(RuntimeError):
@@ -38,7 +38,7 @@ def feed(
         base_ms: wall clock (ms since the epoch) at which the plan begins.
         paced: write each event when it is due by the wall clock. If this process falls behind, the rest of the plan
             moves by as much, so that no event is written later after its time than the plan says.
-        on_written: told of each event handed to the producer.
+        on_written: told of each event.
         stop: ends the feed early.
 
     Returns:
@@ -90,7 +90,7 @@ def feed(
         producer.poll(0)
         count += 1
         if on_written is not None:
-            on_written(event, base_ms)
+            on_written(event, moment)
         if failed:
             break
     if producer.flush(60) or failed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,11 +65,10 @@ class Plan:
 
 def generate(plan: Plan) -> list[Event]:
     """The plan's events, in the order in which they are to be written."""
-    rng = random.Random(plan.seed)
+    rng = random.Random(plan.seed)  # noqa: S311 - repeatable on purpose
     made: list[Event] = []
     while len(made) < plan.events:
         made.extend(_Session(plan, rng).events())
-    # The sessions' number is only known now: their beginnings, so far from 0 to 1, are stretched over the span.
     return sorted(made, key=lambda event: event.time + event.delay)
 
 
@@ -88,7 +87,8 @@ class _Session:
     def __post_init__(self) -> None:
         self.partner_code = self.rng.choice(self.plan.partners)
         self.session_id = f"s-{self._id()}"
-        self.begin = self.rng.randrange(max(1, self.plan.span))
+        # Room for what happened before the session's first presentation.
+        self.begin = self.plan.lookback // 2 + self.rng.randrange(max(1, self.plan.span))
 
     def events(self) -> list[Event]:
         """All events of the session, duplicates included."""
@@ -137,7 +137,7 @@ class _Session:
         """A purchase after the offer's fate was decided: the call cannot be taken back, and was right when made."""
         at = self._soon()
         self._check_out(at, ())
-        self._check_out(at + 2 * self.plan.window, self._some())
+        self._check_out(at + self.plan.grace + 1 + self.rng.randrange(self.plan.window), self._some())
 
     def _checks_out_at_an_edge(self) -> None:
         """At the very moment of a presentation, or at the last or first moment inside or outside its window."""

@@ -80,7 +80,9 @@ class OptOutApi:
         """Make the call once. Never raises for what the network or the server does."""
         headers = self._credentials.headers(call.partner_code)
         if headers is None:
-            return Answer(Verdict.CREDENTIALS, note="no credentials for this partner_code: set api.credentials or api.key")
+            return Answer(
+                Verdict.CREDENTIALS, note="no credentials for this partner_code: set api.credentials or api.key"
+            )
         if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
             return Answer(Verdict.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
         try:
@@ -112,7 +114,7 @@ class OptOutApi:
         return json.dumps({"partner_metadata": {**call.metadata, "reason": call.reason.value}}).encode()
 
 
-def classify(status: int, retry_after: str | None, body: bytes, now: float) -> Answer:
+def classify(status: int, retry_after: str | None, body: bytes, now: float) -> Answer:  # noqa: PLR0911 - a table
     """What an answer with this status, `Retry-After` header and body means; `now` in seconds since the epoch."""
     if status == 204:
         return RECORDED
@@ -176,9 +178,9 @@ def _words(body: bytes) -> str | None:
     """The API's message, or the beginning of whatever came instead; None for an empty body."""
     try:
         parsed = json.loads(body)
-        if isinstance(parsed, dict) and isinstance(parsed.get("message"), str):
+        if isinstance(parsed, dict) and isinstance(message := parsed.get("message"), str):
             errors = parsed.get("errors")
-            return (parsed["message"] + (f" {errors}" if errors else ""))[:NOTE_LENGTH]
+            return f"{message} {errors}"[:NOTE_LENGTH] if errors else message[:NOTE_LENGTH]
     except (ValueError, RecursionError):
         pass
     return " ".join(body[: 4 * NOTE_LENGTH].decode("utf-8", "replace").split())[:NOTE_LENGTH] or None

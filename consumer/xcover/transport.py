@@ -16,6 +16,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -47,8 +48,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             # httpx decodes what a gateway compresses unasked.
             auto_decompress=False,
             skip_auto_headers=_SOFT_HEADERS,
-            # Proxies by HTTPS_PROXY and the like, as httpx itself would.
-            trust_env=True,
+            # Not trust_env: it would read the environment at every call, which makes it five times as slow, and add
+            # credentials out of a .netrc file.
+            proxy=_proxy_for(settings.base_url),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -73,6 +75,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _proxy_for(base_url: str) -> URL | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for the API, as httpx's own pool would use it."""
+    url = URL(base_url)
+    proxy = getproxies().get(url.scheme)
+    return URL(proxy) if proxy and url.host and not proxy_bypass(url.host) else None
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -38,7 +38,20 @@ class Fate(NamedTuple):
     checkout_id: str | None
 
 
-def fates(offers: Iterable[OfferPresented], checkouts: Iterable[CheckoutCompleted], rules: Spans) -> list[Fate]:
+class Unreadable(NamedTuple):
+    """A checkout of which only the session is known, and between which times it must lie."""
+
+    session_id: str
+    earliest: int
+    latest: int
+
+
+def fates(
+    offers: Iterable[OfferPresented],
+    checkouts: Iterable[CheckoutCompleted],
+    rules: Spans,
+    unreadable: Sequence[Unreadable] = (),
+) -> list[Fate]:
     """Every chain in the two logs, by session and offer and then by time."""
     result = []
     all_checkouts = sorted(checkouts, key=lambda c: (c.completed_at, c.offset))
@@ -51,10 +64,10 @@ def fates(offers: Iterable[OfferPresented], checkouts: Iterable[CheckoutComplete
                 presentation.presented_at <= _decide_at(chain[-1], session, rules)
                 and presentation.presented_at <= chain[0].presented_at + rules.lookback
             ):
-                result.append(_fate(chain, session, rules))
+                result.append(_fate(chain, session, rules, unreadable))
                 chain = []
             chain.append(presentation)
-        result.append(_fate(chain, session, rules))
+        result.append(_fate(chain, session, rules, unreadable))
     return result
 
 
@@ -72,7 +85,12 @@ def _decide_at(shown: OfferPresented, session: Sequence[CheckoutCompleted], rule
     return shown.presented_at + rules.window if first is None else first.completed_at + rules.checkout_grace
 
 
-def _fate(chain: list[OfferPresented], session: Sequence[CheckoutCompleted], rules: Spans) -> Fate:
+def _fate(
+    chain: list[OfferPresented],
+    session: Sequence[CheckoutCompleted],
+    rules: Spans,
+    unreadable: Sequence[Unreadable],
+) -> Fate:
     begin, last = chain[0].presented_at, chain[-1]
     decide_at = _decide_at(last, session, rules)
     declined_by = _first(last, session, rules)
@@ -82,11 +100,16 @@ def _fate(chain: list[OfferPresented], session: Sequence[CheckoutCompleted], rul
     )
     if bought_by is not None:
         reason = Reason.PURCHASED
+    elif any(
+        u.session_id == last.session_id and u.latest >= begin - rules.lookback and u.earliest <= decide_at
+        for u in unreadable
+    ):
+        reason = Reason.CHECKOUT_UNREADABLE
     elif declined_by is not None:
         reason = Reason.DECLINED
     else:
         reason = Reason.ABANDONED
-    checkout = bought_by or declined_by
+    checkout = bought_by or (declined_by if reason is Reason.DECLINED else None)
     offsets = frozenset(presentation.offset for presentation in chain)
     identity = (last.session_id, last.partner_code, last.offer_id, offsets)
     return Fate(*identity, begin, last.presented_at, decide_at, reason, checkout and checkout.checkout_id)

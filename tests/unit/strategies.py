@@ -24,9 +24,6 @@ THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "qu
 START = 1_000_000
 """The time of the first event, in ms; far enough from zero that every distance before it stays positive."""
 
-SKEW = 10_000
-"""The drawn rules believe an event dated this many units of time ahead of its record: nothing drawn is implausible."""
-
 OFFERS = (("s1", "ada", "o1"), ("s1", "bob", "o1"), ("s1", "ada", "o2"), ("s2", "ada", "o3"), ("s2", "bob", "o4"))
 """Session, partner, offer. Two partners share an offer id: buying it buys both."""
 
@@ -43,12 +40,18 @@ def examples(count: int) -> settings:
     )
 
 
+class Garbage(NamedTuple):
+    """A record that cannot be decoded; its key still names the session."""
+
+    session_id: str
+
+
 class Record(NamedTuple):
-    """One record of a log. `event` is None for a tombstone, "garbage" for what cannot be decoded."""
+    """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded."""
 
     offset: int
     timestamp: int
-    event: OfferPresented | CheckoutCompleted | None | str
+    event: OfferPresented | CheckoutCompleted | Garbage | None
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,8 @@ class Logs:
     def end_of_time(self) -> int:
         """A wall clock (ms) at which everything is over."""
         rules = self.rules
-        times = [e.presented_at for e in self.presentations] + [e.completed_at for e in self.completed] + [START]
-        # The clock of a producer that is far ahead does not count.
-        times = [time for time in times if time < START + rules.max_skew // 2]
-        return max(times) + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
+        newest = max([r.timestamp + rules.max_skew for r in (*self.offers, *self.checkouts)], default=START)
+        return newest + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
 
     def __repr__(self) -> str:
         r = self.rules
@@ -94,7 +95,7 @@ def _describe(record: Record) -> str:
         what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
         late = record.timestamp - event.completed_at
     else:
-        return f"{at} {event or 'tombstone'}"
+        return f"{at} {'tombstone' if event is None else event} stamped {record.timestamp - START:+d}"
     return f"{at} {what}" + (f" (record {late:+d})" if late else "")
 
 
@@ -126,26 +127,38 @@ _DRAFTS = st.builds(
 )
 
 
+UNITS = st.sampled_from((1, 700, 3000))
+"""Milliseconds in a unit of the small scale: stretched, so that times also fall into different seconds."""
+
+
 @st.composite
-def rules_drawn(draw: Callable[..., Any]) -> Rules:
-    """Rules on a small scale of time, now and then stretched so that times fall into different buckets of an index."""
-    unit = draw(st.sampled_from((1, 700, 3000)))
+def rules_drawn(draw: Callable[..., Any], unit: int) -> Rules:
+    """Rules on a small scale of time."""
     window = draw(st.sampled_from((10, 10, 6)))
     return Rules(
         window=window * unit,
         checkout_grace=draw(st.integers(2, window)) * unit,
         lookback=draw(st.sampled_from((window, window + 2, 20, 40))) * unit,
         lateness=draw(st.integers(0, 8)) * unit,
-        max_skew=SKEW * unit,
+        max_skew=draw(st.sampled_from((3, 1000))) * unit,
         call_abandoned=draw(st.sampled_from((True, True, True, False))),
     )
 
 
 @st.composite
-def logs(draw: Callable[..., Any], *, size: int = 16, late: bool = False, garbage: bool = False) -> Logs:
+def logs(
+    draw: Callable[..., Any],
+    *,
+    size: int = 16,
+    late: bool = False,
+    garbage: bool = False,
+    tainted: bool = False,
+) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
-    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead."""
-    rules = draw(rules_drawn())
+    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead;
+    `tainted`: among the checkouts are some that cannot be decoded."""
+    unit = draw(UNITS)
+    rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
     drafts = draw(st.lists(_DRAFTS, min_size=count, max_size=count))
     if not garbage:
@@ -153,12 +166,19 @@ def logs(draw: Callable[..., Any], *, size: int = 16, late: bool = False, garbag
     if draw(st.booleans()):  # one offer only: long chains, and purchases that meet them
         drafts = [draft._replace(who=0) for draft in drafts]
     rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
-    return build(rules, drafts, late=late, rubbish=rubbish)
+    return build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted)
 
 
-def build(rules: Rules, drafts: Iterable[_Draft], *, late: bool, rubbish: Iterable[tuple[int, bool]] = ()) -> Logs:
+def build(
+    rules: Rules,
+    unit: int,
+    drafts: Iterable[_Draft],
+    *,
+    late: bool,
+    rubbish: Iterable[tuple[int, bool]] = (),
+    tainted: bool = False,
+) -> Logs:
     """The logs that the drafts stand for."""
-    unit = rules.max_skew // SKEW
     window, grace, lookback = rules.window, rules.checkout_grace, rules.lookback
     distances = (0, unit, 3 * unit, grace, window, lookback, window + grace, lookback + window, 60 * unit, 2 * lookback)
     times: list[int] = [START]
@@ -173,26 +193,32 @@ def build(rules: Rules, drafts: Iterable[_Draft], *, late: bool, rubbish: Iterab
         arrivals[draft.is_checkout].append((time + most * draft.lag // 4, number, draft, time))
     return Logs(
         rules,
-        _log(sorted(arrivals[0]), rules, rubbish),
-        _log(sorted(arrivals[1]), rules, ()),
+        _log(sorted(arrivals[0]), rules, unit, rubbish),
+        _log(sorted(arrivals[1]), rules, unit, (), tainted),
     )
 
 
 def _log(
-    arrivals: list[tuple[int, int, _Draft, int]], rules: Rules, rubbish: Iterable[tuple[int, bool]]
+    arrivals: list[tuple[int, int, _Draft, int]],
+    rules: Rules,
+    unit: int,
+    rubbish: Iterable[tuple[int, bool]],
+    tainted: bool = False,
 ) -> list[Record]:
-    unit = rules.max_skew // SKEW
     unreadable = dict(rubbish)
     log: list[Record] = []
     offset = 0
     for place, (_, number, draft, time) in enumerate(arrivals):
         if place in unreadable:
-            log.append(Record(offset, time, "garbage" if unreadable[place] else None))
+            log.append(Record(offset, time, Garbage("s1") if unreadable[place] else None))
             offset += 1
         offset += draft.gap
         session, partner, offer = OFFERS[draft.who]
-        event: OfferPresented | CheckoutCompleted
-        if draft.is_checkout:
+        event: OfferPresented | CheckoutCompleted | Garbage
+        if draft.is_checkout and tainted and draft.bought == 7:
+            event = Garbage(session)
+            draft = draft._replace(skew=0)
+        elif draft.is_checkout:
             bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
             event = CheckoutCompleted(session, f"c{number}", time, offset, bought)
         else:

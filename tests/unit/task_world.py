@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from oracle import Fate, fates
-from strategies import Logs, Record, Step
+from oracle import Fate, Unreadable, fates
+from strategies import Garbage, Logs, Record, Step
 
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
 from consumer.core.task import Chain, Input, Plan, Position, Task, Verdict
@@ -59,8 +59,19 @@ class World:
         self.forgetful = forgetful
         self.later_rules = list(later_rules)
         believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
-        self.expected = fates(believed, logs.completed, logs.rules)
+        garbage = [(r.event.session_id, r.timestamp) for r in logs.checkouts if isinstance(r.event, Garbage)]
+        skew, lateness = self.rules.max_skew, self.rules.lateness
+        self.unreadable = [Unreadable(session_id, stamp, stamp + skew) for session_id, stamp in garbage]
+        self.expected = fates(believed, logs.completed, logs.rules, self.unreadable)
         self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
+        # An unreadable checkout may also have been completed before its record was stamped. A chain that was due then
+        # is tainted if it was still undecided, and was decided rightly if it was not.
+        earlier = [Unreadable(session_id, stamp - lateness, stamp + skew) for session_id, stamp in garbage]
+        self.else_tainted = {
+            offset: fate for fate in fates(believed, logs.completed, logs.rules, earlier) for offset in fate.offsets
+        }
+        spans = [rules.window + rules.checkout_grace + rules.lookback for rules in self.later_rules]
+        self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
         self.reached = [MIN_TIME, MIN_TIME]  # the watermark of each input, worked out here, over all lives
@@ -68,7 +79,7 @@ class World:
         self.settled: set[int] = set()  # offsets of presentations whose fate is sealed, in whichever life
         self.called: set[int] = set()
         self.dead: set[int] = set()  # offsets dead-lettered as late or implausible, acknowledged or not
-        self.written: list[int] = []  # offsets of offer records whose dead letter was acknowledged
+        self.written: list[tuple[Input, int]] = []  # records whose dead letter was acknowledged
         self.life = 0
         self._born()
 
@@ -86,7 +97,7 @@ class World:
         )
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
         self.in_flight: list[Chain] = []
-        self.dead_in_flight: list[int] = []
+        self.dead_in_flight: list[tuple[Input, int]] = []
         self.last_plan: Plan | None = None
 
     @property
@@ -124,23 +135,28 @@ class World:
         self.produced[source] = max(self.produced[source], self.at[source])
         if record.event is None:
             self.task.skip(source, record.offset)
-        elif isinstance(record.event, str):
-            if self.task.unreadable(source, record.offset):
-                self.dead_in_flight.append(record.offset)
+        elif isinstance(record.event, Garbage):
+            if source is Input.OFFERS:
+                dead = self.task.unreadable_offer(record.offset)
+            else:
+                session_id = record.event.session_id
+                dead = self.task.unreadable_checkout(record.offset, session_id, record.timestamp, self.clock)
+            if dead:
+                self.dead_in_flight.append((source, record.offset))
         elif isinstance(record.event, OfferPresented):
             self._present(record.event, record.timestamp, self._implausible(record))
         else:
             self._reach(source, min(record.event.completed_at, record.timestamp))
-            self.task.checkout(_copy(record.event), record.timestamp, self.logs.end_of_time)
+            self.task.checkout(_copy(record.event), record.timestamp, self.clock)
         return True
 
     def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
         rules, before, rebuilding = self.rules, self.task.watermark, self.task.rebuilding
         if not implausible:
             self._reach(Input.OFFERS, min(event.presented_at, timestamp))
-        verdict = self.task.offer(event, timestamp, self.logs.end_of_time)
+        verdict = self.task.offer(event, timestamp, self.clock)
         if verdict is Verdict.SETTLED:
-            assert event.offset in self.written, f"{event} was given up without an acknowledged dead letter"
+            assert (Input.OFFERS, event.offset) in self.written, f"{event} was given up without an acknowledged dead letter"
         elif implausible:
             assert verdict is Verdict.IMPLAUSIBLE or (rebuilding and verdict is Verdict.LATE)
         elif self.strict:
@@ -149,7 +165,7 @@ class World:
             assert verdict is Verdict.LATE, f"{event} came {before - event.presented_at} behind the watermark"
         if verdict in (Verdict.LATE, Verdict.IMPLAUSIBLE):
             self.dead.add(event.offset)
-            self.dead_in_flight.append(event.offset)
+            self.dead_in_flight.append((Input.OFFERS, event.offset))
 
     def _reach(self, source: Input, time: int) -> None:
         self.reached[source] = max(self.reached[source], time - self.rules.lateness - 1)
@@ -166,8 +182,8 @@ class World:
         """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
         if self.at[source] < self.produced[source] or self.task.rebuilding:
             return
-        to_come = [_time(r) for r in self._logs[source][self.at[source] :] if not isinstance(r.event, str | None)]
-        clock = min(to_come) + self.rules.lateness if to_come else self.logs.end_of_time
+        to_come = [_time(r) for r in self._logs[source][self.at[source] :] if r.event is not None]
+        clock = min(to_come) + self.rules.lateness if to_come else self.clock
         self._reach(source, clock)
         self.task.idle(source, clock)
 
@@ -185,7 +201,8 @@ class World:
             ):
                 self._settle(chain)
             else:
-                self.called |= fate.offsets
+                if chain.reason is not Reason.CHECKOUT_UNREADABLE:
+                    self.called |= fate.offsets
                 self.in_flight.append(chain)
 
     def settle(self, which: int) -> None:
@@ -200,10 +217,11 @@ class World:
     def acknowledge(self, which: int) -> None:
         """One of the dead letters under way is written."""
         if self.dead_in_flight:
-            offset = self.dead_in_flight.pop(which % len(self.dead_in_flight))
-            self.settled.add(offset)
-            self.written.append(offset)
-            self.task.acknowledged(offset)
+            source, offset = self.dead_in_flight.pop(which % len(self.dead_in_flight))
+            self.written.append((source, offset))
+            if source is Input.OFFERS:
+                self.settled.add(offset)
+            self.task.acknowledged(offset, source)
 
     def commit(self, how: int = 0) -> bool:
         """Commit. `how`: 0-3 it works; 4 the answer is lost; 5, 6 one partition only; 7 the request is lost."""
@@ -294,6 +312,8 @@ class World:
         homes = {self.by_offset[offset] for offset in fate.offsets}
         assert len(homes) == 1, f"{fate} joins presentations of different chains: {homes}"
         (home,) = homes
+        if fate.reason is not home.reason:
+            (home,) = {self.else_tainted[offset] for offset in fate.offsets}
         assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
         if self.life == 0:
             assert fate == home
@@ -303,7 +323,7 @@ class World:
     def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
         """Where presentations were given up or the rules changed: right for the presentations that it holds."""
         for rules in reversed(self.all_rules):
-            alone = fates(chain.presentations, self.logs.completed, rules)
+            alone = fates(chain.presentations, self.logs.completed, rules, self.unreadable)
             if [a.reason for a in alone] == [fate.reason]:
                 return
         raise AssertionError(f"{fate} was decided wrongly: {alone}")
@@ -344,11 +364,13 @@ class World:
             assert shown.offset in self.settled, f"{shown} is not settled"
             if self.strict and shown.offset in self.by_offset:
                 home = self.by_offset[shown.offset]
-                assert reasons[shown.offset] == {home.reason}
-                if home.reason is Reason.PURCHASED:
+                assert reasons[shown.offset] <= {home.reason, self.else_tainted[shown.offset].reason}
+                if home.reason in (Reason.PURCHASED, Reason.CHECKOUT_UNREADABLE):
                     assert shown.offset not in self.called, f"false call: {home}"
-        unread = [r.offset for r in self.logs.offers if r.event == "garbage" and r.offset not in self.written]
-        assert not unread, f"undecodable records never dead-lettered: {unread}"
+        for source, log in zip(BOTH, self._logs, strict=True):
+            for record in log:
+                if isinstance(record.event, Garbage):
+                    assert (source, record.offset) in self.written, f"{record} was never dead-lettered"
 
 
 def fate_of(chain: Chain) -> Fate:
@@ -382,8 +404,11 @@ def _index(log: list[Record], offset: int) -> int:
 
 
 def _time(record: Record) -> int:
-    event = record.event
-    return event.presented_at if isinstance(event, OfferPresented) else event.completed_at
+    match record.event:
+        case OfferPresented(presented_at=time) | CheckoutCompleted(completed_at=time):
+            return min(time, record.timestamp)
+        case _:
+            return record.timestamp
 
 
 def _copy(c: CheckoutCompleted) -> CheckoutCompleted:

@@ -1,0 +1,212 @@
+"""The command line: `opt-out <command>`. Thin: each command loads what it needs, then hands over.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import __version__
+from .errors import OptOutError, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What a command needs is imported in it: `--help` must not wait for Kafka's and the web server's libraries.
+# ruff: noqa: PLC0415
+
+app = typer.Typer(
+    name="opt-out",
+    help="Tells the insurer of every offer that was presented and not bought.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="TOML file with settings; the environment wins over it."),
+]
+
+
+def main() -> None:
+    """Run the command line. What goes wrong is said in words on standard error, without a traceback."""
+    try:
+        app()
+    except OptOutError as error:
+        print(f"opt-out: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"opt-out {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Run the deployment: join offers with checkouts and make the calls, until SIGTERM.
+
+    Any number of instances share the work as members of one consumer group.
+    SIGTERM lets the calls in flight end, commits, leaves the group, exits 0.
+    `opt-out settings` lists the settings.
+
+    Example:
+
+        export OPT_OUT_KAFKA__BOOTSTRAP_SERVERS=kafka:9092
+        export OPT_OUT_API__KEY=… OPT_OUT_API__SECRET_FILE=/run/secrets/api
+        opt-out run
+    """
+    from .runtime.logs import configure_logs
+    from .settings import load_settings
+
+    settings = load_settings(config, for_kafka=True, for_api=True)
+    configure_logs(settings.log)
+    from .runtime import service
+
+    raise typer.Exit(service.run(settings))
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Another seed plays other shopping sessions.")] = 1,
+) -> None:
+    """See the whole thing work in under a minute, with nothing but this program.
+
+    Starts an embedded broker, an emulated API and a generator of shopping
+    sessions, runs the real consumer against them, kills it in the middle,
+    starts it again, and checks that every offer met its one fate.
+
+    Example:
+
+        opt-out demo
+    """
+    from .demo import demo as play
+
+    raise typer.Exit(play.run(seed=seed))
+
+
+@app.command("emulate-api")
+def emulate_api(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8081,
+    scenario: Annotated[
+        str, typer.Option(help="What to answer: mixed, a status code, hang, or shares such as 404=3,500=4,hang=1.")
+    ] = "mixed",
+    seed: Annotated[int, typer.Option(help="Which offers meet which answer.")] = 0,
+    key: Annotated[str | None, typer.Option(help="API key that is accepted; by default the demo's.")] = None,
+    secret: Annotated[str | None, typer.Option(help="Secret that signatures are checked with.")] = None,
+    prefix: Annotated[str, typer.Option(help="Prefix of the path, as in api.base_url.")] = "/x",
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where calls are logged, one JSON a line; else standard output.")
+    ] = None,
+) -> None:
+    """Run the API emulator alone: real HTTP, checks signatures, answers by a scenario, logs each call.
+
+    Example:
+
+        opt-out emulate-api --scenario 429 --port 8081
+        OPT_OUT_API__BASE_URL=http://127.0.0.1:8081/x opt-out run
+    """
+    from .demo import emulator
+    from .demo.scenario import ScenarioError
+
+    try:
+        emulator.serve(
+            host=host,
+            port=port,
+            scenario=scenario,
+            seed=seed,
+            key=key or emulator.DEMO_KEY,
+            secret=secret or emulator.DEMO_SECRET,
+            prefix=prefix,
+            log=log,
+        )
+    except ScenarioError as error:
+        raise typer.BadParameter(str(error), param_hint="--scenario") from error
+    except OSError as error:
+        raise OptOutError(f"the emulator cannot listen at {host}:{port}: {error}. Choose another --port.") from error
+
+
+@app.command()
+def topics(
+    config: Config = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check; create nothing.")] = False,
+    create_inputs: Annotated[bool, typer.Option("--create-inputs", help="Create missing input topics too.")] = False,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Partitions of input topics that are created.")
+    ] = None,
+) -> None:
+    """Create the outcome and dead-letter topics if missing, and check that all four topics fit together.
+
+    The inputs must have equal partition counts and must not be compacted;
+    the outputs need as many partitions.
+
+    Example:
+
+        opt-out topics --config opt-out.toml
+        opt-out topics --create-inputs --partitions 12
+    """
+    if create_inputs and partitions is None:
+        raise typer.BadParameter(
+            "say how many partitions they are to have", param_hint="--create-inputs without --partitions"
+        )
+    if check and create_inputs:
+        raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
+    from .settings import load_settings
+
+    settings = load_settings(config, for_kafka=True)
+    from confluent_kafka.admin import AdminClient
+
+    from .kafka.topics import inspect_topics, make_topics, table
+
+    kafka = settings.kafka
+    admin = AdminClient({**kafka.properties, "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    report = (
+        inspect_topics(admin, settings)
+        if check
+        else make_topics(admin, settings, inputs=create_inputs, partitions=partitions)
+    )
+    _console().print(table(report))
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+
+
+@app.command("settings")
+def show_settings(config: Config = None) -> None:
+    """Show every setting in force, with secrets hidden, and where its value came from.
+
+    Checks the values as `run` does, but asks for nothing that only `run` needs.
+
+    Example:
+
+        opt-out settings --config opt-out.toml
+    """
+    from .settings import load
+    from .settings_table import table
+
+    _console().print(table(load(config)))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Piped into a file or grep, a table must not be cut to 80 columns.
+    return Console() if sys.stdout.isatty() else Console(width=180)

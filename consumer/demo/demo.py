@@ -1,0 +1,232 @@
+"""The whole thing on one machine in under a minute: `opt-out demo`.
+
+An embedded broker, an emulator of the insurer's API and a shop's events; the consumer is the real one, as a process
+of its own, killed hard half-way and started again. At the end the events and the emulator's log are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from . import check
+from .broker import PARTITIONS, embedded_broker, make_topics
+from .calllog import Call
+from .check import Checkout, Judgement, Presentation, Rules
+from .emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
+from .feed import feed
+from .generator import DEMO_PARTNERS, Event, Plan, generate
+from .progress import ProgressProbe
+from .view import View
+
+WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000
+EVENTS, SPAN_MS = 2000, 14_000
+KILL_AFTER_S = 11.0
+END_AFTER_S = 55.0
+SETTLE_MS = LATENESS_MS + 2000
+"""After the last fate is certain by event time, any call it leads to has long been made."""
+
+GROUP = "offer-opt-out"
+TOPICS = ("offer.presented", "checkout.completed")
+OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
+
+
+def run(seed: int = 1, console: Console | None = None) -> int:
+    """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not."""
+    view = View(console if console is not None else Console())
+    folder = Path(tempfile.mkdtemp(prefix="opt-out-demo-"))
+    good = False
+    try:
+        with embedded_broker() as bootstrap, running(folder / "calls.jsonl", seed=seed) as emulator:
+            make_topics(bootstrap, (*TOPICS, *OTHER_TOPICS))
+            view.say(f"embedded broker at {bootstrap}, emulated API at {emulator.base_url}")
+            good = _Demo(bootstrap, emulator, folder, view, seed).play()
+    finally:
+        if good:
+            shutil.rmtree(folder)
+        else:
+            view.say(f"the logs of the consumer and of the API are in {folder}")
+    return 0 if good else 1
+
+
+class _Demo:
+    def __init__(self, bootstrap: str, emulator: Emulator, folder: Path, view: View, seed: int) -> None:
+        self._bootstrap = bootstrap
+        self._emulator = emulator
+        self._log_path = folder / "consumer.log"
+        self._view = view
+        self._seed = seed
+        self._rules = Rules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+        self._shop = _Shop(bootstrap, seed)
+        self._probe = ProgressProbe(bootstrap, GROUP, TOPICS, PARTITIONS)
+
+    def play(self) -> bool:
+        view = self._view
+        with view.live(), self._shop.open():
+            with self._consumer() as first:
+                view.say(f"the consumer runs (process {first.pid}); customers begin to shop")
+                going = self._watch(first, "running", until_s=KILL_AFTER_S)
+                if going:
+                    first.kill()
+                    first.wait()
+            if not going:
+                return False
+            view.say("killed the consumer hard (kill -9), calls in flight and all", style="bold yellow")
+            with self._consumer() as second:
+                view.say(f"started it again (process {second.pid}); the group waits for the dead member's time-out")
+                if not self._watch(second, "running again", until_s=END_AFTER_S):
+                    return False
+                second.send_signal(signal.SIGTERM)
+                try:
+                    code = second.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    code = None
+        found = check.judge_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
+        ended = "was still there 30 s" if code is None else f"ended with exit code {code}"
+        view.say(f"asked to stop, the consumer {ended}" + (" later" if code is None else ""))
+        view.verdict(found)
+        return found.holds and code == 0
+
+    def _watch(self, consumer: subprocess.Popen[bytes], note: str, until_s: float) -> bool:
+        """Show the figures until that time, or all is settled. False: the consumer ended, which was not asked of it."""
+        while self._view.seconds < until_s:
+            presentations, checkouts = self._shop.events()
+            calls = self._emulator.calls()
+            by_partner = self._judge_by_partner(presentations, checkouts, calls)
+            self._view.update(by_partner, self._probe.ask(), note)
+            if consumer.poll() is not None:
+                self._view.say(f"the consumer ended with exit code {consumer.returncode}; its last words:", style="red")
+                for line in self._log_path.read_text(errors="replace").splitlines()[-5:]:
+                    self._view.say(line)
+                return False
+            if self._shop.failure is not None:
+                raise self._shop.failure
+            if self._shop.closed and not any(part.missed for part in by_partner.values()):
+                last = max(fate.decide_at for fate in check.fates(presentations, checkouts, self._rules))
+                if time.time() * 1000 > last + SETTLE_MS:
+                    break
+            time.sleep(0.2)
+        return True
+
+    def _judge_by_partner(
+        self, presentations: list[Presentation], checkouts: list[Checkout], calls: list[Call]
+    ) -> dict[str, Judgement]:
+        by_partner = {}
+        for partner_code in DEMO_PARTNERS:
+            shown = [event for event in presentations if event.partner_code == partner_code]
+            sessions = {event.session_id for event in shown}
+            by_partner[partner_code] = check.judge(
+                shown,
+                [event for event in checkouts if event.session_id in sessions],
+                [call for call in calls if call.partner_code == partner_code],
+                self._rules,
+            )
+        return by_partner
+
+    @contextmanager
+    def _consumer(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The real consumer as a process; killed at the end if it still runs."""
+        with self._log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "consumer", "run"],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which then ends it
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("OPT_OUT_")}
+        # The embedded broker never gives a partition to a member whose session time-out is below 3 s.
+        properties = '{"session.timeout.ms": 3200, "heartbeat.interval.ms": 400, "log_level": 3}'
+        return inherited | {
+            "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": self._bootstrap,
+            "OPT_OUT_KAFKA__GROUP_ID": GROUP,
+            "OPT_OUT_KAFKA__PROPERTIES": properties,
+            "OPT_OUT_KAFKA__COMMIT_INTERVAL": "500ms",
+            "OPT_OUT_KAFKA__REVOKE_TIMEOUT": "2s",
+            "OPT_OUT_JOIN__WINDOW": f"{WINDOW_MS}ms",
+            "OPT_OUT_JOIN__CHECKOUT_GRACE": f"{GRACE_MS}ms",
+            "OPT_OUT_JOIN__LOOKBACK": f"{LOOKBACK_MS}ms",
+            "OPT_OUT_JOIN__LATENESS": f"{LATENESS_MS}ms",
+            "OPT_OUT_JOIN__IDLE_AFTER": "500ms",
+            "OPT_OUT_API__BASE_URL": self._emulator.base_url,
+            "OPT_OUT_API__KEY": DEMO_KEY,
+            "OPT_OUT_API__SECRET": DEMO_SECRET,
+            "OPT_OUT_API__TIMEOUT": "1s",
+            "OPT_OUT_DELIVERY__RATE_LIMIT": "0",
+            "OPT_OUT_DELIVERY__NOT_FOUND_LIMIT": "0",
+            "OPT_OUT_DELIVERY__SHUTDOWN_TIMEOUT": "5s",
+            "OPT_OUT_LOG__LEVEL": "info",
+        }
+
+
+class _Shop:
+    """Customers, in a thread: writes the events and remembers what was written."""
+
+    def __init__(self, bootstrap: str, seed: int) -> None:
+        self._bootstrap = bootstrap
+        self._plan = generate(Plan(EVENTS, SPAN_MS, WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS, seed))
+        self._presentations: list[Presentation] = []
+        self._checkouts: list[Checkout] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.failure: Exception | None = None
+        self.closed = False
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._trade, name="shop", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def events(self) -> tuple[list[Presentation], list[Checkout]]:
+        """What was written so far."""
+        with self._lock:
+            return self._presentations.copy(), self._checkouts.copy()
+
+    def _trade(self) -> None:
+        try:
+            feed(
+                self._plan,
+                bootstrap=self._bootstrap,
+                offer_topic=TOPICS[0],
+                checkout_topic=TOPICS[1],
+                base_ms=time.time_ns() // 1_000_000,
+                paced=True,
+                on_written=self._note,
+                stop=self._stop,
+            )
+        except Exception as error:  # shown by the main thread, which then ends the demo
+            self.failure = error
+        self.closed = True
+
+    def _note(self, event: Event, moment: int) -> None:
+        fields = event.fields
+        with self._lock:
+            if event.is_checkout:
+                self._checkouts.append(Checkout(event.key, moment, tuple(fields["purchased_offer_ids"])))
+            else:
+                self._presentations.append(Presentation(event.key, fields["partner_code"], fields["offer_id"], moment))

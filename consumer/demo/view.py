@@ -1,0 +1,103 @@
+"""What the demo shows: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .check import Judgement, in_words
+from .progress import Progress
+
+_LINE_EVERY_S = 2.0
+
+
+class View:
+    """The demo's screen. `console` decides whether it is a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._began = time.monotonic()
+        self._next_line = 0.0
+
+    def live(self) -> AbstractContextManager[object]:
+        """For as long as this lasts, `update` draws over what it drew before (on a terminal)."""
+        return self._live if self._live is not None else nullcontext()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line that stays, with the time since the beginning."""
+        # Text, not markup: a path in brackets is no style.
+        self._console.print(Text(f"{self.seconds:5.1f} s  {text}", style=style), soft_wrap=True)
+
+    def update(self, by_partner: Mapping[str, Judgement], progress: Progress, note: str) -> None:
+        """Show the figures as they are now."""
+        if self._live is not None:
+            status = Text(f"{self.seconds:5.1f} s  {note}", style="cyan")
+            self._live.update(Group(_table(by_partner, progress), status), refresh=True)
+        elif self.seconds >= self._next_line:
+            self._next_line = self.seconds + _LINE_EVERY_S
+            self.say(_line(list(by_partner.values()), progress))
+
+    def verdict(self, found: Judgement) -> None:
+        """The final check, in words."""
+        self._console.print()
+        self._console.print(Text("The check, made from the events in the topics and the API's own log alone:"))
+        for good, line in in_words(found):
+            text = Text("   ok  " if good else " FAIL  ", style="bold green" if good else "bold red")
+            self._console.print(text.append(line, style="default"), soft_wrap=True)
+        for line in (*found.false, *found.missed, *found.early, *found.misreported)[:10]:
+            self._console.print(Text(f"       {line}", style="red"), soft_wrap=True)
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+
+def _figures(parts: Sequence[Judgement]) -> list[tuple[str, int]]:
+    def total(name: str) -> int:
+        return sum(getattr(part, name) for part in parts)
+
+    settled = total("bought") + total("ignored") + total("recorded") + total("not_found")
+    return [
+        ("sessions", total("sessions")),
+        ("presented", total("chains")),
+        ("bought", total("bought")),
+        ("opted out", total("recorded")),
+        ("not found", total("not_found")),
+        ("retried", total("retried")),
+        ("unsettled", total("chains") - settled),
+    ]
+
+
+def _watermark(progress: Progress) -> str:
+    return "-" if progress.watermark is None else f"{progress.watermark / 1000 - time.time():+.1f} s"
+
+
+def _lag(progress: Progress) -> str:
+    return "-" if progress.lag is None else f"{progress.lag:,}"
+
+
+def _line(parts: Sequence[Judgement], progress: Progress) -> str:
+    figures = [f"{name} {number:,}" for name, number in _figures(parts)]
+    return ", ".join([*figures, f"watermark {_watermark(progress)}", f"lag {_lag(progress)}"])
+
+
+def _table(by_partner: Mapping[str, Judgement], progress: Progress) -> Table:
+    table = Table(title="Offers, by partner", title_justify="left", show_footer=True)
+    everything = _figures(list(by_partner.values()))
+    table.add_column("partner", footer="all")
+    for name, number in everything:
+        table.add_column(name, justify="right", footer=f"{number:,}")
+    # As of the consumer's last commit; the topics are not split by partner.
+    table.add_column("watermark", justify="right", footer=_watermark(progress))
+    table.add_column("lag", justify="right", footer=_lag(progress))
+    for partner_code, part in by_partner.items():
+        table.add_row(partner_code, *(f"{number:,}" for _, number in _figures([part])), "", "")
+    return table

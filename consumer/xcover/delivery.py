@@ -1,0 +1,360 @@
+"""Makes the calls until each is settled: who is called next, how often again, and when to leave a partner alone.
+
+Everything runs on one event loop. A call that waits costs an entry in a queue, not a task; only calls in flight have
+one, at most `delivery.concurrency` of them, and each goes on to the next call by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+import structlog
+
+from consumer.events import Outcome
+from consumer.settings import DeliverySettings
+from consumer.xcover.api import Answer, Verdict
+from consumer.xcover.backoff import full_jitter
+from consumer.xcover.call import CallResult, OptOutCall
+from consumer.xcover.guard import Belief
+from consumer.xcover.heed import heed
+from consumer.xcover.partner import Entry, Partner
+from consumer.xcover.turns import Turns
+
+__all__ = ["Answer", "CallResult", "Caller", "Delivery", "DeliverySnapshot", "OptOutCall", "Verdict"]
+
+REFUSED_RETRY_S = 300.0
+"""Seconds until a refused request is tried again: somebody may have changed something, here or at the insurer."""
+BATCH = 10_000
+"""So many waiting calls fall due in one step of the loop, lest the calls in flight wait for them."""
+
+
+class Caller(Protocol):
+    """Makes one call once. It must end by itself, in bounded time, since calls in flight are not cancelled."""
+
+    async def __call__(self, call: OptOutCall, /) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySnapshot:
+    """What the delivery is doing: calls waiting, in flight, tries beyond each call's first, partners in words."""
+
+    queued: int
+    in_flight: int
+    retried: int
+    partners: dict[str, str]
+
+
+class Delivery:
+    """Queue, retry, rate limit and breaker; see `submit`. Must be made and used on one running event loop.
+
+    Each call submitted gets exactly one result, by `on_result` on the loop.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        settings: DeliverySettings,
+        on_result: Callable[[CallResult], None],
+        *,
+        credential_of: Callable[[str], Hashable],
+        random: Random,
+    ) -> None:
+        """`credential_of` gives for a partner code what rate limit and Retry-After count by."""
+        self._caller = caller
+        self._on_result = on_result
+        self._random = random
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._turns = Turns(settings, credential_of, random, self._pump)
+        self._waiting: list[tuple[float, int, Entry]] = []
+        """A heap of calls to be made again: when, and in which order those of one time."""
+        self._serial = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[Entry] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled = 0
+        self._retried = 0
+        self._closing = False
+        # Bound once: the lazy logger would be set up anew at each call.
+        self._log = structlog.get_logger(__name__).bind()
+
+    # -- what others ask for --------------------------------------------------------------------------------------
+
+    def submit(self, calls: Iterable[OptOutCall]) -> None:
+        """Take over calls; each is tried until it is settled or cancelled."""
+        for call in calls:
+            partner = self._turns.partner(call.partner_code)
+            entry = Entry(call, partner)
+            self._unsettled += 1
+            partner.unsettled += 1
+            if self._closing:
+                self._report(entry, None)
+            else:
+                partner.fresh.append(entry)
+                self._turns.enlist(partner)
+        self._pump()
+
+    def cancel(self, owner: Hashable) -> None:
+        """No new calls for the owner. Waiting ones are reported now, those in flight at their end."""
+        self.cancel_all((owner,))
+
+    def cancel_all(self, owners: Collection[Hashable]) -> None:
+        """As `cancel`, for several owners in one pass over the queue."""
+        owners = frozenset(owners)
+        self._drop(lambda entry: entry.call.owner in owners)
+        self._pump()
+
+    def set_share(self, fraction: float) -> None:
+        """Use this part (0 to 1) of the deployment's rate limit: this instance's tasks of all tasks."""
+        self._turns.set_share(fraction)
+        self._pump()
+
+    async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - past it the rest is cancelled, not an error raised
+        """No new calls. Waits up to `timeout` seconds for those in flight, then cancels them; the rest is reported."""
+        self._closing = True
+        self._drop(lambda _: True)
+        self._turns.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait, for their turn or for another try."""
+        return self._unsettled - len(self._running)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls being made now."""
+        return len(self._running)
+
+    @property
+    def retried(self) -> int:
+        """Tries beyond the first of each call, since the start."""
+        return self._retried
+
+    def snapshot(self) -> DeliverySnapshot:
+        """What the delivery is doing. May be called from another thread; the figures are then of about now."""
+        now = self._loop.time()
+        partners = {partner.code: partner.state(now) for partner in self._turns.partners() if partner.unsettled}
+        return DeliverySnapshot(self.queued, self.in_flight, self._retried, partners)
+
+    # -- making calls ---------------------------------------------------------------------------------------------
+
+    def _next(self) -> Entry | None:
+        entry = self._turns.next() if not self._closing else None
+        if entry is not None:
+            self._running.add(entry)
+        return entry
+
+    def _pump(self) -> None:
+        """Give every free slot a call, as far as there are calls that may be made now."""
+        while len(self._running) < self._settings.concurrency and (entry := self._next()) is not None:
+            task = self._loop.create_task(self._work(entry))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _work(self, first: Entry) -> None:
+        entry: Entry | None = first
+        while entry is not None:
+            started = self._loop.time()
+            try:
+                answer = await self._caller(entry.call)
+            except asyncio.CancelledError:
+                self._leave(entry)
+                self._report(entry, None)
+                raise
+            except Exception as error:
+                # A call must not be lost to a mistake of ours.
+                answer = Answer(Verdict.UNEXPECTED, note=f"the call could not be made: {error!r}")
+            self._done(entry, answer, self._loop.time() - started)
+            entry = self._next()
+            self._pump()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "the delivery of calls failed", "exception": error})
+
+    def _leave(self, entry: Entry) -> bool:
+        """The call is no longer in flight; True if it was a probe."""
+        partner = entry.partner
+        self._running.discard(entry)
+        partner.in_flight -= 1
+        was_probe = partner.probe is entry
+        if was_probe:
+            partner.probe = None
+        return was_probe
+
+    def _done(self, entry: Entry, answer: Answer, elapsed: float) -> None:
+        partner, call = entry.partner, entry.call
+        was_probe = self._leave(entry)
+        entry.attempts += 1
+        if entry.attempts > 1:
+            self._retried += 1
+        entry.status, entry.note = answer.status_code, answer.note
+        self._log.debug(
+            "call answered",
+            partner_code=call.partner_code,
+            offer_id=call.offer_id,
+            session_id=call.session_id,
+            topic=call.source.topic,
+            partition=call.source.partition,
+            offset=call.source.offset,
+            status=answer.status_code,
+            attempt=entry.attempts,
+            elapsed=round(elapsed, 4),
+            note=answer.note,
+        )
+        heed(partner, answer, now=self._loop.time(), was_probe=was_probe, log=self._log)
+        self._settle_or_wait(entry, answer)
+        self._turns.enlist(partner)
+
+    # -- what becomes of a call -----------------------------------------------------------------------------------
+
+    def _settle_or_wait(self, entry: Entry, answer: Answer) -> None:
+        partner, verdict = entry.partner, answer.verdict
+        if entry.refused and verdict is not Verdict.REFUSED:
+            self._no_longer_refused(entry)
+        if verdict is Verdict.RECORDED:
+            partner.unexpected = False
+            if partner.guard.recorded():
+                self._log.info("a 204 came: 404s are believed again", partner_code=partner.code)
+            if partner.held:
+                self._believe_held(partner)
+            self._report(entry, Outcome.OPTED_OUT)
+        elif verdict is Verdict.NOT_FOUND:
+            self._not_found(entry)
+        elif entry.cancelled:
+            self._report(entry, None)
+        elif verdict is Verdict.CREDENTIALS:
+            partner.again.append(entry)
+        elif verdict is Verdict.REFUSED:
+            self._refused(entry)
+        else:
+            self._back_off(entry)
+
+    def _back_off(self, entry: Entry) -> None:
+        entry.failures += 1
+        self._wait(entry, full_jitter(entry.failures, self._random))
+
+    def _wait(self, entry: Entry, seconds: float) -> None:
+        heapq.heappush(self._waiting, (self._loop.time() + seconds, next(self._serial), entry))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self._waiting[0][0]
+        if self._timer is None or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for _ in range(BATCH):
+            if not self._waiting or self._waiting[0][0] > now:
+                break
+            _, _, entry = heapq.heappop(self._waiting)
+            entry.partner.again.append(entry)
+            self._turns.enlist(entry.partner)
+        if self._waiting:
+            self._set_timer()
+        self._pump()
+
+    def _not_found(self, entry: Entry) -> None:
+        partner, now = entry.partner, self._loop.time()
+        had_tripped, belief = partner.guard.tripped, partner.guard.not_found(now)
+        if belief is Belief.TERMINAL:
+            self._report(entry, Outcome.NOT_FOUND)
+        elif entry.cancelled:
+            self._report(entry, None)
+        elif belief is Belief.HOLD:
+            if not partner.held:
+                self._loop.call_at(partner.guard.hold_until, self._hold_over, partner)
+            partner.held.append(entry)
+        else:
+            self._back_off(entry)
+        if partner.guard.tripped and not had_tripped:
+            self._log.warning(
+                "nothing but 404s: they are retried until a 204 comes; check api.base_url and the partner code, or "
+                "set delivery.not_found_limit to 0 to accept them",
+                partner_code=partner.code,
+                limit=self._settings.not_found_limit,
+            )
+            held, partner.held = partner.held, []
+            for waiting in held:
+                self._back_off(waiting)
+
+    def _hold_over(self, partner: Partner) -> None:
+        if not partner.guard.tripped:
+            self._believe_held(partner)
+
+    def _believe_held(self, partner: Partner) -> None:
+        held, partner.held = partner.held, []
+        for entry in held:
+            self._report(entry, Outcome.NOT_FOUND)
+
+    def _refused(self, entry: Entry) -> None:
+        partner = entry.partner
+        if self._settings.rejected == "dead-letter":
+            self._report(entry, Outcome.DEAD_LETTERED)
+            return
+        if not entry.refused:
+            entry.refused = True
+            partner.refused += 1
+            if partner.refused == 1:
+                self._log.warning(
+                    "rejected: the API refuses a request; such are tried again every 5 minutes. Release the offer, or "
+                    "set delivery.rejected to dead-letter",
+                    partner_code=partner.code,
+                    offer_id=entry.call.offer_id,
+                    status=entry.status,
+                    note=entry.note,
+                )
+        self._wait(entry, REFUSED_RETRY_S)
+
+    def _no_longer_refused(self, entry: Entry) -> None:
+        entry.refused = False
+        entry.partner.refused -= 1
+        if entry.partner.refused == 0:
+            self._log.info("no request of the partner is rejected any more", partner_code=entry.partner.code)
+
+    def _report(self, entry: Entry, outcome: Outcome | None) -> None:
+        self._unsettled -= 1
+        entry.partner.unsettled -= 1
+        self._on_result(CallResult(entry.call, outcome, entry.status, entry.attempts, entry.note))
+
+    def _drop(self, unwanted: Callable[[Entry], bool]) -> None:
+        """Report what waits and is unwanted; mark what is in flight."""
+        dropped: list[Entry] = []
+
+        def wanted(entry: Entry) -> bool:
+            if unwanted(entry):
+                dropped.append(entry)
+                return False
+            return True
+
+        for partner in self._turns.partners():
+            partner.fresh = deque(filter(wanted, partner.fresh))
+            partner.again = deque(filter(wanted, partner.again))
+            partner.held = list(filter(wanted, partner.held))
+        self._waiting = [item for item in self._waiting if wanted(item[2])]
+        heapq.heapify(self._waiting)
+        for entry in self._running:
+            entry.cancelled = entry.cancelled or unwanted(entry)
+        for entry in dropped:
+            if entry.refused:
+                self._no_longer_refused(entry)
+            self._report(entry, None)

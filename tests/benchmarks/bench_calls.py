@@ -1,0 +1,217 @@
+"""How many opt-out calls a second one process makes against a local server that answers 204 at once.
+
+    python tests/benchmarks/bench_calls.py [--calls 10000] [--concurrency 64] [--profile]
+
+Prints one table, ratios to httpx's own pool first. Figures are compared only within one run. Candidates that are not
+installed (the dependency group `bench`) are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import logging
+import pstats
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+
+import httpx
+import structlog
+
+from consumer.events import Outcome, Reason, Source
+from consumer.settings import ApiSettings, DeliverySettings
+from consumer.xcover.api import OptOutApi
+from consumer.xcover.auth import Credentials
+from consumer.xcover.call import CallResult, OptOutCall
+from consumer.xcover.delivery import Delivery
+from consumer.xcover.thread import DeliveryThread
+from consumer.xcover.transport import AiohttpTransport
+
+SERVER = """
+import asyncio
+
+class Answer204(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data):
+        self.buffer += data
+        while (end := self.buffer.find(b"\\r\\n\\r\\n")) >= 0:
+            length = self.buffer[:end].lower().partition(b"content-length:")[2].partition(b"\\r\\n")[0]
+            if len(self.buffer) < end + 4 + int(length or 0):
+                return
+            self.buffer = self.buffer[end + 4 + int(length or 0):]
+            self.transport.write(b"HTTP/1.1 204 No Content\\r\\nDate: Sun, 22 Nov 2026 12:00:00 GMT\\r\\n\\r\\n")
+
+async def main():
+    server = await asyncio.get_running_loop().create_server(Answer204, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+Run = Callable[[int], Awaitable[None]]
+
+
+class Bench:
+    """The candidates, all against one server with the same calls."""
+
+    def __init__(self, port: int, calls: int, concurrency: int) -> None:
+        self.api = ApiSettings(base_url=f"http://127.0.0.1:{port}/x", key="key", secret="secret")
+        self.delivery = DeliverySettings(concurrency=concurrency, rate_limit=0)
+        self.concurrency = concurrency
+        self.calls = [
+            OptOutCall("LLODT", f"fe92ecc3-fe4c-4000-8000-{i:012d}", f"session-{i}", Reason.DECLINED, {}, source, None)
+            for i in range(calls)
+            for source in [Source("offer.presented", 0, i)]
+        ]
+        self.rows: list[tuple[str, float, float]] = []
+
+    async def measure(self, name: str, run: Run, calls: int) -> None:
+        await run(min(calls, 4 * self.concurrency))  # connections opened, code warmed up
+        wall, cpu = time.perf_counter(), time.process_time()
+        await run(calls)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self.rows.append((name, calls / wall, cpu / calls * 1e6))
+
+    def by(self, one: Callable[[OptOutCall], Awaitable[int | None]]) -> Run:
+        async def run(calls: int) -> None:
+            waiting = iter(self.calls[:calls])
+
+            async def worker() -> None:
+                for call in waiting:
+                    assert await one(call) == 204
+
+            await asyncio.gather(*(worker() for _ in range(self.concurrency)))
+
+        return run
+
+    async def client(self, name: str, calls: int, **settings: object) -> None:
+        api = OptOutApi(self.api, Credentials(self.api, time.time), httpx.MockTransport(lambda _: None), time.time)  # type: ignore[arg-type]
+        credentials = Credentials(self.api, time.time)
+        async with httpx.AsyncClient(**settings) as client:  # type: ignore[arg-type]
+
+            async def one(call: OptOutCall) -> int:
+                headers = {**(credentials.headers("LLODT") or {}), "Content-Type": "application/json"}
+                return (await client.post(api.url(call), content=api.body(call), headers=headers)).status_code
+
+            await self.measure(name, self.by(one), calls)
+
+    async def prepared(self, name: str, transport: httpx.AsyncBaseTransport, calls: int) -> None:
+        api = OptOutApi(self.api, Credentials(self.api, time.time), transport, time.time)
+
+        async def one(call: OptOutCall) -> int | None:
+            return (await api(call)).status_code
+
+        await self.measure(name, self.by(one), calls)
+        await transport.aclose()
+
+    async def through_delivery(self, name: str, calls: int) -> None:
+        transport = AiohttpTransport(self.api, self.concurrency)
+        credentials = Credentials(self.api, time.time)
+        left, done = 0, asyncio.Event()
+
+        def on_result(result: CallResult) -> None:
+            nonlocal left
+            assert result.outcome is Outcome.OPTED_OUT
+            left -= 1
+            if left == 0:
+                done.set()
+
+        delivery = Delivery(
+            OptOutApi(self.api, credentials, transport, time.time),
+            self.delivery,
+            on_result,
+            credential_of=credentials.credential_of,
+            random=Random(1),
+        )
+
+        async def run(count: int) -> None:
+            nonlocal left
+            left = count
+            done.clear()
+            delivery.submit(self.calls[:count])
+            await done.wait()
+
+        await self.measure(name, run, calls)
+        await delivery.close(1.0)
+        await transport.aclose()
+
+    async def through_thread(self, name: str, calls: int) -> None:
+        thread = DeliveryThread(self.api, self.delivery)
+        thread.start()
+
+        async def run(count: int) -> None:
+            thread.submit(self.calls[:count])
+            for _ in range(count):
+                assert thread.results.get().outcome is Outcome.OPTED_OUT
+
+        await self.measure(name, run, calls)
+        thread.stop(1.0)
+
+    def table(self) -> str:
+        stock = self.rows[0][1]
+        lines = [f"{'x stock':>8}  {'calls/s':>8}  {'CPU us/call':>11}  what ({self.concurrency} at a time)"]
+        lines += [f"{rate / stock:8.1f}  {rate:8.0f}  {cpu:11.0f}  {name}" for name, rate, cpu in self.rows]
+        return "\n".join(lines)
+
+
+async def compare(bench: Bench, calls: int) -> None:
+    """All candidates, then the path that ships."""
+    most = bench.concurrency
+    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+    await bench.client("httpx, its own pool", min(calls, 2_000), limits=limits)
+    try:
+        from httpx_aiohttp import AiohttpTransport as HttpxAiohttp  # noqa: PLC0415 - may be missing
+
+        await bench.client("httpx over httpx-aiohttp", calls // 2, transport=HttpxAiohttp(limits=limits))
+        await bench.prepared("httpx-aiohttp, prepared requests", HttpxAiohttp(limits=limits), calls)
+    except ImportError:
+        print("httpx-aiohttp is not installed: left out")
+    try:
+        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - may be missing
+        from pyreqwest.compatibility.httpx import HttpxTransport  # noqa: PLC0415 - may be missing
+
+        def reqwest() -> httpx.AsyncBaseTransport:
+            return HttpxTransport(ClientBuilder().follow_redirects(False).timeout(timedelta(seconds=10)).build())
+
+        await bench.client("httpx over pyreqwest", calls // 2, transport=reqwest())
+        await bench.prepared("pyreqwest, prepared requests", reqwest(), calls)
+    except ImportError:
+        print("pyreqwest is not installed: left out")
+    await bench.prepared("our transport, prepared requests", AiohttpTransport(bench.api, most), calls)
+    await bench.through_delivery("Delivery over it: queue, retry, breaker", calls)
+    await bench.through_thread("DeliveryThread over that: what ships", calls)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--profile", action="store_true", help="profile the Delivery path instead of comparing")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        bench = Bench(int(server.stdout.readline()), options.calls, options.concurrency)
+        if options.profile:
+            with cProfile.Profile() as profile:
+                asyncio.run(bench.through_delivery("Delivery", options.calls))
+            pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+        else:
+            asyncio.run(compare(bench, options.calls))
+            print(bench.table())
+    finally:
+        server.kill()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Apache Kafka itself, fetched by Maven and run by Java as one KRaft node on loopback."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from .base import POM, SETTINGS, Broker, Unavailable, free_port, kafka_version, wait_until_it_answers
+
+CACHE = Path(__file__).parents[2] / ".cache"
+OLDEST_JAVA = 17
+HEAP = "1g"
+
+
+class ApacheBroker(Broker):
+    """A broker process of our own, with its data in a temporary directory.
+
+    Raises:
+        Unavailable: there is no Java that is new enough, or no Maven to fetch Kafka with.
+    """
+
+    kind = "java"
+
+    def __init__(self) -> None:
+        self._java, self._java_version = _find_java()
+        self._libs = CACHE / f"kafka-{kafka_version()}"
+        if not self._libs.is_dir() and shutil.which("mvn") is None:
+            raise Unavailable(f"Java {self._java_version} is here, but there is no Maven (mvn) to fetch Kafka with")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._home: Path | None = None
+
+    @property
+    def description(self) -> str:
+        """See `Broker`."""
+        return f"Apache Kafka {kafka_version()} on Java {self._java_version}"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the broker's warnings and errors go."""
+        if self._home is None:
+            raise RuntimeError("the broker has not been started, so it has no log")
+        return self._home / "broker.log"
+
+    def start(self) -> None:
+        """See `Broker`."""
+        if self._process is not None:
+            raise RuntimeError(f"the broker runs already as process {self._process.pid}")
+        if self._home is None:
+            _fetch(self._libs)
+            self._home = Path(tempfile.mkdtemp(prefix="opt-out-kafka-"))
+            self._format(self._home)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_dies_with_us(), *self._command(f"-Xmx{HEAP}"), "kafka.Kafka", str(self._properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C at the terminal is for the tests; they stop the broker when they are through with it.
+                start_new_session=True,
+            )
+        process = self._process
+        try:
+            wait_until_it_answers(self.bootstrap_servers, within=60, alive=lambda: process.poll() is None)
+        except BaseException as error:
+            log_end = self.log_end()
+            self.close()
+            if isinstance(error, RuntimeError):
+                raise RuntimeError(f"{error}. The end of its log:\n{log_end}") from None
+            raise
+
+    def stop(self) -> None:
+        """See `Broker`."""
+        self._end(in_order=True)
+
+    def close(self) -> None:
+        """See `Broker`. Its data is thrown away, so nothing is gained by an orderly end."""
+        self._end(in_order=False)
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+            self._home = None
+
+    def log_end(self, lines: int = 40) -> str:
+        """The last lines of the broker's log."""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:]) or "(it is empty)"
+
+    # --- inside
+
+    @property
+    def _properties(self) -> Path:
+        return self.log_file.with_name("server.properties")
+
+    def _command(self, *options: str) -> list[str]:
+        return [
+            self._java,
+            # A broker for tests is started far more often than it is busy.
+            *("-XX:+UseSerialGC", "-Xshare:auto", "-XX:TieredStopAtLevel=1"),
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+            *options,
+            *("-cp", f"{self._libs}/*"),
+        ]
+
+    def _format(self, home: Path) -> None:
+        port, controller_port = free_port(), free_port()
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        properties = SETTINGS | {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "log.dirs": str(home / "data"),
+        }
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        done = subprocess.run(
+            # The joined argument, since an id may begin with a dash.
+            [*self._command(), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
+            + ["--config", str(self._properties)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"Kafka could not format its data directory:\n{done.stdout}{done.stderr}")
+
+    def _end(self, *, in_order: bool) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if in_order:
+            process.terminate()
+        else:
+            process.kill()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _find_java() -> tuple[str, int]:
+    """The path of a Java that Kafka runs on, and its major version."""
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home and Path(home, "bin/java").is_file() else shutil.which("java")
+    if java is None:
+        raise Unavailable("there is no Java")
+    said = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', said.stderr)
+    if said.returncode != 0 or found is None:
+        raise Unavailable(f"{java} does not tell its version")
+    version = int(found[1])
+    if version < OLDEST_JAVA:
+        raise Unavailable(f"{java} is Java {version}, and Kafka needs {OLDEST_JAVA}")
+    return java, version
+
+
+def _fetch(libs: Path) -> None:
+    """Have Maven copy Kafka and what it depends on (about 45 MB) into `libs`, once for this tree."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "fetch.lock").open("w") as lock:
+        # Two test runs may begin at the same moment.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if libs.is_dir():
+            return
+        with tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
+            done = subprocess.run(
+                ["mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
+                + ["-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/libs"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode != 0:
+                raise Unavailable(f"Maven could not fetch Kafka: {(done.stdout + done.stderr).strip()[-2000:]}")
+            # Renamed when whole, so that a run that was cut off leaves no half of Kafka.
+            Path(unfinished, "libs").rename(libs)
+
+
+def _dies_with_us() -> list[str]:
+    """A prefix by which the broker ends with the process that started it, even one killed hard; where there is one."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

@@ -1,0 +1,47 @@
+"""The broker of the test run: found once, started by the first test that needs it, stopped at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import brokers
+import pytest
+
+_SEARCH = pytest.StashKey[brokers.Search]()
+_USED = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look for a broker, without starting it."""
+    config.stash[_SEARCH] = brokers.search()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which broker the tests will use, and why not a better one."""
+    return f"kafka: {config.stash[_SEARCH]}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which broker was used."""
+    used = config.stash.get(_USED, None)
+    if used is not None:
+        terminalreporter.section("Kafka")
+        terminalreporter.write_line(used)
+
+
+@pytest.fixture(scope="session")
+def broker(pytestconfig: pytest.Config) -> Iterator[brokers.Broker]:
+    """The broker of the whole run. A test that stops it starts it again; one that needs its own takes `own_broker`."""
+    found = pytestconfig.stash[_SEARCH]
+    begin = time.monotonic()
+    try:
+        broker = found.start()
+    except brokers.Unavailable as reason:
+        pytest.fail(str(reason), pytrace=False)
+    why = "" if broker.is_real else f" because of: {'; '.join(found.closed)}"
+    pytestconfig.stash[_USED] = (
+        f"used: {broker.description} at {broker.bootstrap_servers}, up in {time.monotonic() - begin:.1f} s{why}"
+    )
+    yield broker
+    broker.close()

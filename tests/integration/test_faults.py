@@ -1,0 +1,241 @@
+"""What goes wrong around the consumer, and what it does then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from deployment import Deployment, deployed, now, until
+from test_job import wait_until_all_is_settled
+
+from consumer.events import Outcome, Reason
+
+AGE = 20_000
+
+
+def headers(message) -> dict[str, str]:
+    return {name: value.decode() for name, value in message.headers()}
+
+
+def test_a_committed_offset_that_retention_deleted_stops_the_start(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        for n in range(40):
+            deployment.present(f"offer-{n}", session=f"session-{n}")
+        deployment.flush()
+        places = [TopicPartition(deployment.offer_topic, p, 1) for p in range(4)]
+        member = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": deployment.group})
+        member.commit(offsets=places, asynchronous=False)
+        member.close()
+        deleted = [TopicPartition(deployment.offer_topic, p, 3) for p in range(4)]
+        for future in deployment.admin.delete_records(deleted).values():
+            future.result(20)
+        process = deployment.start()
+        assert process.popen.wait(30) == 1
+        assert f"committed offset 1 of {deployment.offer_topic}" in process.text()
+        assert "retention has deleted records" in process.text()
+        assert deployment.called() == []
+
+
+def test_unequal_partition_counts_stop_the_start_and_name_both(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, partitions=(4, 3)) as deployment:
+        process = deployment.start()
+        assert process.popen.wait(30) == 1
+        assert f"{deployment.offer_topic} has 4" in process.text()
+        assert f"{deployment.checkout_topic} has 3" in process.text()
+        assert "Traceback" not in process.text()
+
+
+def test_a_wrong_setting_names_itself_and_exits_2(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        process = deployment.start(JOIN__WINDOW="half an hour")
+        assert process.popen.wait(30) == 2
+        assert "OPT_OUT_JOIN__WINDOW" in process.text()
+        assert "half an hour" in process.text()
+        assert "Traceback" not in process.text()
+
+
+def test_the_member_stays_in_the_group_while_the_api_is_down(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer-1", at=now() - AGE)
+        deployment.flush()
+        os.kill(deployment.api.pid, signal.SIGSTOP)
+        try:
+            process = deployment.start()
+            before = until(lambda: deployment.assigned() if process.lines("assigned") else None, within=30, what="it")
+            # Longer than the session time-out (6 s), the interval after which the group would give it up.
+            until_after = time.monotonic() + 9
+            while time.monotonic() < until_after:
+                assert deployment.assigned().keys() == before.keys()
+                time.sleep(0.5)
+            assert deployment.committed_total() == 0
+        finally:
+            os.kill(deployment.api.pid, signal.SIGCONT)
+        until(lambda: deployment.committed_total() == 1, within=40, what="the offer to be settled after the outage")
+        assert process.running
+
+
+def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, scenario="hang", settings={"API__TIMEOUT": "60s"}) as deployment:
+        deployment.present("hangs", session="s1", at=now() - AGE)
+        deployment.present("bought", session="s2", at=now() - AGE)
+        deployment.check_out("bought", session="s2", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start(DELIVERY__SHUTDOWN_TIMEOUT="1s", KAFKA__COMMIT_INTERVAL="1h")
+        until(deployment.called, within=30, what="the call")
+        began = time.monotonic()
+        assert process.terminate(within=20) == 0
+        assert time.monotonic() - began >= 1, "calls in flight were given no time"
+        assert deployment.assigned() == {}
+        assert {o.offer_id: o.outcome for o in deployment.outcomes()} == {"bought": Outcome.PURCHASED}
+        commits = deployment.committed(deployment.offer_topic)
+        assert any(metadata for _, metadata in commits.values()), "nothing was committed at the stop"
+        deployment.api.set_scenario("204")
+        deployment.start()
+        until(lambda: "hangs" in deployment.settled(), within=30, what="the call that hung to be made again")
+        assert "bought" not in deployment.called()
+
+
+def test_undecodable_input_goes_to_the_dead_letter_topic_unchanged(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.produce(deployment.offer_topic, "s1", b"\xff\xffnot avro", now(), headers=[("trace", b"7")])
+        deployment.present("good", session="s1", at=now() - AGE)
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 2, within=30, what="both records to be settled")
+        (letter,) = deployment.dead_letters()
+        assert (letter.key(), letter.value()) == (b"s1", b"\xff\xffnot avro")
+        found = headers(letter)
+        assert (found["trace"], found["reason"], found["source.topic"]) == ("7", "undecodable", deployment.offer_topic)
+        assert found["source.offset"] == "0"
+        assert deployment.called() == ["good"]
+
+
+def test_a_key_that_differs_from_the_session_is_dead_lettered(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        event = {"event_id": "e", "session_id": "s1", "partner_code": "ACME", "offer_id": "o", "presented_at": now()}
+        deployment.produce(deployment.offer_topic, "other", deployment.codec.encode_offer(event), now())
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=30, what="the record to be settled")
+        (letter,) = deployment.dead_letters()
+        assert headers(letter)["reason"] == "key_mismatch"
+        assert deployment.called() == []
+
+
+def test_a_late_presentation_is_dead_lettered_and_not_called(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("on-time", session="s1", at=now() - AGE)
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=30, what="the watermark to have moved")
+        deployment.present("late", session="s1", at=now() - AGE)
+        deployment.flush()
+        until(lambda: deployment.committed_total() == 2, within=30, what="the late one to be settled")
+        (letter,) = deployment.dead_letters()
+        assert headers(letter)["reason"] == "late"
+        assert deployment.called() == ["on-time"]
+        outcomes = {o.offer_id: (o.outcome, o.reason) for o in deployment.outcomes()}
+        assert outcomes["late"] == (Outcome.DEAD_LETTERED, Reason.LATE)
+
+
+def test_an_unreadable_checkout_taints_its_session_alone(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("tainted", session="s1", at=now() - AGE)
+        deployment.present("clean", session="s2", at=now() - AGE)
+        deployment.produce(deployment.checkout_topic, "s1", b"\xff\xff", now() - AGE + 1_000)
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 2, within=30, what="both to be settled")
+        assert deployment.called() == ["clean"]
+        outcomes = {o.offer_id: (o.outcome, o.reason) for o in deployment.outcomes()}
+        assert outcomes["tainted"] == (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE)
+
+
+def test_an_unreadable_checkout_without_a_key_stops_the_service(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer-1", session="s1", at=now() - AGE)
+        deployment.produce(deployment.checkout_topic, None, b"\xff\xff", now(), partition=0)
+        deployment.flush()
+        process = deployment.start()
+        assert process.popen.wait(30) == 1
+        assert "no readable key" in process.text()
+
+
+def test_too_many_unreadable_records_in_a_row_stop_the_service(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, settings={"DEAD_LETTER__MAX_RUN": "20"}) as deployment:
+        for _ in range(40):
+            deployment.produce(deployment.offer_topic, "s1", b"\xff\xff", now())
+        deployment.flush()
+        process = deployment.start()
+        assert process.popen.wait(30) == 1
+        assert "21 in a row" in process.text()
+        assert len(deployment.dead_letters()) <= 21
+
+
+def test_tombstones_are_skipped(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.produce(deployment.offer_topic, "s1", None, now())
+        deployment.present("offer-1", session="s1", at=now() - AGE)
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 2, within=30, what="both records to be put behind")
+        assert deployment.dead_letters() == []
+
+
+def test_the_log_tells_of_each_call_and_never_a_secret(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer-1", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=30, what="the offer to be settled")
+        calls = [line for line in process.lines() if line.get("offer_id") == "offer-1" and "status" in line]
+        assert calls, "no line tells of the call"
+        assert {"partner_code", "session_id", "topic", "partition", "offset"} <= calls[0].keys()
+        from consumer.demo.emulator import DEMO_SECRET
+
+        assert DEMO_SECRET not in process.text()
+        assert "do not show" not in process.text()
+
+
+@pytest.mark.parametrize("topic", ["offers", "checkouts"])
+def test_transaction_markers_at_the_end_do_not_hold_the_watermark(broker, tmp_path: Path, topic: str) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer-1", at=now() - AGE)
+        deployment.flush()
+        end_with_a_marker(deployment, deployment.offer_topic if topic == "offers" else deployment.checkout_topic)
+        deployment.start()
+        until(lambda: "offer-1" in deployment.settled(), within=30, what="the offer behind the marker to be decided")
+
+
+def end_with_a_marker(deployment: Deployment, topic: str) -> None:
+    """End every partition of a topic with the marker of an aborted transaction."""
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"t-{deployment.suffix}"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for partition in range(4):
+        producer.produce(topic, key="s1", value=b"aborted", partition=partition)
+    producer.flush(30)
+    producer.abort_transaction(30)
+
+
+def test_the_broker_stopped_and_started_again_loses_nothing(own_broker, tmp_path: Path) -> None:
+    with deployed(own_broker.bootstrap_servers, tmp_path) as deployment:
+        for n in range(50):
+            deployment.present(f"before-{n}", session=f"s{n}", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: len(deployment.settled()) == 50, within=30, what="the first to be settled")
+        own_broker.stop()
+        own_broker.start()
+        for n in range(50):
+            deployment.present(f"after-{n}", session=f"t{n}")
+        deployment.flush()
+        wait_until_all_is_settled(deployment, within=60)
+        assert process.running
+        assert set(deployment.settled()) == {f"{w}-{n}" for w in ("before", "after") for n in range(50)}

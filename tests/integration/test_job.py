@@ -1,0 +1,204 @@
+"""The main job end to end, judged by the topics and the API's log alone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from deployment import (
+    GRACE_MS,
+    LATENESS_MS,
+    LOOKBACK_MS,
+    PARTITIONS,
+    WINDOW_MS,
+    Deployment,
+    Process,
+    deployed,
+    now,
+    until,
+)
+
+from consumer.demo.check import Judgement, Rules, judge_topics
+from consumer.demo.feed import feed
+from consumer.demo.generator import Plan, generate
+
+RULES = Rules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+
+
+def plan(events: int, span: int, seed: int) -> Plan:
+    return Plan(
+        events=events,
+        span=span,
+        window=WINDOW_MS,
+        grace=GRACE_MS,
+        lookback=LOOKBACK_MS,
+        lateness=LATENESS_MS // 2,
+        seed=seed,
+    )
+
+
+def write(deployment: Deployment, what: Plan, *, paced: bool) -> int:
+    return feed(
+        generate(what),
+        bootstrap=deployment.bootstrap,
+        offer_topic=deployment.offer_topic,
+        checkout_topic=deployment.checkout_topic,
+        base_ms=now() if paced else now() - what.span - 60_000,
+        paced=paced,
+    )
+
+
+def judged(deployment: Deployment) -> Judgement:
+    topics = deployment.offer_topic, deployment.checkout_topic
+    return judge_topics(deployment.bootstrap, topics, deployment.api.log_path, RULES)
+
+
+def wait_until_all_is_settled(deployment: Deployment, within: float = 60) -> None:
+    def done() -> bool:
+        ends = deployment.committed(deployment.offer_topic)
+        total = sum(ends_of(deployment).values())
+        return sum(max(offset, 0) for offset, _ in ends.values()) == total
+
+    until(done, within=within, what="everything presented to be settled and committed")
+
+
+def ends_of(deployment: Deployment) -> dict[int, int]:
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": deployment.bootstrap, "group.id": "ends"})
+    try:
+        return {
+            p: consumer.get_watermark_offsets(TopicPartition(deployment.offer_topic, p), timeout=20)[1]
+            for p in range(PARTITIONS)
+        }
+    finally:
+        consumer.close()
+
+
+def assert_nothing_missed_and_nothing_false(found: Judgement) -> None:
+    assert found.holds, f"missed {found.missed[:3]} false {found.false[:3]} early {found.early[:3]}"
+    assert found.to_call > 0
+    assert found.bought > 0
+
+
+def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, scenario="404=5,500=5,429=1,hang=1") as deployment:
+        write(deployment, plan(5_000, span=60_000, seed=1), paced=False)
+        deployment.start()
+        wait_until_all_is_settled(deployment)
+        found = judged(deployment)
+        assert_nothing_missed_and_nothing_false(found)
+        assert found.repeated == 0
+        fates = {(o.partner_code, o.offer_id) for o in deployment.outcomes()}
+        assert len(fates) >= found.to_call
+
+
+def test_instances_come_and_go_while_events_flow(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, scenario="404=5,500=5") as deployment:
+        flow = threading.Thread(target=write, args=(deployment, plan(3_000, 20_000, seed=2)), kwargs={"paced": True})
+        flow.start()
+        first = deployment.start()
+        seen = [whole_assignment(deployment, members=1)]
+        second = deployment.start()
+        seen.append(whole_assignment(deployment, members=2))
+        deployment.start()
+        seen.append(whole_assignment(deployment, members=3))
+        assert first.terminate() == 0
+        seen.append(whole_assignment(deployment, members=2))
+        second.kill()
+        seen.append(whole_assignment(deployment, members=1))
+        flow.join()
+        for members in seen:
+            for topics in members.values():
+                assert topics.get(deployment.offer_topic) == topics.get(deployment.checkout_topic)
+        wait_until_all_is_settled(deployment)
+        assert_nothing_missed_and_nothing_false(judged(deployment))
+
+
+def whole_assignment(deployment: Deployment, members: int) -> dict[str, dict[str, set[int]]]:
+    """The assignment once every partition of both topics is with one of so many members."""
+
+    def settled() -> dict[str, dict[str, set[int]]] | None:
+        found = deployment.assigned()
+        for topic in (deployment.offer_topic, deployment.checkout_topic):
+            if sorted(p for topics in found.values() for p in topics.get(topic, ())) != list(range(PARTITIONS)):
+                return None
+        return found if len(found) == members else None
+
+    return until(settled, within=40, what=f"{members} members to share all partitions")
+
+
+def repeats(deployment: Deployment) -> int:
+    settled = [(call.partner_code, call.offer_id) for call in deployment.api.calls() if call.terminal]
+    return len(settled) - len(set(settled))
+
+
+def test_kill_9_misses_nothing_and_repeats_no_more_than_the_bound(broker, tmp_path: Path) -> None:
+    rate, concurrency = 200, 8
+    settings = {"DELIVERY__RATE_LIMIT": str(rate), "DELIVERY__CONCURRENCY": str(concurrency)}
+    with deployed(broker.bootstrap_servers, tmp_path, settings=settings) as deployment:
+        for n in range(1_500):
+            deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - 30_000)
+        deployment.flush()
+        kills = 3
+        for _ in range(kills):
+            before = len(deployment.settled())
+            process = deployment.start()
+            until(lambda at=before: len(deployment.settled()) > at + 150, within=40, what="calls")
+            process.kill()
+        deployment.start()
+        wait_until_all_is_settled(deployment)
+        assert len(set(deployment.settled())) == 1_500
+        # Settled since the last commit: at most the rate over a commit interval (0.3 s), twice that for slowness.
+        assert repeats(deployment) <= kills * (concurrency + rate * 0.6)
+
+
+def test_kill_9_while_it_rebuilds_misses_nothing(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, scenario="503") as deployment:
+        for n in range(20_000):
+            deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - 30_000 + n // 10)
+            if n % 2:
+                deployment.check_out(*([f"offer-{n}"] if n % 4 == 1 else []), session=f"session-{n}", at=now() - 27_000)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: has_committed_a_list(deployment), within=40, what="a commit with unsettled offers")
+        process.kill()
+        for _ in range(3):
+            process = deployment.start()
+            until(lambda p=process: p.lines("task begins"), within=30, what="the rebuild to begin")
+            process.kill()
+        deployment.api.set_scenario("204")
+        deployment.start()
+        wait_until_all_is_settled(deployment)
+        called = deployment.settled()
+        assert set(called) == {f"offer-{n}" for n in range(20_000) if n % 4 != 1}
+        assert {c.offer_id for c in deployment.api.calls()} == set(called)
+
+
+def has_committed_a_list(deployment: Deployment) -> bool:
+    commits = deployment.committed(deployment.offer_topic).values()
+    return all(metadata and not metadata.endswith(":") for _, metadata in commits)
+
+
+def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_memory(broker, tmp_path: Path) -> None:
+    offers = 100_000
+    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+        start = now() - offers - 60_000
+        for n in range(offers):
+            deployment.present(f"offer-{n}", session=f"session-{n}", at=start + n)
+        for n in range(offers):
+            deployment.check_out(f"offer-{n}", session=f"session-{n}", at=start + n + 10)
+        deployment.flush()
+        process = deployment.start(LOG__LEVEL="info")
+        wait_until_all_is_settled(deployment)
+        assert deployment.called() == []
+        # A window holds 4,000 of the offers, a batch 5,000: all hundred thousand at once would be 60 MB more.
+        assert peak_memory(process) < 160e6
+
+
+def peak_memory(process: Process) -> float:
+    """Bytes, from the kernel."""
+    for line in Path(f"/proc/{process.popen.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) * 1024
+    raise AssertionError("no VmHWM")
