@@ -193,24 +193,21 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     known = {_variable(name): name for name in _known()}
     given = {variable: text for variable, text in environ.items() if variable.upper().startswith(PREFIX) and text}
     problems += [
-        f"{variable} in the environment is not a setting{_nearest(variable, list(known))}"
+        f"{variable} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
         for variable in given
         if variable not in known
     ]
     files = {name: given[variable] for variable, name in known.items() if variable in given and _is_file(name)}
     source = EnvSettingsSource(Settings)
-    source.env_vars = {variable.lower(): text for variable, text in given.items() if known.get(variable) not in files}
-    nested: dict[str, dict[str, str]] = source()
-    return files | {
-        f"{group}.{key}": text
-        for group, table in nested.items()
-        for key, text in table.items()
-        if f"{group}.{key}" in known.values()
+    source.env_vars = {
+        variable.lower(): given[variable] for variable, name in known.items() if variable in given and name not in files
     }
+    nested: dict[str, dict[str, str]] = source()
+    return files | {f"{group}.{key}": text for group, table in nested.items() for key, text in table.items()}
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.upper() if name.isupper() else name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else "; `opt-out settings` lists those there are"
 
 
@@ -277,7 +274,7 @@ def _missing(
         for_api
         and api.get("auth", "signature") == "signature"
         and not wrong & {"api.key", "api.secret", "api.credentials"}
-        and not api.get("credentials")
+        and str(api.get("credentials", "")).strip() in ("", "{}")
         and not (api.get("key") and api.get("secret"))
     ):
         yield (

@@ -101,8 +101,7 @@ class KafkaSettings(Group):
     )
     group_instance_id: str | None = Field(default=None, description="A fixed member name, for static membership.")
     properties: dict[str, str | int | float | bool] = Field(
-        repr=False,
-        default_factory=dict, description="More librdkafka settings, as JSON or a TOML table."
+        repr=False, default_factory=dict, description="More librdkafka settings, as JSON or a TOML table."
     )
     commit_interval: PositiveDuration = Field(default=timedelta(seconds=5), description="Time between two commits.")
     revoke_timeout: Duration = Field(

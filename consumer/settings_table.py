@@ -55,7 +55,7 @@ def table(loaded: Loaded) -> Table:
     return shown
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
     if value is None or value in ("", (), {}):
         return NOT_SET
     match name, value:

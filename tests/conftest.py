@@ -35,10 +35,13 @@ def broker(pytestconfig: pytest.Config) -> Iterator[brokers.Broker]:
     """The broker of the whole run. A test that stops it starts it again; one that needs its own takes `own_broker`."""
     found = pytestconfig.stash[_SEARCH]
     begin = time.monotonic()
+    problem = ""
     try:
         broker = found.start()
-    except brokers.Unavailable as reason:
-        pytest.fail(str(reason), pytrace=False)
+    except brokers.UnavailableError as error:
+        problem = str(error)
+    if problem:
+        pytest.fail(problem, pytrace=False)
     why = "" if broker.is_real else f" because of: {'; '.join(found.closed)}"
     pytestconfig.stash[_USED] = (
         f"used: {broker.description} at {broker.bootstrap_servers}, up in {time.monotonic() - begin:.1f} s{why}"

@@ -82,12 +82,11 @@ class Chain:
 class OpenOffer:
     """What is undecided of one offer in one session: presentations in order of time, the first chain's end known."""
 
-    __slots__ = ("count", "decide_at", "presentations", "queued", "session", "split")
+    __slots__ = ("count", "decide_at", "presentations", "queued", "session")
 
-    def __init__(self, session: Session, presentations: list[OfferPresented], split: bool) -> None:
+    def __init__(self, session: Session, presentations: list[OfferPresented]) -> None:
         self.session = session
         self.presentations = presentations
-        self.split = split
         self.count = 0
         self.decide_at = 0
         self.queued = NEVER
@@ -112,8 +111,7 @@ class Join:
 
     def __init__(self, rules: Rules, splits: frozenset[int] = frozenset()) -> None:
         self.rules = rules
-        self._splits = splits
-        self._open_splits: set[int] = set()
+        self._splits = set(splits)
         self._sessions: dict[str, Session] = {}
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._held: Expiry[CheckoutCompleted] = Expiry()
@@ -132,7 +130,7 @@ class Join:
                 self._extend(open_offer, event)
                 break
         else:
-            open_offer = OpenOffer(session, [event], split=False)
+            open_offer = OpenOffer(session, [event])
             session.offers.append(open_offer)
             open_offer.count = 1
             open_offer.decide_at = self._decide_at(event.presented_at, session.checkouts)
@@ -171,7 +169,7 @@ class Join:
 
     def open_splits(self) -> frozenset[int]:
         """Offsets that begin an undecided chain only because the one before had lasted for `lookback`."""
-        return frozenset(self._open_splits)
+        return frozenset(self._splits)
 
     def forget(self, before: int) -> None:
         """Drop checkouts with completed_at < `before` (ms): none of them can decide anything any more."""
@@ -240,15 +238,15 @@ class Join:
         presentations = open_offer.presentations[: open_offer.count]
         rest = open_offer.presentations[open_offer.count :]
         reason, checkout = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
-        chain = Chain(presentations, open_offer.decide_at, reason, checkout, open_offer.split)
-        if chain.split:
-            self._open_splits.difference_update(p.offset for p in presentations)
+        split = presentations[0].offset in self._splits
+        chain = Chain(presentations, open_offer.decide_at, reason, checkout, split)
+        self._splits.discard(presentations[0].offset)
         session = open_offer.session
         if rest:
-            # The next chain begins here although it would still link: only the length of the one before ended it.
-            open_offer.split = rest[0].presented_at <= open_offer.decide_at
-            if open_offer.split:
-                self._open_splits.add(rest[0].offset)
+            if rest[0].presented_at <= open_offer.decide_at:
+                # It would still link: only the length of the chain before ended that one, which a restart, where
+                # it is no longer read whole, could not find again.
+                self._splits.add(rest[0].offset)
             open_offer.presentations = rest
             self._measure(open_offer)
         else:

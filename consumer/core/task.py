@@ -105,7 +105,7 @@ class Task:
         self._horizon = found_checkouts.horizon
         self._horizon_lost = self._horizon == MAX_TIME
         self._decided_to = found.decided_to
-        self._committed = offers.offset
+        self._committed = self._planned = offers.offset
         self._least_decided_to = found.decided_to
         self._dead = set(found.dead)
 
@@ -332,12 +332,14 @@ class Task:
             stragglers=self._stragglers,
             unacknowledged=self._unacknowledged,
             spans=self._spans,
-            floor=self._committed,
+            floor=self._planned,
             limit=self._metadata_limit,
         )
         if fitted is None or fitted[1].decided_to < self._least_decided_to:
             return None
         offset, checkpoint = fitted
+        # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
+        self._planned, self._least_decided_to = offset, checkpoint.decided_to
         hold = self._hold()
         checkouts = CheckoutCheckpoint(self._partitions, self._checkouts.next_offset, max(self._horizon, hold))
         held = self._checkouts.lowest_held(hold)
@@ -351,7 +353,6 @@ class Task:
     def committed(self, plan: Plan) -> None:
         """The broker acknowledged the plan, for both partitions."""
         self._committed = plan.offers.offset
-        self._least_decided_to = plan.decided_to
         self._horizon = max(self._horizon, plan.hold)
         self._spans.forget(self._committed, plan.decided_to)
         self._dead = {offset for offset in self._dead if offset >= self._committed}
@@ -395,11 +396,13 @@ class Task:
         found = self._found
         assert found is not None  # noqa: S101 - the caller has looked
         if event.offset in found.dead:
-            return Verdict.SETTLED
+            return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
         if event.presented_at - found.rules[2] < self._horizon:
             # Every presentation that was not late then lies at or above H + lookback: this one was dead-lettered.
             lost = self._horizon_lost or event.offset in found.unsettled
             return Verdict.LATE if lost else Verdict.SETTLED
+        if event.presented_at - self._rules.lookback < self._horizon:
+            return Verdict.LATE  # lookback has grown since, beyond the checkouts that are left
         return Verdict.ACCEPTED
 
     def _is_late(self, presented_at: int) -> bool:

@@ -27,7 +27,7 @@ def embedded_broker() -> Iterator[str]:
     Raises:
         RuntimeError: librdkafka did not start it.
     """
-    handle = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1, "log_level": 3})
+    handle = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1, "log_level": 0})
     try:
         brokers = handle.list_topics(timeout=10).brokers.values()
     except KafkaException as error:
@@ -43,7 +43,7 @@ def make_topics(bootstrap: str, names: Iterable[str], timeout_s: float = 10) -> 
     Raises:
         RuntimeError: a topic was not there in time.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     for name in names:
         until = time.monotonic() + timeout_s
         while len(admin.list_topics(name, timeout=timeout_s).topics[name].partitions) != PARTITIONS:

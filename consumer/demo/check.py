@@ -192,23 +192,20 @@ def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentat
 def in_words(found: Judgement) -> list[tuple[bool, str]]:
     """The judgement for a person: each line with whether it is good."""
     fated = found.bought + found.ignored + found.recorded + found.not_found
-    ignored = f", {found.ignored} abandoned and ignored" if found.ignored else ""
+    ignored = f", {found.ignored:,} abandoned and ignored" if found.ignored else ""
     lines = [
-        (
-            fated == found.chains,
-            f"{fated} of {found.chains} offers presented have their one fate: {found.bought} bought, "
-            f"{found.recorded} opted out, {found.not_found} unknown to the insurer{ignored}",
-        ),
-        (not found.false, f"{len(found.false) or 'none'} was called though bought"),
-        (not found.missed, f"{len(found.missed) or 'none'} of the {found.to_call} to be called was missed"),
-        (not found.early, f"{len(found.early) or 'none'} was called before its fate was certain"),
-        (not found.misreported, f"{len(found.misreported) or 'none'} was called for a wrong reason"),
-        (True, f"{found.repeated} called again after an answer: what a hard stop may repeat"),
+        (fated == found.chains, f"{fated:,} of {found.chains:,} offers presented have one fate:"),
+        (True, f"{found.bought:,} bought, {found.recorded:,} opted out, {found.not_found:,} not found{ignored}"),
+        (not found.false, f"{_were(found.false)} called that had been bought"),
+        (not found.missed, f"{_were(found.missed)} missed of the {found.to_call:,} to be called"),
+        (not found.early, f"{_were(found.early)} called before the fate was certain"),
+        (not found.misreported, f"{_were(found.misreported)} called for a wrong reason"),
+        (True, f"{found.repeated:,} called again: a hard stop may repeat what was not committed yet"),
     ]
     if found.bought_later:
-        lines.append((True, f"{found.bought_later} bought only after their time had run out: called, and rightly so"))
+        lines.append((True, f"{found.bought_later:,} bought after the decision: called all the same, as the rules say"))
     if found.unreadable:
-        lines.append((True, f"{found.unreadable} records were no events and are not judged"))
+        lines.append((True, f"{found.unreadable:,} records that are no events, and not judged"))
     return lines
 
 
@@ -280,6 +277,12 @@ def _judge_offer(
             found.misreported.append(f"{_name(offer)} was {' and '.join(reasons)} but called as {call.reason}")
 
 
+def _were(objections: Sequence[str]) -> str:
+    if len(objections) == 1:
+        return "1 was"
+    return f"{len(objections):,} were" if objections else "none was"
+
+
 def _name(offer: tuple[str, str]) -> str:
     return f"offer {offer[1]} of {offer[0]}"
 
@@ -315,7 +318,7 @@ def _read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[t
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            "log_level": 3,
+            "log_level": 0,
         }
     )
     try:

@@ -33,6 +33,7 @@ from .view import View
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000
 EVENTS, SPAN_MS = 2000, 14_000
 KILL_AFTER_S = 11.0
+CALLS_BEFORE_KILL = 3
 END_AFTER_S = 55.0
 SETTLE_MS = LATENESS_MS + 2000
 """After the last fate is certain by event time, any call it leads to has long been made."""
@@ -45,14 +46,18 @@ OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
 def run(seed: int = 1, console: Console | None = None) -> int:
     """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not."""
     view = View(console if console is not None else Console())
+    # Being terminated must end the processes behind it as well.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="opt-out-demo-"))
     good = False
     try:
         with embedded_broker() as bootstrap, running(folder / "calls.jsonl", seed=seed) as emulator:
             make_topics(bootstrap, (*TOPICS, *OTHER_TOPICS))
-            view.say(f"embedded broker at {bootstrap}, emulated API at {emulator.base_url}")
+            view.say(f"embedded broker at {bootstrap}")
+            view.say(f"emulated API at {emulator.base_url}")
             good = _Demo(bootstrap, emulator, folder, view, seed).play()
     finally:
+        signal.signal(signal.SIGTERM, before)
         if good:
             shutil.rmtree(folder)
         else:
@@ -78,13 +83,14 @@ class _Demo:
                 view.say(f"the consumer runs (process {first.pid}); customers begin to shop")
                 going = self._watch(first, "running", until_s=KILL_AFTER_S)
                 if going:
+                    self._await_a_call()
                     first.kill()
                     first.wait()
             if not going:
                 return False
             view.say("killed the consumer hard (kill -9), calls in flight and all", style="bold yellow")
             with self._consumer() as second:
-                view.say(f"started it again (process {second.pid}); the group waits for the dead member's time-out")
+                view.say(f"started it again (process {second.pid}); the group still waits for the dead one")
                 if not self._watch(second, "running again", until_s=END_AFTER_S):
                     return False
                 second.send_signal(signal.SIGTERM)
@@ -118,6 +124,13 @@ class _Demo:
                     break
             time.sleep(0.2)
         return True
+
+    def _await_a_call(self) -> None:
+        """Wait for the next call to come in, so that the kill finds the consumer at work."""
+        before = len(self._emulator.calls())
+        until = time.monotonic() + 3
+        while len(self._emulator.calls()) < before + CALLS_BEFORE_KILL and time.monotonic() < until:
+            time.sleep(0.005)
 
     def _judge_by_partner(
         self, presentations: list[Presentation], checkouts: list[Checkout], calls: list[Call]

@@ -57,7 +57,7 @@ def feed(
             # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
             "partitioner": "murmur2_random",
             "linger.ms": 5,
-            "log_level": 3,
+            "log_level": 0,
         }
     )
 

@@ -82,6 +82,8 @@ class _Session:
     session_id: str = ""
     begin: int = 0
     shown: list[tuple[str, int]] = field(default_factory=list)
+    page: list[int] = field(default_factory=list)
+    """When each of its offers was first shown."""
     made: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ class _Session:
         for _ in range(self.rng.choices((1, 2, 3, 4), (4, 3, 2, 1))[0]):
             self._show(self._offer_id(), at)
             at += self.rng.randrange(self.plan.window // 8 + 1)
+        self.page = [shown_at for _, shown_at in self.shown]
         for offer_id, shown_at in tuple(self.shown):
             if self.rng.random() < 0.25:
                 # Mostly within the chain; sometimes long after its fate is decided, which begins another.
@@ -147,8 +150,9 @@ class _Session:
         self._check_out(at + edge, self.rng.choice(((), (offer_id,))))
 
     def _soon(self) -> int:
-        """A moment within the window of what was shown last."""
-        return max(at for _, at in self.shown) + self.rng.randrange(int(self.plan.window * 0.9))
+        """A moment after the page's offers were shown and within the window of each, as customers mostly are."""
+        first, last = self.page[0], self.page[-1]
+        return last + self.rng.randrange(int(first + self.plan.window * 0.95) - last)
 
     def _some(self) -> Sequence[str]:
         offers = sorted({offer_id for offer_id, _ in self.shown})

@@ -24,7 +24,7 @@ class ProgressProbe:
     """Asks the broker for a group's progress on the two topics."""
 
     def __init__(self, bootstrap: str, group_id: str, topics: tuple[str, str], partitions: int) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._group_id = group_id
         self._offer_topic = topics[0]
         self._partitions = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,6 +16,7 @@ from .check import Judgement, in_words
 from .progress import Progress
 
 _LINE_EVERY_S = 2.0
+_STYLES = {"opted out": "green", "retried": "yellow", "unsettled": "cyan"}
 
 
 class View:
@@ -33,7 +35,9 @@ class View:
     def say(self, text: str, style: str = "") -> None:
         """A line that stays, with the time since the beginning."""
         # Text, not markup: a path in brackets is no style.
-        self._console.print(Text(f"{self.seconds:5.1f} s  {text}", style=style), soft_wrap=True)
+        self._console.print(
+            Text(f"{self.seconds:5.1f} s  {text}", style=style), soft_wrap=not self._console.is_terminal
+        )
 
     def update(self, by_partner: Mapping[str, Judgement], progress: Progress, note: str) -> None:
         """Show the figures as they are now."""
@@ -47,12 +51,12 @@ class View:
     def verdict(self, found: Judgement) -> None:
         """The final check, in words."""
         self._console.print()
-        self._console.print(Text("The check, made from the events in the topics and the API's own log alone:"))
+        self._console.print(Text("The check, by the events in the topics and the API's own log alone:"))
         for good, line in in_words(found):
             text = Text("   ok  " if good else " FAIL  ", style="bold green" if good else "bold red")
-            self._console.print(text.append(line, style="default"), soft_wrap=True)
+            self._console.print(text.append(line, style="default"), soft_wrap=not self._console.is_terminal)
         for line in (*found.false, *found.missed, *found.early, *found.misreported)[:10]:
-            self._console.print(Text(f"       {line}", style="red"), soft_wrap=True)
+            self._console.print(Text(f"       {line}", style="red"), soft_wrap=not self._console.is_terminal)
 
     @property
     def seconds(self) -> float:
@@ -77,7 +81,9 @@ def _figures(parts: Sequence[Judgement]) -> list[tuple[str, int]]:
 
 
 def _watermark(progress: Progress) -> str:
-    return "-" if progress.watermark is None else f"{progress.watermark / 1000 - time.time():+.1f} s"
+    if progress.watermark is None:
+        return "-"
+    return f"{max(0.0, time.time() - progress.watermark / 1000):.1f} s ago"
 
 
 def _lag(progress: Progress) -> str:
@@ -90,14 +96,18 @@ def _line(parts: Sequence[Judgement], progress: Progress) -> str:
 
 
 def _table(by_partner: Mapping[str, Judgement], progress: Progress) -> Table:
-    table = Table(title="Offers, by partner", title_justify="left", show_footer=True)
-    everything = _figures(list(by_partner.values()))
-    table.add_column("partner", footer="all")
-    for name, number in everything:
-        table.add_column(name, justify="right", footer=f"{number:,}")
+    """A row a figure and a column a partner: it fits a narrow terminal."""
+    table = Table(box=box.ROUNDED, min_width=58)
+    table.add_column("")
+    for partner_code in (*by_partner, "all"):
+        table.add_column(partner_code, justify="right", style="bold" if partner_code == "all" else "")
+    columns = [_figures([part]) for part in by_partner.values()] + [_figures(list(by_partner.values()))]
+    for row in zip(*columns, strict=True):
+        name = row[0][0]
+        table.add_row(name, *(f"{number:,}" for _, number in row), style=_STYLES.get(name, ""))
+    table.add_section()
     # As of the consumer's last commit; the topics are not split by partner.
-    table.add_column("watermark", justify="right", footer=_watermark(progress))
-    table.add_column("lag", justify="right", footer=_lag(progress))
-    for partner_code, part in by_partner.items():
-        table.add_row(partner_code, *(f"{number:,}" for _, number in _figures([part])), "", "")
+    blanks = [""] * len(by_partner)
+    table.add_row("watermark", *blanks, _watermark(progress))
+    table.add_row("lag", *blanks, _lag(progress))
     return table

@@ -7,8 +7,9 @@ from random import Random
 
 BASE_S = 1.0
 CAP_S = 60.0
-FAILURES_TO_OPEN = 5
-"""Failures in a row: more than one bad offer or one lost connection explains, few enough to spare a server in need."""
+OFFERS_TO_OPEN = 5
+"""So many offers that fail in a row are more than a few bad offers or one lost connection explain, and few enough to
+spare a server in need."""
 
 
 def full_jitter(failures: int, random: Random) -> float:
@@ -17,32 +18,37 @@ def full_jitter(failures: int, random: Random) -> float:
 
 
 class Breaker:
-    """Stops a partner's calls after failures in a row; then one probe at a time, backing off, until one is answered."""
+    """Stops a partner's calls when different offers fail in a row; then one probe at a time, backing off.
+
+    Different offers, since one that always fails must not stop those that would not.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._failures = 0
+        self._failed: set[object] = set()
+        self._probes = 0
+        self.is_open = False
         self.probe_at = -math.inf
         """The earliest time of the next probe, on the loop's clock."""
 
-    @property
-    def is_open(self) -> bool:
-        return self._failures >= FAILURES_TO_OPEN
-
-    def failed(self, now: float, *, was_probe: bool) -> bool:
+    def failed(self, now: float, offer: object, *, was_probe: bool) -> bool:
         """Count a failure; True if it opened the breaker."""
-        if self.is_open and not was_probe:
-            # It left before the breaker opened, and says nothing new.
+        if self.is_open:
+            # A call that is no probe left before the breaker opened, and says nothing new.
+            if was_probe:
+                self._probes += 1
+                self.probe_at = now + full_jitter(self._probes + 1, self._random)
             return False
-        self._failures += 1
-        if not self.is_open:
-            return False
-        self.probe_at = now + full_jitter(self._failures - FAILURES_TO_OPEN + 1, self._random)
-        return self._failures == FAILURES_TO_OPEN
+        self._failed.add(offer)
+        self.is_open = len(self._failed) >= OFFERS_TO_OPEN
+        if self.is_open:
+            self.probe_at = now + full_jitter(1, self._random)
+        return self.is_open
 
     def answered(self) -> bool:
-        """The partner's calls are answered; True if that closed the breaker."""
-        was_open = self.is_open
-        self._failures = 0
+        """A call was answered; True if that closed the breaker."""
+        was_open, self.is_open = self.is_open, False
+        self._failed.clear()
+        self._probes = 0
         self.probe_at = -math.inf
         return was_open

@@ -99,7 +99,8 @@ class Delivery:
             else:
                 partner.fresh.append(entry)
                 self._turns.enlist(partner)
-        self._pump()
+        # Not at once: what else is submitted in this step of the loop counts when the slots are shared out.
+        self._loop.call_soon(self._pump)
 
     def cancel(self, owner: Hashable) -> None:
         """No new calls for the owner. Waiting ones are reported now, those in flight at their end."""
@@ -109,6 +110,12 @@ class Delivery:
         """As `cancel`, for several owners in one pass over the queue."""
         owners = frozenset(owners)
         self._drop(lambda entry: entry.call.owner in owners)
+        self._pump()
+
+    def withdraw(self, calls: Collection[OptOutCall]) -> None:
+        """As `cancel`, for single calls: somebody let these offers go."""
+        unwanted = frozenset(calls)
+        self._drop(lambda entry: entry.call in unwanted)
         self._pump()
 
     def set_share(self, fraction: float) -> None:
@@ -217,7 +224,7 @@ class Delivery:
             elapsed=round(elapsed, 4),
             note=answer.note,
         )
-        heed(partner, answer, now=self._loop.time(), was_probe=was_probe, log=self._log)
+        heed(entry, answer, now=self._loop.time(), was_probe=was_probe, log=self._log)
         self._settle_or_wait(entry, answer)
         self._turns.enlist(partner)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from structlog.typing import FilteringBoundLogger
 
 from consumer.xcover.api import Answer, Verdict
-from consumer.xcover.partner import Partner
+from consumer.xcover.partner import Entry
 
 
-def heed(partner: Partner, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:
-    """Open or close the partner's breaker, stop or resume its calls, and shut its credential's gate.
+def heed(entry: Entry, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:
+    """Open or close the breaker of the call's partner, stop or resume its calls, shut its credential's gate.
 
     Without a status no server has answered, which neither clears the credentials nor closes the breaker.
     """
-    verdict, answered = answer.verdict, answer.status_code is not None
+    partner, verdict, answered = entry.partner, answer.verdict, answer.status_code is not None
     if verdict is Verdict.RECORDED and not (partner.fault or partner.breaker.is_open):
         partner.breaker.answered()
         return
@@ -29,7 +29,7 @@ def heed(partner: Partner, answer: Answer, *, now: float, was_probe: bool, log: 
             "told to wait by Retry-After: no calls with this credential until then", seconds=answer.retry_after, **facts
         )
     if verdict in {Verdict.TRANSIENT, Verdict.UNEXPECTED}:
-        if partner.breaker.failed(now, was_probe=was_probe):
+        if partner.breaker.failed(now, entry, was_probe=was_probe):
             log.warning("breaker opened: calls fail, one probe at a time until one is answered", **facts)
     elif answered and partner.breaker.answered():
         log.info("breaker closed: calls go on", partner_code=partner.code)

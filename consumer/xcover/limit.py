@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 LATENESS_S = 0.002
-"""How late a timer may be without the rate falling behind; too short to make a burst of."""
+"""How late a call may start, in seconds, and the next one still be on time: timers are late, and the rate must not
+fall behind. Too short to make a burst of."""
 
 
 class Pacer:
@@ -28,4 +29,5 @@ class Pacer:
     def take(self, now: float) -> None:
         """A call starts now."""
         if self.rate != math.inf:
-            self._last = max(self.next_at(), now - LATENESS_S)
+            planned = self.next_at()
+            self._last = planned if now - planned <= LATENESS_S else now

@@ -72,6 +72,10 @@ class DeliveryThread:
         """No new calls for the owner; see `Delivery.cancel`."""
         self._send("cancel", owner)
 
+    def withdraw(self, calls: Iterable[OptOutCall]) -> None:
+        """No new calls for these; see `Delivery.withdraw`."""
+        self._send("withdraw", list(calls))
+
     def set_share(self, fraction: float) -> None:
         """Use this part of the deployment's rate limit; see `Delivery.set_share`."""
         if not 0.0 <= fraction <= 1.0:
@@ -169,6 +173,8 @@ class DeliveryThread:
         what, value = self._inbox.popleft()
         if what == "submit":
             self._delivery.submit(value)
+        elif what == "withdraw":
+            self._delivery.withdraw(value)
         elif what == "share":
             self._delivery.set_share(value)
         else:

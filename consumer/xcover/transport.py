@@ -1,11 +1,11 @@
 """What carries the calls: httpx's interface over aiohttp's connections.
 
 httpx says what a request, an answer and an error are; what moves the bytes is exchangeable, and its own pool is the
-slowest there is: about 500 calls a second. `tests/benchmarks/bench_calls.py` measures the candidates in one run.
-Driven with prepared requests, aiohttp's and pyreqwest's connections are equally fast, some 13 times the stock pool,
-so trust decided: aiohttp is old, widely used and kept by many, while pyreqwest is a beta kept by one person, follows
-redirects unless told not to (a 302 to a 204 would look like a success), adds up the parts of a time-out, and parses
-URLs by a standard for which `%2E%2E` is `..`.
+slowest there is: a few hundred calls a second. `tests/benchmarks/bench_calls.py` measures the candidates in one run.
+Driven with prepared requests, aiohttp's and pyreqwest's connections are about equally fast, well over ten times the
+stock pool, so trust decided: aiohttp is old, widely used and kept by many, while pyreqwest is a beta kept by one
+person, follows redirects unless told not to (a 302 to a 204 would look like a success), adds up the parts of a
+time-out, and parses URLs by a standard for which `%2E%2E` is `..`.
 
 The adapter is ours, not httpx-aiohttp's, since that one has no time-out for the whole call, lets the URL be
 re-written before it is sent, and reports a dropped connection as a connect time-out.
@@ -61,7 +61,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 # "encoded": sent as it stands, so that no second hand decides what the ids in it mean.
                 URL(str(request.url), encoded=True),
                 data=request.content,
-                headers=request.headers,
+                # As they are kept: httpx would work out the encoding of all of them once for each.
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
                 allow_redirects=False,
             )
             try:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .apache import ApacheBroker
-from .base import Broker, Unavailable
+from .base import Broker, UnavailableError
 from .container import DockerBroker
 from .given import GivenBroker
 from .mock import MockBroker
 
-__all__ = ["Broker", "MockBroker", "Search", "Unavailable", "search"]
+__all__ = ["Broker", "MockBroker", "Search", "UnavailableError", "search"]
 
 WAYS: Mapping[str, Callable[[], Broker]] = {
     "docker": DockerBroker,
@@ -45,7 +45,7 @@ class Search:
         """Start the best one whose parts can be fetched.
 
         Raises:
-            Unavailable: there is none, or only the mock where `TEST_KAFKA_REQUIRE=1` asks for more.
+            UnavailableError: there is none, or only the mock where `TEST_KAFKA_REQUIRE=1` asks for more.
             RuntimeError: a broker was there and did not come up.
         """
         for broker in self.open:
@@ -53,11 +53,11 @@ class Search:
                 break
             try:
                 broker.start()
-            except Unavailable as reason:
+            except UnavailableError as reason:
                 self.closed.append(f"{broker.kind}: {reason}")
                 continue
             return broker
-        raise Unavailable(f"no real Kafka to test with, and TEST_KAFKA_REQUIRE asks for one. {self}")
+        raise UnavailableError(f"no real Kafka to test with, and TEST_KAFKA_REQUIRE asks for one. {self}")
 
     def __str__(self) -> str:
         chosen = self.open[0].description if self.open else "none"
@@ -71,15 +71,15 @@ def search() -> Search:
     if address:
         found.open.append(GivenBroker(address))
         return found
-    found.closed.append("TEST_KAFKA is not set")
     wanted = os.environ.get("TEST_KAFKA_WAY")
     if wanted and wanted not in WAYS:
         raise ValueError(f"TEST_KAFKA_WAY={wanted} is none of {', '.join(WAYS)}")
+    found.closed.append(f"TEST_KAFKA_WAY={wanted}" if wanted else "TEST_KAFKA is not set")
     for kind, way in WAYS.items():
         if wanted not in (None, "", kind):
             continue
         try:
             found.open.append(way())
-        except Unavailable as reason:
+        except UnavailableError as reason:
             found.closed.append(f"{kind}: {reason}")
     return found

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 
-from . import Unavailable, search
+from . import UnavailableError, search
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     print(f"Starting {found}", flush=True)
     try:
         broker = found.start()
-    except (Unavailable, RuntimeError) as error:
+    except (UnavailableError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     over = threading.Event()
@@ -24,9 +24,10 @@ def main() -> int:
     address = broker.bootstrap_servers
     print(
         f"\n{broker.description} answers at {address}\n\n"
-        f"  TEST_KAFKA={address} make test                    run the tests on it\n"
-        f"  export OPT_OUT_KAFKA__BOOTSTRAP_SERVERS={address}  point opt-out at it\n"
-        "  .venv/bin/opt-out topics --help                      create its topics\n\n"
+        "In another terminal:\n"
+        f"  TEST_KAFKA={address} make test\n"
+        f"  export OPT_OUT_KAFKA__BOOTSTRAP_SERVERS={address}\n"
+        "  .venv/bin/opt-out topics --create-inputs --partitions 4\n\n"
         "Its topics are gone when it ends. Ctrl-C ends it.",
         flush=True,
     )

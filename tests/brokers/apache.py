@@ -12,7 +12,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from .base import POM, SETTINGS, Broker, Unavailable, free_port, kafka_version, wait_until_it_answers
+from .base import POM, SETTINGS, Broker, UnavailableError, free_port, kafka_version, wait_until_it_answers
 
 CACHE = Path(__file__).parents[2] / ".cache"
 OLDEST_JAVA = 17
@@ -23,7 +23,7 @@ class ApacheBroker(Broker):
     """A broker process of our own, with its data in a temporary directory.
 
     Raises:
-        Unavailable: there is no Java that is new enough, or no Maven to fetch Kafka with.
+        UnavailableError: there is no Java that is new enough, or no Maven to fetch Kafka with.
     """
 
     kind = "java"
@@ -32,7 +32,9 @@ class ApacheBroker(Broker):
         self._java, self._java_version = _find_java()
         self._libs = CACHE / f"kafka-{kafka_version()}"
         if not self._libs.is_dir() and shutil.which("mvn") is None:
-            raise Unavailable(f"Java {self._java_version} is here, but there is no Maven (mvn) to fetch Kafka with")
+            raise UnavailableError(
+                f"Java {self._java_version} is here, but there is no Maven (mvn) to fetch Kafka with"
+            )
         self._process: subprocess.Popen[bytes] | None = None
         self._home: Path | None = None
 
@@ -121,8 +123,10 @@ class ApacheBroker(Broker):
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         done = subprocess.run(
             # The joined argument, since an id may begin with a dash.
-            [*self._command(), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
-            + ["--config", str(self._properties)],
+            [
+                *(*self._command(), "kafka.tools.StorageTool", "format"),
+                *(f"--cluster-id={cluster_id}", "--config", str(self._properties)),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -151,14 +155,14 @@ def _find_java() -> tuple[str, int]:
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home and Path(home, "bin/java").is_file() else shutil.which("java")
     if java is None:
-        raise Unavailable("there is no Java")
+        raise UnavailableError("there is no Java")
     said = subprocess.run([java, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     found = re.search(r'version "(\d+)', said.stderr)
     if said.returncode != 0 or found is None:
-        raise Unavailable(f"{java} does not tell its version")
+        raise UnavailableError(f"{java} does not tell its version")
     version = int(found[1])
     if version < OLDEST_JAVA:
-        raise Unavailable(f"{java} is Java {version}, and Kafka needs {OLDEST_JAVA}")
+        raise UnavailableError(f"{java} is Java {version}, and Kafka needs {OLDEST_JAVA}")
     return java, version
 
 
@@ -172,15 +176,17 @@ def _fetch(libs: Path) -> None:
             return
         with tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
             done = subprocess.run(
-                ["mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
-                + ["-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/libs"],
+                [
+                    *("mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"),
+                    *("-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/libs"),
+                ],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 check=False,
             )
             if done.returncode != 0:
-                raise Unavailable(f"Maven could not fetch Kafka: {(done.stdout + done.stderr).strip()[-2000:]}")
+                raise UnavailableError(f"Maven could not fetch Kafka: {(done.stdout + done.stderr).strip()[-2000:]}")
             # Renamed when whole, so that a run that was cut off leaves no half of Kafka.
             Path(unfinished, "libs").rename(libs)
 

@@ -6,12 +6,12 @@ import random
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 POM = Path(__file__).with_name("pom.xml")
 
@@ -38,7 +38,7 @@ SETTINGS = {
 """A broker's settings for tests, whichever way it is run. Listeners and the data's place are the way's own."""
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """This way to a broker is not open on this machine; the message says why."""
 
 
@@ -73,7 +73,7 @@ class Broker(ABC):
         """Start it, or start it again on the same address and data; returns when it answers.
 
         Raises:
-            Unavailable: what it needs could not be fetched.
+            UnavailableError: what it needs could not be fetched.
             RuntimeError: it was there, and did not come up; the message holds the end of its log.
         """
 
@@ -89,6 +89,13 @@ class Broker(ABC):
     def close(self) -> None:
         """Stop it and throw its data away."""
         self.stop()
+
+    def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """Create topics: name -> number of partitions; `config` is what each is to have of its own settings."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        wanted = [NewTopic(name, count, 1, config=dict(config or {})) for name, count in partitions.items()]
+        for future in admin.create_topics(wanted).values():
+            future.result(20)
 
 
 def kafka_version() -> str:
@@ -125,14 +132,14 @@ def wait_until_it_answers(bootstrap_servers: str, within: float, alive: Callable
     Raises:
         RuntimeError: it never answered.
     """
-    # The broker is not there yet, which librdkafka would write to stderr; and its own back-off is longer than the start.
     admin = AdminClient(
         {
             "bootstrap.servers": bootstrap_servers,
+            # By default it would wait longer between two tries than the broker takes to start.
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 200,
+            # That it is not there yet is no news.
             "log_level": 0,
-            "error_cb": lambda error: None,
         }
     )
     deadline = time.monotonic() + within

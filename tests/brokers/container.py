@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from .base import SETTINGS, Broker, Unavailable, free_port, kafka_version, wait_until_it_answers
+from .base import SETTINGS, Broker, UnavailableError, free_port, kafka_version, wait_until_it_answers
 
 INNER_PORT = 9092
 
@@ -21,7 +21,7 @@ class DockerBroker(Broker):
     host's port is chosen here and not by the engine.
 
     Raises:
-        Unavailable: no engine answers.
+        UnavailableError: no engine answers.
     """
 
     kind = "docker"
@@ -65,7 +65,7 @@ class DockerBroker(Broker):
 
     def _create(self) -> None:
         # Only here: importing them takes longer than choosing another way.
-        from docker.errors import DockerException  # noqa: PLC0415
+        from docker.errors import DockerException  # type: ignore[import-untyped]  # noqa: PLC0415 - ships no types
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
         port = free_port()
@@ -82,13 +82,13 @@ class DockerBroker(Broker):
         try:
             self._container = container.start()
         except DockerException as error:
-            raise Unavailable(f"the engine did not start {self._image}: {error}") from error
+            raise UnavailableError(f"the engine did not start {self._image}: {error}") from error
 
 
 def _see_that_an_engine_answers() -> None:
     # The command and not the library, which leaves a socket open when there is no engine.
     if shutil.which("docker") is None:
-        raise Unavailable("there is no docker command")
+        raise UnavailableError("there is no docker command")
     try:
         done = subprocess.run(
             ["docker", "info", "--format", "{{.ServerVersion}}"],
@@ -98,6 +98,6 @@ def _see_that_an_engine_answers() -> None:
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"the docker command fails: {error}") from error
+        raise UnavailableError(f"the docker command fails: {error}") from error
     if done.returncode != 0 or not done.stdout.strip():
-        raise Unavailable("no Docker engine runs")
+        raise UnavailableError("no Docker engine runs")

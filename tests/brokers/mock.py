@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Producer
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+import pytest
+
+from consumer.demo.broker import PARTITIONS, embedded_broker, make_topics
 
 from .base import Broker
 
@@ -11,14 +16,13 @@ class MockBroker(Broker):
     """One mock broker in this process.
 
     It keeps groups, commits and their metadata. It does not create topics by request (any topic that is asked for
-    exists with `PARTITIONS` partitions), does not describe groups, cannot be restarted, and keeps about 5 MB a partition.
+    exists with four partitions), does not describe groups, cannot be restarted, and keeps about 5 MB a partition.
     """
 
     kind = "mock"
-    PARTITIONS = 4
 
     def __init__(self) -> None:
-        self._handle: Producer | None = None
+        self._running = ExitStack()
 
     @property
     def is_real(self) -> bool:
@@ -27,7 +31,7 @@ class MockBroker(Broker):
 
     @property
     def can_restart(self) -> bool:
-        """Its data is in the memory of the handle."""
+        """It comes back with another address and without its data."""
         return False
 
     @property
@@ -37,11 +41,16 @@ class MockBroker(Broker):
 
     def start(self) -> None:
         """See `Broker`."""
-        # The address is not used: the handle that owns the mock cluster talks to that.
-        self._handle = Producer({"bootstrap.servers": "localhost:1", "test.mock.num.brokers": 1})
-        brokers = self._handle.list_topics(timeout=10).brokers.values()
-        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        self.bootstrap_servers = self._running.enter_context(embedded_broker())
+
+    def create_topics(self, partitions: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """It has a topic once it is asked for one; a test that wants it otherwise is skipped."""
+        if config or any(count != PARTITIONS for count in partitions.values()):
+            pytest.skip(
+                f"needs a real Kafka: {self.description} gives each topic {PARTITIONS} partitions and no settings"
+            )
+        make_topics(self.bootstrap_servers, partitions)
 
     def stop(self) -> None:
-        """It lives as long as its handle."""
-        self._handle = None
+        """See `Broker`; its data goes with it."""
+        self._running.close()

@@ -7,6 +7,7 @@ import base64
 import hmac
 from collections.abc import Iterator
 from email.utils import formatdate
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -91,16 +92,14 @@ def test_a_call_not_signed_right_is_refused_and_logged_as_such(
     assert calls_of(emulator, offer_id) == [(403, 1, False, False)]
 
 
-def test_the_published_vector_of_the_signature_is_accepted(tmp_path: Path) -> None:
+def test_the_published_vector_of_the_signature_is_accepted() -> None:
     headers = {
         "X-Api-Key": "test_api_key",
         "Date": VECTOR_DATE,
         "Authorization": 'Signature keyId="test_api_key",algorithm="hmac-sha512",signature="IbuLl2%2Bnsnc%2F%2BM%2Bj%2B'
         'RHaOgyfR9IrRL0k3wgnqtksd3uzmuzLNT7EVz%2BaBuTxsN1L9jVM64LMqmPsTWxF0Qw29w%3D%3D"',
     }
-    app = EmulatorApp(
-        Scenario.parse("204"), {"test_api_key": "test_api_secret"}, "/x", CallLog(tmp_path / "calls.jsonl")
-    )
+    app = EmulatorApp(Scenario.parse("204"), {"test_api_key": "test_api_secret"}, "/x", CallLog(StringIO()))
 
     async def call() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
@@ -187,8 +186,8 @@ def test_the_log_outlives_the_emulator_and_nothing_listens_afterwards(tmp_path: 
         post(emulator, "gone")
 
 
-def test_the_scenario_is_closed_to_other_machines(tmp_path: Path) -> None:
-    app = EmulatorApp(Scenario.parse("204"), None, "/x", CallLog(tmp_path / "calls.jsonl"))
+def test_the_scenario_is_closed_to_other_machines() -> None:
+    app = EmulatorApp(Scenario.parse("204"), None, "/x", CallLog(StringIO()))
 
     async def put(client_host: str) -> int:
         transport = httpx.ASGITransport(app, client=(client_host, 1))

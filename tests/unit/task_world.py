@@ -98,6 +98,7 @@ class World:
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
         self.in_flight: list[Chain] = []
         self.dead_in_flight: list[tuple[Input, int]] = []
+        self.written_in_this_life: list[tuple[Input, int]] = []
         self.last_plan: Plan | None = None
 
     @property
@@ -121,8 +122,9 @@ class World:
 
     # --- what the runtime does
 
-    def read(self, source: Input) -> bool:
+    def read(self, source: int) -> bool:
         """Apply the next record of an input, if there is one and the task lets it."""
+        source = Input(source)
         log, at = self._logs[source], self.at[source]
         if at == len(log):
             return False
@@ -219,6 +221,7 @@ class World:
         if self.dead_in_flight:
             source, offset = self.dead_in_flight.pop(which % len(self.dead_in_flight))
             self.written.append((source, offset))
+            self.written_in_this_life.append((source, offset))
             if source is Input.OFFERS:
                 self.settled.add(offset)
             self.task.acknowledged(offset, source)
@@ -388,7 +391,7 @@ def fate_of(chain: Chain) -> Fate:
     )
 
 
-def other_rules(rules: Rules, *, window: int, grace: int, lookback: int) -> Rules:
+def other_rules(rules: Rules, *, window: int, grace: int, lookback: int, call: bool = True) -> Rules:
     """The rules with other spans, valid again: grace <= window <= lookback."""
     window = max(2, rules.window + window)
     return replace(
@@ -396,6 +399,7 @@ def other_rules(rules: Rules, *, window: int, grace: int, lookback: int) -> Rule
         window=window,
         checkout_grace=min(window, max(1, rules.checkout_grace + grace)),
         lookback=max(window, rules.lookback + lookback),
+        call_abandoned=call,
     )
 
 

@@ -2,15 +2,136 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from strategies import Logs, Step, examples, logs, schedules
-from task_world import World
+from copy import copy
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import UNITS, Logs, Step, examples, logs, schedules
+from task_world import World, other_rules
 
 
-@examples(300)
+@examples(250)
 @given(logs(garbage=True), schedules())
 def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, schedule: list[Step]) -> None:
     world = World(drawn)
     world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(12)
+@given(logs(garbage=True), schedules(most=60))
+def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list[Step]) -> None:
+    for fatal in range(len(schedule)):
+        world = World(drawn)
+        world.run(schedule[: fatal + 1])
+        world.crash()
+        world.run(schedule[fatal + 1 :])
+        world.finish()
+        world.check_all_told()
+
+
+@examples(60)
+@given(logs(garbage=True), schedules(), st.lists(st.integers(0, 12), min_size=2, max_size=6))
+def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Step], reads: list[int]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    for count in reads:
+        world.crash()
+        for number in range(count):
+            world.read(number % 2)
+            world.decide()
+            world.commit()
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_a_commit_that_reaches_one_partition_only_is_survived(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@pytest.mark.parametrize("limit", [30, 36, 40, 44])
+@examples(60)
+@given(logs(garbage=True), schedules())
+def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn, metadata_limit=limit, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_lost_metadata_repeats_calls_and_makes_none_false(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn, forgetful=True)
+    world.run(schedule)
+    world.crash(6)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    world.rebuild()
+    world.decide()
+    world.drain()
+    assume(world.commit())
+    settled = {offset for d in world.decisions if d.life == world.life for offset in d.fate.offsets}
+    written = set(world.written_in_this_life)
+    world.crash()
+    before = len(world.decisions)
+    world.finish()
+    assert [d.fate for d in world.decisions[before:] if not d.fate.offsets.isdisjoint(settled)] == []
+    assert written.isdisjoint(world.written_in_this_life)
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True, tainted=True), schedules())
+def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@pytest.mark.parametrize("limit", [4096, 40])
+@examples(120)
+@given(logs(late=True, garbage=True), schedules())
+def test_late_presentations_are_never_called_wrongly_across_restarts(
+    limit: int, drawn: Logs, schedule: list[Step]
+) -> None:
+    world = World(drawn, strict=False, metadata_limit=limit, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+CHANGES = st.lists(
+    st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4
+)
+
+
+@examples(200)
+@given(logs(), schedules(), CHANGES, UNITS)
+def test_changed_settings_miss_nothing_and_make_no_false_call(
+    drawn: Logs, schedule: list[Step], changes: list[tuple[int, int, int, bool]], unit: int
+) -> None:
+    rules = [
+        other_rules(drawn.rules, window=window * unit, grace=grace * unit, lookback=lookback * unit, call=call)
+        for window, grace, lookback, call in changes
+    ]
+    world = World(drawn, later_rules=copy(rules))
+    world.run(schedule)
+    world.crash(7)
     world.finish()
     world.check_all_told()

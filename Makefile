@@ -1,0 +1,61 @@
+# Everything a person or CI does with this tree. Nothing but GNU make and Python 3.11 or newer has to be there before.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# What a test run is given besides: make test ARGS="tests/unit -k watermark"
+ARGS ?=
+
+.PHONY: help install demo test lint kafka lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED) ## make .venv with opt-out in it (the others do it by themselves)
+	@echo "opt-out is installed: $(BIN)/opt-out --help"
+
+demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minute
+	@$(BIN)/opt-out demo
+
+test: $(INSTALLED) ## run all tests; ARGS="..." goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## ruff and mypy --strict
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
+	@cd tests && exec $(abspath $(BIN))/python -m brokers
+
+lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock --quiet
+
+clean: ## remove .venv and everything else that was made here
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The lock file has a hash for each package and pip checks them. The tree itself is installed in place, without
+# isolation: its build backend comes out of the same lock file.
+$(INSTALLED): requirements.lock pyproject.toml
+	@python=""; \
+	for candidate in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do \
+	    if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        python=$$candidate; break; \
+	    fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "There is no Python 3.11 or newer with its venv module here." >&2; \
+	    echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make install PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check >/dev/null || { echo "requirements.lock lacks what pyproject.toml asks for: make lock" >&2; exit 1; }
+	@touch $@

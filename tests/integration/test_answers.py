@@ -1,0 +1,383 @@
+"""The answer table, through the transport that ships, against a real server on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from email.utils import formatdate
+from random import Random
+
+import pytest
+
+from consumer.errors import StopError
+from consumer.events import Outcome, Reason, Source
+from consumer.settings import ApiSettings, DeliverySettings
+from consumer.xcover.api import Answer, OptOutApi, Verdict
+from consumer.xcover.auth import Credentials
+from consumer.xcover.call import CallResult, OptOutCall
+from consumer.xcover.delivery import Delivery
+from consumer.xcover.thread import DeliveryThread
+from consumer.xcover.transport import MAX_BODY, AiohttpTransport
+
+Writer = asyncio.StreamWriter
+Reply = Callable[[Writer], Awaitable[None]]
+
+
+def raw(status: str, body: bytes = b"", *headers: str) -> Reply:
+    """An answer, byte by byte as given."""
+
+    async def reply(writer: Writer) -> None:
+        length = () if status.startswith("204") else (f"Content-Length: {len(body)}",)
+        head = "\r\n".join([f"HTTP/1.1 {status}", *length, *headers, "", ""])
+        writer.write(head.encode() + body)
+
+    return reply
+
+
+async def reset_mid_answer(writer: Writer) -> None:
+    """Half of an answer, then RST."""
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
+async def close_without_an_answer(writer: Writer) -> None:
+    writer.close()
+
+
+async def hang(writer: Writer) -> None:
+    await asyncio.Event().wait()
+
+
+async def hang_mid_body(writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\n{")
+    await asyncio.Event().wait()
+
+
+async def trickle(writer: Writer) -> None:
+    """Never silent for long, never done: only a time-out for the whole call ends it."""
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+class Server:
+    """Answers each POST by what its offer_id is mapped to; 204 if it is not."""
+
+    def __init__(self, replies: dict[str, Reply] | None = None) -> None:
+        self.replies = replies or {}
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.asked = asyncio.Event()
+
+    async def __aenter__(self) -> Server:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._tasks: set[asyncio.Task[None]] = set()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.requests.append((head[0], headers, body))
+                self.asked.set()
+                offer_id = head[0].split(" ")[1].split("/")[5]
+                await self.replies.get(offer_id, raw("204 No Content"))(writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
+    return OptOutCall(
+        partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, Source("offer.presented", 0, 1), "owner"
+    )
+
+
+def api_settings(port: int, **values: object) -> ApiSettings:
+    return ApiSettings.model_validate(
+        {"base_url": f"http://127.0.0.1:{port}/x", "key": "k", "secret": "s", "timeout": timedelta(seconds=5), **values}
+    )
+
+
+async def ask(server_port: int, *offer_ids: str, connections: int = 8, **values: object) -> list[Answer]:
+    """Call for each offer, one after the other, over one transport."""
+    api = api_settings(server_port, **values)
+    transport = AiohttpTransport(api, connections)
+    try:
+        caller = OptOutApi(api, Credentials(api, time.time), transport, time.time)
+        return [await caller(call(offer_id)) for offer_id in offer_ids]
+    finally:
+        await transport.aclose()
+
+
+def answer_of(reply: Reply, **values: object) -> Answer:
+    async def main() -> Answer:
+        async with Server({"offer": reply}) as server:
+            (answer,) = await ask(server.port, "offer", **values)
+            assert len(server.requests) == 1, "one call is one request"
+            return answer
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "verdict"),
+    [
+        (raw("204 No Content"), 204, Verdict.RECORDED),
+        (raw("200 OK", b"{}"), 200, Verdict.UNEXPECTED),
+        (raw("400 Bad Request", b'{"message": "x"}'), 400, Verdict.REFUSED),
+        (raw("401 Unauthorized", b"{}"), 401, Verdict.CREDENTIALS),
+        (raw("403 Forbidden", b"{}"), 403, Verdict.CREDENTIALS),
+        (raw("404 Not Found"), 404, Verdict.NOT_FOUND),
+        (raw("404 Not Found", b'{"message": "Quote package does not exist"}'), 404, Verdict.NOT_FOUND),
+        (raw("404 Not Found", b"[1]"), 404, Verdict.UNEXPECTED),
+        (raw("404 Not Found", b"<html></html>", "Content-Type: text/html"), 404, Verdict.UNEXPECTED),
+        (raw("408 Request Timeout"), 408, Verdict.TRANSIENT),
+        (raw("422 Unprocessable", b'{"message": "Unexpected field"}'), 422, Verdict.REFUSED),
+        (raw("423 Locked"), 423, Verdict.TRANSIENT),
+        (raw("425 Too Early"), 425, Verdict.TRANSIENT),
+        (raw("429 Too Many Requests"), 429, Verdict.TRANSIENT),
+        (raw("500 Oops", b"<html>"), 500, Verdict.TRANSIENT),
+        (raw("503 Unavailable"), 503, Verdict.TRANSIENT),
+        (reset_mid_answer, None, Verdict.TRANSIENT),
+        (close_without_an_answer, None, Verdict.TRANSIENT),
+        (raw("not http at all"), None, Verdict.TRANSIENT),
+    ],
+)
+def test_each_row_of_the_answer_table(reply: Reply, status: int | None, verdict: Verdict) -> None:
+    answer = answer_of(reply)
+    assert (answer.status_code, answer.verdict) == (status, verdict)
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_a_redirect_is_never_followed(status: str) -> None:
+    async def main() -> None:
+        async with Server() as server:
+            server.replies["offer"] = raw(
+                status, b"", f"Location: http://127.0.0.1:{server.port}/x/partners/P/offers/else/opt_out/"
+            )
+            (answer,) = await ask(server.port, "offer")
+            assert answer.verdict is Verdict.UNEXPECTED
+            assert answer.status_code == int(status[:3])
+            assert len(server.requests) == 1, "the 204 behind the redirect must not be asked for"
+
+    asyncio.run(main())
+
+
+def test_retry_after_is_read_from_a_real_answer_in_both_forms() -> None:
+    assert answer_of(raw("429 Slow", b"", "Retry-After: 17")).retry_after == 17.0
+    date = formatdate(time.time() + 100, usegmt=True)
+    seconds = answer_of(raw("429 Slow", b"", f"Retry-After: {date}")).retry_after
+    assert seconds is not None
+    assert 90 < seconds <= 100
+
+
+def test_a_404_that_a_gateway_compressed_is_still_read() -> None:
+    reply = raw("404 Not Found", gzip.compress(b'{"message": "gone"}'), "Content-Encoding: gzip")
+    answer = answer_of(reply)
+    assert (answer.verdict, answer.note) == (Verdict.NOT_FOUND, "gone")
+
+
+def test_a_body_without_end_is_cut_and_is_no_proof_of_a_missing_offer() -> None:
+    reply = raw("404 Not Found", b'{"a": "' + b"x" * (4 * MAX_BODY) + b'"}')
+    assert answer_of(reply).verdict is Verdict.UNEXPECTED
+
+
+@pytest.mark.parametrize("reply", [hang, hang_mid_body, trickle])
+def test_a_call_takes_no_longer_than_the_time_out_in_all(reply: Reply) -> None:
+    began = time.monotonic()
+    answer = answer_of(reply, timeout=timedelta(seconds=0.3), connect_timeout=timedelta(seconds=5))
+    took = time.monotonic() - began
+    assert (answer.status_code, answer.verdict) == (None, Verdict.TRANSIENT)
+    assert answer.note is not None
+    assert "Timeout" in answer.note
+    assert 0.3 <= took < 2.0, "the parts of a time-out must not add up"
+
+
+def test_a_refused_connection_is_transient() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        (answer,) = asyncio.run(ask(nobody.getsockname()[1], "offer"))
+    assert (answer.status_code, answer.verdict) == (None, Verdict.TRANSIENT)
+    assert answer.note is not None
+    assert answer.note.startswith("ConnectError")
+
+
+def test_calls_that_timed_out_give_their_connection_back() -> None:
+    async def main() -> None:
+        async with Server({f"hang-{i}": hang for i in range(6)}) as server:
+            offers = [*(f"hang-{i}" for i in range(6)), "fine-1", "fine-2"]
+            answers = await ask(server.port, *offers, connections=2, timeout=timedelta(seconds=0.1))
+            assert [answer.status_code for answer in answers] == [None] * 6 + [204, 204]
+
+    asyncio.run(main())
+
+
+def test_a_connection_is_used_again() -> None:
+    async def main() -> None:
+        async with Server({"lost": raw("404 Not Found", b"{}")}) as server:
+            await ask(server.port, "a", "lost", "b")
+            assert server.connections == 1
+
+    asyncio.run(main())
+
+
+def test_ids_arrive_as_they_were_encoded() -> None:
+    async def main() -> None:
+        async with Server() as server:
+            api = api_settings(server.port)
+            transport = AiohttpTransport(api, 1)
+            caller = OptOutApi(api, Credentials(api, time.time), transport, time.time)
+            await caller(call("../a?b#c%2e", "P/../Q~"))
+            await transport.aclose()
+            line, headers, body = server.requests[0]
+            assert line == "POST /x/partners/P%2F..%2FQ~/offers/..%2Fa%3Fb%23c%252e/opt_out/ HTTP/1.1"
+            assert headers["x-api-key"] == "k"
+            assert headers["authorization"].startswith('Signature keyId="k",algorithm="hmac-sha512",signature="')
+            assert headers["host"] == f"127.0.0.1:{server.port}"
+            assert body == b'{"partner_metadata": {"reason": "DECLINED"}}'
+
+    asyncio.run(main())
+
+
+def test_a_cookie_is_not_sent_back() -> None:
+    async def main() -> None:
+        async with Server({"a": raw("204 No Content", b"", "Set-Cookie: s=1; Path=/")}) as server:
+            await ask(server.port, "a", "b")
+            assert "cookie" not in server.requests[1][1]
+
+    asyncio.run(main())
+
+
+def test_a_proxy_of_the_environment_is_used_and_no_proxy_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(expected: int, offer_id: str) -> None:
+        async with Server() as server, Server() as proxy:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+            await ask(server.port, offer_id)
+            assert (len(proxy.requests), len(server.requests)) == ((1, 0) if expected else (0, 1))
+
+    monkeypatch.setenv("no_proxy", "elsewhere.example")
+    asyncio.run(main(1, "a"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    asyncio.run(main(0, "a"))
+
+
+def test_a_call_is_tried_until_it_is_recorded() -> None:
+    async def main() -> CallResult:
+        tries = iter([reset_mid_answer, raw("500 Oops"), raw("302 Found", b"", "Location: /"), raw("204 No Content")])
+
+        async def in_turn(writer: Writer) -> None:
+            await next(tries)(writer)
+
+        async with Server({"offer": in_turn}) as server:
+            api = api_settings(server.port)
+            transport = AiohttpTransport(api, 4)
+            credentials = Credentials(api, time.time)
+            done: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
+
+            class NoWait(Random):
+                def uniform(self, a: float, b: float) -> float:
+                    return 0.0
+
+            delivery = Delivery(
+                OptOutApi(api, credentials, transport, time.time),
+                DeliverySettings(),
+                done.set_result,
+                credential_of=credentials.credential_of,
+                random=NoWait(),
+            )
+            delivery.submit([call("offer")])
+            result = await asyncio.wait_for(done, 10)
+            await delivery.close(1)
+            await transport.aclose()
+            return result
+
+    result = asyncio.run(main())
+    assert (result.outcome, result.attempts) == (Outcome.OPTED_OUT, 4)
+
+
+def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
+    async def main() -> None:
+        async with Server() as server:
+            thread = DeliveryThread(api_settings(server.port), DeliverySettings(rate_limit=0))
+            thread.start()
+            calls = [call(str(number)) for number in range(500)]
+            thread.submit(calls)
+            results = [await asyncio.to_thread(thread.results.get, True, 10) for _ in calls]
+            assert {result.call for result in results} == set(calls)
+            assert {result.outcome for result in results} == {Outcome.OPTED_OUT}
+            assert thread.snapshot().queued == thread.snapshot().in_flight == 0
+            await asyncio.to_thread(thread.stop, 5.0)
+            thread.check()
+
+    asyncio.run(main())
+
+
+def test_stopping_the_thread_gives_every_call_a_result() -> None:
+    async def main() -> None:
+        async with Server({"hang": hang}) as server:
+            thread = DeliveryThread(api_settings(server.port), DeliverySettings(concurrency=1, rate_limit=0))
+            thread.start()
+            thread.submit([call("hang"), call("queued")])
+            await asyncio.wait_for(server.asked.wait(), 10)
+            await asyncio.to_thread(thread.stop, 0.1)
+            results = [thread.results.get_nowait() for _ in range(2)]
+            assert {(result.call.offer_id, result.outcome) for result in results} == {("hang", None), ("queued", None)}
+
+    asyncio.run(main())
+
+
+def test_a_thread_that_cannot_start_says_so() -> None:
+    def no_transport(*_: object) -> AiohttpTransport:
+        raise RuntimeError("no certificates")
+
+    thread = DeliveryThread(api_settings(1), DeliverySettings(), transport=no_transport)
+    with pytest.raises(StopError, match="no certificates"):
+        thread.start()
+
+
+def test_a_failure_on_the_loop_surfaces_in_the_calling_thread() -> None:
+    class Broken(Random):
+        def uniform(self, a: float, b: float) -> float:
+            raise ZeroDivisionError("broken")
+
+    async def main() -> None:
+        async with Server({"offer": raw("500 Oops")}) as server:
+            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=Broken())
+            thread.start()
+            thread.submit([call("offer")])
+
+            async def check_until_it_raises() -> None:
+                while True:
+                    thread.check()
+                    await asyncio.sleep(0.01)
+
+            with pytest.raises(StopError, match="broken"):
+                await asyncio.wait_for(check_until_it_raises(), 10)
+            await asyncio.to_thread(thread.stop, 1.0)
+
+    asyncio.run(main())

@@ -1,0 +1,126 @@
+"""The command line: help, exit codes, and errors as words and not as tracebacks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consumer import __version__, cli
+from consumer.errors import OptOutError, SettingsError, StartError
+
+COMMANDS = ["run", "demo", "emulate-api", "topics", "settings"]
+
+
+def opt_out(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "consumer", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean | environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+        check=False,
+    )
+
+
+def test_the_version_is_printed() -> None:
+    done = opt_out("--version")
+    assert (done.returncode, done.stdout) == (0, f"opt-out {__version__}\n")
+
+
+def test_the_help_lists_every_command() -> None:
+    done = opt_out("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_has_an_example(command: str) -> None:
+    done = opt_out(command, "--help")
+    assert done.returncode == 0
+    assert "Example:" in done.stdout
+    assert f"opt-out {command}" in done.stdout
+
+
+def test_help_loads_neither_kafka_nor_a_web_server() -> None:
+    code = (
+        "import sys\nfrom consumer import cli\nsys.argv = ['opt-out', '--help']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('confluent_kafka', 'uvicorn', 'httpx', 'pydantic') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["topics", "--partitions", "0"],
+        ["topics", "--create-inputs"],
+        ["topics", "--check", "--create-inputs", "--partitions", "4"],
+        ["emulate-api", "--port", "99999"],
+    ],
+)
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    done = opt_out(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_settings_exit_2_and_say_which_without_a_traceback() -> None:
+    done = opt_out("run", OPT_OUT_JOIN__WINDOW="soon", OPT_OUT_API__AUTH="none")
+    assert done.returncode == 2
+    assert "2 settings are wrong" in done.stderr
+    assert "OPT_OUT_JOIN__WINDOW (join.window in a TOML file) is 'soon'" in done.stderr
+    assert "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_topics_needs_brokers_but_no_credentials() -> None:
+    done = opt_out("topics")
+    assert done.returncode == 2
+    assert "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS" in done.stderr
+    assert "API" not in done.stderr
+
+
+def test_settings_shows_values_and_sources_and_hides_secrets(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[join]\nlateness = "7m"\n')
+    done = opt_out(
+        "settings",
+        "--config",
+        str(config),
+        OPT_OUT_API__KEY="hush",
+        OPT_OUT_API__SECRET="hush",
+        OPT_OUT_JOIN__WINDOW="1h",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hush" not in done.stdout + done.stderr
+    rows = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("│")}
+    assert "1h" in rows["join.window"]
+    assert "environment" in rows["join.window"]
+    assert "7m" in rows["join.lateness"]
+    assert "default" in rows["join.lookback"]
+    assert "(hidden)" in rows["api.secret"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(SettingsError("s"), 2), (StartError("s"), 1), (OptOutError("s"), 1)])
+def test_errors_of_the_project_exit_1_those_of_settings_2(
+    error: OptOutError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == code
+    assert capsys.readouterr().err == "opt-out: s\n"
