@@ -22,16 +22,15 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from .duration import format_duration
 from .errors import SettingsError
 from .settings_groups import (
-    SECRETS,
     ApiSettings,
     AvroSettings,
     DeadLetterSettings,
     DeliverySettings,
     JoinSettings,
-    KafkaSettings,
     LogSettings,
     PartnerCredentials,
 )
+from .settings_kafka import KafkaSettings
 
 __all__ = [
     "ApiSettings",
@@ -49,6 +48,9 @@ __all__ = [
 ]
 
 PREFIX = "OPT_OUT_"
+
+SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
+"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
 
 
 class Settings(BaseSettings):

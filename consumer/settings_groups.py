@@ -1,4 +1,4 @@
-"""The settings, group by group: names, defaults, and what each value must be.
+"""The settings of all groups but `kafka`: names, defaults, and what each value must be.
 
 Every value is checked even if others are wrong, so that one start lists all mistakes. A check between two settings
 sits at the later one; it is left out if the earlier one is wrong already.
@@ -6,160 +6,20 @@ sits at the later one; it is left out if the earlier one is wrong already.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from .duration import format_duration, parse_duration
-
-SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
-"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if duration <= timedelta():
-        raise ValueError("must be longer than 0")
-    return duration
+from .duration import format_duration
+from .settings_types import Duration, Group, PositiveDuration, read_json, read_object
 
 
 def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
-
-
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(parse_duration)]
-PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
-Topic: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
-
-
-class Group(BaseModel):
-    """What all groups have in common."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        # A default can be wrong as well: window = 3h makes the default lookback too short.
-        validate_default=True,
-        hide_input_in_errors=True,
-        str_strip_whitespace=True,
-    )
-
-
-REFUSED_PROPERTIES: Mapping[str, str] = {
-    "enable.auto.commit": "offsets are committed only once opt-outs are settled",
-    "auto.commit.enable": "offsets are committed only once opt-outs are settled",
-    "enable.auto.offset.store": "offsets are committed only once opt-outs are settled",
-    "offset.store.method": "what is committed must be where the whole group finds it",
-    "auto.offset.reset": "a silent reset would lose opt-outs; see kafka.start_from",
-    "partition.assignment.strategy": "both topics' partition p must go to one member, which 'range' alone ensures",
-    "isolation.level": "an aborted checkout never happened: only committed records are read",
-    "enable.partition.eof": "the watermark of a quiet topic rests on it",
-    "group.protocol": "set kafka.group_protocol",
-    "group.remote.assignor": "both topics' partition p must go to one member, which 'range' alone ensures",
-    "group.id": "set kafka.group_id",
-    "group.instance.id": "set kafka.group_instance_id",
-    "bootstrap.servers": "set kafka.bootstrap_servers",
-    "metadata.broker.list": "set kafka.bootstrap_servers",
-    "default.topic.config": "it would carry settings past these checks; write them directly",
-    "acks": "an outcome counts once all in-sync replicas have it",
-    "request.required.acks": "an outcome counts once all in-sync replicas have it",
-    "enable.idempotence": "a retried write must not stand twice in a topic",
-    "transactional.id": "outcomes are not written in transactions, and such a producer could write nothing",
-}
-"""librdkafka settings that would break a promise or contradict a setting of ours, and why."""
-
-
-class KafkaSettings(Group):
-    """The cluster, the group and the topics."""
-
-    bootstrap_servers: str = Field(default="", description="Brokers to ask first: host:port, comma-separated.")
-    group_id: str = Field(default="offer-opt-out", min_length=1, description="Consumer group of the deployment.")
-    offer_topic: Topic = Field(default="offer.presented", description="Input: offers presented.")
-    checkout_topic: Topic = Field(default="checkout.completed", description="Input: checkouts completed.")
-    outcome_topic: Topic = Field(default="offer.outcome", description="Output: the fate of each offer.")
-    dead_letter_topic: Topic = Field(default="opt-out.dead-letter", description="Output: input that could not be used.")
-    start_from: Literal["earliest", "latest"] | AwareDatetime = Field(
-        default="earliest", description="Where a new group starts: earliest, latest or a time with its zone."
-    )
-    group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="How the group shares partitions."
-    )
-    group_instance_id: str | None = Field(default=None, description="A fixed member name, for static membership.")
-    properties: dict[str, str | int | float | bool] = Field(
-        repr=False, default_factory=dict, description="More librdkafka settings, as JSON or a TOML table."
-    )
-    commit_interval: PositiveDuration = Field(default=timedelta(seconds=5), description="Time between two commits.")
-    revoke_timeout: Duration = Field(
-        default=timedelta(seconds=10), description="Time for calls in flight to end when partitions are taken away."
-    )
-
-    @field_validator("checkout_topic", "outcome_topic", "dead_letter_topic")
-    @classmethod
-    def _topics_differ(cls, topic: str, info: ValidationInfo) -> str:
-        for other in ("offer_topic", "checkout_topic", "outcome_topic"):
-            if other != info.field_name and info.data.get(other) == topic:
-                raise ValueError(f"is the same topic as kafka.{other}; each needs one of its own")
-        return topic
-
-    @field_validator("start_from", mode="before")
-    @classmethod
-    def _start(cls, given: object) -> object:
-        if given in ("earliest", "latest"):
-            return given
-        try:
-            moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            raise ValueError("must be earliest, latest, or a time with its zone such as 2026-11-01T00:00:00Z")
-        return moment
-
-    @field_validator("group_protocol")
-    @classmethod
-    def _classic_only(cls, protocol: str) -> str:
-        if protocol != "classic":
-            raise ValueError("is not built yet in this version; use classic")
-        return protocol
-
-    @field_validator("properties", mode="before")
-    @classmethod
-    def _read_properties(cls, given: object) -> object:
-        table = _json_object(given)
-        return dict(_flat(table)) if isinstance(table, Mapping) else table
-
-    @field_validator("properties")
-    @classmethod
-    def _harmless(cls, properties: dict[str, Any]) -> dict[str, Any]:
-        wrong = [f"{name} is refused: {REFUSED_PROPERTIES[name]}" for name in properties if name in REFUSED_PROPERTIES]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return properties
-
-    @field_validator("revoke_timeout")
-    @classmethod
-    def _within_poll_interval(cls, timeout: timedelta, info: ValidationInfo) -> timedelta:
-        most = timedelta(milliseconds=float(info.data.get("properties", {}).get("max.poll.interval.ms", 300_000)))
-        if timeout >= most:
-            raise ValueError(
-                f"must be shorter than max.poll.interval.ms ({format_duration(most)}), after which the group "
-                "gives the partitions away without a commit"
-            )
-        return timeout
 
 
 class AvroSettings(Group):
@@ -297,14 +157,14 @@ class ApiSettings(Group):
     @field_validator("credentials", mode="before")
     @classmethod
     def _read_credentials(cls, given: object) -> object:
-        return _json_object(given)
+        return read_object(given)
 
     @field_validator("metadata_keys", mode="before")
     @classmethod
     def _read_keys(cls, given: object) -> object:
         if isinstance(given, str):
             if given.lstrip().startswith("["):
-                return tuple(_json(given, 'a list such as a,b or ["a", "b"]'))
+                return tuple(read_json(given, 'a list such as a,b or ["a", "b"]'))
             return tuple(key.strip() for key in given.split(",") if key.strip())
         return given
 
@@ -362,30 +222,3 @@ class LogSettings(Group):
         default="info", description="The least level that is logged; each call is at debug."
     )
     format: Literal["json", "console"] = Field(default="json", description="For machines, or for a terminal.")
-
-
-def _json(text: str, right: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        # The error's text gives a position and never the text itself, which may be secret.
-        raise ValueError(f"not JSON ({error}); write {right}") from None
-
-
-def _json_object(given: object) -> object:
-    """Text from the environment as JSON; a table from a TOML file as it is."""
-    if not isinstance(given, str):
-        return given
-    value = _json(given, 'an object such as {"name": …}')
-    if not isinstance(value, dict):
-        raise ValueError('must be a JSON object such as {"name": …}')
-    return value
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Unquoted dotted names in TOML are tables within tables; librdkafka wants the dotted names back."""
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

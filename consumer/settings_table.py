@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from .duration import format_duration
-from .settings import Loaded, names
-from .settings_groups import SECRETS
+from .settings import SECRETS, Loaded, names
 
 HIDDEN = "(hidden)"
 NOT_SET = "(not set)"

@@ -23,11 +23,12 @@ from rich.console import Console
 from . import check
 from .broker import PARTITIONS, embedded_broker, make_topics
 from .calllog import Call
-from .check import Checkout, Judgement, Presentation, Rules
+from .check import Judgement, Rules
 from .emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
 from .feed import feed
 from .generator import DEMO_PARTNERS, Event, Plan, generate
 from .progress import ProgressProbe
+from .reading import Checkout, Presentation
 from .view import View
 
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000

@@ -71,6 +71,7 @@ def serve(
         ScenarioError: `scenario` is none.
         OSError: the address is taken.
     """
+    Scenario.parse(scenario, seed)
     listener = socket.create_server((host, port))
     host, port = listener.getsockname()[:2]
     print(  # noqa: T201 - the command's own words; the calls alone go to standard output

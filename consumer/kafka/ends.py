@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it is public, by its docs
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 log = structlog.get_logger(__name__)
 

@@ -8,22 +8,19 @@ one member. A task begins when both are here and ends when either goes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ..core.rules import MAX_TIME
-from ..core.task import Input, Plan, Position
+from ..core.task import Input, Plan
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
+from .starts import Start, Starts
 
 log = structlog.get_logger(__name__)
-
-_BROKER_TIMEOUT = 30.0
-"""Seconds to wait for an answer that a start cannot go on without."""
 
 _LOST_MEMBERSHIP = frozenset(
     {
@@ -35,15 +32,6 @@ _LOST_MEMBERSHIP = frozenset(
         KafkaError._NO_OFFSET,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a task starts. `horizon` is as `core.task.Task` takes it."""
-
-    offers: Position
-    checkouts: Position
-    horizon: int | None
 
 
 class Tasks(Protocol):
@@ -77,6 +65,8 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "error_cb": on_error,
+        # librdkafka's own words, as lines of the log like all others.
+        "logger": logging.getLogger("librdkafka.consumer"),
     }
     if settings.group_instance_id:
         config["group.instance.id"] = settings.group_instance_id
@@ -88,6 +78,7 @@ class Source:
 
     Args:
         consumer: makes the consumer, given the handler for its errors.
+        starts: finds where tasks start.
         tasks: is told of tasks that begin and end.
         on_trouble: is told in words of errors after which producers may still be writing what they had buffered.
     """
@@ -96,11 +87,13 @@ class Source:
         self,
         consumer: Callable[[Callable[[KafkaError], None]], Consumer],
         settings: KafkaSettings,
+        starts: Starts,
         tasks: Tasks,
         on_trouble: Callable[[str], None],
     ) -> None:
         self._topics = (settings.offer_topic, settings.checkout_topic)
         self._group = settings.group_id
+        self._starts = starts
         self._tasks = tasks
         self._on_trouble = on_trouble
         self._failure: OptOutError | None = None
@@ -118,8 +111,9 @@ class Source:
         """The topic of an input."""
         return self._topics[source]
 
-    def subscribe(self) -> None:
-        """Join the group."""
+    def subscribe(self, now: int) -> None:
+        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms)."""
+        self._starts.begin_group(self._consumer, now)
         self._consumer.subscribe(
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -186,7 +180,7 @@ class Source:
         self._rebalanced = True
         try:
             both = self._pairs(assigned)
-            starts = self._starts(consumer, both)
+            starts = self._starts.of(consumer, both)
         except OptOutError as error:
             self._failure = error
             consumer.assign([])
@@ -253,35 +247,6 @@ class Source:
                 "'range' assignor, and both topics must have as many partitions. Look for a foreign member."
             )
         return sorted(by_topic[0])
-
-    def _starts(self, consumer: Consumer, partitions: list[int]) -> dict[int, Start]:
-        places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
-        if not places:
-            return {}
-        committed = {(p.topic, p.partition): p for p in consumer.committed(places, timeout=_BROKER_TIMEOUT)}
-        starts: dict[int, Start] = {}
-        for partition in partitions:
-            offers, _ = self._position(consumer, committed[self._topics[0], partition])
-            checkouts, low = self._position(consumer, committed[self._topics[1], partition])
-            complete = low == 0 and checkouts.offset == 0
-            starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
-        return starts
-
-    def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
-        if committed.error is not None:
-            raise KafkaException(committed.error)
-        low, high = consumer.get_watermark_offsets(committed, timeout=_BROKER_TIMEOUT, cached=False)
-        if committed.offset < 0:
-            return Position(low), low
-        if not low <= committed.offset <= high:
-            raise OffsetGoneError(
-                f"group {self._group} committed offset {committed.offset} of {committed.topic}[{committed.partition}], "
-                f"but the broker holds {low} to {high}: "
-                f"{'retention has deleted records' if committed.offset < low else 'the topic was re-created or cut'} "
-                "that were not settled. To go on without them, set the group's offsets by hand "
-                "(kafka-consumer-groups --reset-offsets), knowing that opt-outs may be missed."
-            )
-        return Position(committed.offset, committed.metadata or ""), low
 
     def _is_end(self, message: Message) -> bool:
         error = message.error()

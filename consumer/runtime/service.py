@@ -27,7 +27,8 @@ from ..errors import StartError
 from ..kafka.codec import Codec, PlainCodec
 from ..kafka.ends import EndOffsets
 from ..kafka.sink import Sink, producer_config
-from ..kafka.source import Source, Start, consumer_config
+from ..kafka.source import Source, consumer_config
+from ..kafka.starts import Start, Starts
 from ..kafka.topics import check_topics
 from ..settings import JoinSettings, Settings
 from ..xcover.thread import DeliveryThread
@@ -125,7 +126,7 @@ class Service:
             wall=self._clock.wall,
             monotonic=self._clock.monotonic,
         )
-        self._source = Source(consumer, kafka, self, self._idleness.trouble)
+        self._source = Source(consumer, kafka, Starts(kafka, self._rules, partitions), self, self._idleness.trouble)
 
     def stop(self) -> None:
         """Stop after this turn: let calls in flight end, commit, leave the group. A signal handler may call it."""
@@ -139,7 +140,7 @@ class Service:
         """
         self._delivery.start()
         try:
-            self._source.subscribe()
+            self._source.subscribe(self._now())
             while not self._stopping:
                 self.turn()
             self._finish()
@@ -326,7 +327,8 @@ def run(settings: Settings) -> int:
         OptOutError: it must not start, or not go on.
     """
     kafka = settings.kafka
-    client = {**kafka.properties, "bootstrap.servers": kafka.bootstrap_servers}
+    # What it cannot reach, its answers say; its own log lines would go past the log.
+    client = {**kafka.properties, "bootstrap.servers": kafka.bootstrap_servers, "log_level": 2}
     admin = AdminClient(client)
     topics = check_topics(admin, settings)
     codec = PlainCodec(settings.api.metadata_keys)

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import httpx
 
-from consumer.settings import ApiSettings
-from consumer.xcover.auth import Credentials
-from consumer.xcover.call import OptOutCall
+from ..settings import ApiSettings
+from .auth import Credentials
+from .call import OptOutCall
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""

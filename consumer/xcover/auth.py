@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Mapping
 from email.utils import formatdate
 from urllib.parse import quote_plus
 
-from consumer.settings import ApiSettings
+from ..settings import ApiSettings
 
 NO_HEADERS: Mapping[str, str] = {}
 UNSIGNED = "unsigned"

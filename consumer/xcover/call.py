@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from consumer.events import Outcome, Reason, Source
+from ..events import Outcome, Reason, Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)

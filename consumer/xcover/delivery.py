@@ -7,8 +7,6 @@ one, at most `delivery.concurrency` of them, and each goes on to the next call b
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
@@ -17,22 +15,21 @@ from typing import Protocol
 
 import structlog
 
-from consumer.events import Outcome
-from consumer.settings import DeliverySettings
-from consumer.xcover.api import Answer, Verdict
-from consumer.xcover.backoff import full_jitter
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.guard import Belief
-from consumer.xcover.heed import heed
-from consumer.xcover.partner import Entry, Partner
-from consumer.xcover.turns import Turns
+from ..events import Outcome
+from ..settings import DeliverySettings
+from .api import Answer, Verdict
+from .backoff import full_jitter
+from .call import CallResult, OptOutCall
+from .guard import Belief
+from .heed import heed
+from .partner import Entry, Partner
+from .retries import Retries
+from .turns import Turns
 
 __all__ = ["Answer", "CallResult", "Caller", "Delivery", "DeliverySnapshot", "OptOutCall", "Verdict"]
 
 REFUSED_RETRY_S = 300.0
 """Seconds until a refused request is tried again: somebody may have changed something, here or at the insurer."""
-BATCH = 10_000
-"""So many waiting calls fall due in one step of the loop, lest the calls in flight wait for them."""
 
 
 class Caller(Protocol):
@@ -73,10 +70,7 @@ class Delivery:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(settings, credential_of, random, self._pump)
-        self._waiting: list[tuple[float, int, Entry]] = []
-        """A heap of calls to be made again: when, and in which order those of one time."""
-        self._serial = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._retries = Retries(self._due)
         self._running: set[Entry] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled = 0
@@ -128,8 +122,7 @@ class Delivery:
         self._closing = True
         self._drop(lambda _: True)
         self._turns.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._retries.close()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
@@ -254,30 +247,12 @@ class Delivery:
 
     def _back_off(self, entry: Entry) -> None:
         entry.failures += 1
-        self._wait(entry, full_jitter(entry.failures, self._random))
+        self._retries.push(entry, full_jitter(entry.failures, self._random))
 
-    def _wait(self, entry: Entry, seconds: float) -> None:
-        heapq.heappush(self._waiting, (self._loop.time() + seconds, next(self._serial), entry))
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        due = self._waiting[0][0]
-        if self._timer is None or self._timer.when() > due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for _ in range(BATCH):
-            if not self._waiting or self._waiting[0][0] > now:
-                break
-            _, _, entry = heapq.heappop(self._waiting)
+    def _due(self, entries: list[Entry]) -> None:
+        for entry in entries:
             entry.partner.again.append(entry)
             self._turns.enlist(entry.partner)
-        if self._waiting:
-            self._set_timer()
         self._pump()
 
     def _not_found(self, entry: Entry) -> None:
@@ -330,7 +305,7 @@ class Delivery:
                     status=entry.status,
                     note=entry.note,
                 )
-        self._wait(entry, REFUSED_RETRY_S)
+        self._retries.push(entry, REFUSED_RETRY_S)
 
     def _no_longer_refused(self, entry: Entry) -> None:
         entry.refused = False
@@ -357,8 +332,7 @@ class Delivery:
             partner.fresh = deque(filter(wanted, partner.fresh))
             partner.again = deque(filter(wanted, partner.again))
             partner.held = list(filter(wanted, partner.held))
-        self._waiting = [item for item in self._waiting if wanted(item[2])]
-        heapq.heapify(self._waiting)
+        self._retries.keep(wanted)
         for entry in self._running:
             entry.cancelled = entry.cancelled or unwanted(entry)
         for entry in dropped:

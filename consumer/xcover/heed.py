@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from consumer.xcover.api import Answer, Verdict
-from consumer.xcover.partner import Entry
+from .api import Answer, Verdict
+from .partner import Entry
 
 
 def heed(entry: Entry, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:

@@ -7,10 +7,10 @@ from asyncio import TimerHandle
 from collections import deque
 from random import Random
 
-from consumer.xcover.backoff import Breaker
-from consumer.xcover.call import OptOutCall
-from consumer.xcover.guard import NotFoundGuard
-from consumer.xcover.limit import Pacer
+from .backoff import Breaker
+from .call import OptOutCall
+from .guard import NotFoundGuard
+from .limit import Pacer
 
 CREDENTIALS_PROBE_S = 30.0
 """Seconds between probes of a partner whose credentials are refused: a wrong key tried often may be locked out."""

@@ -15,13 +15,13 @@ from typing import Any
 
 import httpx
 
-from consumer.errors import StopError
-from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import OptOutApi
-from consumer.xcover.auth import Credentials
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.delivery import Delivery, DeliverySnapshot
-from consumer.xcover.transport import AiohttpTransport
+from ..errors import StopError
+from ..settings import ApiSettings, DeliverySettings
+from .api import OptOutApi
+from .auth import Credentials
+from .call import CallResult, OptOutCall
+from .delivery import Delivery, DeliverySnapshot
+from .transport import AiohttpTransport
 
 BATCH = 5_000
 """So many submitted calls are taken over in one step of the loop, lest the calls in flight wait for them."""

@@ -13,7 +13,6 @@ re-written before it is sent, and reports a dropped connection as a connect time
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import getproxies, proxy_bypass
@@ -22,7 +21,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from consumer.settings import ApiSettings
+from ..settings import ApiSettings
 
 MAX_BODY = 64 * 1024
 """Bytes kept of an answer's body, which is read for a message only. A longer one is cut, and its connection closed."""
@@ -37,10 +36,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     `api.connect_timeout` for connecting. Redirects are never followed and cookies never kept.
     """
 
-    def __init__(self, settings: ApiSettings, connections: int, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, settings: ApiSettings, connections: int) -> None:
         """`connections` is the most that are open at a time; at least the number of calls in flight."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=ssl_context or True),
+            # httpx's choice of certificates: those of certifi, or SSL_CERT_FILE. A slim image has none of its own.
+            connector=aiohttp.TCPConnector(limit=connections, ssl=httpx.create_ssl_context()),
             timeout=aiohttp.ClientTimeout(
                 total=settings.timeout.total_seconds(), sock_connect=settings.connect_timeout.total_seconds()
             ),

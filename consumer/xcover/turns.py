@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from random import Random
 
-from consumer.settings import DeliverySettings
-from consumer.xcover.partner import Account, Entry, Partner
+from ..settings import DeliverySettings
+from .partner import Account, Entry, Partner
 
 
 class Turns:

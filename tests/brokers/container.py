@@ -69,17 +69,17 @@ class DockerBroker(Broker):
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415
 
         port = free_port()
-        self.bootstrap_servers = f"localhost:{port}"
+        self.bootstrap_servers = f"127.0.0.1:{port}"
         settings = SETTINGS | {
             "listeners": f"PLAINTEXT://:{INNER_PORT},CONTROLLER://:9093",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "controller.quorum.voters": "1@localhost:9093",
         }
-        container = DockerContainer(self._image).with_bind_ports(INNER_PORT, port)
-        for name, value in settings.items():
-            # How the image takes its settings; the first one given replaces all of its own.
-            container = container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
         try:
+            container = DockerContainer(self._image).with_bind_ports(INNER_PORT, port)
+            for name, value in settings.items():
+                # How the image takes its settings; the first one given replaces all of its own.
+                container = container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
             self._container = container.start()
         except DockerException as error:
             raise UnavailableError(f"the engine did not start {self._image}: {error}") from error

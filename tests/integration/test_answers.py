@@ -252,10 +252,10 @@ def test_ids_arrive_as_they_were_encoded() -> None:
             api = api_settings(server.port)
             transport = AiohttpTransport(api, 1)
             caller = OptOutApi(api, Credentials(api, time.time), transport, time.time)
-            await caller(call("../a?b#c%2e", "P/../Q~"))
+            await caller(call("../a?b#c%2e@:!", "P/../Q~"))
             await transport.aclose()
             line, headers, body = server.requests[0]
-            assert line == "POST /x/partners/P%2F..%2FQ~/offers/..%2Fa%3Fb%23c%252e/opt_out/ HTTP/1.1"
+            assert line == "POST /x/partners/P%2F..%2FQ~/offers/..%2Fa%3Fb%23c%252e%40%3A%21/opt_out/ HTTP/1.1"
             assert headers["x-api-key"] == "k"
             assert headers["authorization"].startswith('Signature keyId="k",algorithm="hmac-sha512",signature="')
             assert headers["host"] == f"127.0.0.1:{server.port}"

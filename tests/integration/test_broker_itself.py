@@ -132,7 +132,7 @@ def test_a_topic_that_nobody_created_does_not_appear_by_writing_to_it(real_kafka
     producer.flush(20)
     (error,) = failed
     assert error is not None
-    assert error.code() == KafkaError._UNKNOWN_TOPIC
+    assert error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
 def test_a_topic_has_the_partitions_that_were_asked_for(real_kafka: Broker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,10 +20,11 @@ from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
 from consumer.demo import demo
 from consumer.demo.broker import PARTITIONS, embedded_broker, make_topics
 from consumer.demo.calllog import Call
-from consumer.demo.check import BOUGHT, Fate, Rules, fates, judge_topics, read_events
+from consumer.demo.check import BOUGHT, Fate, Rules, fates, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
 from consumer.demo.progress import ProgressProbe
+from consumer.demo.reading import read_events
 
 OFFERS, CHECKOUTS = "offers", "checkouts"
 RULES = Rules(window=3000, grace=500, lookback=6000)
@@ -155,7 +157,10 @@ def test_progress_is_read_from_what_the_group_committed(bootstrap: str) -> None:
     assert (probe.ask().watermark, probe.ask().lag) == (7000, PARTITIONS)
 
 
-def test_a_consumer_that_ends_by_itself_fails_the_demo_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_consumer_that_ends_by_itself_fails_the_demo_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     environment = demo._Demo._environment
     monkeypatch.setattr(demo._Demo, "_environment", lambda self: environment(self) | {"OPT_OUT_JOIN__WINDOW": "never"})
     stream = StringIO()

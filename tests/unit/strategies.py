@@ -217,14 +217,14 @@ def _log(
         event: OfferPresented | CheckoutCompleted | Garbage
         if draft.is_checkout and tainted and draft.bought == 7:
             event = Garbage(session)
-            draft = draft._replace(skew=0)
         elif draft.is_checkout:
             bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
             event = CheckoutCompleted(session, f"c{number}", time, offset, bought)
         else:
             dated = time + rules.max_skew + 1 if draft.skew == 99 else time
             event = OfferPresented(session, partner, offer, dated, offset)
-        stamp = time + draft.skew * unit if draft.skew < 99 else time
+        # What cannot be read is stamped with its own time, which nobody else then knows.
+        stamp = time if draft.skew == 99 or isinstance(event, Garbage) else time + draft.skew * unit
         log.append(Record(offset, stamp, event))
         offset += 1
     return log

@@ -86,7 +86,7 @@ class World:
     # --- life and death
 
     def _born(self) -> None:
-        offers, checkouts = self.broker
+        offers, checkouts = self.start = self.broker
         self.task = Task(
             self.rules,
             partitions=1,
@@ -158,7 +158,9 @@ class World:
             self._reach(Input.OFFERS, min(event.presented_at, timestamp))
         verdict = self.task.offer(event, timestamp, self.clock)
         if verdict is Verdict.SETTLED:
-            assert (Input.OFFERS, event.offset) in self.written, f"{event} was given up without an acknowledged dead letter"
+            assert (Input.OFFERS, event.offset) in self.written, (
+                f"{event} was given up without an acknowledged dead letter"
+            )
         elif implausible:
             assert verdict is Verdict.IMPLAUSIBLE or (rebuilding and verdict is Verdict.LATE)
         elif self.strict:
@@ -198,9 +200,7 @@ class World:
             fate = fate_of(chain)
             self._check(chain, fate)
             self.decisions.append(Decision(self.life, fate, self.rules))
-            if chain.reason is Reason.PURCHASED or (
-                chain.reason is Reason.ABANDONED and not self.rules.call_abandoned
-            ):
+            if chain.reason is Reason.PURCHASED or (chain.reason is Reason.ABANDONED and not self.rules.call_abandoned):
                 self._settle(chain)
             else:
                 if chain.reason is not Reason.CHECKOUT_UNREADABLE:
@@ -287,7 +287,7 @@ class World:
         self.decide()
         more = True
         while more:
-            more = any([self.read(source) for source in BOTH])
+            more = self.read(Input.OFFERS) | self.read(Input.CHECKOUTS)
             self.decide()
         for source in BOTH:
             self.read_to_end(source)
@@ -336,7 +336,7 @@ class World:
         open_now += [r.offset for r in self.logs.offers[self.at[0] : self.at[0] + 1]]
         if open_now:
             assert plan.offers.offset <= open_now[0], f"commit {plan} loses what is unsettled at {open_now[0]}"
-        before = self.last_plan or Plan(*self.broker, MIN_TIME, MIN_TIME)
+        before = self.last_plan or Plan(*self.start, MIN_TIME, MIN_TIME)
         assert plan.offers.offset >= before.offers.offset, "the offer partition's commit went backwards"
         assert plan.checkouts.offset >= before.checkouts.offset, "the checkout partition's commit went backwards"
         assert len(plan.offers.metadata) <= self.metadata_limit

@@ -375,6 +375,17 @@ def test_partners_of_one_credential_take_turns_whatever_their_backlogs() -> None
     virtual_time.run(main())
 
 
+def test_credentials_take_turns_when_slots_are_short() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=1)
+        world.submit(*numbered(1_000), partner="LARGE")
+        world.submit(*numbered(10), partner="SMALL")
+        await world.until(2.05)
+        assert len(world.times("SMALL")) == 10
+
+    virtual_time.run(main())
+
+
 def test_a_new_call_leaves_at_once_while_others_wait_for_another_try() -> None:
     async def main() -> None:
         world = World(lambda call: FAILED if call.offer_id in {"x", "y"} else OK, random=Highest())

@@ -9,14 +9,13 @@ from consumer.demo.check import (
     ABANDONED,
     BOUGHT,
     DECLINED,
-    Checkout,
     Judgement,
-    Presentation,
     Rules,
     fates,
     in_words,
     judge,
 )
+from consumer.demo.reading import Checkout, Presentation
 
 RULES = Rules(window=100, grace=10, lookback=200)
 

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, Checkout, Presentation, Rules, fates
+from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, Rules, fates
 from consumer.demo.generator import Event, Plan, generate
+from consumer.demo.reading import Checkout, Presentation
 
 PLAN = Plan(events=5000, span=30_000, window=3000, grace=500, lookback=6000, lateness=1000, seed=7)
 

@@ -116,9 +116,7 @@ def test_late_presentations_are_never_called_wrongly_across_restarts(
     world.check_all_told()
 
 
-CHANGES = st.lists(
-    st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4
-)
+CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)
 
 
 @examples(200)

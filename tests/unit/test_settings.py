@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from consumer.duration import format_duration, parse_duration
 from consumer.errors import SettingsError
 from consumer.settings import DeliverySettings, JoinSettings, KafkaSettings, Settings, load, load_settings, names
-from consumer.settings_groups import REFUSED_PROPERTIES
+from consumer.settings_kafka import REFUSED_PROPERTIES
 from consumer.settings_table import rows
 
 

@@ -1,0 +1,114 @@
+"""The judge's own reading: both topics to their ends, Avro by fastavro alone, none of the service's code."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import fastavro
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from ..schema_files import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
+
+
+class Presentation(NamedTuple):
+    """An offer was shown; `at` in ms."""
+
+    session_id: str
+    partner_code: str
+    offer_id: str
+    at: int
+
+
+class Checkout(NamedTuple):
+    """A checkout was completed; `at` in ms."""
+
+    session_id: str
+    at: int
+    bought: tuple[str, ...]
+
+
+def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentation], list[Checkout], int]:
+    """Every presentation and every checkout of the two topics, and how many records were none.
+
+    Raises:
+        RuntimeError: a topic could not be read to its end, or has lost its beginning.
+    """
+    offer_schema, checkout_schema = (
+        fastavro.parse_schema(load_schema(name)) for name in (OFFER_PRESENTED, CHECKOUT_COMPLETED)
+    )
+    presentations: list[Presentation] = []
+    checkouts: list[Checkout] = []
+    unreadable = 0
+    for topic, schema in zip(topics, (offer_schema, checkout_schema), strict=True):
+        for key, value in _read_topic(bootstrap, topic):
+            fields = _decode(schema, key, value)
+            if fields is None:
+                unreadable += 1
+            elif topic == topics[0]:
+                at = _ms(fields["presented_at"])
+                presentations.append(Presentation(fields["session_id"], fields["partner_code"], fields["offer_id"], at))
+            else:
+                at = _ms(fields["completed_at"])
+                checkouts.append(Checkout(fields["session_id"], at, tuple(fields["purchased_offer_ids"])))
+    return presentations, checkouts, unreadable
+
+
+def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    stream = io.BytesIO(value)
+    try:
+        fields = fastavro.schemaless_reader(stream, schema, None)
+    except Exception:  # whatever bytes make the reader raise, they are no event
+        return None
+    if not isinstance(fields, dict) or stream.tell() != len(value) or key != fields["session_id"].encode():
+        return None
+    return fields
+
+
+def _ms(moment: datetime) -> int:
+    """Milliseconds of a datetime, exactly: float seconds could be off by one."""
+    return round(moment.timestamp() * 1000)
+
+
+def _read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[tuple[bytes | None, bytes | None]]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "offer-opt-out-judge",  # never joined: partitions are assigned by hand, nothing is committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )
+    try:
+        partitions = [
+            TopicPartition(topic, p) for p in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ]
+        for partition in partitions:
+            first, _ = consumer.get_watermark_offsets(partition, timeout=10)
+            if first != 0:
+                raise RuntimeError(f"{topic} [{partition.partition}] begins at offset {first}: the rest is gone")
+            partition.offset = 0
+        consumer.assign(partitions)
+        unfinished = {partition.partition for partition in partitions}
+        until = time.monotonic() + timeout_s
+        while unfinished:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{topic} could not be read to its end in {timeout_s:g} s")
+            for message in consumer.consume(1000, 0.2):
+                error = message.error()
+                if error is None:
+                    yield message.key(), message.value()
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+                elif not error.retriable():
+                    raise RuntimeError(f"{topic} cannot be read: {error}")
+    finally:
+        consumer.close()

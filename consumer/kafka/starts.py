@@ -1,0 +1,177 @@
+"""Where a task starts to read: what the group has committed, checked against what the broker still has.
+
+A group that has committed nothing starts as `kafka.start_from` says. That is resolved to offsets and committed before
+anything is read, so that a crash right after finds the same place again. The checkouts start earlier than the
+offers, by lookback and lateness: an offer at the very start may have been bought before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
+from ..core.rules import MAX_TIME, MIN_TIME, Rules
+from ..core.task import Position
+from ..errors import OffsetGoneError, StartError
+from ..settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds to wait for an answer that a start cannot go on without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a task starts. `horizon` is as `core.task.Task` takes it."""
+
+    offers: Position
+    checkouts: Position
+    horizon: int | None
+
+
+class Starts:
+    """Finds the starts of tasks.
+
+    Args:
+        rules: as set now.
+        partitions: how many partitions each of the two topics has.
+    """
+
+    def __init__(self, settings: KafkaSettings, rules: Rules, partitions: int) -> None:
+        self._settings = settings
+        self._topics = settings.offer_topic, settings.checkout_topic
+        self._rules = rules
+        self._count = partitions
+
+    def begin_group(self, consumer: Consumer, now: int) -> None:
+        """If nothing is committed in the whole group, commit what `start_from` means. To be called before subscribing.
+
+        `now` is the wall clock (ms).
+
+        Raises:
+            StartError: the broker refused.
+        """
+        if self._is_known(consumer):
+            return
+        start_from = self._settings.start_from
+        if start_from == "earliest":
+            log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
+            return
+        moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
+        since = moment - self._rules.lookback - self._rules.lateness
+        offers = self._offsets_at(consumer, self._topics[0], moment if start_from != "latest" else MAX_TIME)
+        checkouts = self._offsets_at(consumer, self._topics[1], since)
+        horizon = CheckoutCheckpoint(self._count, 0, moment - self._rules.lookback)
+        places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
+        for partition, offset in enumerate(checkouts):
+            metadata = CheckoutCheckpoint(self._count, offset, horizon.horizon).encode()
+            places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
+        try:
+            consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            if self._is_known(consumer):
+                return  # another member of the new group was quicker
+            raise StartError(
+                f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
+                "read. Stop the members of the group that run, then start again."
+            ) from error
+        log.warning(
+            "a new group starts in the middle of both topics: offers presented before are not looked at",
+            offers_from=_readable(moment),
+            checkouts_from=_readable(since),
+            records=self._records(consumer, [*offers, *checkouts]),
+        )
+
+    def of(self, consumer: Consumer, partitions: Sequence[int]) -> dict[int, Start]:
+        """The starts of these tasks.
+
+        Raises:
+            OffsetGoneError: the broker no longer has a committed offset.
+            KafkaException: it did not answer.
+        """
+        places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
+        if not places:
+            return {}
+        committed = {(p.topic, p.partition): p for p in consumer.committed(places, timeout=TIMEOUT)}
+        starts: dict[int, Start] = {}
+        for partition in partitions:
+            offers, _ = self._position(consumer, committed[self._topics[0], partition])
+            checkouts, low = self._position(consumer, committed[self._topics[1], partition])
+            checkouts = self._rewound(consumer, partition, offers, checkouts)
+            complete = low == 0 and checkouts.offset == 0
+            starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
+        return starts
+
+    def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
+        if committed.error is not None:
+            raise KafkaException(committed.error)
+        low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)
+        if committed.offset < 0:
+            return Position(low), low
+        if not low <= committed.offset <= high:
+            raise OffsetGoneError(
+                f"group {self._settings.group_id} committed offset {committed.offset} of "
+                f"{committed.topic}[{committed.partition}], but the broker holds {low} to {high}: "
+                f"{'retention has deleted records' if committed.offset < low else 'the topic was re-created or cut'} "
+                "that were not settled. To go on without them, set the group's offsets by hand "
+                "(kafka-consumer-groups --reset-offsets), knowing that opt-outs may be missed."
+            )
+        return Position(committed.offset, committed.metadata or ""), low
+
+    def _rewound(self, consumer: Consumer, partition: int, offers: Position, checkouts: Position) -> Position:
+        """The checkouts' position, further back where lookback was raised since: more of them are needed now."""
+        try:
+            raised = self._rules.lookback - OfferCheckpoint.decode(offers.metadata, offers.offset).rules[2]
+            found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
+        except UnreadableMetadata:
+            return checkouts
+        if raised <= 0 or found.horizon == MIN_TIME:
+            return checkouts
+        horizon = found.horizon - raised
+        since = horizon - self._rules.lateness - self._rules.max_skew
+        place = TopicPartition(self._topics[1], partition, since)
+        (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
+        low, _ = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        if not (0 <= told.offset < checkouts.offset) or (told.offset == low and low > 0):
+            return checkouts
+        log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=told.offset)
+        return Position(told.offset, CheckoutCheckpoint(self._count, found.next_offset, horizon).encode())
+
+    def _is_known(self, consumer: Consumer) -> bool:
+        places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+        return any(place.offset >= 0 for place in consumer.committed(places, timeout=TIMEOUT))
+
+    def _offsets_at(self, consumer: Consumer, topic: str, moment: int) -> list[int]:
+        """For each partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
+        ends = [self._end(consumer, topic, partition) for partition in range(self._count)]
+        if moment == MAX_TIME:
+            return ends
+        told = consumer.offsets_for_times(
+            [TopicPartition(topic, p, max(moment, 0)) for p in range(self._count)], timeout=TIMEOUT
+        )
+        offsets = {place.partition: place.offset for place in told}
+        return [offsets[p] if 0 <= offsets[p] <= end else end for p, end in enumerate(ends)]
+
+    def _records(self, consumer: Consumer, starts: Sequence[int] | None = None) -> int:
+        """How many records are to be read from the starts (the first records, if None) to the present ends."""
+        total = 0
+        for place, topic in enumerate(self._topics):
+            for partition in range(self._count):
+                low, high = consumer.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=TIMEOUT, cached=False
+                )
+                total += high - (low if starts is None else starts[place * self._count + partition])
+        return total
+
+    def _end(self, consumer: Consumer, topic: str, partition: int) -> int:
+        return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)[1]
+
+
+def _readable(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")

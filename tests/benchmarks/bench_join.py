@@ -1,0 +1,266 @@
+"""How many events a second one process joins, from a real broker, against reading and decoding them alone.
+
+    python tests/benchmarks/bench_join.py [--events 600000] [--profile]
+
+Sessions of four offers and two checkouts. Nothing comes due, so what is
+measured is consume + decode + join + track: the service's own loop, with the calls left out. Also prints the memory
+that an open presentation takes, and how long a restart over all of them takes until the first new decision.
+Figures are compared only within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import queue
+import sys
+import time
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import brokers
+
+from consumer.core.task import Input
+from consumer.kafka.codec import PlainCodec
+from consumer.kafka.ends import EndOffsets
+from consumer.kafka.sink import Sink, producer_config
+from consumer.kafka.source import consumer_config
+from consumer.runtime.service import Service
+from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
+
+PARTITIONS = 4
+
+
+class NoCalls:
+    """Stands where the calls are made; none is, since nothing comes due. Keeps the first call's time."""
+
+    def __init__(self) -> None:
+        self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.first_call: float | None = None
+
+    def start(self) -> None: ...
+    def stop(self, timeout: float) -> None: ...
+    def cancel(self, owner: object) -> None: ...
+    def set_share(self, fraction: float) -> None: ...
+    def check(self) -> None: ...
+
+    def submit(self, calls: Iterable[object]) -> None:
+        self.first_call = self.first_call or time.perf_counter()
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def produce(settings: KafkaSettings, events: int, begin: int) -> tuple[int, int]:
+    """Write the events; returns how many offers and checkouts there are."""
+    codec, rng = PlainCodec(), Random(1)
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "linger.ms": 50,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
+    offers = checkouts = 0
+
+    def write(topic: str, key: str, value: bytes, at: int) -> None:
+        while True:
+            try:
+                return producer.produce(topic, key=key, value=value, timestamp=at)
+            except BufferError:
+                producer.poll(0.1)
+
+    session = 0
+    while offers + checkouts < events:
+        session += 1
+        session_id, at = str(uuid.UUID(int=rng.getrandbits(128))), begin + session
+        for _ in range(4):
+            offer = {
+                "event_id": str(offers),
+                "session_id": session_id,
+                "partner_code": "ACME",
+                "offer_id": str(uuid.UUID(int=rng.getrandbits(128))),
+                "presented_at": at,
+                "product_code": "trip",
+                "country": "DE",
+                "currency": "EUR",
+                "price": f"{rng.randrange(500, 3000) / 100:.2f}",
+            }
+            write(settings.offer_topic, session_id, codec.encode_offer(offer), at)
+            offers += 1
+        for _ in range(2):
+            checkout = {
+                "event_id": str(checkouts),
+                "session_id": session_id,
+                "checkout_id": str(checkouts),
+                "completed_at": at + 5,
+                "purchased_offer_ids": [],
+            }
+            write(settings.checkout_topic, session_id, codec.encode_checkout(checkout), at + 5)
+            checkouts += 1
+    if producer.flush(120):
+        raise SystemExit("the broker did not take the events within two minutes")
+    return offers, checkouts
+
+
+def read_and_decode(settings: KafkaSettings, *, decode: bool) -> float:
+    """Events a second of the baseline: one consumer, no join."""
+    codec = PlainCodec()
+    consumer = Consumer(consumer_config(settings, on_error=lambda _: None))
+    topics = settings.offer_topic, settings.checkout_topic
+    consumer.assign([TopicPartition(topic, p, 0) for topic in topics for p in range(PARTITIONS)])
+    ended: set[tuple[str | None, int | None]] = set()
+    count = 0
+    begin = 0.0
+    while len(ended) < 2 * PARTITIONS:
+        for message in consumer.consume(5_000, 0.02):
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    ended.add((message.topic(), message.partition()))
+                continue
+            begin = begin or time.perf_counter()
+            count += 1
+            if decode:
+                if message.topic() == topics[0]:
+                    codec.decode_offer(message.key(), message.value() or b"", message.offset() or 0)
+                else:
+                    codec.decode_checkout(message.key(), message.value() or b"", message.offset() or 0)
+    rate = count / (time.perf_counter() - begin)
+    consumer.close()
+    return rate
+
+
+def service(settings: Settings) -> tuple[Service, NoCalls]:
+    kafka = settings.kafka
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    codec, calls = PlainCodec(), NoCalls()
+    made = Service(
+        settings,
+        partitions=PARTITIONS,
+        consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
+        ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
+        sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        delivery=calls,  # type: ignore[arg-type]
+        codec=codec,
+    )
+    return made, calls
+
+
+def applied(made: Service) -> int:
+    return sum(runner.task.next_offset(source) for runner in made._runners.values() for source in Input)
+
+
+def join(settings: Settings, events: int) -> tuple[float, float]:
+    """Events a second through the service's loop, and bytes of memory an open presentation."""
+    made, _ = service(settings)
+    made._source.subscribe(int(time.time() * 1000))
+    while not applied(made):
+        before = resident()
+        made.turn()
+        begin = time.perf_counter()
+    first = applied(made)
+    while applied(made) < events:
+        made.turn()
+    rate = (events - first) / (time.perf_counter() - begin)
+    grown = resident() - before
+    made._commit(list(made._runners), 10)
+    made._source.close()
+    return rate, grown
+
+
+def restart(settings: Settings) -> float:
+    """Seconds from the start of a new process's service to its first new decision."""
+    made, calls = service(settings)
+    begin = time.perf_counter()
+    made._source.subscribe(int(time.time() * 1000))
+    while calls.first_call is None:
+        made.turn()
+    made._source.close()
+    return calls.first_call - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=600_000)
+    parser.add_argument("--profile", action="store_true", help="profile the join and print where its time goes")
+    arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    search = brokers.search()
+    broker = search.start()
+    print(f"kafka: {search}")
+    try:
+        measure(broker.bootstrap_servers, arguments.events, arguments.profile)
+    finally:
+        broker.close()
+
+
+def measure(bootstrap: str, events: int, profile: bool) -> None:
+    stem = f"bench-{uuid.uuid4().hex[:8]}"
+    kafka = KafkaSettings(
+        bootstrap_servers=bootstrap,
+        group_id=stem,
+        offer_topic=f"{stem}.offers",
+        checkout_topic=f"{stem}.checkouts",
+        outcome_topic=f"{stem}.outcomes",
+        dead_letter_topic=f"{stem}.dead",
+        commit_interval=timedelta(seconds=5),
+    )
+    topics = (kafka.offer_topic, kafka.checkout_topic, kafka.outcome_topic, kafka.dead_letter_topic)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in topics]).values():
+        future.result(30)
+    # Idleness may not close a session while it is measured; the restart waits for just that.
+    patient = JoinSettings(lateness=timedelta(hours=6), idle_after=timedelta(hours=1), abandoned="opt-out")
+    settings = Settings(kafka=kafka, join=patient, api=ApiSettings(auth="none"))
+    begin = int(time.time() * 1000) - 4 * 3_600_000
+    offers, checkouts = produce(kafka, events, begin)
+    total = offers + checkouts
+
+    consume_only = read_and_decode(kafka, decode=False)
+    baseline = read_and_decode(kafka, decode=True)
+    profiler = cProfile.Profile()
+    if profile:
+        profiler.enable()
+    joined, grown = join(settings, total)
+    profiler.disable()
+    again = read_and_decode(kafka, decode=True)
+    hasty = settings.model_copy(
+        update={
+            "join": patient.model_copy(update={"lateness": timedelta(seconds=1), "idle_after": timedelta(seconds=1)})
+        }
+    )
+    until_decision = restart(hasty)
+
+    table = Table(title=f"{total:,} events ({offers:,} offers, {checkouts:,} checkouts)")
+    for heading in ("what", "ratio to consume + decode", "figure"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    reference = (baseline + again) / 2
+    table.add_row("consume + decode + join + track", f"{joined / reference:.2f}", f"{joined:,.0f} events/s")
+    table.add_row("consume + decode, mean of before and after", "1.00", f"{reference:,.0f} events/s")
+    table.add_row("consume alone", f"{consume_only / reference:.2f}", f"{consume_only:,.0f} events/s")
+    table.add_row("memory, checkouts and client included", "", f"{grown / offers:,.0f} B an open presentation")
+    table.add_row(f"restart with {offers:,} open", "", f"{until_decision:.1f} s to the first new decision")
+    Console(width=110).print(table)
+    if profile:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    main()

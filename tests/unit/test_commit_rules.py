@@ -1,0 +1,263 @@
+"""What may be committed, and what a restart makes of it: one example for each rule."""
+
+from __future__ import annotations
+
+import pytest
+from strategies import START, Logs, Record
+from task_world import World
+
+from consumer.core.rules import MAX_TIME, Rules
+from consumer.core.task import Input, PartitionsMoved, Position, Task, Verdict
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+# Times in seconds and more, since what is held may be rounded to about a second.
+S = 1000
+RULES = Rules(window=100 * S, checkout_grace=10 * S, lookback=300 * S, lateness=5 * S, max_skew=10_000 * S)
+
+Shown = tuple[int, int, str]
+
+
+def offer_log(*shown: Shown) -> list[Record]:
+    """(offset, seconds, offer id)."""
+    return [
+        Record(offset, START + time * S, OfferPresented("s1", "ada", offer, START + time * S, offset))
+        for offset, time, offer in shown
+    ]
+
+
+def checkout_log(*done: Shown) -> list[Record]:
+    """(offset, seconds, what it bought)."""
+    return [
+        Record(n, START + time * S, CheckoutCompleted("s1", f"c{n}", START + time * S, n, tuple(bought.split())))
+        for n, time, bought in done
+    ]
+
+
+def read_all(world: World) -> None:
+    for source in Input:
+        while world.read(source):
+            pass
+
+
+def pass_time(world: World, seconds: int) -> None:
+    """Both inputs are idle until W has reached START + seconds; then what is due is decided."""
+    for source in Input:
+        clock = START + seconds * S + RULES.lateness + 1
+        world.task.idle(source, clock)
+        world._reach(source, clock)
+    world.decide()
+
+
+def settle(world: World, offer_id: str) -> None:
+    world.settle(next(i for i, chain in enumerate(world.in_flight) if chain.offer_id == offer_id))
+
+
+def reasons(world: World, life: int) -> list[tuple[str, Reason]]:
+    return sorted((d.fate.offer_id, d.fate.reason) for d in world.decisions if d.life == life)
+
+
+def finish(world: World) -> None:
+    world.finish()
+    world.check_all_told()
+
+
+def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a"), (5, 1, "b"), (9, 2, "c")), []))
+    read_all(world)
+    pass_time(world, 200)
+    settle(world, "b")
+    world.commit()
+    assert world.broker[0].offset == 0
+    settle(world, "a")
+    world.commit()
+    assert world.broker[0].offset == 9
+    settle(world, "c")
+    world.commit()
+    assert world.broker[0].offset == 10
+
+
+def test_what_was_settled_above_the_committed_offset_is_not_called_again() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b"), (2, 2, "c")), []))
+    read_all(world)
+    pass_time(world, 200)
+    settle(world, "b")
+    world.commit()
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("a", Reason.ABANDONED), ("c", Reason.ABANDONED)]
+
+
+def test_calls_settled_since_the_last_commit_are_repeated() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    read_all(world)
+    pass_time(world, 200)
+    world.commit()
+    settle(world, "a")
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("a", Reason.ABANDONED)]
+
+
+def test_two_presentations_in_reverse_order_are_not_cut_by_the_commit() -> None:
+    # The later one was written first. Between them stands an offer whose call hangs.
+    rules = Rules(100 * S, 10 * S, 300 * S, 60 * S, 10_000 * S)
+    log = offer_log((0, 50, "a"), (1, 40, "hangs"), (2, 20, "a"))
+    world = World(Logs(rules, log, []), forgetful=True)
+    read_all(world)
+    pass_time(world, 400)
+    settle(world, "a")
+    world.commit()
+    assert world.broker[0].offset == 0
+    world.crash(6)  # even if the metadata is lost: the offer keeps its fate
+    finish(world)
+
+
+def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail() -> None:
+    # Only the head is within the lookback of the purchase; the commit stands between head and tail.
+    log = offer_log((0, 300, "a"), (1, 310, "hangs"), (2, 390, "a"))
+    done = checkout_log((0, 0, "a"))
+    world = World(Logs(RULES, log, done), forgetful=True)
+    read_all(world)
+    pass_time(world, 600)
+    assert ("a", Reason.PURCHASED) in reasons(world, 0)
+    world.commit()
+    world.crash()
+    world.rebuild()
+    world.decide()
+    assert reasons(world, 1) == [("hangs", Reason.ABANDONED)]
+    world.commit()
+    world.crash(6)
+    finish(world)
+    assert world.called == {1}
+
+
+def test_a_checkout_is_held_for_the_earliest_presentation_that_would_be_read_again() -> None:
+    log = offer_log((0, 0, "hangs"), (1, 900, "b"))
+    done = checkout_log((0, -300, "hangs2"), (1, -301, ""), (2, -200, ""), (3, 880, ""))
+    world = World(Logs(RULES, log, done))
+    read_all(world)
+    pass_time(world, 2000)
+    world.commit()
+    assert world.broker[0].offset == 0
+    assert world.broker[1].offset == 0
+    world.drain()
+    world.commit()  # the offers may move on; the checkouts wait until that is acknowledged
+    assert world.broker[0].offset == 2
+    assert world.broker[1].offset == 0
+    world.commit()
+    assert world.broker[1].offset == 4
+
+
+def test_checkouts_wait_for_the_acknowledgement_of_the_offers_commit() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a")), checkout_log((0, -100, "a"), (1, 10, ""))))
+    read_all(world)
+    pass_time(world, 3000)
+    assert reasons(world, 0) == [("a", Reason.PURCHASED)]
+    world.commit(4)  # taken, and the answer is lost
+    world.commit(4)
+    assert world.broker[1].offset == 0
+
+
+def test_a_late_checkout_just_before_a_crash_is_read_again() -> None:
+    # It was completed long before the newest one, and comes behind it in the log.
+    log = offer_log((0, 0, "a"))
+    done = checkout_log((0, 90, ""), (1, 5, "a"))
+    world = World(Logs(RULES, log, done))
+    read_all(world)
+    world.commit()
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("a", Reason.PURCHASED)]
+
+
+def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b")), checkout_log((0, 0, ""))))
+    read_all(world)
+    pass_time(world, 200)
+    world.commit()
+    world.crash()
+    world.read(Input.OFFERS)
+    assert world.task.rebuilding
+    assert world.task.decide() == []
+    assert world.task.plan() is None
+    finish(world)
+
+
+def test_an_offer_shown_again_long_after_it_was_bought_is_called_after_a_restart_too() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 500, "a")), checkout_log((0, 10, "a"), (1, 500, ""))))
+    world.read(Input.OFFERS)
+    world.read(Input.CHECKOUTS)
+    pass_time(world, 120)
+    world.commit()
+    world.crash()
+    finish(world)
+    assert [(d.fate.offsets, d.fate.reason) for d in world.decisions] == [
+        ({0}, Reason.PURCHASED),
+        ({1}, Reason.DECLINED),
+    ]
+
+
+def test_a_dead_letter_that_is_not_acknowledged_holds_the_commit_and_is_written_after_a_restart() -> None:
+    rules = Rules(100 * S, 10 * S, 300 * S, 5 * S, 50 * S)
+    far = OfferPresented("s1", "ada", "far", START + 51 * S, 0)
+    world = World(Logs(rules, [Record(0, START, far), *offer_log((1, 0, "b"))], []))
+    read_all(world)
+    assert world.dead_in_flight == [(Input.OFFERS, 0)]
+    world.commit()
+    assert world.broker[0].offset == 0
+    world.crash()
+    world.rebuild()
+    assert world.dead_in_flight == [(Input.OFFERS, 0)]
+    world.acknowledge(0)
+    world.commit()
+    assert world.broker[0].offset == 1
+    finish(world)
+
+
+def test_without_the_first_checkouts_early_offers_are_late() -> None:
+    task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(7), horizon=MAX_TIME)
+    assert task.stop_offset(Input.OFFERS) == 0
+    task.checkout(CheckoutCompleted("s1", "c", START, 7, ()), START, START)
+    # What is gone may be as recent as the first one that is left, and lateness more.
+    oldest = START + RULES.lateness + RULES.lookback
+    now = START + 10_000 * S
+    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Verdict.LATE
+    assert task.offer(OfferPresented("s1", "ada", "a", oldest, 1), oldest, now) is Verdict.ACCEPTED
+
+
+def test_another_number_of_partitions_stops_the_start() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    read_all(world)
+    pass_time(world, 10)
+    world.commit()
+    with pytest.raises(PartitionsMoved, match="1 partitions"):
+        Task(RULES, partitions=2, offers=world.broker[0], checkouts=world.broker[1])
+
+
+def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
+    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 0, "b")), []))
+    read_all(world)
+    pass_time(world, 200)
+    settle(world, "b")
+    world.commit()
+    world.broker = (Position(world.broker[0].offset, "?"), world.broker[1])
+    world.crash()
+    assert world.task.findings
+    finish(world)
+    assert reasons(world, 1) == [("a", Reason.ABANDONED), ("b", Reason.ABANDONED)]
+
+
+def test_offsets_with_gaps_are_committed_past_the_gap() -> None:
+    world = World(Logs(RULES, offer_log((3, 0, "a"), (40, 1, "b")), []))
+    read_all(world)
+    pass_time(world, 200)
+    settle(world, "a")
+    world.commit()
+    assert world.broker[0].offset == 40
+    world.drain()
+    world.read_to_end(Input.OFFERS)  # the end lies two transaction markers further on
+    world.commit()
+    assert world.broker[0].offset == 43
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == []
