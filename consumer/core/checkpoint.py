@@ -24,8 +24,9 @@ from dataclasses import dataclass
 
 from .rules import MAX_TIME, MIN_TIME, Rules
 
-METADATA_LIMIT = 4096
-"""Characters of commit metadata that a broker takes by default (offset.metadata.max.bytes)."""
+METADATA_LIMIT = 4095
+"""Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
+librdkafka sends a closing NUL along."""
 
 RULES_VERSION = "1"
 """Raised when the rules of the decision change, so that what older code settled is not taken for settled by these."""
@@ -46,7 +47,7 @@ class OfferCheckpoint:
         next_offset: P, the first offset that had not been applied.
         next_checkout: Pc, the same of the checkout partition, when this was decided.
         splits: offsets that begin a chain only because the one before had lasted for `lookback`.
-        dead: offsets that were dead-lettered although by the log alone they could be decided.
+        dead: offsets whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
         unsettled: offsets below P, due by D, that are not settled.
     """
 

@@ -116,7 +116,7 @@ class Join:
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._held: Expiry[CheckoutCompleted] = Expiry()
         self._taints: dict[str, list[int]] = {}
-        self._tainted: Expiry[str] = Expiry()
+        self._tainted: Expiry[tuple[str, int]] = Expiry()
 
     def present(self, event: OfferPresented) -> None:
         """Add a presentation."""
@@ -153,7 +153,7 @@ class Join:
     def taint(self, session_id: str, timestamp: int) -> None:
         """Add a checkout that cannot be read, by its record's key and timestamp (ms): it may have bought anything."""
         self._taints.setdefault(session_id, []).append(timestamp)
-        self._tainted.add(timestamp + self.rules.max_skew, session_id)
+        self._tainted.add(timestamp + self.rules.max_skew, (session_id, timestamp))
 
     def decide(self, watermark: int) -> Iterator[Chain]:
         """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
@@ -171,14 +171,18 @@ class Join:
         """Offsets that begin an undecided chain only because the one before had lasted for `lookback`."""
         return frozenset(self._splits)
 
+    def forget_splits(self, below: int) -> None:
+        """Drop what is known of offsets < `below`, which are never read again."""
+        self._splits = {offset for offset in self._splits if offset >= below}
+
     def forget(self, before: int) -> None:
         """Drop checkouts with completed_at < `before` (ms): none of them can decide anything any more."""
         for event in self._held.take(before):
             session = self._sessions[event.session_id]
             session.checkouts.remove(event)
             self._drop_if_empty(event.session_id, session)
-        for session_id in self._tainted.take(before):
-            self._taints[session_id].pop(0)
+        for session_id, timestamp in self._tainted.take(before):
+            self._taints[session_id].remove(timestamp)
             if not self._taints[session_id]:
                 del self._taints[session_id]
 

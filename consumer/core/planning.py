@@ -80,8 +80,15 @@ def fit(
         if count < len(chains):
             decided_to = min(decided_to, chains[count].decide_at - 1)
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
-        tried = replace(checkpoint, decided_to=decided_to, unsettled=frozenset(listed.union(unacknowledged)))
         offset = max(floor, spans.start(lowest, decided_to))
+        tried = replace(
+            checkpoint,
+            decided_to=decided_to,
+            # Below the offset nothing is read again.
+            splits=frozenset(o for o in checkpoint.splits if o >= offset),
+            dead=frozenset(o for o in checkpoint.dead if o >= offset),
+            unsettled=frozenset(listed.union(unacknowledged)),
+        )
         return (offset, tried) if len(tried.encode(offset)) <= limit else None
 
     everything = attempt(len(chains)) if complete else None

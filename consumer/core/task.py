@@ -96,6 +96,7 @@ class Task:
         self.findings: list[str] = []
         self.bought_after_call: list[tuple[CheckoutCompleted, Chain]] = []
         self._rules = rules
+        self._late_after, self._lookback = rules.late_after, rules.lookback
         self._partitions = partitions
         self._metadata_limit = metadata_limit
         found = self._read_offer_checkpoint(offers)
@@ -160,7 +161,8 @@ class Task:
         if not self._inputs[1].observe(event.completed_at, timestamp, now):
             event.completed_at = min(event.completed_at, now, timestamp if timestamp >= 0 else now)
         if self._horizon == MAX_TIME:
-            self._horizon = event.completed_at + self._rules.lateness
+            # The record's time tells where the log was cut; the first record left may hold an old event.
+            self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
             self.findings.append(
                 "the checkout log no longer begins at its first record: offers presented before "
                 f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
@@ -178,12 +180,14 @@ class Task:
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
         found = self._found
-        settled = found is not None and offset < self._until[0] and offset not in found.unsettled
+        # Only what was known as dead is settled: what could be read before and cannot be now was not.
+        settled = found is not None and offset in found.dead and offset not in found.unsettled
         if settled:
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
             self._unacknowledged.add(offset)
+            self._dead.add(offset)
         self._end_rebuild_if_done()
         return not settled
 
@@ -193,8 +197,8 @@ class Task:
         True: it is to be dead-lettered, then `acknowledged`. Times are those of the record and of the wall clock (ms).
         """
         settled = self._found is not None and offset < self._until[1]
-        if timestamp < 0:
-            timestamp = now
+        # A stamp from the future would hold the commit, and the taint, until then.
+        timestamp = now if timestamp < 0 else min(timestamp, now)
         self._checkouts.read(offset, timestamp + self._rules.max_skew)
         self._join.taint(session_id, timestamp)
         if not settled:
@@ -323,7 +327,7 @@ class Task:
             self._offers.next_offset,
             self._checkouts.next_offset,
             splits=frozenset(self._splits) | self._join.open_splits(),
-            dead=frozenset(o for o in self._dead if o >= lowest),
+            dead=frozenset(self._dead),
         )
         fitted = fit(
             checkpoint,
@@ -356,6 +360,7 @@ class Task:
         self._horizon = max(self._horizon, plan.hold)
         self._spans.forget(self._committed, plan.decided_to)
         self._dead = {offset for offset in self._dead if offset >= self._committed}
+        self._join.forget_splits(self._committed)
 
     # --- inside
 
@@ -406,8 +411,12 @@ class Task:
         return Verdict.ACCEPTED
 
     def _is_late(self, presented_at: int) -> bool:
-        rules = self._rules
-        return presented_at < self.watermark - rules.late_after or presented_at - rules.lookback < self._horizon
+        # `watermark` spelt out: this runs for every offer.
+        offers, checkouts = self._inputs[0].value, self._inputs[1].value
+        watermark = offers if offers < checkouts else checkouts
+        if watermark < self._decided_to:  # noqa: PLR1730 - max() costs a call
+            watermark = self._decided_to
+        return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
 
     def _end_rebuild_if_done(self) -> None:
         found = self._found

@@ -135,6 +135,8 @@ class Sink:
         headers: list[tuple[str, str | bytes | None]] | None,
         delivered: Callable[[KafkaError | None, Message], None],
     ) -> None:
+        if self._failure is not None:
+            return  # the service is about to stop; each further write would wait as long as the one that failed
         deadline: float | None = None
         while True:
             try:

@@ -7,20 +7,25 @@ offers, by lookback and lateness: an offer at the very start may have been bough
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
 from ..core.rules import MAX_TIME, MIN_TIME, Rules
 from ..core.task import Position
-from ..errors import OffsetGoneError, StartError
+from ..errors import OffsetGoneError, PartitionsChangedError, StartError
 from ..settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
+
+_COMING_UP = frozenset(
+    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
+)
 
 TIMEOUT = 30.0
 """Seconds to wait for an answer that a start cannot go on without."""
@@ -92,13 +97,15 @@ class Starts:
         """The starts of these tasks.
 
         Raises:
+            PartitionsChangedError: the topics have another number of partitions than when the service started.
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
+        self._check_partitions(consumer)
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
-        committed = {(p.topic, p.partition): p for p in consumer.committed(places, timeout=TIMEOUT)}
+        committed = {(p.topic, p.partition): p for p in _committed(consumer, places)}
         starts: dict[int, Start] = {}
         for partition in partitions:
             offers, _ = self._position(consumer, committed[self._topics[0], partition])
@@ -107,6 +114,17 @@ class Starts:
             complete = low == 0 and checkouts.offset == 0
             starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
         return starts
+
+    def _check_partitions(self, consumer: Consumer) -> None:
+        # A topic that grows makes the whole group share anew, so every instance comes by here.
+        for topic in self._topics:
+            count = len(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
+            if count != self._count:
+                raise PartitionsChangedError(
+                    f"{topic} had {self._count} partitions when this service started and has {count} now: keys have "
+                    "moved, and an offer no longer meets the checkout that bought it. No offer is called any more. "
+                    "Settle what was written before with the old number, then go on with a new group."
+                )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
         if committed.error is not None:
@@ -145,7 +163,7 @@ class Starts:
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
-        return any(place.offset >= 0 for place in consumer.committed(places, timeout=TIMEOUT))
+        return any(place.offset >= 0 for place in _committed(consumer, places))
 
     def _offsets_at(self, consumer: Consumer, topic: str, moment: int) -> list[int]:
         """For each partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
@@ -171,6 +189,26 @@ class Starts:
 
     def _end(self, consumer: Consumer, topic: str, partition: int) -> int:
         return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)[1]
+
+
+def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed, asked again for as long as its coordinator is only just coming up.
+
+    Raises:
+        StartError: the broker did not tell within `TIMEOUT`.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return consumer.committed(places, timeout=TIMEOUT)
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.code() not in _COMING_UP or time.monotonic() > deadline:
+                raise StartError(
+                    f"the broker does not tell what the group has committed: {cause.str()}. Check the broker and the "
+                    "rights of the group, then start again; nothing was read."
+                ) from error
+        time.sleep(0.2)
 
 
 def _readable(moment: int) -> str:

@@ -128,7 +128,8 @@ class TaskRunner:
             dead = self.task.unreadable_checkout(offset, session_id, message.timestamp()[1], now)
         if dead:
             self._dead_letter(source, message, error.reason, str(error))
-            self._intakes[source].bad(str(error))
+        # Counted whether written before or not: with a wrong schema, all that is read again is unreadable too.
+        self._intakes[source].bad(str(error))
 
     def _end(self, source: Input, offset: int) -> None:
         stop = self.task.stop_offset(source)

@@ -22,8 +22,8 @@ class NotFoundGuard:
 
     Nothing but 404s, `limit` of them and never a 204, looks like a wrong URL: then they are retried until a 204
     comes. A single 404 is believed once a 204 has shown that the URL is right, or once `HOLD_S` have passed since the
-    first 404 without the limit being reached; until then it is held. A limit of 0 believes every 404 at once, which
-    is how an operator accepts them.
+    first 404 without the limit being reached; until then it is held. Those believed count towards the limit too. A
+    limit of 0 believes every 404 at once, which is how an operator accepts them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -45,12 +45,11 @@ class NotFoundGuard:
             return Belief.TERMINAL
         if self.tripped:
             return Belief.RETRY
-        if now >= self.hold_until:
-            return Belief.TERMINAL
         if self._run == 0:
             self.hold_until = now + HOLD_S
         self._run += 1
         if self._run >= self._limit:
+            # However slowly they came: a partner with few calls must not be believed for its few calls.
             self.tripped = True
             return Belief.RETRY
-        return Belief.HOLD
+        return Belief.TERMINAL if now >= self.hold_until else Belief.HOLD

@@ -38,7 +38,7 @@ from consumer.kafka.codec import PlainCodec
 from consumer.kafka.ends import EndOffsets
 from consumer.kafka.sink import Sink, producer_config
 from consumer.kafka.source import consumer_config
-from consumer.runtime.service import Service
+from consumer.runtime.service import Service, spare_the_collector
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
 
 PARTITIONS = 4
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="profile the join and print where its time goes")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    spare_the_collector()
     search = brokers.search()
     broker = search.start()
     print(f"kafka: {search}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 POM = Path(__file__).with_name("pom.xml")
@@ -123,7 +123,7 @@ def free_port() -> int:
 
 
 def wait_until_it_answers(bootstrap_servers: str, within: float, alive: Callable[[], bool]) -> None:
-    """Ask until the broker lists itself.
+    """Ask until the broker keeps groups, the last thing that it comes to do.
 
     Args:
         within: seconds until giving up.
@@ -132,9 +132,10 @@ def wait_until_it_answers(bootstrap_servers: str, within: float, alive: Callable
     Raises:
         RuntimeError: it never answered.
     """
-    admin = AdminClient(
+    consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
+            "group.id": "is-it-there",
             # By default it would wait longer between two tries than the broker takes to start.
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 200,
@@ -143,11 +144,17 @@ def wait_until_it_answers(bootstrap_servers: str, within: float, alive: Callable
         }
     )
     deadline = time.monotonic() + within
-    while time.monotonic() < deadline and alive():
-        try:
-            if admin.list_topics(timeout=0.5).brokers:
+    try:
+        while time.monotonic() < deadline and alive():
+            try:
+                # Only the first such question makes the broker set up its store of offsets.
+                consumer.committed([TopicPartition("any", 0)], timeout=0.5)
+            except KafkaException:
+                # Some errors come at once and not after the time-out.
+                time.sleep(0.05)
+            else:
                 return
-        except KafkaException:
-            continue
+    finally:
+        consumer.close()
     state = f"did not answer within {within:.0f} s" if alive() else "ended while starting"
     raise RuntimeError(f"the broker at {bootstrap_servers} {state}")

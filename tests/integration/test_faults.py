@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from deployment import Deployment, deployed, now, until
 from test_job import wait_until_all_is_settled
 
+from consumer.demo.emulator import DEMO_SECRET
 from consumer.events import Outcome, Reason
 
 AGE = 20_000
@@ -195,8 +196,6 @@ def test_the_log_tells_of_each_call_and_never_a_secret(broker, tmp_path: Path) -
         calls = [line for line in process.lines() if line.get("offer_id") == "offer-1" and "status" in line]
         assert calls, "no line tells of the call"
         assert {"partner_code", "session_id", "topic", "partition", "offset"} <= calls[0].keys()
-        from consumer.demo.emulator import DEMO_SECRET
-
         assert DEMO_SECRET not in process.text()
         assert "do not show" not in process.text()
 
@@ -213,8 +212,6 @@ def test_transaction_markers_at_the_end_do_not_hold_the_watermark(broker, tmp_pa
 
 def end_with_a_marker(deployment: Deployment, topic: str) -> None:
     """End every partition of a topic with the marker of an aborted transaction."""
-    from confluent_kafka import Producer
-
     producer = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"t-{deployment.suffix}"})
     producer.init_transactions(30)
     producer.begin_transaction()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from confluent_kafka import Consumer, TopicPartition
 from deployment import (
     GRACE_MS,
     LATENESS_MS,
@@ -63,8 +64,6 @@ def wait_until_all_is_settled(deployment: Deployment, within: float = 60) -> Non
 
 
 def ends_of(deployment: Deployment) -> dict[int, int]:
-    from confluent_kafka import Consumer, TopicPartition
-
     consumer = Consumer({"bootstrap.servers": deployment.bootstrap, "group.id": "ends"})
     try:
         return {

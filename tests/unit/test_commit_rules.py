@@ -116,7 +116,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
     # Only the head is within the lookback of the purchase; the commit stands between head and tail.
     log = offer_log((0, 300, "a"), (1, 310, "hangs"), (2, 390, "a"))
     done = checkout_log((0, 0, "a"))
-    world = World(Logs(RULES, log, done), forgetful=True)
+    world = World(Logs(RULES, log, done))
     read_all(world)
     pass_time(world, 600)
     assert ("a", Reason.PURCHASED) in reasons(world, 0)
@@ -126,7 +126,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
     world.decide()
     assert reasons(world, 1) == [("hangs", Reason.ABANDONED)]
     world.commit()
-    world.crash(6)
+    world.crash()
     finish(world)
     assert world.called == {1}
 
@@ -261,3 +261,92 @@ def test_offsets_with_gaps_are_committed_past_the_gap() -> None:
     world.crash()
     finish(world)
     assert reasons(world, 1) == []
+
+
+def test_a_dead_letter_inside_a_span_that_is_read_again_is_not_forgotten() -> None:
+    # The commit goes back to the span's first record, and so before a dead letter that was written long ago.
+    rules = Rules(100 * S, 10 * S, 300 * S, 60 * S, 50 * S)
+    far = Record(1, START, OfferPresented("s1", "ada", "far", START + 51 * S, 1))
+    around = offer_log((0, 50, "a"), (2, 40, "hangs"), (3, 20, "a"))
+    world = World(Logs(rules, [around[0], far, *around[1:]], []))
+    read_all(world)
+    pass_time(world, 400)
+    settle(world, "a")
+    world.acknowledge(0)
+    world.commit()
+    assert world.broker[0].offset == 0
+    world.crash()
+    finish(world)
+    assert [offset for _, offset in world.written] == [1]
+
+
+def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> World:
+    """A world whose task read everything, decided up to W = START + seconds, settled all and committed twice."""
+    world = World(Logs(RULES, offers, checkout_log(*done)), strict=False)
+    read_all(world)
+    pass_time(world, seconds)
+    world.drain()
+    for _ in range(2):
+        world.commit()
+    return world
+
+
+def test_without_open_offers_checkouts_are_held_for_the_oldest_presentation_that_would_not_be_late() -> None:
+    # W - window - checkout_grace - lookback = 2000 - 100 - 10 - 300
+    world = committed_at(2000, (0, 1580, ""), (1, 1595, ""), (2, 1990, ""), offers=offer_log((0, 1500, "a")))
+    assert world.broker[1].offset == 1
+
+
+def test_a_presentation_from_before_the_forgotten_checkouts_is_late_even_if_the_watermark_was_lost() -> None:
+    world = committed_at(2000, (0, 10, ""), offers=offer_log((0, 0, "a")))
+    hold = START + (2000 - 100 - 10 - 300) * S
+    offers, checkouts = world.broker
+    task = Task(RULES, partitions=1, offers=Position(offers.offset), checkouts=checkouts, horizon=MAX_TIME)
+    now = START + 9000 * S
+    oldest = hold + RULES.lookback
+    assert task.offer(OfferPresented("s1", "ada", "b", oldest - 1, 1), oldest, now) is Verdict.LATE
+    assert task.offer(OfferPresented("s1", "ada", "b", oldest, 2), oldest, now) is Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(("acknowledged", "verdict"), [(True, Verdict.SETTLED), (False, Verdict.LATE)])
+def test_a_late_presentation_that_is_read_again_is_never_joined(acknowledged: bool, verdict: Verdict) -> None:
+    # Before it stands an offer whose call hangs, so that it is read again.
+    log = offer_log((0, 1950, "hangs"), (1, 2060, "x"), (2, 0, "late"))
+    world = World(Logs(RULES, log, []), strict=False)
+    world.read(Input.OFFERS)
+    world.read(Input.OFFERS)
+    pass_time(world, 2050)
+    world.read(Input.OFFERS)
+    assert world.dead == {2}
+    if acknowledged:
+        world.acknowledge(0)
+    for _ in range(2):
+        world.commit()
+    task = Task(RULES, partitions=1, offers=world.broker[0], checkouts=world.broker[1])
+    verdicts = [task.offer(record.event, record.timestamp, world.clock) for record in log]
+    assert verdicts == [Verdict.ACCEPTED, Verdict.ACCEPTED, verdict]
+
+
+def test_a_straggler_that_is_not_decided_yet_is_not_taken_for_settled_after_a_restart() -> None:
+    # It is behind the watermark by more than lateness and less than window and grace: joined, and due at once.
+    world = World(Logs(RULES, offer_log((0, 200, "a"), (1, 95, "straggler")), []), strict=False)
+    world.read(Input.OFFERS)
+    pass_time(world, 198)
+    world.read(Input.OFFERS)
+    world.commit()
+    world.crash()
+    finish(world)
+    assert ("straggler", Reason.ABANDONED) in reasons(world, 1)
+
+
+def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
+    world = World(Logs(RULES, offer_log((0, 100, "a"), (1, 95, "straggler")), []), strict=False)
+    world.read(Input.OFFERS)
+    pass_time(world, 204)
+    world.read(Input.OFFERS)
+    world.decide()
+    settle(world, "a")
+    world.commit()
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("straggler", Reason.ABANDONED)]

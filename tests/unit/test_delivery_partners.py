@@ -173,16 +173,19 @@ def test_another_partners_204_proves_nothing() -> None:
 def test_a_404_is_held_for_60_s_and_then_believed() -> None:
     async def main() -> None:
         world = World(lambda _: NOT_FOUND)
-        world.submit(*numbered(19))
+        world.submit(*numbered(18))
         await world.until(60.0)
         assert not world.results
-        assert world.delivery.snapshot().partners == {"P": "19 answered 404, held until a 204 or 0 s pass"}
+        assert world.delivery.snapshot().partners == {"P": "18 answered 404, held until a 204 or 0 s pass"}
         await world.until(60.2)
-        assert world.outcomes() == dict.fromkeys(numbered(19), Outcome.NOT_FOUND)
+        assert world.outcomes() == dict.fromkeys(numbered(18), Outcome.NOT_FOUND)
         assert {result.attempts for _, result in world.results} == {1}
         world.submit("later")
         await world.until(60.4)
         assert world.outcomes()["later"] is Outcome.NOT_FOUND, "after that a 404 is terminal at once"
+        world.submit("the twentieth")
+        await world.until(600.0)
+        assert "the twentieth" not in world.outcomes(), "however slowly they came, twenty without a 204 trip the guard"
 
     virtual_time.run(main())
 

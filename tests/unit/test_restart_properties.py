@@ -68,8 +68,9 @@ def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, dra
 
 @examples(150)
 @given(logs(garbage=True), schedules())
-def test_lost_metadata_repeats_calls_and_makes_none_false(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn, forgetful=True)
+def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list[Step]) -> None:
+    # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
+    world = World(drawn, forgetful=True, strict=False)
     world.run(schedule)
     world.crash(6)
     world.finish()
