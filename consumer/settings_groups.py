@@ -205,6 +205,13 @@ class DeliverySettings(Group):
     release_file: Path | None = Field(default=None, description="Offers an operator lets go.")
     shutdown_timeout: Duration = Field(default=timedelta(seconds=25), description="Time for calls in flight at a stop.")
 
+    @field_validator("rejected")
+    @classmethod
+    def _hold_only(cls, given: str) -> str:
+        if given != "hold":
+            raise ValueError("is not built yet in this version; use hold")
+        return given
+
     @field_validator("release_file")
     @classmethod
     def _not_yet(cls, given: Path | None) -> Path | None:

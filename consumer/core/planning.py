@@ -19,6 +19,7 @@ from itertools import islice, pairwise
 
 from .checkpoint import OfferCheckpoint
 from .join import Chain
+from .rules import MIN_TIME
 
 
 class SettledSpans:
@@ -41,9 +42,13 @@ class SettledSpans:
                 offset = first
         return offset
 
-    def forget(self, committed: int, decided_to: int) -> None:
-        """Drop what no commit at or after these can cut wrongly."""
-        self._spans = [span for span in self._spans if span[1] >= committed and (span[3] or span[2] > decided_to)]
+    def least_decided_to(self, committed: int) -> int:
+        """The lowest D that may go with a commit of this offset or a higher one: below it a chain would be cut."""
+        return max((span[2] for span in self._spans if span[0] < committed <= span[1]), default=MIN_TIME)
+
+    def forget(self, committed: int) -> None:
+        """Drop what no commit at or after this offset can cut."""
+        self._spans = [span for span in self._spans if span[1] >= committed]
 
 
 def fit(
@@ -102,4 +107,16 @@ def fit(
             high = middle
         else:
             low, best = middle, found
+    if best is None and checkpoint.dead:
+        # Then some dead letters are written once more after a restart: never lose, rather repeat.
+        return fit(
+            replace(checkpoint, dead=frozenset()),
+            lowest,
+            pending=pending,
+            stragglers=stragglers,
+            unacknowledged=unacknowledged,
+            spans=spans,
+            floor=floor,
+            limit=limit,
+        )
     return best

@@ -136,7 +136,7 @@ class Task:
         offset, presented_at = event.offset, event.presented_at
         verdict = Verdict.ACCEPTED
         if self._found is not None and offset < self._until[0]:
-            verdict = self._judge_again(event)
+            verdict = self._judge_again(event, timestamp)
             self._inputs[0].observe(presented_at, timestamp, now)
         elif not self._inputs[0].observe(presented_at, timestamp, now):
             verdict = Verdict.IMPLAUSIBLE
@@ -343,7 +343,8 @@ class Task:
             return None
         offset, checkpoint = fitted
         # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
-        self._planned, self._least_decided_to = offset, checkpoint.decided_to
+        self._planned = offset
+        self._least_decided_to = max(self._least_decided_to, self._spans.least_decided_to(offset))
         hold = self._hold()
         checkouts = CheckoutCheckpoint(self._partitions, self._checkouts.next_offset, max(self._horizon, hold))
         held = self._checkouts.lowest_held(hold)
@@ -358,7 +359,7 @@ class Task:
         """The broker acknowledged the plan, for both partitions."""
         self._committed = plan.offers.offset
         self._horizon = max(self._horizon, plan.hold)
-        self._spans.forget(self._committed, plan.decided_to)
+        self._spans.forget(self._committed)
         self._dead = {offset for offset in self._dead if offset >= self._committed}
         self._join.forget_splits(self._committed)
 
@@ -396,12 +397,14 @@ class Task:
         if found != self._partitions:
             raise PartitionsMoved(f"committed with {found} partitions, the topics now have {self._partitions}")
 
-    def _judge_again(self, event: OfferPresented) -> Verdict:
+    def _judge_again(self, event: OfferPresented, timestamp: int) -> Verdict:
         """A presentation from below P: what was found about it before the restart is found again."""
         found = self._found
         assert found is not None  # noqa: S101 - the caller has looked
         if event.offset in found.dead:
             return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
+        if event.presented_at - self._rules.max_skew > timestamp >= 0:
+            return Verdict.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at - found.rules[2] < self._horizon:
             # Every presentation that was not late then lies at or above H + lookback: this one was dead-lettered.
             lost = self._horizon_lost or event.offset in found.unsettled

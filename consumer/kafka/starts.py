@@ -60,12 +60,22 @@ class Starts:
         `now` is the wall clock (ms).
 
         Raises:
-            StartError: the broker refused.
+            StartError: the broker refused, or did not answer.
         """
+        try:
+            self._begin_group(consumer, now)
+        except KafkaException as error:
+            raise StartError(
+                f"group {self._settings.group_id}: the broker did not answer where to start: {error.args[0]}. Check "
+                "the broker, then start again; nothing was read."
+            ) from error
+
+    def _begin_group(self, consumer: Consumer, now: int) -> None:
         if self._is_known(consumer):
             return
         start_from = self._settings.start_from
         if start_from == "earliest":
+            self._commit(consumer, [self._bound(consumer, t, p, 0) for t in self._topics for p in range(self._count)])
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
@@ -77,15 +87,7 @@ class Starts:
         for partition, offset in enumerate(checkouts):
             metadata = CheckoutCheckpoint(self._count, offset, horizon.horizon).encode()
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
-        try:
-            consumer.commit(offsets=places, asynchronous=False)
-        except KafkaException as error:
-            if self._is_known(consumer):
-                return  # another member of the new group was quicker
-            raise StartError(
-                f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
-                "read. Stop the members of the group that run, then start again."
-            ) from error
+        self._commit(consumer, places)
         log.warning(
             "a new group starts in the middle of both topics: offers presented before are not looked at",
             offers_from=_readable(moment),
@@ -118,7 +120,8 @@ class Starts:
     def _check_partitions(self, consumer: Consumer) -> None:
         # A topic that grows makes the whole group share anew, so every instance comes by here.
         for topic in self._topics:
-            count = len(consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
+            told = consumer.list_topics(topic, timeout=TIMEOUT).topics.get(topic)
+            count = 0 if told is None else len(told.partitions)
             if count != self._count:
                 raise PartitionsChangedError(
                     f"{topic} had {self._count} partitions when this service started and has {count} now: keys have "
@@ -127,8 +130,6 @@ class Starts:
                 )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
-        if committed.error is not None:
-            raise KafkaException(committed.error)
         low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)
         if committed.offset < 0:
             return Position(low), low
@@ -173,6 +174,9 @@ class Starts:
         told = consumer.offsets_for_times(
             [TopicPartition(topic, p, max(moment, 0)) for p in range(self._count)], timeout=TIMEOUT
         )
+        for place in told:
+            if place.error is not None:
+                raise StartError(f"{topic}[{place.partition}]: the broker does not tell offsets by time: {place.error}")
         offsets = {place.partition: place.offset for place in told}
         return [offsets[p] if 0 <= offsets[p] <= end else end for p, end in enumerate(ends)]
 
@@ -188,7 +192,23 @@ class Starts:
         return total
 
     def _end(self, consumer: Consumer, topic: str, partition: int) -> int:
-        return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)[1]
+        return self._bound(consumer, topic, partition, 1).offset
+
+    def _bound(self, consumer: Consumer, topic: str, partition: int, which: int) -> TopicPartition:
+        """The first offset (`which` 0) or the end (1) of a partition."""
+        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)
+        return TopicPartition(topic, partition, bounds[which])
+
+    def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        try:
+            consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            if self._is_known(consumer):
+                return  # another member of the new group was quicker
+            raise StartError(
+                f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
+                "read. Stop the members of the group that run, then start again."
+            ) from error
 
 
 def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
@@ -200,7 +220,11 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPa
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
-            return consumer.committed(places, timeout=TIMEOUT)
+            committed: list[TopicPartition] = consumer.committed(places, timeout=TIMEOUT)
+            wrong = [place.error for place in committed if place.error is not None]
+            if wrong:
+                raise KafkaException(wrong[0])
+            return committed
         except KafkaException as error:
             cause = error.args[0]
             if cause.code() not in _COMING_UP or time.monotonic() > deadline:

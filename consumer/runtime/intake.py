@@ -10,7 +10,9 @@ _SPAN = 1_000
 
 
 class Intake:
-    """Counts the records of one topic, over all tasks, and the bad ones: undecodable, or with a foreign key.
+    """Counts the records of one topic, over all tasks, and the bad ones.
+
+    Bad is what cannot be decoded, has a foreign key, or is dated implausibly.
 
     Args:
         topic: for the message.

@@ -66,6 +66,8 @@ class TaskRunner:
 
     def go_on(self, now: int) -> None:
         """Apply what was held back, as far as the rebuild now allows."""
+        if self.task.findings:
+            self._report_findings()
         for source in Input:
             waiting = self._held[source].copy()
             self._held[source].clear()
@@ -128,8 +130,9 @@ class TaskRunner:
             dead = self.task.unreadable_checkout(offset, session_id, message.timestamp()[1], now)
         if dead:
             self._dead_letter(source, message, error.reason, str(error))
-        # Counted whether written before or not: with a wrong schema, all that is read again is unreadable too.
-        self._intakes[source].bad(str(error))
+        if dead or source is Input.CHECKOUTS:
+            # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
+            self._intakes[source].bad(str(error))
 
     def _end(self, source: Input, offset: int) -> None:
         stop = self.task.stop_offset(source)
@@ -154,6 +157,9 @@ class TaskRunner:
             )
         self._dead_letter(Input.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._write_refused(event, reason, why)
+        if verdict is Verdict.IMPLAUSIBLE:
+            # One clock that is wrong, ours or a producer's, makes every record implausible.
+            self._intakes[Input.OFFERS].bad(why)
 
     def _dead_letter(self, source: Input, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0

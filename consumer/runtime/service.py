@@ -110,6 +110,9 @@ class Service:
         self._runners: dict[int, TaskRunner] = {}
         self._routes: dict[tuple[str | None, int | None], tuple[TaskRunner, Input]] = {}
         self._stopping = False
+        self._wound_up = False
+        self._failed = False
+        self._full = False
         self._next_commit = 0.0
         self._next_progress = 0.0
         self._committed: dict[int, Plan] = {}
@@ -146,8 +149,11 @@ class Service:
             while not self._stopping:
                 self.turn()
             self._finish()
+        except BaseException:
+            self._failed = True
+            raise
         finally:
-            self._stopping = True
+            self._wound_up = True
             self._source.close()
             self._delivery.stop(timeout=0)
             self._sink.flush(FLUSH)
@@ -225,8 +231,11 @@ class Service:
 
     def revoked(self, partitions: list[int]) -> None:
         """See `kafka.source.Tasks`: no new calls, wait for those in flight, flush, commit, drop, in one budget."""
-        # While stopping, the calls in flight have had their time already.
-        budget = 0.0 if self._stopping else self._settings.kafka.revoke_timeout.total_seconds()
+        if self._failed:
+            # Or a restart loop would put one more stretch of what it cannot read behind it each time.
+            self.lost(partitions)
+            return
+        budget = 0.0 if self._wound_up else self._settings.kafka.revoke_timeout.total_seconds()
         self._wind_up(partitions, budget)
         self._drop(partitions)
 
@@ -257,7 +266,12 @@ class Service:
     def _pause(self) -> None:
         wanted: set[tuple[str, int]] = set()
         unsettled = sum(runner.task.unsettled for runner in self._runners.values())
-        full = unsettled >= self._settings.delivery.max_unsettled
+        most = self._settings.delivery.max_unsettled
+        # A tenth of slack: each pause throws away what the client had fetched.
+        full = unsettled >= (0.9 * most if self._full else most)
+        if full != self._full:
+            self._full = full
+            log.warning("reading is paused" if full else "reading goes on", unsettled=unsettled, max_unsettled=most)
         for runner in self._runners.values():
             sources = set(Input) if full and not runner.task.rebuilding else runner.pauses()
             wanted.update((self._topics[source], runner.partition) for source in sources)
@@ -286,6 +300,7 @@ class Service:
         runners = [self._runners[partition] for partition in partitions]
         for runner in runners:
             self._delivery.cancel(runner)
+        self._settle_results()
         while any(runner.outstanding for runner in runners) and (left := deadline - self._clock.monotonic()) > 0:
             self._settle_results(wait=min(left, 0.1))
             self._delivery.check()
@@ -309,6 +324,7 @@ class Service:
     def _finish(self) -> None:
         log.info("stopping", tasks=sorted(self._runners))
         self._wind_up(list(self._runners), self._settings.delivery.shutdown_timeout.total_seconds())
+        self._wound_up = True
 
     def _report(self) -> None:
         if self._nothing_to_commit:

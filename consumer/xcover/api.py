@@ -144,7 +144,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     else:
         try:
             when = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
     return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)

@@ -30,9 +30,8 @@ class OptOutCall:
 class CallResult(NamedTuple):
     """What became of a call; each call that was submitted gets exactly one.
 
-    `outcome` is OPTED_OUT, NOT_FOUND, or DEAD_LETTERED (refused, with `delivery.rejected = dead-letter`); None when
-    the call was cancelled before it settled. `status_code` is of the last answer, if any came; `note` is in human
-    words, such as the API's message.
+    `outcome` is OPTED_OUT or NOT_FOUND; None when the call was cancelled before it settled. `status_code` is of the
+    last answer, if any came; `note` is in human words, such as the API's message.
     """
 
     call: OptOutCall

@@ -290,16 +290,13 @@ class Delivery:
 
     def _refused(self, entry: Entry) -> None:
         partner = entry.partner
-        if self._settings.rejected == "dead-letter":
-            self._report(entry, Outcome.DEAD_LETTERED)
-            return
         if not entry.refused:
             entry.refused = True
             partner.refused += 1
             if partner.refused == 1:
                 self._log.warning(
-                    "rejected: the API refuses a request; such are tried again every 5 minutes. Release the offer, or "
-                    "set delivery.rejected to dead-letter",
+                    "rejected: the API refuses a request; such are tried again every 5 minutes, and hold the commit of "
+                    "their partition. Read the note, and mend the offer's data, the partner code or the path",
                     partner_code=partner.code,
                     offer_id=entry.call.offer_id,
                     status=entry.status,

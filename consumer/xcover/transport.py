@@ -68,7 +68,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             try:
                 body = await _read(response) if response.status != 204 else b""
             finally:
-                response.release()
+                if response.status == 204 and not _is_bare(response):
+                    response.close()  # what follows on that connection may be anything
+                else:
+                    response.release()
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=httpx.ByteStream(body), request=request
         )
@@ -83,6 +86,11 @@ def _proxy_for(base_url: str) -> URL | None:
     url = URL(base_url)
     proxy = getproxies().get(url.scheme)
     return URL(proxy) if proxy and url.host and not proxy_bypass(url.host) else None
+
+
+def _is_bare(response: aiohttp.ClientResponse) -> bool:
+    """Whether an answer that may have no body announces none."""
+    return response.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in response.headers
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -110,16 +110,6 @@ def test_a_refused_request_is_tried_again_every_five_minutes_and_reported_once()
     virtual_time.run(main())
 
 
-def test_a_refused_request_becomes_a_dead_letter_by_setting() -> None:
-    async def main() -> None:
-        world = World(lambda _: REFUSED, rejected="dead-letter")
-        (call,) = world.submit("offer")
-        await world.until_results(1)
-        assert world.results[0][1] == CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
-
-    virtual_time.run(main())
-
-
 def test_refused_requests_do_not_keep_others_from_being_called() -> None:
     async def main() -> None:
         world = World(lambda call: REFUSED if call.offer_id.startswith("bad") else OK, rate_limit=10)
