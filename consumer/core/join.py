@@ -118,6 +118,11 @@ class Join:
         self._taints: dict[str, list[int]] = {}
         self._tainted: Expiry[tuple[str, int]] = Expiry()
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions are held."""
+        return len(self._sessions)
+
     def present(self, event: OfferPresented) -> None:
         """Add a presentation."""
         session = self._sessions.get(event.session_id)

@@ -241,6 +241,11 @@ class Task:
         return max(self._decided_to, min(self._inputs[0].value, self._inputs[1].value))
 
     @property
+    def sessions(self) -> int:
+        """How many sessions are in memory: with an open offer, or with a checkout that one may still need."""
+        return self._join.sessions
+
+    @property
     def unsettled(self) -> int:
         """How many chains are decided and not settled."""
         return len(self._pending)

@@ -133,6 +133,11 @@ class Service:
         )
         self._source = Source(consumer, kafka, Starts(kafka, self._rules, partitions), self, self._idleness.trouble)
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions are in memory, over all tasks."""
+        return sum(runner.task.sessions for runner in self._runners.values())
+
     def stop(self) -> None:
         """Stop after this turn: let calls in flight end, commit, leave the group. A signal handler may call it."""
         self._stopping = True
@@ -341,6 +346,7 @@ class Service:
                 partition=partition,
                 watermark=None if task.watermark == MIN_TIME else task.watermark,
                 rebuilding=task.rebuilding,
+                sessions=task.sessions,
                 unsettled=task.unsettled,
                 next_offer=task.next_offset(Input.OFFERS),
                 next_checkout=task.next_offset(Input.CHECKOUTS),
