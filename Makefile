@@ -9,10 +9,10 @@ INSTALLED := $(VENV)/.installed
 # What a test run is given besides: make test ARGS="tests/unit -k watermark"
 ARGS ?=
 
-.PHONY: help install demo test lint kafka lock clean
+.PHONY: help install demo test lint kafka acceptance bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## make .venv with opt-out in it (the others do it by themselves)
 	@echo "opt-out is installed: $(BIN)/opt-out --help"
@@ -30,6 +30,13 @@ lint: $(INSTALLED) ## ruff and mypy --strict
 
 kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 	@cd tests && exec $(abspath $(BIN))/python -m brokers
+
+acceptance: $(INSTALLED) ## 100,000 events, two consumers, faults and a kill -9, judged from outside (3 minutes)
+	@$(BIN)/python tests/benchmarks/acceptance.py
+
+bench: $(INSTALLED) ## figures of this machine: events joined, calls made
+	@$(BIN)/python tests/benchmarks/bench_join.py
+	@$(BIN)/python tests/benchmarks/bench_calls.py
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
