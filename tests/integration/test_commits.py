@@ -25,8 +25,8 @@ def partition_with_a_commit(deployment: Deployment) -> tuple[int, OfferCheckpoin
 
 
 @pytest.mark.parametrize("answer", ["200", "302", "400", "403", "500", "404-html", "hang"])
-def test_no_other_answer_than_204_or_404_moves_the_commit(broker, tmp_path: Path, answer: str) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario=answer) as deployment:
+def test_no_other_answer_than_204_or_404_moves_the_commit(real_kafka, tmp_path: Path, answer: str) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario=answer) as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.check_out(at=now() - AGE + 1_000)
         deployment.flush()
@@ -45,8 +45,8 @@ def test_no_other_answer_than_204_or_404_moves_the_commit(broker, tmp_path: Path
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("204", Outcome.OPTED_OUT), ("404", Outcome.NOT_FOUND)])
-def test_a_204_or_a_terminal_404_moves_the_commit(broker, tmp_path: Path, answer: str, outcome: Outcome) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario=answer) as deployment:
+def test_a_204_or_a_terminal_404_moves_the_commit(real_kafka, tmp_path: Path, answer: str, outcome: Outcome) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario=answer) as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.check_out(at=now() - AGE + 1_000)
         deployment.flush()
@@ -56,8 +56,8 @@ def test_a_204_or_a_terminal_404_moves_the_commit(broker, tmp_path: Path, answer
         assert (written.outcome, written.offer_id, written.status_code) == (outcome, "offer-1", int(answer))
 
 
-def test_a_transient_failure_holds_the_commit_until_it_is_over(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="503") as deployment:
+def test_a_transient_failure_holds_the_commit_until_it_is_over(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503") as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.flush()
         deployment.start()
@@ -69,8 +69,8 @@ def test_a_transient_failure_holds_the_commit_until_it_is_over(broker, tmp_path:
         assert written.attempts == len(deployment.called()) >= 3
 
 
-def test_a_bought_offer_is_never_called_and_settles_at_once(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="204") as deployment:
+def test_a_bought_offer_is_never_called_and_settles_at_once(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="204") as deployment:
         deployment.present("bought", at=now() - AGE)
         deployment.present("declined", at=now() - AGE)
         deployment.check_out("bought", at=now() - AGE + 500)

@@ -22,13 +22,13 @@ def headers(message) -> dict[str, str]:
     return {name: value.decode() for name, value in message.headers()}
 
 
-def test_a_committed_offset_that_retention_deleted_stops_the_start(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_a_committed_offset_that_retention_deleted_stops_the_start(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         for n in range(40):
             deployment.present(f"offer-{n}", session=f"session-{n}")
         deployment.flush()
         places = [TopicPartition(deployment.offer_topic, p, 1) for p in range(4)]
-        member = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": deployment.group})
+        member = Consumer({"bootstrap.servers": real_kafka.bootstrap_servers, "group.id": deployment.group})
         member.commit(offsets=places, asynchronous=False)
         member.close()
         deleted = [TopicPartition(deployment.offer_topic, p, 3) for p in range(4)]
@@ -41,8 +41,8 @@ def test_a_committed_offset_that_retention_deleted_stops_the_start(broker, tmp_p
         assert deployment.called() == []
 
 
-def test_unequal_partition_counts_stop_the_start_and_name_both(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, partitions=(4, 3)) as deployment:
+def test_unequal_partition_counts_stop_the_start_and_name_both(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(4, 3)) as deployment:
         process = deployment.start()
         assert process.popen.wait(30) == 1
         assert f"{deployment.offer_topic} has 4" in process.text()
@@ -50,8 +50,8 @@ def test_unequal_partition_counts_stop_the_start_and_name_both(broker, tmp_path:
         assert "Traceback" not in process.text()
 
 
-def test_a_wrong_setting_names_itself_and_exits_2(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_a_wrong_setting_names_itself_and_exits_2(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         process = deployment.start(JOIN__WINDOW="half an hour")
         assert process.popen.wait(30) == 2
         assert "OPT_OUT_JOIN__WINDOW" in process.text()
@@ -59,8 +59,8 @@ def test_a_wrong_setting_names_itself_and_exits_2(broker, tmp_path: Path) -> Non
         assert "Traceback" not in process.text()
 
 
-def test_the_member_stays_in_the_group_while_the_api_is_down(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_the_member_stays_in_the_group_while_the_api_is_down(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.flush()
         os.kill(deployment.api.pid, signal.SIGSTOP)
@@ -79,8 +79,10 @@ def test_the_member_stays_in_the_group_while_the_api_is_down(broker, tmp_path: P
         assert process.running
 
 
-def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="hang", settings={"API__TIMEOUT": "60s"}) as deployment:
+def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(real_kafka, tmp_path: Path) -> None:
+    with deployed(
+        real_kafka.bootstrap_servers, tmp_path, scenario="hang", settings={"API__TIMEOUT": "60s"}
+    ) as deployment:
         deployment.present("hangs", session="s1", at=now() - AGE)
         deployment.present("bought", session="s2", at=now() - AGE)
         deployment.check_out("bought", session="s2", at=now() - AGE)
@@ -100,8 +102,8 @@ def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(broker, tmp_p
         assert "bought" not in deployment.called()
 
 
-def test_undecodable_input_goes_to_the_dead_letter_topic_unchanged(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_undecodable_input_goes_to_the_dead_letter_topic_unchanged(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.produce(deployment.offer_topic, "s1", b"\xff\xffnot avro", now(), headers=[("trace", b"7")])
         deployment.present("good", session="s1", at=now() - AGE)
         deployment.flush()
@@ -115,8 +117,8 @@ def test_undecodable_input_goes_to_the_dead_letter_topic_unchanged(broker, tmp_p
         assert deployment.called() == ["good"]
 
 
-def test_a_key_that_differs_from_the_session_is_dead_lettered(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_a_key_that_differs_from_the_session_is_dead_lettered(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         event = {"event_id": "e", "session_id": "s1", "partner_code": "ACME", "offer_id": "o", "presented_at": now()}
         deployment.produce(deployment.offer_topic, "other", deployment.codec.encode_offer(event), now())
         deployment.flush()
@@ -127,8 +129,8 @@ def test_a_key_that_differs_from_the_session_is_dead_lettered(broker, tmp_path: 
         assert deployment.called() == []
 
 
-def test_a_late_presentation_is_dead_lettered_and_not_called(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_a_late_presentation_is_dead_lettered_and_not_called(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("on-time", session="s1", at=now() - AGE)
         deployment.flush()
         deployment.start()
@@ -143,8 +145,8 @@ def test_a_late_presentation_is_dead_lettered_and_not_called(broker, tmp_path: P
         assert outcomes["late"] == (Outcome.DEAD_LETTERED, Reason.LATE)
 
 
-def test_an_unreadable_checkout_taints_its_session_alone(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_an_unreadable_checkout_taints_its_session_alone(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("tainted", session="s1", at=now() - AGE)
         deployment.present("clean", session="s2", at=now() - AGE)
         deployment.produce(deployment.checkout_topic, "s1", b"\xff\xff", now() - AGE + 1_000)
@@ -156,8 +158,8 @@ def test_an_unreadable_checkout_taints_its_session_alone(broker, tmp_path: Path)
         assert outcomes["tainted"] == (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE)
 
 
-def test_an_unreadable_checkout_without_a_key_stops_the_service(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_an_unreadable_checkout_without_a_key_stops_the_service(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("offer-1", session="s1", at=now() - AGE)
         deployment.produce(deployment.checkout_topic, None, b"\xff\xff", now(), partition=0)
         deployment.flush()
@@ -166,8 +168,8 @@ def test_an_unreadable_checkout_without_a_key_stops_the_service(broker, tmp_path
         assert "no readable key" in process.text()
 
 
-def test_too_many_unreadable_records_in_a_row_stop_the_service(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, settings={"DEAD_LETTER__MAX_RUN": "20"}) as deployment:
+def test_too_many_unreadable_records_in_a_row_stop_the_service(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, settings={"DEAD_LETTER__MAX_RUN": "20"}) as deployment:
         for _ in range(40):
             deployment.produce(deployment.offer_topic, "s1", b"\xff\xff", now())
         deployment.flush()
@@ -177,8 +179,8 @@ def test_too_many_unreadable_records_in_a_row_stop_the_service(broker, tmp_path:
         assert len(deployment.dead_letters()) <= 21
 
 
-def test_tombstones_are_skipped(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_tombstones_are_skipped(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.produce(deployment.offer_topic, "s1", None, now())
         deployment.present("offer-1", session="s1", at=now() - AGE)
         deployment.flush()
@@ -187,8 +189,8 @@ def test_tombstones_are_skipped(broker, tmp_path: Path) -> None:
         assert deployment.dead_letters() == []
 
 
-def test_the_log_tells_of_each_call_and_never_a_secret(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_the_log_tells_of_each_call_and_never_a_secret(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.flush()
         process = deployment.start()
@@ -201,8 +203,8 @@ def test_the_log_tells_of_each_call_and_never_a_secret(broker, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("topic", ["offers", "checkouts"])
-def test_transaction_markers_at_the_end_do_not_hold_the_watermark(broker, tmp_path: Path, topic: str) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+def test_transaction_markers_at_the_end_do_not_hold_the_watermark(real_kafka, tmp_path: Path, topic: str) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         deployment.present("offer-1", at=now() - AGE)
         deployment.flush()
         end_with_a_marker(deployment, deployment.offer_topic if topic == "offers" else deployment.checkout_topic)

@@ -90,8 +90,8 @@ def assert_nothing_missed_and_nothing_false(found: Judgement) -> None:
     assert found.bought > 0
 
 
-def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="404=5,500=5,429=1,hang=1") as deployment:
+def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="404=5,500=5,429=1,hang=1") as deployment:
         write(deployment, plan(5_000, span=60_000, seed=1), paced=False)
         deployment.start()
         wait_until_all_is_settled(deployment)
@@ -102,8 +102,8 @@ def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(broker, tmp_
         assert len(fates) >= found.to_call
 
 
-def test_instances_come_and_go_while_events_flow(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="404=5,500=5") as deployment:
+def test_instances_come_and_go_while_events_flow(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="404=5,500=5") as deployment:
         flow = threading.Thread(target=write, args=(deployment, plan(3_000, 20_000, seed=2)), kwargs={"paced": True})
         flow.start()
         first = deployment.start()
@@ -142,10 +142,10 @@ def repeats(deployment: Deployment) -> int:
     return len(settled) - len(set(settled))
 
 
-def test_kill_9_misses_nothing_and_repeats_no_more_than_the_bound(broker, tmp_path: Path) -> None:
+def test_kill_9_misses_nothing_and_repeats_no_more_than_the_bound(real_kafka, tmp_path: Path) -> None:
     rate, concurrency = 200, 8
     settings = {"DELIVERY__RATE_LIMIT": str(rate), "DELIVERY__CONCURRENCY": str(concurrency)}
-    with deployed(broker.bootstrap_servers, tmp_path, settings=settings) as deployment:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, settings=settings) as deployment:
         for n in range(1_500):
             deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - 30_000)
         deployment.flush()
@@ -162,8 +162,8 @@ def test_kill_9_misses_nothing_and_repeats_no_more_than_the_bound(broker, tmp_pa
         assert repeats(deployment) <= kills * (concurrency + rate * 0.6)
 
 
-def test_kill_9_while_it_rebuilds_misses_nothing(broker, tmp_path: Path) -> None:
-    with deployed(broker.bootstrap_servers, tmp_path, scenario="503") as deployment:
+def test_kill_9_while_it_rebuilds_misses_nothing(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503") as deployment:
         for n in range(20_000):
             deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - 30_000 + n // 10)
             if n % 2:
@@ -196,9 +196,9 @@ class NoCalls(DeliveryThread):
         raise AssertionError(f"called although bought: {next(iter(calls)).offer_id}")
 
 
-def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(broker, tmp_path: Path) -> None:
+def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(real_kafka, tmp_path: Path) -> None:
     offers = 120_000
-    with deployed(broker.bootstrap_servers, tmp_path) as deployment:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         start = now() - offers - 60_000
         for n in range(offers):
             deployment.present(f"offer-{n}", session=f"session-{n}", at=start + n)
