@@ -25,7 +25,12 @@ from .rules import MIN_TIME
 class SettledSpans:
     """Settled chains of several records: first and last offset, decide_at, and whether they came out of order."""
 
+    MOST = 10_000
+    """How many are kept so that D may be lowered below them. One offer that cannot be settled for days would else
+    collect all chains of those days."""
+
     def __init__(self) -> None:
+        self._dropped = MIN_TIME
         self._spans: list[tuple[int, int, int, bool]] = []
 
     def add(self, chain: Chain) -> None:
@@ -44,11 +49,18 @@ class SettledSpans:
 
     def least_decided_to(self, committed: int) -> int:
         """The lowest D that may go with a commit of this offset or a higher one: below it a chain would be cut."""
-        return max((span[2] for span in self._spans if span[0] < committed <= span[1]), default=MIN_TIME)
+        cut = max((span[2] for span in self._spans if span[0] < committed <= span[1]), default=MIN_TIME)
+        return max(self._dropped, cut)
 
-    def forget(self, committed: int) -> None:
-        """Drop what no commit at or after this offset can cut."""
+    def forget(self, committed: int, decided_to: int) -> None:
+        """Drop what no commit at or after this offset can cut; where there are too many, what none with this D can."""
         self._spans = [span for span in self._spans if span[1] >= committed]
+        if len(self._spans) > self.MOST:
+            kept = [span for span in self._spans if span[3] or span[2] > decided_to]
+            self._dropped = max(
+                self._dropped, max((s[2] for s in self._spans if not s[3] and s[2] <= decided_to), default=MIN_TIME)
+            )
+            self._spans = kept
 
 
 def fit(

@@ -364,7 +364,8 @@ class Task:
         """The broker acknowledged the plan, for both partitions."""
         self._committed = plan.offers.offset
         self._horizon = max(self._horizon, plan.hold)
-        self._spans.forget(self._committed)
+        self._spans.forget(self._committed, plan.decided_to)
+        self._least_decided_to = max(self._least_decided_to, self._spans.least_decided_to(self._committed))
         self._dead = {offset for offset in self._dead if offset >= self._committed}
         self._join.forget_splits(self._committed)
 

@@ -53,6 +53,8 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         # Brokers close connections that were idle for ten minutes; closing them ourselves before that keeps a quiet
         # night from looking like an outage.
         "connections.max.idle.ms": 540_000,
+        # How soon a topic that grew is noticed, which stops the service; well within any window.
+        "topic.metadata.refresh.interval.ms": 60_000,
         # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
         "queued.max.messages.kbytes": 32_768,
         **settings.properties,
