@@ -93,11 +93,15 @@ class OpenOffer:
 
 
 class Session:
-    """The open offers of one session, and its checkouts in order of (completed_at, offset)."""
+    """The open offers of one session, and its checkouts in order of (completed_at, offset).
 
-    __slots__ = ("checkouts", "offers")
+    `session_id` is shared by all events of the session: each was decoded with a copy of its own, 96 bytes an event.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("checkouts", "offers", "session_id")
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
         self.checkouts: list[CheckoutCompleted] = []
         self.offers: list[OpenOffer] = []
 
@@ -127,7 +131,9 @@ class Join:
         """Add a presentation."""
         session = self._sessions.get(event.session_id)
         if session is None:
-            session = self._sessions[event.session_id] = Session()
+            session = self._sessions[event.session_id] = Session(event.session_id)
+        else:
+            event.session_id = session.session_id
         offer_id, partner_code = event.offer_id, event.partner_code
         for open_offer in session.offers:
             head = open_offer.presentations[0]
@@ -145,7 +151,9 @@ class Join:
         """Add a checkout. It joins whatever of its session is undecided, however late it comes."""
         session = self._sessions.get(event.session_id)
         if session is None:
-            session = self._sessions[event.session_id] = Session()
+            session = self._sessions[event.session_id] = Session(event.session_id)
+        else:
+            event.session_id = session.session_id
         checkouts = session.checkouts
         if not checkouts or checkouts[-1].completed_at <= event.completed_at:
             checkouts.append(event)
