@@ -63,11 +63,11 @@ class JoinSettings(Group):
         default=timedelta(minutes=5), description="How far ahead of its record or the clock an event may be dated."
     )
     checkout_silence: Duration = Field(
-        default=timedelta(0),
+        default=timedelta(minutes=30),
         description="Offers without any checkout for so long stop the decisions; 0 = never.",
     )
     unmatched_limit: int = Field(
-        default=0, ge=0, description="So many purchased ids in a row naming no offer stop the decisions; 0 = never."
+        default=50, ge=0, description="So many purchased ids in a row naming no offer stop the decisions; 0 = never."
     )
     idle_after: PositiveDuration = Field(
         default=timedelta(seconds=5),
@@ -81,13 +81,6 @@ class JoinSettings(Group):
         if window is not None and grace > window:
             raise ValueError(f"must be at most join.window, which is {format_duration(window)}")
         return grace
-
-    @field_validator("checkout_silence", "unmatched_limit")
-    @classmethod
-    def _guards_are_off(cls, given: timedelta | int) -> timedelta | int:
-        if given:
-            raise ValueError("is not built yet in this version; use 0, and watch the two topics by other means")
-        return given
 
     @field_validator("lookback")
     @classmethod

@@ -1,7 +1,7 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
 Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED
-Checkout partition   1:PARTITIONS:Pc:H
+Checkout partition   1:PARTITIONS:Pc:H:HEARD:RESUME:UNMATCHED
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
 are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` stands for a time not known.
@@ -11,6 +11,10 @@ settled is one run, one in which a call in a hundred failed costs three bytes a 
 
 Pc stands in both, since a broker may take one partition's commit and not the other's: D rests on the checkouts
 below it.
+
+HEARD, RESUME and UNMATCHED are what the guards remember (`GuardState`): the newest checkout's time, or `f` and the
+first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a number of
+ids. The first version had none of the three, and is still read.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -107,6 +111,46 @@ class OfferCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardState:
+    """What a task contributes to the guards, as far as the log could not say it again after a restart.
+
+    Attributes:
+        newest_checkout: event time (ms), MIN_TIME if none was ever seen.
+        first_offer: event time (ms), MIN_TIME if none was seen; of no interest once there is a newest checkout.
+        resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
+        unmatched: purchased ids in a row that named no offer.
+    """
+
+    newest_checkout: int = MIN_TIME
+    first_offer: int = MIN_TIME
+    resume_at: int = MIN_TIME
+    unmatched: int = 0
+
+    def encode(self) -> str:
+        """As the last three fields of the checkout partition's metadata."""
+        heard = _time(self.newest_checkout)
+        if self.newest_checkout == MIN_TIME and self.first_offer != MIN_TIME:
+            heard = f"f{self.first_offer}"
+        return f"{heard}:{'!' if self.resume_at == MAX_TIME else _time(self.resume_at)}:{self.unmatched}"
+
+    @classmethod
+    def decode(cls, heard: str = "-", resume_at: str = "-", unmatched: str = "0") -> GuardState:
+        """Read what `encode` wrote.
+
+        Raises:
+            ValueError: not such fields.
+        """
+        if int(unmatched) < 0:
+            raise ValueError("numbers out of range")
+        return cls(
+            MIN_TIME if heard.startswith("f") else _parse_time(heard),
+            int(heard[1:]) if heard.startswith("f") else MIN_TIME,
+            MAX_TIME if resume_at == "!" else _parse_time(resume_at),
+            int(unmatched),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CheckoutCheckpoint:
     """What is committed with the checkout partition.
 
@@ -114,15 +158,17 @@ class CheckoutCheckpoint:
         partitions: how many partitions the topics had.
         next_offset: Pc, the first offset that had not been applied.
         horizon: H; checkouts with a lower completed_at (ms) may have been forgotten.
+        guard: what the guards remember.
     """
 
     partitions: int
     next_offset: int
     horizon: int
+    guard: GuardState = GuardState()
 
     def encode(self) -> str:
         """As metadata for a commit."""
-        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{_time(self.horizon)}"
+        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{_time(self.horizon)}:{self.guard.encode()}"
 
     @classmethod
     def decode(cls, metadata: str, committed: int) -> CheckoutCheckpoint:
@@ -132,10 +178,12 @@ class CheckoutCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, partitions, next_offset, horizon = metadata.split(":")
+            version, partitions, next_offset, horizon, *guard = metadata.split(":")
             if version != RULES_VERSION:
                 raise ValueError(f"version {version}")
-            checkpoint = cls(int(partitions), int(next_offset), _parse_time(horizon))
+            if len(guard) not in (0, 3):
+                raise ValueError(f"{len(guard)} fields of the guards instead of 3")
+            checkpoint = cls(int(partitions), int(next_offset), _parse_time(horizon), GuardState.decode(*guard))
             if not 0 <= committed <= checkpoint.next_offset:
                 raise ValueError("numbers out of range")
         except ValueError as error:

@@ -117,6 +117,7 @@ class Join:
         self.rules = rules
         self._splits = set(splits)
         self._sessions: dict[str, Session] = {}
+        self._presentations = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._held: Expiry[CheckoutCompleted] = Expiry()
         self._taints: dict[str, list[int]] = {}
@@ -127,8 +128,24 @@ class Join:
         """How many sessions are held."""
         return len(self._sessions)
 
+    @property
+    def presentations(self) -> int:
+        """How many presentations are undecided."""
+        return self._presentations
+
+    def has_open(self, session_id: str, offer_id: str) -> bool:
+        """Whether an offer of this id is undecided in the session."""
+        session = self._sessions.get(session_id)
+        return session is not None and any(o.presentations[0].offer_id == offer_id for o in session.offers)
+
+    def named_before(self, event: CheckoutCompleted, offer_id: str) -> bool:
+        """Whether another checkout of the session, still in memory, names the id too."""
+        session = self._sessions.get(event.session_id)
+        return session is not None and any(c is not event and offer_id in c.purchased for c in session.checkouts)
+
     def present(self, event: OfferPresented) -> None:
         """Add a presentation."""
+        self._presentations += 1
         session = self._sessions.get(event.session_id)
         if session is None:
             session = self._sessions[event.session_id] = Session(event.session_id)
@@ -257,6 +274,7 @@ class Join:
         reason, checkout = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
         split = presentations[0].offset in self._splits
         chain = Chain(presentations, open_offer.decide_at, reason, checkout, split)
+        self._presentations -= len(presentations)
         self._splits.discard(presentations[0].offset)
         session = open_offer.session
         if rest:

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
-from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata, rules_key
+from .checkpoint import (
+    METADATA_LIMIT,
+    CheckoutCheckpoint,
+    GuardState,
+    OfferCheckpoint,
+    UnreadableMetadata,
+    rules_key,
+)
 from .expiry import Expiry
 from .join import Chain, Join
+from .matching import Matching
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .planning import SettledSpans, fit
 from .rules import MAX_TIME, MIN_TIME, Rules
@@ -81,6 +89,8 @@ class Task:
         findings: what was odd about what was committed, in words, for the log.
         bought_after_call: chains that were called and then bought by a checkout that came later; the caller drains
         it.
+        unmatched: purchased ids in a row that named no offer, for the guards, who set it to 0.
+        resume_at: kept here for the guards, and committed (`checkpoint.GuardState`).
     """
 
     def __init__(
@@ -113,7 +123,13 @@ class Task:
         window, grace, lookback, call_abandoned = found.rules
         then = Rules(window, grace, lookback, rules.lateness, rules.max_skew, call_abandoned)
         self._join = Join(then, found.splits)
-        self._inputs = (InputWatermark(rules), InputWatermark(rules))
+        guard = found_checkouts.guard
+        self.resume_at = guard.resume_at
+        self._inputs = (
+            InputWatermark(rules, first=guard.first_offer),
+            InputWatermark(rules, newest=guard.newest_checkout),
+        )
+        self._matching = Matching(self._knows, guard.unmatched)
         self._offers = OfferOffsets(offers.offset)
         self._checkouts = CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
@@ -173,6 +189,9 @@ class Task:
             called = self._called.get((event.session_id, offer_id))
             if called is not None:
                 self.bought_after_call.append((event, called))
+            # Read again, its offers may be settled and gone: it was counted before.
+            if event.offset >= self._until[1] and not self._join.named_before(event, offer_id):
+                self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
             self._end_rebuild_if_done()
         return Verdict.ACCEPTED
@@ -246,6 +265,11 @@ class Task:
         return self._join.sessions
 
     @property
+    def undecided(self) -> int:
+        """How many presentations are read and undecided."""
+        return self._join.presentations
+
+    @property
     def unsettled(self) -> int:
         """How many chains are decided and not settled."""
         return len(self._pending)
@@ -257,6 +281,46 @@ class Task:
     def input_watermark(self, source: Input) -> int:
         """The watermark (ms) of one input."""
         return self._inputs[source].value
+
+    # --- what the guards go by
+
+    @property
+    def first_offer(self) -> int:
+        """Event time (ms) of the first presentation seen; MIN_TIME if none was."""
+        return self._inputs[0].first
+
+    @property
+    def newest_offer(self) -> int:
+        """Event time (ms) of the newest presentation seen; MIN_TIME if none was."""
+        return self._inputs[0].newest
+
+    @property
+    def newest_checkout(self) -> int:
+        """Event time (ms) of the newest checkout ever seen; MIN_TIME if none was."""
+        return self._inputs[1].newest
+
+    @property
+    def checkouts_read_to(self) -> int:
+        """How far in time (ms) the checkouts were read, by the newest of them or by the clock at their end."""
+        return self._inputs[1].read_to
+
+    @property
+    def unmatched(self) -> int:
+        """Purchased ids in a row that named no offer. The guards set it to 0."""
+        return self._matching.run
+
+    @unmatched.setter
+    def unmatched(self, run: int) -> None:
+        self._matching.run = run
+
+    @property
+    def last_unmatched(self) -> tuple[str, str] | None:
+        """Session and purchased id that were counted last."""
+        return self._matching.last
+
+    def match_purchases(self) -> bool:
+        """Count the purchased ids whose offers must have been read by now. True if one named an offer."""
+        return self._matching.judge(self.watermark)
 
     def stop_offset(self, source: Input) -> int | None:
         """While rebuilding: the offset at which to stop applying records until the rebuild is over."""
@@ -351,7 +415,12 @@ class Task:
         self._planned = offset
         self._least_decided_to = max(self._least_decided_to, self._spans.least_decided_to(offset))
         hold = self._hold()
-        checkouts = CheckoutCheckpoint(self._partitions, self._checkouts.next_offset, max(self._horizon, hold))
+        checkouts = CheckoutCheckpoint(
+            self._partitions,
+            self._checkouts.next_offset,
+            max(self._horizon, hold),
+            GuardState(self.newest_checkout, self.first_offer, self.resume_at, self.unmatched),
+        )
         held = self._checkouts.lowest_held(hold)
         return Plan(
             Position(offset, checkpoint.encode(offset)),
@@ -370,6 +439,9 @@ class Task:
         self._join.forget_splits(self._committed)
 
     # --- inside
+
+    def _knows(self, session_id: str, offer_id: str) -> bool:
+        return (session_id, offer_id) in self._called or self._join.has_open(session_id, offer_id)
 
     def _read_offer_checkpoint(self, offers: Position) -> OfferCheckpoint:
         found = None
@@ -446,6 +518,7 @@ class Task:
                     self._least_decided_to, chain.presentations[-1].presented_at + rules.late_after
                 )
             if found.unsettled.isdisjoint(p.offset for p in chain.presentations):
+                self._remember_called(chain)
                 self._close(chain)
             else:
                 self._enlist(chain, straggler=False)
@@ -460,6 +533,9 @@ class Task:
             self._stragglers[key] = chain
         if chain.split:
             self._splits.add(key)
+        self._remember_called(chain)
+
+    def _remember_called(self, chain: Chain) -> None:
         if chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned):
             self._called[chain.session_id, chain.offer_id] = chain
             self._called_until.add(chain.decide_at + self._rules.lookback, chain)

@@ -11,12 +11,18 @@ from .rules import MIN_TIME, Rules
 
 
 class InputWatermark:
-    """The watermark of one input of a task. `value` is in milliseconds and never falls."""
+    """The watermark of one input of a task. `value` is in milliseconds and never falls.
 
-    __slots__ = ("_lag", "_max_skew", "value")
+    `first` and `newest` are the times (ms) of the first and of the newest event that could move it, for the guards;
+    MIN_TIME while there is none.
+    """
 
-    def __init__(self, rules: Rules) -> None:
+    __slots__ = ("_lag", "_max_skew", "first", "newest", "value")
+
+    def __init__(self, rules: Rules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
         self.value = MIN_TIME
+        self.first = first
+        self.newest = newest
         # W says "<= W", and an event exactly `lateness` behind the newest is still on time: hence the 1 ms.
         self._lag = rules.lateness + 1
         self._max_skew = rules.max_skew
@@ -38,9 +44,18 @@ class InputWatermark:
         seen = event_time if event_time < timestamp else timestamp
         if event_time - self._max_skew > timestamp or event_time - self._max_skew > now:
             return False
+        if seen > self.newest:
+            self.newest = seen
+            if self.first == MIN_TIME:
+                self.first = seen
         if seen - self._lag > self.value:  # noqa: PLR1730 - max() costs a call on every record
             self.value = seen - self._lag
         return True
+
+    @property
+    def read_to(self) -> int:
+        """How far in time (ms) the input was read: its newest record, or the clock when its end was reached."""
+        return self.value + self._lag
 
     def idle(self, asked_at: int) -> None:
         """Move although nothing comes: at `asked_at` (ms, wall clock) all that the log held had been read."""

@@ -22,6 +22,7 @@ import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from ..core.guards import Hold
 from ..core.rules import MIN_TIME, Rules
 from ..core.task import Input, PartitionsMoved, Plan, Task
 from ..errors import StartError
@@ -33,6 +34,7 @@ from ..kafka.starts import Start, Starts
 from ..kafka.topics import check_topics
 from ..settings import JoinSettings, Settings
 from ..xcover.thread import DeliveryThread
+from .guarding import Guarding
 from .idleness import Idleness
 from .intake import Intake
 from .runner import TaskRunner
@@ -131,6 +133,7 @@ class Service:
             wall=self._clock.wall,
             monotonic=self._clock.monotonic,
         )
+        self._guarding = Guarding(settings.join, settings.delivery.max_unsettled)
         self._source = Source(consumer, kafka, Starts(kafka, self._rules, partitions), self, self._idleness.trouble)
 
     @property
@@ -180,8 +183,9 @@ class Service:
         self._settle_results()
         for runner in self._runners.values():
             runner.go_on(now)
-            calls = runner.decide()
-            if calls:
+        self._guarding.turn(self._tasks)
+        for runner in self._runners.values():
+            if self._guarding.lets_decide(runner.task) and (calls := runner.decide()):
                 self._delivery.submit(calls)
         self._pause()
         self._sink.poll()
@@ -253,6 +257,10 @@ class Service:
 
     # --- inside
 
+    @property
+    def _tasks(self) -> list[Task]:
+        return [runner.task for runner in self._runners.values()]
+
     def _now(self) -> int:
         return int(self._clock.wall() * 1000)
 
@@ -277,8 +285,14 @@ class Service:
         if full != self._full:
             self._full = full
             log.warning("reading is paused" if full else "reading goes on", unsettled=unsettled, max_unsettled=most)
+        stops_offers = self._guarding.stops_offers(self._tasks)
         for runner in self._runners.values():
-            sources = set(Input) if full and not runner.task.rebuilding else runner.pauses()
+            sources = runner.pauses()
+            if full and not runner.task.rebuilding:
+                sources = set(Input)
+            elif stops_offers and not runner.task.rebuilding:
+                # What ends a silence are checkouts: reading them must not wait for offers that are not read.
+                sources = {Input.OFFERS} if self._guarding.hold is not Hold.UNMATCHED else sources | {Input.OFFERS}
             wanted.update((self._topics[source], runner.partition) for source in sources)
         self._source.pause(wanted)
 
@@ -339,6 +353,7 @@ class Service:
                 partitions=sorted(self._nothing_to_commit),
             )
             self._nothing_to_commit.clear()
+        self._guarding.report(self._tasks)
         for partition, runner in sorted(self._runners.items()):
             task = runner.task
             log.info(

@@ -44,8 +44,8 @@ def test_defaults_are_the_documented_ones() -> None:
     join = settings.join
     assert (join.window, join.checkout_grace) == (timedelta(minutes=30), timedelta(seconds=60))
     assert (join.lookback, join.lateness) == (timedelta(hours=2), timedelta(minutes=5))
-    assert (join.max_skew, join.checkout_silence) == (timedelta(minutes=5), timedelta(0))
-    assert (join.unmatched_limit, join.idle_after, join.abandoned) == (0, timedelta(seconds=5), "opt-out")
+    assert (join.max_skew, join.checkout_silence) == (timedelta(minutes=5), timedelta(minutes=30))
+    assert (join.unmatched_limit, join.idle_after, join.abandoned) == (50, timedelta(seconds=5), "opt-out")
     assert settings.api.base_url == "https://api.xcover.com/x"
     assert settings.api.path == "/partners/{partner_code}/offers/{offer_id}/opt_out/"
     assert (settings.api.connect_timeout, settings.api.timeout) == (timedelta(seconds=5), timedelta(seconds=10))
