@@ -183,6 +183,24 @@ def test_a_silence_goes_on_after_a_restart() -> None:
     assert instance.guards.hold is Hold.SILENCE
 
 
+def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() -> None:
+    instance = Instance(silence=2_000)
+    instance.checkout(0)
+    for time in (1_000, 1_999, 2_001):
+        instance.offer(time, f"o{time}")
+        if time < 2_000:
+            instance.idle(time)
+            instance.turn()
+    (chain,) = instance.tasks[0]._pending.values()
+    instance.tasks[0].settle(chain)
+    instance.restart(silence=2_000)
+    instance.restart(silence=2_000)
+    assert instance.tasks[0].plan().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
+    instance.idle(3_000)
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.SILENCE
+
+
 def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_lateness_too() -> None:
     instance = broken_producer()
     instance.turn()

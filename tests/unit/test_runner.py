@@ -77,6 +77,17 @@ def offer(offset: int, at: int, *, session: str = "s1", offer_id: str = "o1") ->
     return Message("offers", offset, session, CODEC.encode_offer(event))
 
 
+def checkout(offset: int, at: int, *bought: str, session: str = "s0") -> Message:
+    event = {
+        "event_id": "e",
+        "session_id": session,
+        "checkout_id": f"c{offset}",
+        "completed_at": at,
+        "purchased_offer_ids": list(bought),
+    }
+    return Message("checkouts", offset, session, CODEC.encode_checkout(event))
+
+
 def end(source: str, offset: int) -> Message:
     return Message(source, offset, None, None, end=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from test_runner import CODEC, Message, Sink, offer
+from test_runner import CODEC, Message, Sink, checkout, offer
 
 from consumer.errors import PartitionsChangedError, TooManyDeadLettersError
 from consumer.events import Outcome
@@ -145,7 +145,7 @@ class Ends:
 
 
 class World:
-    def __init__(self, **dead_letter: Any) -> None:
+    def __init__(self, join: dict[str, Any] | None = None, **dead_letter: Any) -> None:
         self.consumer, self.delivery = Consumer(), Delivery()
         self.sink = FlushedSink(self.consumer)
         self.now = 1_000.0
@@ -156,7 +156,7 @@ class World:
             ),
             join=JoinSettings(
                 window=timedelta(seconds=1), checkout_grace=timedelta(0), lookback=timedelta(seconds=2),
-                lateness=timedelta(milliseconds=1), max_skew=timedelta(days=1),
+                lateness=timedelta(milliseconds=1), max_skew=timedelta(days=1), **join or {},
             ),
             api=ApiSettings(auth="none"),
             dead_letter=DeadLetterSettings(**dead_letter),
@@ -184,13 +184,21 @@ class World:
         self.consumer.happened.clear()
         self.consumer.commits.clear()
 
+    def idle(self, until: int) -> None:
+        """Both topics are read to their end at this time (ms); then a turn."""
+        for source in (0, 1):
+            self.service._runners[0].task._inputs[source].idle(until)
+        self.turn()
+
+    def set_max_unsettled(self, most: int) -> None:
+        delivery = self.service._settings.delivery.model_copy(update={"max_unsettled": most})
+        self.service._settings = self.service._settings.model_copy(update={"delivery": delivery})
+        self.service._guarding._most = most
+
     def decide(self) -> None:
         """Read one offer, and let time pass until it is called."""
         self.turn([offer(0, 10_000)])
-        task = self.service._runners[0].task
-        for source in (0, 1):
-            task._inputs[source].idle(20_000)
-        self.turn()
+        self.idle(20_000)
         assert [call.offer_id for call in self.delivery.calls] == ["o1"]
 
     def commit(self) -> None:
@@ -285,12 +293,64 @@ def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: World
 
 
 def test_reading_pauses_when_too_much_is_unsettled(world: World) -> None:
-    world.service._settings = world.service._settings.model_copy(
-        update={"delivery": world.service._settings.delivery.model_copy(update={"max_unsettled": 1})}
-    )
+    world.set_max_unsettled(1)
     world.decide()
     world.turn()
     assert world.consumer.paused == set(TOPICS)
     world.delivery.answer()
     world.turn()
     assert world.consumer.paused == set()
+
+
+def silent_world(**join: Any) -> World:
+    """A checkout, then offers for longer than checkout_silence, with none of them due by then."""
+    world = World(join={"checkout_silence": timedelta(seconds=5), **join})
+    world.begin()
+    world.turn(
+        [checkout(0, 10_000), offer(0, 10_000), *(offer(n, 10_000 + 2_000 * n, session=f"s{n}") for n in range(1, 5))]
+    )
+    world.idle(18_000)
+    return world
+
+
+def test_while_decisions_are_held_nothing_is_called_and_nothing_committed() -> None:
+    world = silent_world()
+    assert world.delivery.calls == []
+    world.commit()
+    assert world.committed == 0
+
+
+def test_decisions_go_on_by_themselves_after_a_silence() -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    assert world.delivery.calls == []
+    world.idle(18_502)
+    assert world.delivery.calls == [], "lateness has not passed since"
+    world.idle(18_503)
+    assert len(world.delivery.calls) == 4
+
+
+def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_end() -> None:
+    world = silent_world()
+    world.set_max_unsettled(3)
+    world.turn([offer(5, 18_000, session="s5"), offer(6, 18_000, session="s6")])
+    assert world.consumer.paused == set()
+    world.turn([offer(7, 18_000, session="s7")])
+    assert world.consumer.paused == {"offers"}
+    world.turn([checkout(1, 18_500)])
+    assert world.consumer.paused == {"offers"}
+    world.idle(18_503)
+    world.delivery.answer()
+    world.turn()
+    assert world.consumer.paused == set()
+    assert world.service._runners[0].task.undecided == 4, "s4 and what came after are not due yet"
+
+
+def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    world.idle(18_503)
+    told = capsys.readouterr().out
+    held, landing = told.index("no checkout comes"), told.index("checkouts come again:")
+    assert held < landing < told.rindex("decisions go on ")
+    assert "newest_checkout=1970-01-01T00:00:10.000+00:00" in told
