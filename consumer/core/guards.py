@@ -85,13 +85,16 @@ class Guards:
         # Offers may be read ahead of checkouts: what was not read yet is no silence.
         seen = [min(task.newest_offer, task.checkouts_read_to) for task in awake]
         self.newest_offer = max(seen, default=MIN_TIME)
+        read_to = max((task.checkouts_read_to for task in awake), default=MIN_TIME)
         silent = self.newest_offer > since + self._silence
         for task in awake:
             if silent:
                 task.resume_at = MAX_TIME
             elif task.resume_at == MAX_TIME:
+                # From when they came: what was kept back is dated before. No checkout has come, yet no silence: the
+                # task that saw the presentations is gone.
                 none = self.newest_checkout == MIN_TIME
-                task.resume_at = MIN_TIME if none else self.newest_checkout + self._lateness
+                task.resume_at = MIN_TIME if none else read_to + self._lateness
         self.resume_at = max((task.resume_at for task in awake), default=MIN_TIME)
         return silent
 

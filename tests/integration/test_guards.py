@@ -46,7 +46,7 @@ def test_checkout_silence_holds_the_calls_over_a_restart_and_lets_go_by_itself(r
         # The producer is mended, and delivers what it had kept back: a checkout of now first, the older ones after it.
         deployment.check_out(session="now")
         deployment.flush()
-        until(lambda: "checkouts come again" in again.text(), within=30, what="the new checkout to be noticed")
+        until(lambda: "checkouts come again:" in again.text(), within=30, what="the new checkout to be noticed")
         assert deployment.called() == []
         for second in range(1, 60):
             deployment.check_out(f"sold-{second}", session=f"s{second}", at=begin + second * 1_000)

@@ -145,6 +145,23 @@ def test_decisions_go_on_once_a_checkout_came_and_lateness_has_passed() -> None:
     assert instance.guards.hold is Hold.NONE
 
 
+def test_lateness_is_counted_from_when_the_checkouts_came_and_not_from_their_date() -> None:
+    instance = Instance(2)
+    instance.checkout(0)
+    for time in (10, 100, 200):
+        instance.offer(time, f"o{time}")
+    instance.idle(200)
+    instance.turn()
+    # What was kept back comes in order, to one partition first: dated long before, and near enough to end the silence.
+    instance.checkout(60, task=1)
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.LANDING
+    instance.idle(200 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(200 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10", "o100"]
+
+
 def test_a_checkout_that_is_still_behind_by_more_than_the_silence_does_not_let_go() -> None:
     instance = broken_producer()
     instance.turn()
