@@ -1,7 +1,7 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
 Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED
-Checkout partition   1:PARTITIONS:Pc:H:HEARD:RESUME:UNMATCHED
+Checkout partition   1:PARTITIONS:Pc:H:HEARD:RESUME:UNMATCHED:JUDGED
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
 are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` stands for a time not known.
@@ -12,9 +12,9 @@ settled is one run, one in which a call in a hundred failed costs three bytes a 
 Pc stands in both, since a broker may take one partition's commit and not the other's: D rests on the checkouts
 below it.
 
-HEARD, RESUME and UNMATCHED are what the guards remember (`GuardState`): the newest checkout's time, or `f` and the
-first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a number of
-ids. The first version had none of the three, and is still read.
+HEARD, RESUME, UNMATCHED and JUDGED are what the guards remember (`GuardState`): the newest checkout's time, or `f`
+and the first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a
+number of ids, and up to when they were counted. The first version had none of the four, and is still read.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -119,22 +119,25 @@ class GuardState:
         first_offer: event time (ms), MIN_TIME if none was seen; of no interest once there is a newest checkout.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
         unmatched: purchased ids in a row that named no offer.
+        judged_to: checkouts up to this time (ms), below Pc, were counted.
     """
 
     newest_checkout: int = MIN_TIME
     first_offer: int = MIN_TIME
     resume_at: int = MIN_TIME
     unmatched: int = 0
+    judged_to: int = MIN_TIME
 
     def encode(self) -> str:
-        """As the last three fields of the checkout partition's metadata."""
+        """As the last four fields of the checkout partition's metadata."""
         heard = _time(self.newest_checkout)
         if self.newest_checkout == MIN_TIME and self.first_offer != MIN_TIME:
             heard = f"f{self.first_offer}"
-        return f"{heard}:{'!' if self.resume_at == MAX_TIME else _time(self.resume_at)}:{self.unmatched}"
+        resume = "!" if self.resume_at == MAX_TIME else _time(self.resume_at)
+        return f"{heard}:{resume}:{self.unmatched}:{_time(self.judged_to)}"
 
     @classmethod
-    def decode(cls, heard: str = "-", resume_at: str = "-", unmatched: str = "0") -> GuardState:
+    def decode(cls, heard: str = "-", resume_at: str = "-", unmatched: str = "0", judged: str = "-") -> GuardState:
         """Read what `encode` wrote.
 
         Raises:
@@ -147,6 +150,7 @@ class GuardState:
             int(heard[1:]) if heard.startswith("f") else MIN_TIME,
             MAX_TIME if resume_at == "!" else _parse_time(resume_at),
             int(unmatched),
+            _parse_time(judged),
         )
 
 
@@ -181,8 +185,8 @@ class CheckoutCheckpoint:
             version, partitions, next_offset, horizon, *guard = metadata.split(":")
             if version != RULES_VERSION:
                 raise ValueError(f"version {version}")
-            if len(guard) not in (0, 3):
-                raise ValueError(f"{len(guard)} fields of the guards instead of 3")
+            if len(guard) not in (0, 4):
+                raise ValueError(f"{len(guard)} fields of the guards instead of 4")
             checkpoint = cls(int(partitions), int(next_offset), _parse_time(horizon), GuardState.decode(*guard))
             if not 0 <= committed <= checkpoint.next_offset:
                 raise ValueError("numbers out of range")

@@ -129,7 +129,7 @@ class Task:
             InputWatermark(rules, first=guard.first_offer),
             InputWatermark(rules, newest=guard.newest_checkout),
         )
-        self._matching = Matching(self._knows, guard.unmatched)
+        self._matching = Matching(self._knows, guard.unmatched, guard.judged_to)
         self._offers = OfferOffsets(offers.offset)
         self._checkouts = CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
@@ -189,8 +189,9 @@ class Task:
             called = self._called.get((event.session_id, offer_id))
             if called is not None:
                 self.bought_after_call.append((event, called))
-            # Read again, its offers may be settled and gone: it was counted before.
-            if event.offset >= self._until[1] and not self._join.named_before(event, offer_id):
+            # Read again, and judged before, its offers may be settled and gone.
+            counted = event.offset < self._until[1] and event.completed_at <= self._matching.judged_to
+            if not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
             self._end_rebuild_if_done()
@@ -419,7 +420,9 @@ class Task:
             self._partitions,
             self._checkouts.next_offset,
             max(self._horizon, hold),
-            GuardState(self.newest_checkout, self.first_offer, self.resume_at, self.unmatched),
+            GuardState(
+                self.newest_checkout, self.first_offer, self.resume_at, self.unmatched, self._matching.judged_to
+            ),
         )
         held = self._checkouts.lowest_held(hold)
         return Plan(

@@ -54,8 +54,11 @@ class InputWatermark:
 
     @property
     def read_to(self) -> int:
-        """How far in time (ms) the input was read: its newest record, or the clock when its end was reached."""
-        return self.value + self._lag
+        """How far in time (ms) the input was read: its newest record, or the clock when its end was reached.
+
+        MIN_TIME while nothing is known.
+        """
+        return MIN_TIME if self.value == MIN_TIME else self.value + self._lag
 
     def idle(self, asked_at: int) -> None:
         """Move although nothing comes: at `asked_at` (ms, wall clock) all that the log held had been read."""

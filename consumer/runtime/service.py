@@ -14,7 +14,7 @@ import gc
 import queue
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
@@ -151,11 +151,17 @@ class Service:
         Raises:
             OptOutError: something must not be guessed or lost; nothing was committed because of it.
         """
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Iterator[None]:
+        """`run`, one turn at a time, for whoever has more to do in between, such as a simulation."""
         self._delivery.start()
         try:
             self._source.subscribe(self._now())
             while not self._stopping:
                 self.turn()
+                yield
             self._finish()
         except BaseException:
             self._failed = True

@@ -232,6 +232,25 @@ def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_latenes
     assert instance.turn() == ["o10"]
 
 
+def test_a_silence_does_not_end_because_a_restart_has_read_no_checkouts_yet() -> None:
+    instance = Instance(silence=2_000)
+    instance.checkout(0)
+    for time in (1_000, 1_999):
+        instance.offer(time, f"o{time}")
+        instance.idle(time)
+        instance.turn()
+    (chain,) = instance.tasks[0]._pending.values()
+    instance.tasks[0].settle(chain)
+    instance.offer(2_001)
+    instance.idle(2_001)
+    instance.turn()
+    instance.restart(silence=2_000)
+    instance.restart(silence=2_000)
+    assert instance.tasks[0].checkouts_read_to == MIN_TIME
+    instance.turn()
+    assert instance.tasks[0].resume_at == MAX_TIME
+
+
 def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew() -> None:
     instance = Instance()
     instance.offer(0, "o0")
@@ -297,7 +316,8 @@ def test_a_match_in_between_begins_the_row_anew() -> None:
     instance = Instance()
     for number in range(2 * LIMIT):
         sold(instance, number, f"o{number}" if number == 2 else f"booking-{number}")
-        instance.turn()
+    instance.idle(120)
+    instance.turn()
     assert instance.tasks[0].unmatched == LIMIT
     assert instance.guards.hold is Hold.UNMATCHED
 
@@ -309,6 +329,7 @@ def test_decisions_go_on_when_a_purchased_id_matches() -> None:
     instance.idle(55)
     instance.turn()
     sold(instance, 10, "o10")
+    instance.idle(211)
     assert "o0" in instance.turn()
     assert instance.guards.hold is Hold.NONE
 
@@ -322,6 +343,7 @@ def test_a_match_in_one_task_lets_all_go() -> None:
     assert instance.guards.hold is Hold.UNMATCHED
     instance.offer(50, "match", task=1)
     instance.checkout(55, "match", task=1)
+    instance.idle(61)
     instance.turn()
     assert instance.guards.hold is Hold.NONE
     assert instance.tasks[0].unmatched == 0
@@ -387,6 +409,23 @@ def test_the_row_goes_on_over_a_restart_and_what_is_read_again_counts_once() -> 
     assert instance.guards.hold is Hold.UNMATCHED
 
 
+def test_a_checkout_that_was_read_and_not_judged_is_counted_after_a_restart() -> None:
+    instance = Instance()
+    for number in range(LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(55)
+    instance.turn()
+    assert instance.guards.hold is Hold.UNMATCHED
+    # Its offer is read after it: it waits for the watermark when the process dies.
+    instance.checkout(100, "sold", session="t")
+    instance.turn()
+    instance.restart()
+    instance.offer(90, "sold", session="t")
+    instance.idle(200)
+    instance.turn()
+    assert instance.guards.hold is Hold.NONE
+
+
 def test_unmatched_limit_0_turns_the_guard_off() -> None:
     instance = Instance(limit=0)
     for number in range(2 * LIMIT):
@@ -403,10 +442,19 @@ def test_what_the_guards_remember_is_in_the_checkout_metadata() -> None:
         GuardState(),
         GuardState(first_offer=17),
         GuardState(newest_checkout=18, resume_at=MAX_TIME, unmatched=4),
-        GuardState(newest_checkout=18, resume_at=99),
+        GuardState(newest_checkout=18, resume_at=99, judged_to=12),
     ):
         written = CheckoutCheckpoint(6, 100, 55, state)
         assert CheckoutCheckpoint.decode(written.encode(), 100) == written
+
+
+def test_a_task_goes_on_with_what_was_committed() -> None:
+    state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode()))
+    assert (task.newest_checkout, task.resume_at, task.unmatched) == (18, 99, 2)
+    plan = task.plan()
+    assert plan is not None
+    assert CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset).guard == state
 
 
 def test_metadata_from_before_the_guards_is_still_read() -> None:

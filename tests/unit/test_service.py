@@ -354,3 +354,12 @@ def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) ->
     held, landing = told.index("no checkout comes"), told.index("checkouts come again:")
     assert held < landing < told.rindex("decisions go on ")
     assert "newest_checkout=1970-01-01T00:00:10.000+00:00" in told
+
+
+def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    world.turn([offer(0, 10_000), offer(1, 16_000)])
+    world.service._guarding.report(world.service._tasks)
+    world.idle(16_000)
+    assert "newest_checkout=None" in capsys.readouterr().out

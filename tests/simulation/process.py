@@ -1,0 +1,240 @@
+"""One simulated process: the real service, on simulated edges, that may die at any call it makes."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Hashable, Iterable
+from random import Random
+from typing import Any
+
+from broker import Broker
+from clients import Admin, Consumer, Producer
+from insurer import Insurer
+from timeline import Clock, Loop
+
+from consumer.errors import OptOutError
+from consumer.kafka.codec import PlainCodec
+from consumer.kafka.ends import EndOffsets
+from consumer.kafka.sink import Sink
+from consumer.runtime import service as runtime
+from consumer.settings import Settings
+from consumer.xcover.api import OptOutApi
+from consumer.xcover.auth import Credentials
+from consumer.xcover.call import CallResult, OptOutCall
+from consumer.xcover.delivery import Delivery
+
+CODEC = PlainCodec()
+
+
+class Crash(BaseException):
+    """The process dies at this very point; nothing of it is left but what it has sent."""
+
+
+class Results:
+    """The queue of results, as the poll thread sees it. To wait is to let time pass."""
+
+    def __init__(self, process: SimulatedProcess) -> None:
+        self._process = process
+        self._results: list[CallResult] = []
+
+    def put(self, result: CallResult) -> None:
+        self._results.append(result)
+
+    def get_nowait(self) -> CallResult:
+        if not self._results:
+            raise queue.Empty
+        return self._results.pop(0)
+
+    def get(self, timeout: float) -> CallResult:
+        self._process.wait(lambda: bool(self._results), timeout)
+        return self.get_nowait()
+
+
+class InlineDelivery:
+    """The real delivery and API client on the process's own loop, without the thread between."""
+
+    def __init__(self, settings: Settings, insurer: Insurer, process: SimulatedProcess) -> None:
+        self.results = Results(process)
+        self._process = process
+        loop = process.loop
+        wall = process.wall
+
+        async def make() -> Delivery:
+            credentials = Credentials(settings.api, wall)
+            caller = OptOutApi(settings.api, credentials, insurer.transport(process), wall)
+            return Delivery(
+                caller,
+                settings.delivery,
+                self.results.put,
+                credential_of=credentials.credential_of,
+                random=Random(process.random.random()),
+            )
+
+        self.delivery = loop.run_until_complete(make())
+
+    def start(self) -> None: ...
+
+    def stop(self, timeout: float) -> None:
+        """What is in flight dies with the process, or ends by itself before."""
+
+    def check(self) -> None:
+        self._process.check_loop()
+
+    def submit(self, calls: Iterable[OptOutCall]) -> None:
+        self._process.later(self.delivery.submit, list(calls))
+
+    def cancel(self, owner: Hashable) -> None:
+        self._process.later(self.delivery.cancel, owner)
+
+    def withdraw(self, calls: Iterable[OptOutCall]) -> None:
+        self._process.later(self.delivery.withdraw, list(calls))
+
+    def set_share(self, fraction: float) -> None:
+        self._process.later(self.delivery.set_share, fraction)
+
+
+class SimulatedProcess:
+    """A process of the deployment.
+
+    Args:
+        fuse: the process dies at its so-manieth call to the outside; None: it does not.
+        pass_time: lets so many seconds pass in the world.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        broker: Broker,
+        insurer: Insurer,
+        *,
+        clock: Clock,
+        random: Random,
+        fuse: int | None,
+        pass_time: Callable[[float], None],
+        tell: Callable[[str], None],
+        on_begin: Callable[[int], None],
+    ) -> None:
+        self.name = name
+        self.random = random
+        self.loop = Loop(clock)
+        self.skew = 0.0
+        self.dead = False
+        self.died_at: str | None = None
+        self.error: OptOutError | None = None
+        self.frozen_until = 0.0
+        self._clock = clock
+        self._fuse = fuse
+        self._pass_time = pass_time
+        self._tell = tell
+        self._on_begin = on_begin
+        self._producer = Producer(broker, self)
+        admin = Admin(broker, self)
+        self.delivery = InlineDelivery(settings, insurer, self)
+        self.service = runtime.Service(
+            settings,
+            partitions=broker.count,
+            consumer=lambda on_error: Consumer(broker, self, on_error),  # type: ignore[arg-type,return-value]
+            ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
+            sink=Sink(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
+            delivery=self.delivery,  # type: ignore[arg-type]
+            codec=CODEC,
+            clock=runtime.Clock(wall=self.wall, monotonic=self.loop.time),
+        )
+        self._steps = self.service.steps()
+
+    def wall(self) -> float:
+        """This machine's clock, which may be wrong."""
+        return self._clock.now + self.skew
+
+    # --- what the world does with it
+
+    def step(self) -> bool:
+        """One turn. False: it has ended, in whatever way."""
+        if self.dead:
+            return False
+        try:
+            self.loop.advance()
+            self.check_loop()
+            next(self._steps)
+        except StopIteration:
+            self._end()
+        except OptOutError as error:
+            self.error = error
+            self.tell(f"stops: {error}")
+            self._end()
+        except Crash:
+            self._end()
+        return not self.dead
+
+    def defuse(self) -> None:
+        """From now on it lives, and its clock is right."""
+        self._fuse = None
+        self.skew = 0.0
+        self.frozen_until = 0.0
+
+    def describe(self) -> str:
+        """How far it has come, for a failure."""
+        tasks = {
+            runner.partition: (runner.task.watermark, runner.task.unsettled, runner.task.undecided, runner.outstanding)
+            for runner in self.service._runners.values()
+        }
+        return f"{self.name}: {self.service._guarding.hold}, {tasks}, {self.delivery.delivery.snapshot()}"
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.died_at = self.died_at or "kill -9"
+        self._end()
+
+    def _end(self) -> None:
+        self.dead = True
+        self._producer.abandon()
+        try:
+            self._steps.close()
+        except Crash:
+            pass
+        self.loop.abandon()
+
+    # --- what its clients ask
+
+    def touch(self, what: str) -> None:
+        if self.dead:
+            raise Crash
+        if self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse <= 0:
+                self.died_at = what
+                self.tell(f"crashes at: {what}")
+                self.dead = True
+                raise Crash
+
+    def wait(self, until: Callable[[], bool], timeout: float) -> bool:
+        deadline = self._clock.now + timeout
+        while not until():
+            left = deadline - self._clock.now
+            if left <= 0:
+                return False
+            self._pass_time(min(left, 0.05))
+            self.loop.advance()
+            self.check_loop()
+        return True
+
+    def later(self, function: Callable[..., None], *args: Any) -> None:
+        """Hand something to the loop."""
+        if self.dead:
+            raise Crash
+        self.loop.call_soon(function, *args)
+
+    def begins(self, partition: int) -> None:
+        """It was given a task."""
+        self._on_begin(partition)
+
+    def tell(self, what: str) -> None:
+        self._tell(f"{self.name} {what}")
+
+    def check_loop(self) -> None:
+        """A crash within a call shows here; any other error there is a fault of the service."""
+        if self.dead:
+            raise Crash
+        if self.loop.errors:
+            raise AssertionError(f"an error on the loop: {self.loop.errors}")
