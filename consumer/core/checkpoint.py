@@ -1,7 +1,7 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
 Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED
-Checkout partition   1:PARTITIONS:Pc:H:HEARD:RESUME:UNMATCHED:JUDGED
+Checkout partition   1:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
 are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` stands for a time not known.
@@ -14,7 +14,8 @@ below it.
 
 HEARD, RESUME, UNMATCHED and JUDGED are what the guards remember (`GuardState`): the newest checkout's time, or `f`
 and the first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a
-number of ids, and up to when they were counted. The first version had none of the four, and is still read.
+number of ids, and up to when they were counted. LOOKBACK (ms) is the one that H was made with: the offer partition's
+may be of another commit. The first version had none of the five, and is still read.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -163,16 +164,21 @@ class CheckoutCheckpoint:
         next_offset: Pc, the first offset that had not been applied.
         horizon: H; checkouts with a lower completed_at (ms) may have been forgotten.
         guard: what the guards remember.
+        lookback: (ms) by which presentations were found late by this horizon; None: that of the offer partition's
+            rules.
     """
 
     partitions: int
     next_offset: int
     horizon: int
     guard: GuardState = GuardState()
+    lookback: int | None = None
 
     def encode(self) -> str:
         """As metadata for a commit."""
-        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{_time(self.horizon)}:{self.guard.encode()}"
+        lookback = "-" if self.lookback is None else self.lookback
+        horizon = f"{_time(self.horizon)}:{lookback}"
+        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{horizon}:{self.guard.encode()}"
 
     @classmethod
     def decode(cls, metadata: str, committed: int) -> CheckoutCheckpoint:
@@ -182,12 +188,19 @@ class CheckoutCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, partitions, next_offset, horizon, *guard = metadata.split(":")
+            version, partitions, next_offset, horizon, *more = metadata.split(":")
             if version != RULES_VERSION:
                 raise ValueError(f"version {version}")
-            if len(guard) not in (0, 4):
-                raise ValueError(f"{len(guard)} fields of the guards instead of 4")
-            checkpoint = cls(int(partitions), int(next_offset), _parse_time(horizon), GuardState.decode(*guard))
+            if len(more) not in (0, 5):
+                raise ValueError(f"{len(more)} fields after H instead of 5")
+            lookback, *guard = more or ("-",)
+            checkpoint = cls(
+                int(partitions),
+                int(next_offset),
+                _parse_time(horizon),
+                GuardState.decode(*guard),
+                None if lookback == "-" else int(lookback),
+            )
             if not 0 <= committed <= checkpoint.next_offset:
                 raise ValueError("numbers out of range")
         except ValueError as error:

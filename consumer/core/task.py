@@ -114,6 +114,7 @@ class Task:
         self._found: OfferCheckpoint | None = found
         self._until = (found.next_offset, max(found.next_checkout, found_checkouts.next_offset))
         self._horizon = found_checkouts.horizon
+        self._horizon_lookback = found.rules[2] if found_checkouts.lookback is None else found_checkouts.lookback
         self._horizon_lost = self._horizon == MAX_TIME
         self._decided_to = found.decided_to
         self._committed = self._planned = offers.offset
@@ -423,6 +424,7 @@ class Task:
             GuardState(
                 self.newest_checkout, self.first_offer, self.resume_at, self.unmatched, self._matching.judged_to
             ),
+            self._rules.lookback,
         )
         held = self._checkouts.lowest_held(hold)
         return Plan(
@@ -486,7 +488,7 @@ class Task:
             return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
         if event.presented_at - self._rules.max_skew > timestamp >= 0:
             return Verdict.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
-        if event.presented_at - found.rules[2] < self._horizon:
+        if event.presented_at - self._horizon_lookback < self._horizon:
             # Every presentation that was not late then lies at or above H + lookback: this one was dead-lettered.
             lost = self._horizon_lost or event.offset in found.unsettled
             return Verdict.LATE if lost else Verdict.SETTLED

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -82,10 +82,10 @@ class Starts:
         since = moment - self._rules.lookback - self._rules.lateness
         offers = self._offsets_at(consumer, self._topics[0], moment if start_from != "latest" else MAX_TIME)
         checkouts = self._offsets_at(consumer, self._topics[1], since)
-        horizon = CheckoutCheckpoint(self._count, 0, moment - self._rules.lookback)
         places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
         for partition, offset in enumerate(checkouts):
-            metadata = CheckoutCheckpoint(self._count, offset, horizon.horizon).encode()
+            horizon = moment - self._rules.lookback
+            metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
         self._commit(consumer, places)
         log.warning(
@@ -146,10 +146,13 @@ class Starts:
     def _rewound(self, consumer: Consumer, partition: int, offers: Position, checkouts: Position) -> Position:
         """The checkouts' position, further back where lookback was raised since: more of them are needed now."""
         try:
-            raised = self._rules.lookback - OfferCheckpoint.decode(offers.metadata, offers.offset).rules[2]
             found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
+            made_with = found.lookback
+            if made_with is None:
+                made_with = OfferCheckpoint.decode(offers.metadata, offers.offset).rules[2]
         except UnreadableMetadata:
             return checkouts
+        raised = self._rules.lookback - made_with
         if raised <= 0 or found.horizon == MIN_TIME:
             return checkouts
         horizon = found.horizon - raised
@@ -160,7 +163,7 @@ class Starts:
         if not (0 <= told.offset < checkouts.offset) or (told.offset == low and low > 0):
             return checkouts
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=told.offset)
-        return Position(told.offset, CheckoutCheckpoint(self._count, found.next_offset, horizon).encode())
+        return Position(told.offset, replace(found, horizon=horizon, lookback=self._rules.lookback).encode())
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]

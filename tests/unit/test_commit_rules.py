@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from strategies import START, Logs, Record
 from task_world import World
 
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, rules_key
 from consumer.core.rules import MAX_TIME, Rules
 from consumer.core.task import Input, PartitionsMoved, Position, Task, Verdict
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -350,3 +353,34 @@ def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
     world.crash()
     finish(world)
     assert reasons(world, 1) == [("straggler", Reason.ABANDONED)]
+
+
+def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
+    lower = replace(RULES, lookback=100 * S)
+    log = offer_log((0, 1000, "old"), (1, 1150, "open"), (2, 1190, "newer"))
+    world = World(Logs(RULES, log, checkout_log((0, 10, ""))), halves=True, later_rules=[lower], strict=False)
+    read_all(world)
+    pass_time(world, 1200)
+    world.drain()
+    for _ in range(2):
+        world.commit()
+    world.crash(7)
+    world.rebuild()
+    pass_time(world, 1235)
+    assert world.commit(6), "the checkout partition's half was to be taken"
+    world.crash()
+    finish(world)
+    assert "open" in dict(reasons(world, 2))
+
+
+def test_what_was_late_is_told_by_the_lookback_that_the_horizon_was_made_with() -> None:
+    # The checkout partition's commit is older than the offer partition's, from before lookback was raised.
+    raised = replace(RULES, lookback=900 * S)
+    (shown,) = offer_log((0, 1150, "open"))
+    assert isinstance(shown.event, OfferPresented)
+    offers = OfferCheckpoint(rules_key(raised), 1, START + 1100 * S, 1, 0).encode(0)
+    horizon = START + (1150 - 300) * S
+    for made_with, verdict in ((RULES.lookback, Verdict.LATE), (raised.lookback, Verdict.SETTLED)):
+        checkouts = CheckoutCheckpoint(1, 0, horizon, lookback=made_with).encode()
+        task = Task(raised, partitions=1, offers=Position(0, offers), checkouts=Position(0, checkouts))
+        assert task.offer(shown.event, shown.timestamp, START + 9000 * S) is verdict

@@ -120,16 +120,17 @@ def test_late_presentations_are_never_called_wrongly_across_restarts(
 CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)
 
 
+@pytest.mark.parametrize("halves", [False, True])
 @examples(200)
 @given(logs(), schedules(), CHANGES, UNITS)
 def test_changed_settings_miss_nothing_and_make_no_false_call(
-    drawn: Logs, schedule: list[Step], changes: list[tuple[int, int, int, bool]], unit: int
+    halves: bool, drawn: Logs, schedule: list[Step], changes: list[tuple[int, int, int, bool]], unit: int
 ) -> None:
     rules = [
         other_rules(drawn.rules, window=window * unit, grace=grace * unit, lookback=lookback * unit, call=call)
         for window, grace, lookback, call in changes
     ]
-    world = World(drawn, later_rules=copy(rules))
+    world = World(drawn, later_rules=copy(rules), halves=halves)
     world.run(schedule)
     world.crash(7)
     world.finish()
