@@ -9,7 +9,10 @@ INSTALLED := $(VENV)/.installed
 # What a test run is given besides: make test ARGS="tests/unit -k watermark"
 ARGS ?=
 
-.PHONY: help install demo test lint kafka acceptance bench lock clean
+# How many seeds `make simulate` runs.
+SEEDS ?= 10000
+
+.PHONY: help install demo test lint kafka acceptance simulate bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +36,9 @@ kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 
 acceptance: $(INSTALLED) ## 100,000 events, two consumers, faults and a kill -9, judged from outside (3 minutes)
 	@$(BIN)/python tests/benchmarks/acceptance.py
+
+simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
+	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)
 
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
 	@$(BIN)/python tests/benchmarks/bench_join.py

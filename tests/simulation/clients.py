@@ -242,7 +242,9 @@ class Producer:
         self._process = process
         self._queue: list[tuple[float, Callable[[KafkaError | None], None], tuple[str, int, _Written]]] = []
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int, delivered: Any, headers: Any) -> None:  # fmt: skip
+    def produce(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, delivered: Any, headers: Any
+    ) -> None:
         self._process.touch("produce")
         written = tuple((name, v.encode() if isinstance(v, str) else v) for name, v in headers)
 

@@ -1,4 +1,4 @@
-"""The simulated insurer, where httpx would hand the request to its transport: records calls, and answers as faults say."""
+"""The simulated insurer, where httpx hands the request to its transport: records calls, and answers as faults say."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Process(Protocol):
 
 
 class Call(NamedTuple):
-    """A call that reached the insurer. `settling`: it was answered 204, or 404 for good, and the answer is on its way."""
+    """A call that reached the insurer. `settling`: answered 204, or 404 for good, and the answer is on its way."""
 
     at: int
     process: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -189,10 +190,8 @@ class SimulatedProcess:
     def _end(self) -> None:
         self.dead = True
         self._producer.abandon()
-        try:
+        with suppress(Crash):
             self._steps.close()
-        except Crash:
-            pass
         self.loop.abandon()
 
     # --- what its clients ask

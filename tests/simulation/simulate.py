@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from judge import Violation
-from world import World
+from judge import Violation  # noqa: E402 - the path comes first
+from world import World  # noqa: E402 - as above
 
 
 class Result(NamedTuple):

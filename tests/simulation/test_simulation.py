@@ -1,0 +1,57 @@
+"""A minute of seeds that nobody has run before, and proof that the simulation would notice."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from simulate import run
+
+from consumer.core.join import Join
+from consumer.core.offsets import OfferOffsets
+from consumer.core.task import Task
+from consumer.kafka.sink import Sink
+from consumer.runtime.idleness import Idleness
+
+SECONDS = float(os.environ.get("SIMULATE_SECONDS", "45"))
+"""How long CI looks for a seed that breaks an invariant."""
+
+
+def test_no_new_seed_breaks_an_invariant(capsys: pytest.CaptureFixture[str]) -> None:
+    first = secrets.randbelow(10**9)
+    until, count, calls = time.monotonic() + SECONDS, 0, 0
+    while time.monotonic() < until:
+        result = run(first + count, trace=100)
+        again = f"python tests/simulation/simulate.py --seed {result.seed}"
+        assert result.failure is None, f"seed {result.seed}: {result.failure}\nagain, with its trace: {again}"
+        count += 1
+        calls += result.calls
+    with capsys.disabled():
+        print(f"\n{count} seeds from {first} on, {calls:,} calls: no invariant broken")
+
+
+def test_a_seed_runs_the_same_way_each_time() -> None:
+    assert run(17).digest == run(17).digest
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "broken"),
+    [
+        (Task, "_hold", lambda real: lambda self: real(self) + self._rules.lookback),
+        (OfferOffsets, "lowest_open", lambda real: lambda self: real(self) + 1),
+        (Join, "decide", lambda real: lambda self, watermark: real(self, watermark + 2_000)),
+        (Sink, "flush", lambda real: lambda self, timeout: True),
+        (Idleness, "trouble", lambda real: lambda self, reason: None),
+    ],
+    ids=["the hold forgets lookback", "one too far", "decided too early", "no flush before the commit", "no trouble"],
+)
+def test_a_broken_rule_is_noticed(
+    where: type, name: str, broken: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, broken(getattr(where, name)))
+    failures = (run(seed).failure or "" for seed in range(400))
+    assert any(failure.startswith("invariant broken") for failure in failures), "400 seeds, and none of them notices"
