@@ -84,8 +84,12 @@ class Starts:
         checkouts = self._offsets_at(consumer, self._topics[1], since)
         places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
         for partition, offset in enumerate(checkouts):
-            horizon = moment - self._rules.lookback
-            metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
+            metadata = ""
+            low = self._bound(consumer, self._topics[1], partition, 0).offset
+            # Where nothing older is left than what is wanted, older ones may be gone: H is then learnt by reading.
+            if offset > low or low == 0:
+                horizon = moment - self._rules.lookback
+                metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
         self._commit(consumer, places)
         log.warning(

@@ -1,0 +1,70 @@
+"""Where a new group starts by time, with a broker that the test plays."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from consumer.core.checkpoint import CheckoutCheckpoint
+from consumer.core.rules import Rules
+from consumer.kafka.starts import Starts
+from consumer.settings import KafkaSettings
+
+RULES = Rules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
+SINCE = 1_800_000_000_000
+
+
+class Consumer:
+    """Both topics have one partition; its checkouts begin at `low`, and the first at or after any time is `at`."""
+
+    def __init__(self, low: int, at: int) -> None:
+        self.low, self.at = low, at
+        self.commits: dict[str, tuple[int, str]] = {}
+
+    def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(p.topic, p.partition, -1001) for p in places]
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
+        return (self.low if place.topic == "checkouts" else 0), 100
+
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return [TopicPartition(p.topic, p.partition, self.at) for p in places]
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self.commits = {place.topic: (place.offset, place.metadata or "") for place in offsets}
+
+
+def begin(consumer: Any) -> dict[str, tuple[int, str]]:
+    settings = KafkaSettings(
+        offer_topic="offers", checkout_topic="checkouts", start_from=datetime.fromtimestamp(SINCE / 1000, UTC)
+    )
+    Starts(settings, RULES, 1).begin_group(consumer, SINCE + 10**6)
+    commits: dict[str, tuple[int, str]] = consumer.commits
+    return commits
+
+
+def test_a_start_by_time_knows_its_horizon_where_older_checkouts_are_still_there() -> None:
+    offset, metadata = begin(Consumer(low=3, at=7))["checkouts"]
+    assert offset == 7
+    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback
+
+
+def test_a_start_by_time_at_the_very_first_record_ever_knows_its_horizon() -> None:
+    offset, metadata = begin(Consumer(low=0, at=0))["checkouts"]
+    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback
+
+
+@pytest.mark.parametrize("at", [3, -1])
+def test_a_start_by_time_learns_its_horizon_where_retention_may_have_cut_what_it_needs(at: int) -> None:
+    commits = begin(Consumer(low=3, at=at) if at > 0 else _Emptied())
+    assert commits["checkouts"][1] == "", "older checkouts may be gone, and nobody would know"
+
+
+class _Emptied(Consumer):
+    """Retention has deleted every checkout."""
+
+    def __init__(self) -> None:
+        super().__init__(low=100, at=-1)
