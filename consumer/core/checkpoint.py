@@ -1,6 +1,6 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
-Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED
+Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE
 Checkout partition   1:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
@@ -10,12 +10,13 @@ variable-length integers in base 85 (the alphabet of RFC 1924, which has no colo
 settled is one run, one in which a call in a hundred failed costs three bytes a call.
 
 Pc stands in both, since a broker may take one partition's commit and not the other's: D rests on the checkouts
-below it.
+below it. For the same reason LATE stands with the offers: presentations below that time (ms) were late when they were
+read, and are settled unless listed. H of another commit could not tell.
 
 HEARD, RESUME, UNMATCHED and JUDGED are what the guards remember (`GuardState`): the newest checkout's time, or `f`
 and the first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a
 number of ids, and up to when they were counted. LOOKBACK (ms) is the one that H was made with: the offer partition's
-may be of another commit. The first version had none of the five, and is still read.
+may be of another commit. The first version had neither these five nor LATE, and is still read.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -54,6 +55,7 @@ class OfferCheckpoint:
         splits: offsets that begin a chain only because the one before had lasted for `lookback`.
         dead: offsets whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
         unsettled: offsets below P, due by D, that are not settled.
+        late_below: presentations below P from before this time (ms) were late, and dead-lettered unless `unsettled`.
     """
 
     rules: tuple[int, int, int, bool]
@@ -64,6 +66,7 @@ class OfferCheckpoint:
     splits: frozenset[int] = frozenset()
     dead: frozenset[int] = frozenset()
     unsettled: frozenset[int] = frozenset()
+    late_below: int = MIN_TIME
 
     def encode(self, committed: int) -> str:
         """As metadata for a commit of the offset `committed`, to which the sets are relative."""
@@ -79,6 +82,7 @@ class OfferCheckpoint:
                 encode_offsets(self.splits, committed),
                 encode_offsets(self.dead, committed),
                 encode_offsets(self.unsettled, committed),
+                _time(self.late_below),
             )
         )
 
@@ -90,9 +94,12 @@ class OfferCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, rules, partitions, decided_to, next_offset, next_checkout, *sets = metadata.split(":")
+            version, rules, partitions, decided_to, next_offset, next_checkout, *rest = metadata.split(":")
             if version != RULES_VERSION:
                 raise ValueError(f"version {version}")
+            if len(rest) not in (3, 4):
+                raise ValueError(f"{len(rest)} fields after Pc instead of 4")
+            splits, dead, unsettled = (decode_offsets(text, committed, int(next_offset)) for text in rest[:3])
             window, grace, lookback, abandoned = rules.split(",")
             checkpoint = cls(
                 (int(window), int(grace), int(lookback), {"a": True, "i": False}[abandoned]),
@@ -100,10 +107,11 @@ class OfferCheckpoint:
                 _parse_time(decided_to),
                 int(next_offset),
                 int(next_checkout),
-                *(decode_offsets(text, committed, int(next_offset)) for text in sets),
+                splits,
+                dead,
+                unsettled,
+                _parse_time(rest[3]) if rest[3:] else MIN_TIME,
             )
-            if len(sets) != 3:
-                raise ValueError(f"{len(sets)} sets of offsets instead of 3")
             if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
                 raise ValueError("numbers out of range")
         except (ValueError, KeyError, TypeError) as error:
@@ -164,8 +172,7 @@ class CheckoutCheckpoint:
         next_offset: Pc, the first offset that had not been applied.
         horizon: H; checkouts with a lower completed_at (ms) may have been forgotten.
         guard: what the guards remember.
-        lookback: (ms) by which presentations were found late by this horizon; None: that of the offer partition's
-            rules.
+        lookback: (ms) that the horizon was made with; None: that of the offer partition's rules.
     """
 
     partitions: int

@@ -114,8 +114,6 @@ class Task:
         self._found: OfferCheckpoint | None = found
         self._until = (found.next_offset, max(found.next_checkout, found_checkouts.next_offset))
         self._horizon = found_checkouts.horizon
-        self._horizon_lookback = found.rules[2] if found_checkouts.lookback is None else found_checkouts.lookback
-        self._horizon_lost = self._horizon == MAX_TIME
         self._decided_to = found.decided_to
         self._committed = self._planned = offers.offset
         self._least_decided_to = found.decided_to
@@ -399,6 +397,7 @@ class Task:
             self._checkouts.next_offset,
             splits=frozenset(self._splits) | self._join.open_splits(),
             dead=frozenset(self._dead),
+            late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._rules.lookback,
         )
         fitted = fit(
             checkpoint,
@@ -488,12 +487,10 @@ class Task:
             return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
         if event.presented_at - self._rules.max_skew > timestamp >= 0:
             return Verdict.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
-        if event.presented_at - self._horizon_lookback < self._horizon:
-            # Every presentation that was not late then lies at or above H + lookback: this one was dead-lettered.
-            lost = self._horizon_lost or event.offset in found.unsettled
-            return Verdict.LATE if lost else Verdict.SETTLED
+        if event.presented_at < found.late_below:
+            return Verdict.LATE if event.offset in found.unsettled else Verdict.SETTLED
         if event.presented_at - self._rules.lookback < self._horizon:
-            return Verdict.LATE  # lookback has grown since, beyond the checkouts that are left
+            return Verdict.LATE  # checkouts are gone that were there when it was read before
         return Verdict.ACCEPTED
 
     def _is_late(self, presented_at: int) -> bool:

@@ -79,7 +79,8 @@ class Starts:
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
-        since = moment - self._rules.lookback - self._rules.lateness
+        # By its record's timestamp a checkout may be found as much as max_skew before its own time.
+        since = moment - self._rules.lookback - self._rules.lateness - self._rules.max_skew
         offers = self._offsets_at(consumer, self._topics[0], moment if start_from != "latest" else MAX_TIME)
         checkouts = self._offsets_at(consumer, self._topics[1], since)
         places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
@@ -208,7 +209,7 @@ class Starts:
 
     def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         try:
-            consumer.commit(offsets=places, asynchronous=False)
+            answers = consumer.commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
             if self._is_known(consumer):
                 return  # another member of the new group was quicker
@@ -216,6 +217,14 @@ class Starts:
                 f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
                 "read. Stop the members of the group that run, then start again."
             ) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise StartError(
+                    f"group {self._settings.group_id}: where to start was committed in part only, not for "
+                    f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, delete the "
+                    "group (kafka-consumer-groups --delete), then start again: what is not committed would start at "
+                    "its first record."
+                )
 
 
 def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:

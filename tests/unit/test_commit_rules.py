@@ -373,14 +373,20 @@ def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
     assert "open" in dict(reasons(world, 2))
 
 
-def test_what_was_late_is_told_by_the_lookback_that_the_horizon_was_made_with() -> None:
-    # The checkout partition's commit is older than the offer partition's, from before lookback was raised.
-    raised = replace(RULES, lookback=900 * S)
+@pytest.mark.parametrize(
+    ("late_below", "unsettled", "verdict"),
+    [(1151, (), Verdict.SETTLED), (1151, (0,), Verdict.LATE), (1150, (), Verdict.LATE)],
+)
+def test_what_was_late_before_is_told_by_the_offers_own_commit(
+    late_below: int, unsettled: tuple[int, ...], verdict: Verdict
+) -> None:
+    # The checkout partition's commit may be of another time, or its horizon learnt anew: it says nothing of that.
     (shown,) = offer_log((0, 1150, "open"))
     assert isinstance(shown.event, OfferPresented)
-    offers = OfferCheckpoint(rules_key(raised), 1, START + 1100 * S, 1, 0).encode(0)
-    horizon = START + (1150 - 300) * S
-    for made_with, verdict in ((RULES.lookback, Verdict.LATE), (raised.lookback, Verdict.SETTLED)):
-        checkouts = CheckoutCheckpoint(1, 0, horizon, lookback=made_with).encode()
-        task = Task(raised, partitions=1, offers=Position(0, offers), checkouts=Position(0, checkouts))
-        assert task.offer(shown.event, shown.timestamp, START + 9000 * S) is verdict
+    offers = OfferCheckpoint(
+        rules_key(RULES), 1, START + 1200 * S, 1, 0, unsettled=frozenset(unsettled), late_below=START + late_below * S
+    )
+    checkouts = CheckoutCheckpoint(1, 0, START + 1000 * S)
+    positions = Position(0, offers.encode(0)), Position(0, checkouts.encode())
+    task = Task(RULES, partitions=1, offers=positions[0], checkouts=positions[1])
+    assert task.offer(shown.event, shown.timestamp, START + 9000 * S) is verdict

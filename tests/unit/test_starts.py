@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from confluent_kafka import TopicPartition
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 from consumer.core.rules import Rules
+from consumer.errors import StartError
 from consumer.kafka.starts import Starts
 from consumer.settings import KafkaSettings
 
@@ -22,6 +24,7 @@ class Consumer:
 
     def __init__(self, low: int, at: int) -> None:
         self.low, self.at = low, at
+        self.refuses: dict[str, str] = {}
         self.commits: dict[str, tuple[int, str]] = {}
 
     def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
@@ -33,8 +36,9 @@ class Consumer:
     def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         return [TopicPartition(p.topic, p.partition, self.at) for p in places]
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[Any]:
         self.commits = {place.topic: (place.offset, place.metadata or "") for place in offsets}
+        return [SimpleNamespace(topic=p.topic, partition=0, error=self.refuses.get(p.topic)) for p in offsets]
 
 
 def begin(consumer: Any) -> dict[str, tuple[int, str]]:
@@ -68,3 +72,10 @@ class _Emptied(Consumer):
 
     def __init__(self) -> None:
         super().__init__(low=100, at=-1)
+
+
+def test_a_start_of_which_only_a_part_was_committed_stops() -> None:
+    consumer = Consumer(low=0, at=7)
+    consumer.refuses = {"offers": "too large"}
+    with pytest.raises(StartError, match=r"offers\[0\]: too large"):
+        begin(consumer)
