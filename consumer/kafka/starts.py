@@ -24,7 +24,13 @@ from ..settings import KafkaSettings
 log = structlog.get_logger(__name__)
 
 _COMING_UP = frozenset(
-    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        # The group moved on, of which the member hears with its next heartbeat.
+        KafkaError.STALE_MEMBER_EPOCH,
+    }
 )
 
 TIMEOUT = 30.0
@@ -103,7 +109,7 @@ class Starts:
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
-        self._check_partitions(consumer)
+        self.check_partitions(consumer)
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
@@ -117,10 +123,15 @@ class Starts:
             starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
         return starts
 
-    def _check_partitions(self, consumer: Consumer) -> None:
-        # A topic that grows makes the whole group share anew, so every instance comes by here.
+    def check_partitions(self, consumer: Consumer, timeout: float = TIMEOUT) -> None:
+        """Ask how many partitions the topics have, waiting up to `timeout` seconds for each answer.
+
+        Raises:
+            PartitionsChangedError: as `of`.
+            KafkaException: the broker did not answer.
+        """
         for topic in self._topics:
-            told = consumer.list_topics(topic, timeout=TIMEOUT).topics.get(topic)
+            told = consumer.list_topics(topic, timeout=timeout).topics.get(topic)
             count = 0 if told is None else len(told.partitions)
             if count != self._count:
                 raise PartitionsChangedError(
@@ -212,7 +223,7 @@ class Starts:
 
 
 def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
-    """What the group has committed, asked again for as long as its coordinator is only just coming up.
+    """What the group has committed, asked again for as long as its coordinator or our membership is coming up.
 
     Raises:
         StartError: the broker did not tell within `TIMEOUT`.

@@ -131,7 +131,14 @@ class Service:
             wall=self._clock.wall,
             monotonic=self._clock.monotonic,
         )
-        self._source = Source(consumer, kafka, Starts(kafka, self._rules, partitions), self, self._idleness.trouble)
+        self._source = Source(
+            consumer,
+            kafka,
+            Starts(kafka, self._rules, partitions),
+            self,
+            self._idleness.trouble,
+            self._clock.monotonic,
+        )
 
     @property
     def sessions(self) -> int:
