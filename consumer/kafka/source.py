@@ -50,8 +50,8 @@ _REFUSED = {
 _EPOCH_TRIES, _EPOCH_WAIT = 20, 0.05
 """How often, and after how many seconds each, a commit is made again that came before the news of a new epoch."""
 
-_LOOK = 60.0
-"""Seconds between two looks at how many partitions there are."""
+_LOOK = 30.0
+"""Seconds between two looks at how many partitions there are, besides the one after each assignment."""
 
 _LOOK_TIMEOUT = 2.0
 """Seconds that such a look waits: meanwhile nothing is read, and the next one comes soon enough."""
@@ -126,8 +126,8 @@ class Source:
         self._on_trouble = on_trouble
         self._monotonic = monotonic
         self._assignment = Assignment(self._topics, self._group, settings.group_protocol, monotonic)
-        self._tells_of_growth = settings.group_protocol == "classic"
         self._next_look = monotonic() + _LOOK
+        self._closing = False
         self._failure: OptOutError | None = None
         self._partitions: set[int] = set()
         self._changed: set[int] = set()
@@ -207,13 +207,16 @@ class Source:
 
     def close(self) -> None:
         """Leave the group. Tasks that still run are revoked first."""
+        self._closing = True
         self._consumer.close()
 
     # --- the consumer's callbacks
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         try:
-            starts = self._starts.of(consumer, self._assignment.add(assigned))
+            whole = self._assignment.add(assigned)
+            # What is still given to a member that leaves is given on; and a client that closes is told no starts.
+            starts = {} if self._closing else self._starts.of(consumer, whole)
         except OptOutError as error:
             self._failure = error
             self._assignment.read(consumer, [])
@@ -236,6 +239,7 @@ class Source:
         self._paused.update((place.topic, place.partition) for place in places)
         self._partitions.update(starts)
         self._changed.update(starts)
+        self._next_look = self._monotonic()
         log.info("assigned", partitions=sorted(starts))
         for partition, start in sorted(starts.items()):
             try:
@@ -287,11 +291,12 @@ class Source:
         return self._consumer.commit(offsets=offsets, asynchronous=False) or []
 
     def _look_for_growth(self) -> None:
-        # A member to which nothing comes and from which nothing goes is not told that the topics grew, and would go
-        # on although keys have moved. On the classic protocol everyone is.
-        if self._tells_of_growth or self._monotonic() < self._next_look:
+        # A topic that grows makes the group share anew. But on the `consumer` protocol a member to which nothing comes
+        # and from which nothing goes is not told, and would go on although keys have moved.
+        now = self._monotonic()
+        if now < self._next_look:
             return
-        self._next_look = self._monotonic() + _LOOK
+        self._next_look = now + _LOOK
         try:
             self._starts.check_partitions(self._consumer, _LOOK_TIMEOUT)
         except KafkaException as error:

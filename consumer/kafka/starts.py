@@ -105,11 +105,12 @@ class Starts:
         """The starts of these tasks.
 
         Raises:
-            PartitionsChangedError: the topics have another number of partitions than when the service started.
+            PartitionsChangedError: there is one that was not there when the service started.
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
-        self.check_partitions(consumer)
+        if partitions and max(partitions) >= self._count:
+            raise self._changed(", ".join(self._topics), "more")
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
@@ -123,22 +124,30 @@ class Starts:
             starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
         return starts
 
-    def check_partitions(self, consumer: Consumer, timeout: float = TIMEOUT) -> None:
+    def check_partitions(self, consumer: Consumer, timeout: float) -> None:
         """Ask how many partitions the topics have, waiting up to `timeout` seconds for each answer.
 
+        Never within a callback of the consumer: unlike its other questions, this one makes the client end the whole
+        process (SIGABRT) if another callback or a line of its log follows in the same poll.
+
         Raises:
-            PartitionsChangedError: as `of`.
-            KafkaException: the broker did not answer.
+            PartitionsChangedError: another number than when the service started.
+            KafkaException: the broker did not answer, or does not know the topic.
         """
         for topic in self._topics:
             told = consumer.list_topics(topic, timeout=timeout).topics.get(topic)
-            count = 0 if told is None else len(told.partitions)
+            if told is None or not told.partitions:
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            count = len(told.partitions)
             if count != self._count:
-                raise PartitionsChangedError(
-                    f"{topic} had {self._count} partitions when this service started and has {count} now: keys have "
-                    "moved, and an offer no longer meets the checkout that bought it. No offer is called any more. "
-                    "Settle what was written before with the old number, then go on with a new group."
-                )
+                raise self._changed(topic, str(count))
+
+    def _changed(self, topic: str, now: str) -> PartitionsChangedError:
+        return PartitionsChangedError(
+            f"{topic} had {self._count} partitions when this service started and has {now} now: keys have moved, and "
+            "an offer no longer meets the checkout that bought it. No offer is called any more. Settle what was "
+            "written before with the old number, then go on with a new group."
+        )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
         low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)

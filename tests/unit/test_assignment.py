@@ -52,8 +52,10 @@ class Consumer:
         self.committed_offsets: dict[Place, int] = {}
         self.commits: list[dict[Place, int]] = []
         self.refusals: list[int] = []
-        self.partitions = PARTITIONS
+        self.silences: list[int] = []
+        self.partitions: int | None = PARTITIONS
         self.asked: list[float] = []
+        self.in_callback = False
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost
@@ -66,9 +68,15 @@ class Consumer:
             if isinstance(event, Record):
                 records.append(event)
             else:
+                self.in_callback = True
                 event()
+                self.in_callback = False
         self.events = []
         return records
+
+    def close(self) -> None:
+        self.consume(0, 0.0)
+        self.take(*self.reading)()
 
     def give(self, *places: Place) -> Callable[[], None]:
         return lambda: self._on_assign(self, [TopicPartition(*place) for place in places])
@@ -109,6 +117,8 @@ class Consumer:
         self.paused -= {(place.topic, place.partition) for place in places}
 
     def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        if self.silences:
+            raise KafkaException(KafkaError(self.silences.pop(0)))
         return [
             TopicPartition(p.topic, p.partition, self.committed_offsets.get((p.topic, p.partition), 0)) for p in places
         ]
@@ -125,8 +135,9 @@ class Consumer:
         return 0, 1_000
 
     def list_topics(self, topic: str, timeout: float) -> Any:
+        assert not self.in_callback, "the real client ends the process if another callback follows"
         self.asked.append(timeout)
-        if self.partitions == 0:
+        if self.partitions is None:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self.partitions), error=None)})
 
@@ -281,6 +292,13 @@ def test_on_the_classic_protocol_halves_are_a_foreign_member_and_stop_the_servic
     assert world.consumer.reading == {}
 
 
+def test_the_start_is_asked_for_again_if_the_group_has_just_moved_on(world: World) -> None:
+    world.consumer.silences = [KafkaError.STALE_MEMBER_EPOCH]
+    world.consumer.committed_offsets = dict.fromkeys(pair(2), 10)
+    world.poll(world.consumer.give(*pair(2)))
+    assert world.consumer.reading == dict.fromkeys(pair(2), 10)
+
+
 # --- what stays
 
 
@@ -338,22 +356,48 @@ def test_an_error_while_a_task_begins_leaves_it_unread(world: World) -> None:
     assert world.consumer.reading == {}
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_what_is_given_to_a_member_that_leaves_begins_no_task_and_asks_nothing(protocol: str) -> None:
+    world = World(protocol)
+    world.consumer.silences = [KafkaError._TIMED_OUT]
+    world.consumer.events = [world.consumer.give(*pair(0))]
+    world.source.close()
+    assert (world.told, world.consumer.reading, world.consumer.commits) == ([], {}, [])
+    assert world.consumer.silences, "a client that closes does not answer"
+
+
 # --- what the group does not tell
+
+
+def test_topics_that_grew_stop_a_member_in_the_poll_that_gives_it_something(world: World) -> None:
+    world.poll(world.consumer.give(*pair(0)))
+    world.consumer.partitions = PARTITIONS + 2
+    with pytest.raises(PartitionsChangedError):
+        world.poll(world.consumer.take(*pair(0)), world.consumer.give(*pair(1)))
+
+
+def test_a_partition_that_was_not_there_at_the_start_makes_no_task(world: World) -> None:
+    with pytest.raises(PartitionsChangedError, match="offers, checkouts had 4 partitions"):
+        world.poll(world.consumer.give(*pair(PARTITIONS)))
+    assert world.tasks == {}
 
 
 def test_topics_that_grew_stop_a_member_to_which_nothing_came_and_nothing_went(world: World) -> None:
     world.poll(world.consumer.give(*pair(0)))
     world.consumer.partitions = PARTITIONS + 2
     world.poll()
-    world.now = 61.0
+    world.now = 31.0
     with pytest.raises(PartitionsChangedError, match="had 4 partitions when this service started and has 6 now"):
         world.poll()
 
 
-def test_a_broker_that_does_not_answer_how_many_partitions_there_are_stops_nothing(world: World) -> None:
+@pytest.mark.parametrize("told", [None, 0])
+def test_a_broker_that_does_not_tell_how_many_partitions_there_are_stops_nothing(
+    world: World, told: int | None
+) -> None:
     world.poll(world.consumer.give(*pair(0)))
-    world.consumer.partitions = 0
-    world.now = 61.0
+    world.consumer.partitions = told
+    world.now = 31.0
     asked = len(world.consumer.asked)
     world.poll()
     assert len(world.consumer.asked) == asked + 1
