@@ -38,8 +38,8 @@ REFUSED_PROPERTIES: Mapping[str, str] = {
 
 
 CLASSIC_PROPERTIES: Mapping[str, str] = {
-    "session.timeout.ms": "the brokers set it: group.consumer.session.timeout.ms, or session.timeout.ms of the group",
-    "heartbeat.interval.ms": "the brokers set it: group.consumer.heartbeat.interval.ms",
+    "session.timeout.ms": "the brokers set it (group.consumer.session.timeout.ms)",
+    "heartbeat.interval.ms": "the brokers set it (group.consumer.heartbeat.interval.ms)",
     "group.protocol.type": "it belongs to the classic protocol",
 }
 """librdkafka settings that it takes on the classic group protocol only, and what to do instead."""

@@ -256,7 +256,7 @@ class Source:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._failure = StopError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+            self._failure = _cannot_go_on(error)
         else:
             log.warning("kafka", error=error.str(), code=error.name())
             self._on_trouble(error.str())
@@ -314,11 +314,15 @@ class Source:
                 f"offsets of group {self._group} by hand, knowing that opt-outs may be missed."
             )
         if error.fatal() or error.code() == KafkaError._FATAL:
-            # The cause of a fatal error is told in its text alone.
-            advice = [todo for cause, todo in _REFUSED.items() if KafkaError(cause).str() in error.str()]
-            raise StopError(f"the Kafka client cannot go on: {error.str()}. {' '.join(advice) or 'Start again.'}")
+            raise _cannot_go_on(error)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             raise StopError(f"{message.topic()}: {error.str()}. Check that the topic exists and may be read.")
         log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error.str())
         self._on_trouble(error.str())
         return False
+
+
+def _cannot_go_on(error: KafkaError) -> StopError:
+    # The cause of a fatal error is told in its text alone.
+    advice = [todo for cause, todo in _REFUSED.items() if KafkaError(cause).str() in error.str()]
+    return StopError(f"the Kafka client cannot go on: {error.str()}. {' '.join(advice) or 'Start again.'}")
