@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,13 @@ from test_job import (
     whole_assignment,
     write,
 )
+
+from consumer.core.task import Plan as CommitPlan
+from consumer.core.task import Position
+from consumer.kafka.source import Source, consumer_config
+from consumer.kafka.starts import Start, Starts
+from consumer.runtime.service import rules_of
+from consumer.settings import load_settings
 
 AGE = 20_000
 
@@ -122,6 +129,88 @@ def test_a_task_rests_while_one_of_its_halves_is_elsewhere_and_goes_on_when_it_c
         until(lambda: running(process) == set(range(PARTITIONS)), within=20, what="all tasks to run")
         everything = {f"{when}-{session}" for when in "abc" for session in sessions}
         assert sorted(deployment.called()) == sorted(everything - bought)
+
+
+class Offsets:
+    """Tasks that expect each record once and in order, and commit how far they came."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        environ = {name: value for name, value in deployment.environ().items() if name.startswith("OPT_OUT_")}
+        settings = load_settings(None, environ)
+        starts = Starts(settings.kafka, rules_of(settings.join), PARTITIONS)
+        self.topics = deployment.offer_topic, deployment.checkout_topic
+        self.next = {(topic, partition): 0 for topic in self.topics for partition in range(PARTITIONS)}
+        self.source = Source(
+            lambda on_error: Consumer(consumer_config(settings.kafka, on_error=on_error)),
+            settings.kafka,
+            starts,
+            self,
+            lambda _: None,
+        )
+        self.changed: set[int] = set()
+
+    def begin(self, partition: int, start: Start) -> None:
+        self.changed.add(partition)
+        found = start.offers.offset, start.checkouts.offset
+        assert found == tuple(self.next[topic, partition] for topic in self.topics)
+
+    def revoked(self, partitions: list[int]) -> None:
+        self.changed.update(partitions)
+        plans = {p: CommitPlan(*(Position(self.next[topic, p]) for topic in self.topics), 0, 0) for p in partitions}
+        assert self.source.commit(plans) == set(partitions)
+
+    def lost(self, partitions: list[int]) -> None:
+        raise AssertionError(f"lost {partitions}")
+
+    def turn(self) -> int:
+        """A poll. Returns how many records of tasks that stayed were in it, if others came or went."""
+        self.changed.clear()
+        count = 0
+        for message in self.source.poll(5_000, 0.02):
+            if message.error() is None:
+                assert message.offset() == self.next[message.topic(), message.partition()], "lost, or read twice"
+                self.next[message.topic(), message.partition()] += 1
+                count += 1
+        self.source.pause(set())
+        return count if self.changed else 0
+
+
+def test_tasks_that_stay_get_each_record_once_while_others_come_and_go(kip_848, tmp_path: Path) -> None:
+    with deployed(kip_848.bootstrap_servers, tmp_path, protocol="consumer") as deployment:
+        over = threading.Event()
+
+        def produce() -> None:
+            while not over.wait(0.005):
+                for n in range(200):
+                    deployment.produce(tasks.topics[n % 2], "k", b"x", now(), partition=n // 2 % PARTITIONS)
+                deployment.flush()
+
+        tasks = Offsets(deployment)
+        flow = threading.Thread(target=produce)
+        tasks.source.subscribe(now())
+        flow.start()
+        try:
+            in_rebalancing_polls = 0
+
+            def turn_until(condition: Callable[[], bool], what: str) -> None:
+                nonlocal in_rebalancing_polls
+                deadline = time.monotonic() + 20
+                while not condition():
+                    in_rebalancing_polls += tasks.turn()
+                    assert time.monotonic() < deadline, what
+
+            turn_until(lambda: len(tasks.source.partitions) == PARTITIONS, "no tasks")
+            for _ in range(8):
+                with one_topic_only(deployment, deployment.offer_topic):
+                    turn_until(lambda: len(tasks.source.partitions) == PARTITIONS // 2, "no task ended")
+                turn_until(lambda: len(tasks.source.partitions) == PARTITIONS, "no task came back")
+                if in_rebalancing_polls > 100:
+                    break
+            assert in_rebalancing_polls > 0, "no poll had both, so nothing was tried"
+        finally:
+            over.set()
+            flow.join()
+            tasks.source.close()
 
 
 def test_members_that_join_and_leave_in_any_order_settle_each_offer_by_exactly_one_call(
