@@ -38,6 +38,14 @@ REFUSED_PROPERTIES: Mapping[str, str] = {
 """librdkafka settings that would break a promise or contradict a setting of ours, and why."""
 
 
+CLASSIC_PROPERTIES: Mapping[str, str] = {
+    "session.timeout.ms": "the brokers set it (group.consumer.session.timeout.ms)",
+    "heartbeat.interval.ms": "the brokers set it (group.consumer.heartbeat.interval.ms)",
+    "group.protocol.type": "it belongs to the classic protocol",
+}
+"""librdkafka settings that it takes on the classic group protocol only, and what to do instead."""
+
+
 class KafkaSettings(Group):
     """The cluster, the group and the topics."""
 
@@ -83,13 +91,6 @@ class KafkaSettings(Group):
             raise ValueError("must be earliest, latest, or a time with its zone such as 2026-11-01T00:00:00Z")
         return moment
 
-    @field_validator("group_protocol")
-    @classmethod
-    def _classic_only(cls, protocol: str) -> str:
-        if protocol != "classic":
-            raise ValueError("is not built yet in this version; use classic")
-        return protocol
-
     @field_validator("properties", mode="before")
     @classmethod
     def _read_properties(cls, given: object) -> object:
@@ -98,8 +99,14 @@ class KafkaSettings(Group):
 
     @field_validator("properties")
     @classmethod
-    def _harmless(cls, properties: dict[str, Any]) -> dict[str, Any]:
+    def _harmless(cls, properties: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         wrong = [f"{name} is refused: {REFUSED_PROPERTIES[name]}" for name in properties if name in REFUSED_PROPERTIES]
+        if info.data.get("group_protocol") == "consumer":
+            wrong += [
+                f"{name} is refused with kafka.group_protocol = consumer: {CLASSIC_PROPERTIES[name]}"
+                for name in properties
+                if name in CLASSIC_PROPERTIES
+            ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return properties

@@ -3,13 +3,14 @@
 One thread owns the source and everything in it: the poll thread. The consumer's callbacks run inside its polls.
 
 The assignment is co-partitioned: `range` over two topics with equal partition counts gives partition p of both to
-one member. A task begins when both are here and ends when either goes.
+one member. A task begins when both are here and ends when either goes; see `assignment.py`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ..core.task import Input, Plan
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
+from .assignment import Assignment
 from .starts import Start, Starts
 
 log = structlog.get_logger(__name__)
@@ -28,10 +30,31 @@ _LOST_MEMBERSHIP = frozenset(
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.REBALANCE_IN_PROGRESS,
         KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.STALE_MEMBER_EPOCH,
         KafkaError._ASSIGNMENT_LOST,
         KafkaError._NO_OFFSET,
     }
 )
+
+_REFUSED = {
+    KafkaError.UNSUPPORTED_VERSION: "kafka.group_protocol = consumer needs brokers of Kafka 4.0 or newer: set it to "
+    "classic, or have them upgraded.",
+    KafkaError.UNSUPPORTED_ASSIGNOR: "The brokers' group.consumer.assignors must hold 'range': add it, or set "
+    "kafka.group_protocol to classic.",
+    KafkaError.UNRELEASED_INSTANCE_ID: "Another instance runs with this kafka.group_instance_id, or one that was "
+    "killed did until less than the brokers' group.consumer.session.timeout.ms ago: give each its own, or start again.",
+}
+"""Why a broker may refuse a member for good on the `consumer` protocol, and what to do."""
+
+_EPOCH_TRIES, _EPOCH_WAIT = 20, 0.05
+"""How often, and after how many seconds each, a commit is made again that came before the news of a new epoch."""
+
+_LOOK = 30.0
+"""Seconds between two looks at how many partitions there are, besides the one after each assignment."""
+
+_LOOK_TIMEOUT = 2.0
+"""Seconds that such a look waits: meanwhile nothing is read, and the next one comes soon enough."""
 
 
 class Tasks(Protocol):
@@ -63,7 +86,8 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
-        "partition.assignment.strategy": "range",
+        "group.protocol": settings.group_protocol,
+        "group.remote.assignor" if settings.group_protocol == "consumer" else "partition.assignment.strategy": "range",
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "error_cb": on_error,
@@ -83,6 +107,7 @@ class Source:
         starts: finds where tasks start.
         tasks: is told of tasks that begin and end.
         on_trouble: is told in words of errors after which producers may still be writing what they had buffered.
+        monotonic: a clock in seconds.
     """
 
     def __init__(
@@ -92,16 +117,21 @@ class Source:
         starts: Starts,
         tasks: Tasks,
         on_trouble: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = (settings.offer_topic, settings.checkout_topic)
         self._group = settings.group_id
         self._starts = starts
         self._tasks = tasks
         self._on_trouble = on_trouble
+        self._monotonic = monotonic
+        self._assignment = Assignment(self._topics, self._group, settings.group_protocol, monotonic)
+        self._next_look = monotonic() + _LOOK
+        self._closing = False
         self._failure: OptOutError | None = None
         self._partitions: set[int] = set()
+        self._changed: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
-        self._rebalanced = False
         self._consumer = consumer(self._on_error)
 
     @property
@@ -126,14 +156,17 @@ class Source:
         Raises:
             StopError, StartError: the consumer cannot go on; nothing of this poll was handed on.
         """
-        self._rebalanced = False
+        self._changed.clear()
         messages = self._consumer.consume(most, timeout)
         if self._failure is not None:
             raise self._failure
-        if self._rebalanced:
-            # What was read before the rebalance may stand ahead of where the new assignment starts. The new one is
-            # paused until the next poll, so none of these belong to it.
-            return []
+        self._assignment.report_halves()
+        self._look_for_growth()
+        if self._changed:
+            # Of a task that began or ended here, all this was read before: it may stand ahead of where the new task
+            # starts, which is paused until the next poll. What stays is another matter: the client goes on behind
+            # its records, so they must not be dropped.
+            messages = [message for message in messages if message.partition() not in self._changed]
         return [message for message in messages if message.error() is None or self._is_end(message)]
 
     def pause(self, wanted: set[tuple[str, int]]) -> None:
@@ -160,7 +193,7 @@ class Source:
         if not offsets:
             return set()
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
+            answers = self._commit(offsets)
         except KafkaException as error:
             cause = error.args[0]
             level = log.info if cause.code() in _LOST_MEMBERSHIP else log.warning
@@ -174,35 +207,39 @@ class Source:
 
     def close(self) -> None:
         """Leave the group. Tasks that still run are revoked first."""
+        self._closing = True
         self._consumer.close()
 
     # --- the consumer's callbacks
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        self._rebalanced = True
         try:
-            both = self._pairs(assigned)
-            starts = self._starts.of(consumer, both)
+            whole = self._assignment.add(assigned)
+            # What is still given to a member that leaves is given on; and a client that closes is told no starts.
+            starts = {} if self._closing else self._starts.of(consumer, whole)
         except OptOutError as error:
             self._failure = error
-            consumer.assign([])
+            self._assignment.read(consumer, [])
             return
         except KafkaException as error:
             self._failure = StartError(
                 f"group {self._group}: the broker did not answer where to start: {error.args[0]}. "
                 "Check the broker, then start again; nothing was committed."
             )
-            consumer.assign([])
+            self._assignment.read(consumer, [])
             return
         places = [
             TopicPartition(topic, partition, position.offset)
             for partition, start in starts.items()
             for topic, position in zip(self._topics, (start.offers, start.checkouts), strict=True)
         ]
-        consumer.assign(places)
-        consumer.pause(places)
-        self._paused = {(place.topic, place.partition) for place in places}
-        self._partitions = set(starts)
+        self._assignment.read(consumer, places)
+        if places:
+            consumer.pause(places)
+        self._paused.update((place.topic, place.partition) for place in places)
+        self._partitions.update(starts)
+        self._changed.update(starts)
+        self._next_look = self._monotonic()
         log.info("assigned", partitions=sorted(starts))
         for partition, start in sorted(starts.items()):
             try:
@@ -210,45 +247,60 @@ class Source:
             except OptOutError as error:
                 self._failure = error
 
-    def _on_revoke(self, _: Consumer, revoked: list[TopicPartition]) -> None:
-        self._end(revoked, self._tasks.revoked, "revoked")
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        self._end(consumer, revoked, self._tasks.revoked, "revoked")
 
-    def _on_lost(self, _: Consumer, lost: list[TopicPartition]) -> None:
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         self._on_trouble("the group gave the partitions away")
-        self._end(lost, self._tasks.lost, "lost")
+        self._end(consumer, lost, self._tasks.lost, "lost")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._failure = StopError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+            self._failure = _cannot_go_on(error)
         else:
             log.warning("kafka", error=error.str(), code=error.name())
             self._on_trouble(error.str())
 
     # --- inside
 
-    def _end(self, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str) -> None:
-        self._rebalanced = True
-        partitions = sorted({place.partition for place in gone} & self._partitions)
-        try:
-            how(partitions)
-        except OptOutError as error:
-            self._failure = error
+    def _end(self, consumer: Consumer, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str) -> None:
+        partitions = [partition for partition in self._assignment.remove(gone) if partition in self._partitions]
+        if partitions:
+            try:
+                how(partitions)
+            except OptOutError as error:
+                self._failure = error
+        self._assignment.stop_reading(
+            consumer, [TopicPartition(topic, partition) for partition in partitions for topic in self._topics]
+        )
         self._partitions.difference_update(partitions)
+        self._changed.update(partitions)
         self._paused = {place for place in self._paused if place[1] in self._partitions}
         log.info(word, partitions=partitions)
 
-    def _pairs(self, assigned: Iterable[TopicPartition]) -> list[int]:
-        by_topic: list[set[int]] = [set(), set()]
-        for place in assigned:
-            by_topic[self._topics.index(place.topic)].add(place.partition)
-        if by_topic[0] != by_topic[1]:
-            raise StopError(
-                f"the group's leader gave partitions {sorted(by_topic[0])} of {self._topics[0]} but "
-                f"{sorted(by_topic[1])} of {self._topics[1]}: every member of group {self._group} must subscribe to "
-                "both topics with the "
-                "'range' assignor, and both topics must have as many partitions. Look for a foreign member."
-            )
-        return sorted(by_topic[0])
+    def _commit(self, offsets: list[TopicPartition]) -> list[TopicPartition]:
+        # The group may have a new epoch of which the member hears with its next heartbeat. It still has what it
+        # commits for: of what goes it would have heard first.
+        for _ in range(_EPOCH_TRIES):
+            try:
+                return self._consumer.commit(offsets=offsets, asynchronous=False) or []
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.STALE_MEMBER_EPOCH:
+                    raise
+            time.sleep(_EPOCH_WAIT)
+        return self._consumer.commit(offsets=offsets, asynchronous=False) or []
+
+    def _look_for_growth(self) -> None:
+        # A topic that grows makes the group share anew. But on the `consumer` protocol a member to which nothing comes
+        # and from which nothing goes is not told, and would go on although keys have moved.
+        now = self._monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK
+        try:
+            self._starts.check_partitions(self._consumer, _LOOK_TIMEOUT)
+        except KafkaException as error:
+            log.info("the broker does not tell how many partitions there are", error=str(error.args[0]))
 
     def _is_end(self, message: Message) -> bool:
         error = message.error()
@@ -261,8 +313,16 @@ class Source:
                 f"({error.str()}): retention has deleted records that were not read. To go on without them, set the "
                 f"offsets of group {self._group} by hand, knowing that opt-outs may be missed."
             )
-        if error.fatal() or error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            raise _cannot_go_on(error)
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             raise StopError(f"{message.topic()}: {error.str()}. Check that the topic exists and may be read.")
         log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error.str())
         self._on_trouble(error.str())
         return False
+
+
+def _cannot_go_on(error: KafkaError) -> StopError:
+    # The cause of a fatal error is told in its text alone.
+    advice = [todo for cause, todo in _REFUSED.items() if KafkaError(cause).str() in error.str()]
+    return StopError(f"the Kafka client cannot go on: {error.str()}. {' '.join(advice) or 'Start again.'}")

@@ -24,7 +24,13 @@ from ..settings import KafkaSettings
 log = structlog.get_logger(__name__)
 
 _COMING_UP = frozenset(
-    {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        # The group moved on, of which the member hears with its next heartbeat.
+        KafkaError.STALE_MEMBER_EPOCH,
+    }
 )
 
 TIMEOUT = 30.0
@@ -104,11 +110,12 @@ class Starts:
         """The starts of these tasks.
 
         Raises:
-            PartitionsChangedError: the topics have another number of partitions than when the service started.
+            PartitionsChangedError: there is one that was not there when the service started.
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
-        self._check_partitions(consumer)
+        if partitions and max(partitions) >= self._count:
+            raise self._changed(", ".join(self._topics), "more")
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
@@ -122,17 +129,30 @@ class Starts:
             starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
         return starts
 
-    def _check_partitions(self, consumer: Consumer) -> None:
-        # A topic that grows makes the whole group share anew, so every instance comes by here.
+    def check_partitions(self, consumer: Consumer, timeout: float) -> None:
+        """Ask how many partitions the topics have, waiting up to `timeout` seconds for each answer.
+
+        Never within a callback of the consumer: unlike its other questions, this one makes the client end the whole
+        process (SIGABRT) if another callback or a line of its log follows in the same poll.
+
+        Raises:
+            PartitionsChangedError: another number than when the service started.
+            KafkaException: the broker did not answer, or does not know the topic.
+        """
         for topic in self._topics:
-            told = consumer.list_topics(topic, timeout=TIMEOUT).topics.get(topic)
-            count = 0 if told is None else len(told.partitions)
+            told = consumer.list_topics(topic, timeout=timeout).topics.get(topic)
+            if told is None or not told.partitions:
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            count = len(told.partitions)
             if count != self._count:
-                raise PartitionsChangedError(
-                    f"{topic} had {self._count} partitions when this service started and has {count} now: keys have "
-                    "moved, and an offer no longer meets the checkout that bought it. No offer is called any more. "
-                    "Settle what was written before with the old number, then go on with a new group."
-                )
+                raise self._changed(topic, str(count))
+
+    def _changed(self, topic: str, now: str) -> PartitionsChangedError:
+        return PartitionsChangedError(
+            f"{topic} had {self._count} partitions when this service started and has {now} now: keys have moved, and "
+            "an offer no longer meets the checkout that bought it. No offer is called any more. Settle what was "
+            "written before with the old number, then go on with a new group."
+        )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
         low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)
@@ -228,7 +248,7 @@ class Starts:
 
 
 def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
-    """What the group has committed, asked again for as long as its coordinator is only just coming up.
+    """What the group has committed, asked again for as long as its coordinator or our membership is coming up.
 
     Raises:
         StartError: the broker did not tell within `TIMEOUT`.

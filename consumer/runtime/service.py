@@ -134,7 +134,14 @@ class Service:
             monotonic=self._clock.monotonic,
         )
         self._guarding = Guarding(settings.join, settings.delivery.max_unsettled)
-        self._source = Source(consumer, kafka, Starts(kafka, self._rules, partitions), self, self._idleness.trouble)
+        self._source = Source(
+            consumer,
+            kafka,
+            Starts(kafka, self._rules, partitions),
+            self,
+            self._idleness.trouble,
+            self._clock.monotonic,
+        )
 
     @property
     def sessions(self) -> int:

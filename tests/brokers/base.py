@@ -32,6 +32,11 @@ SETTINGS = {
     # A member killed by a test must be missed within seconds, not after 45.
     "group.min.session.timeout.ms": "1000",
     "group.initial.rebalance.delay.ms": "0",
+    # The same for groups of the `consumer` protocol, whose members are told the times by the broker.
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.heartbeat.interval.ms": "100",
+    "group.consumer.heartbeat.interval.ms": "500",
     # Tests date records in the past: the broker must not clean them up as out of date.
     "log.retention.ms": "-1",
 }

@@ -9,7 +9,7 @@ class GivenBroker(Broker):
     """The broker at an address.
 
     It must allow topics to be created, and a session time-out as short as the tests use
-    (`group.min.session.timeout.ms=1000`, `group.initial.rebalance.delay.ms=0`).
+    (`group.min.session.timeout.ms=1000`, `group.initial.rebalance.delay.ms=0`, `group.consumer.*` as in `SETTINGS`).
     """
 
     kind = "given"

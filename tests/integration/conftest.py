@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import brokers
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 
 @pytest.fixture
@@ -14,6 +15,32 @@ def real_kafka(broker: brokers.Broker) -> brokers.Broker:
     if not broker.is_real:
         pytest.skip(f"needs a real Kafka: {broker.description} does not do what this test asks of it")
     return broker
+
+
+@pytest.fixture(params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest, real_kafka: brokers.Broker) -> str:
+    """Each group protocol in turn, for a test whose subject is membership: joining, leaving, crashing, committing."""
+    if request.param == "consumer":
+        needs_short_sessions(real_kafka)
+    return str(request.param)
+
+
+@pytest.fixture
+def kip_848(real_kafka: brokers.Broker) -> brokers.Broker:
+    """A broker that has the `consumer` group protocol."""
+    needs_short_sessions(real_kafka)
+    return real_kafka
+
+
+def needs_short_sessions(broker: brokers.Broker) -> None:
+    """Skip the test where the broker has no `consumer` group protocol, or misses a killed member too late."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    place = ConfigResource(ResourceType.BROKER, str(next(iter(admin.list_topics(timeout=20).brokers))))
+    told = admin.describe_configs([place])[place].result(20).get("group.consumer.session.timeout.ms")
+    wanted = brokers.base.SETTINGS["group.consumer.session.timeout.ms"]
+    if told is None or int(told.value) > int(wanted):
+        has = "has no such setting" if told is None else f"has {told.value}"
+        pytest.skip(f"needs group.consumer.session.timeout.ms={wanted}: {broker.description} {has}")
 
 
 @pytest.fixture

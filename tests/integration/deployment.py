@@ -26,6 +26,13 @@ from consumer.kafka.codec import PlainCodec
 T = TypeVar("T")
 
 PARTITIONS = 4
+PROTOCOL = os.environ.get("TEST_GROUP_PROTOCOL", "classic")
+"""The group protocol of the deployments of tests that do not name one."""
+MEMBERSHIP = {
+    "classic": {"KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": 6000, "heartbeat.interval.ms": 500})},
+    # The test broker's own settings are the same.
+    "consumer": {},
+}
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 4_000, 500, 8_000, 1_000
 
 
@@ -87,6 +94,7 @@ class Deployment:
     folder: Path
     settings: dict[str, str]
     partitions: tuple[int, int] = (PARTITIONS, PARTITIONS)
+    protocol: str = PROTOCOL
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     processes: list[Process] = field(default_factory=list)
     codec: PlainCodec = field(default_factory=PlainCodec)
@@ -120,7 +128,8 @@ class Deployment:
             "KAFKA__DEAD_LETTER_TOPIC": self.dead_letter_topic,
             "KAFKA__COMMIT_INTERVAL": "300ms",
             "KAFKA__REVOKE_TIMEOUT": "3s",
-            "KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}),
+            "KAFKA__GROUP_PROTOCOL": self.protocol,
+            **MEMBERSHIP[self.protocol],
             "JOIN__WINDOW": f"{WINDOW_MS}ms",
             "JOIN__CHECKOUT_GRACE": f"{GRACE_MS}ms",
             "JOIN__LOOKBACK": f"{LOOKBACK_MS}ms",

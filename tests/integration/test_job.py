@@ -102,8 +102,8 @@ def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(real_kafka, 
         assert len(fates) >= found.to_call
 
 
-def test_instances_come_and_go_while_events_flow(real_kafka, tmp_path: Path) -> None:
-    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="404=5,500=5") as deployment:
+def test_instances_come_and_go_while_events_flow(real_kafka, tmp_path: Path, protocol: str) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, protocol=protocol, scenario="404=5,500=5") as deployment:
         flow = threading.Thread(target=write, args=(deployment, plan(3_000, 20_000, seed=2)), kwargs={"paced": True})
         flow.start()
         first = deployment.start()

@@ -146,6 +146,9 @@ class Consumer:
         self._paused.clear()
         self._ended.clear()
 
+    def unassign(self) -> None:
+        self.assign([])
+
     def pause(self, places: list[TopicPartition]) -> None:
         self._paused.update((place.topic, place.partition) for place in places)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 
-import structlog
 from broker import Broker, CommitFault
 from insurer import MODES, Insurer, Partner
 from judge import Judge, Violation
@@ -24,8 +22,6 @@ CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
-
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 class World:

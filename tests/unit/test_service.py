@@ -60,6 +60,9 @@ class Consumer:
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = {place.topic: place.offset for place in places}
 
+    def unassign(self) -> None:
+        self.assigned = {}
+
     def pause(self, places: list[TopicPartition]) -> None:
         self.paused |= {place.topic for place in places}
 
@@ -86,12 +89,10 @@ def assign(consumer: Consumer) -> None:
 
 def revoke(consumer: Consumer) -> None:
     consumer.on_revoke(consumer, both())
-    consumer.assigned = {}
 
 
 def lose(consumer: Consumer) -> None:
     consumer.on_lost(consumer, both())
-    consumer.assigned = {}
 
 
 class Delivery:

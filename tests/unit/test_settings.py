@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from consumer.duration import format_duration, parse_duration
 from consumer.errors import SettingsError
 from consumer.settings import DeliverySettings, JoinSettings, KafkaSettings, Settings, load, load_settings, names
-from consumer.settings_kafka import REFUSED_PROPERTIES
+from consumer.settings_kafka import CLASSIC_PROPERTIES, REFUSED_PROPERTIES
 from consumer.settings_table import rows
 
 
@@ -229,7 +229,7 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
             "OPT_OUT_NONSENSE": "1",
             "OPT_OUT_LOG__FORMAT": "xml",
         },
-        toml(tmp_path, '[dead_letter]\nmax_ratio = 2\n[kafka]\ngroup_protocol = "consumer"\n'),
+        toml(tmp_path, '[dead_letter]\nmax_ratio = 2\n[kafka]\ngroup_protocol = "eager"\n'),
         for_kafka=True,
     )
     assert text.startswith("8 settings are wrong:")
@@ -240,7 +240,7 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
         "OPT_OUT_NONSENSE",
         "is 'xml': should be 'json' or 'console'",
         "dead_letter.max_ratio in a TOML file) is 2: should be less than or equal to 1",
-        "kafka.group_protocol in a TOML file) is 'consumer': is not built yet in this version; use classic",
+        "kafka.group_protocol in a TOML file) is 'eager': should be 'classic' or 'consumer'",
         "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS (kafka.bootstrap_servers in a TOML file) is not set",
     ):
         assert part in text
@@ -259,7 +259,7 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
         ("DELIVERY__CONCURRENCY", "0", "greater than or equal to 1"),
         ("DELIVERY__RELEASE_FILE", "/etc/release", "not built yet"),
         ("AVRO__FORMAT", "registry", "not built yet"),
-        ("KAFKA__GROUP_PROTOCOL", "consumer", "not built yet"),
+        ("KAFKA__GROUP_PROTOCOL", "cooperative", "'classic' or 'consumer'"),
         ("KAFKA__START_FROM", "yesterday", "earliest, latest, or a time with its zone"),
         ("KAFKA__START_FROM", "2026-11-01T00:00:00", "earliest, latest, or a time with its zone"),
         ("KAFKA__OFFER_TOPIC", "a topic", "must be a topic name"),
@@ -293,6 +293,14 @@ def test_grace_must_fit_in_the_window_and_the_window_in_the_lookback_defaults_in
     assert "is 1m by default: must be at most join.window, which is 30s" in said({"OPT_OUT_JOIN__WINDOW": "30s"})
     edge = {f"OPT_OUT_JOIN__{name}": "30m" for name in ("WINDOW", "CHECKOUT_GRACE", "LOOKBACK")}
     assert load_settings(None, edge).join.lookback == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSIC_PROPERTIES))
+def test_a_setting_of_the_classic_protocol_is_refused_on_the_other_and_taken_on_its_own(name: str) -> None:
+    environ = {"OPT_OUT_KAFKA__PROPERTIES": f'{{"{name}": "x"}}'}
+    text = said({**environ, "OPT_OUT_KAFKA__GROUP_PROTOCOL": "consumer"})
+    assert f"{name} is refused with kafka.group_protocol = consumer: {CLASSIC_PROPERTIES[name]}" in text
+    assert name in load_settings(None, environ).kafka.properties
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_PROPERTIES))
