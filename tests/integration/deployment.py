@@ -172,7 +172,7 @@ class Deployment:
             at,
         )
 
-    def check_out(self, *bought: str, session: str = "s1", at: int | None = None) -> None:
+    def check_out(self, *bought: str, session: str = "s1", at: int | None = None, key: str | None = None) -> None:
         at = now() if at is None else at
         event = {
             "event_id": uuid.uuid4().hex,
@@ -181,7 +181,7 @@ class Deployment:
             "completed_at": at,
             "purchased_offer_ids": list(bought),
         }
-        self.produce(self.checkout_topic, session, self.codec.encode_checkout(event), at)
+        self.produce(self.checkout_topic, key or session, self.codec.encode_checkout(event), at)
 
     def send_offer(self, event: dict[str, Any], timestamp: int) -> None:
         self.produce(self.offer_topic, event["session_id"], self.codec.encode_offer(event), timestamp)

@@ -216,6 +216,34 @@ def test_an_unreadable_checkout_dead_letters_its_session_and_no_other() -> None:
     assert (outcome.outcome, outcome.reason) == (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE)
 
 
+def checkout(offset: int, *bought: str, key: str, session: str, checkout_id: str = "c") -> Message:
+    event = {
+        "event_id": "e",
+        "session_id": session,
+        "checkout_id": checkout_id,
+        "completed_at": NOW - 50,
+        "purchased_offer_ids": list(bought),
+    }
+    return Message("checkouts", offset, key, CODEC.encode_checkout(event))
+
+
+@pytest.mark.parametrize(("checkout_id", "reason"), [("c", "key_mismatch"), ("", "empty_id")])
+def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of_its_value(
+    checkout_id: str, reason: str
+) -> None:
+    runner, sink = make()
+    for offset, session in enumerate(("key", "value", "clean")):
+        runner.take(Input.OFFERS, offer(offset, NOW - 100, session=session, offer_id=f"of-{session}"), NOW)
+    foreign = checkout(0, "of-value", key="key", session="value", checkout_id=checkout_id)
+    runner.take(Input.CHECKOUTS, foreign, NOW)
+    pass_time(runner, NOW + 5_000)
+    assert [call.offer_id for call in runner.decide()] == ["of-clean"]
+    assert {o.offer_id: o.reason for o in sink.outcomes} == dict.fromkeys(
+        ("of-key", "of-value"), Reason.CHECKOUT_UNREADABLE
+    )
+    assert sink.dead == [(0, reason)], "one record is one dead letter"
+
+
 def test_an_unreadable_checkout_without_a_key_stops_the_service() -> None:
     runner, _ = make()
     with pytest.raises(StopError, match="no readable key"):
