@@ -80,13 +80,19 @@ class Process:
 
 @dataclass
 class Deployment:
-    """Topics of its own, a group of its own, an emulator of its own."""
+    """Topics of its own, a group of its own, an emulator of its own.
+
+    `compacted` may name an input that is, by the beginning of its name; `replicas` are the brokers that hold each
+    partition, the preferred leader first.
+    """
 
     bootstrap: str
     api: Emulator
     folder: Path
     settings: dict[str, str]
     partitions: tuple[int, int] = (PARTITIONS, PARTITIONS)
+    compacted: str = ""
+    replicas: tuple[int, ...] = ()
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     processes: list[Process] = field(default_factory=list)
     codec: PlainCodec = field(default_factory=PlainCodec)
@@ -105,8 +111,14 @@ class Deployment:
             self.outcome_topic: PARTITIONS,
             self.dead_letter_topic: PARTITIONS,
         }
-        for future in self.admin.create_topics([NewTopic(name, count, 1) for name, count in counts.items()]).values():
+        for future in self.admin.create_topics([self._topic(name, count) for name, count in counts.items()]).values():
             future.result(20)
+
+    def _topic(self, name: str, count: int) -> NewTopic:
+        config = {"cleanup.policy": "compact"} if self.compacted and name.startswith(self.compacted) else {}
+        if self.replicas:
+            return NewTopic(name, replica_assignment=[list(self.replicas)] * count, config=config)
+        return NewTopic(name, count, 1, config=config)
 
     # --- the consumers
 
@@ -196,6 +208,12 @@ class Deployment:
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
+
+    def delete_records(self, topic: str, before: int) -> None:
+        """Delete what stands before an offset in each partition, as retention would."""
+        places = [TopicPartition(topic, p, before) for p in range(self.partitions[topic == self.checkout_topic])]
+        for future in self.admin.delete_records(places).values():
+            future.result(20)
 
     # --- what is seen from outside
 

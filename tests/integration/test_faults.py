@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
 from test_job import wait_until_all_is_settled
 
@@ -20,25 +20,6 @@ AGE = 20_000
 
 def headers(message) -> dict[str, str]:
     return {name: value.decode() for name, value in message.headers()}
-
-
-def test_a_committed_offset_that_retention_deleted_stops_the_start(real_kafka, tmp_path: Path) -> None:
-    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
-        for n in range(40):
-            deployment.present(f"offer-{n}", session=f"session-{n}")
-        deployment.flush()
-        places = [TopicPartition(deployment.offer_topic, p, 1) for p in range(4)]
-        member = Consumer({"bootstrap.servers": real_kafka.bootstrap_servers, "group.id": deployment.group})
-        member.commit(offsets=places, asynchronous=False)
-        member.close()
-        deleted = [TopicPartition(deployment.offer_topic, p, 3) for p in range(4)]
-        for future in deployment.admin.delete_records(deleted).values():
-            future.result(20)
-        process = deployment.start()
-        assert process.popen.wait(30) == 1
-        assert f"committed offset 1 of {deployment.offer_topic}" in process.text()
-        assert "retention has deleted records" in process.text()
-        assert deployment.called() == []
 
 
 def test_unequal_partition_counts_stop_the_start_and_name_both(real_kafka, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from strategies import START, Logs, Record
 from task_world import World
@@ -226,7 +228,8 @@ def test_without_the_first_checkouts_early_offers_are_late() -> None:
 
 
 def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> None:
-    task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(7), horizon=MAX_TIME)
+    rules = replace(RULES, max_skew=50 * S)
+    task = Task(rules, partitions=1, offers=Position(0), checkouts=Position(7), horizon=MAX_TIME)
     now = START + 10_000 * S
     # Stamped in seconds instead of milliseconds: the offers of long ago would be taken for known.
     task.checkout(CheckoutCompleted("s1", "c", START, 7, ()), START // 1000, now)
