@@ -117,7 +117,7 @@ class Deployment:
     def _topic(self, name: str, count: int) -> NewTopic:
         config = {"cleanup.policy": "compact"} if self.compacted and name.startswith(self.compacted) else {}
         if self.replicas:
-            return NewTopic(name, replica_assignment=[list(self.replicas)] * count, config=config)
+            return NewTopic(name, count, replica_assignment=[list(self.replicas)] * count, config=config)
         return NewTopic(name, count, 1, config=config)
 
     # --- the consumers

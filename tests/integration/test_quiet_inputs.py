@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
-from deployment import deployed, now, read_topic, until
+from brokers import ApacheBroker, SecondBroker
+from confluent_kafka import ElectionType, Producer, TopicPartition
+from deployment import Deployment, deployed, now, read_topic, until
 from test_faults import AGE
 
 from consumer.events import Outcome
@@ -58,3 +59,41 @@ def test_an_open_transaction_holds_the_offers_that_it_may_have_bought(real_kafka
         outcome = {o.offer_id: o.outcome for o in deployment.outcomes()}["bought"]
         assert outcome is (Outcome.PURCHASED if end == "commit" else Outcome.OPTED_OUT)
         assert ("bought" in deployment.called()) == (end == "abort")
+
+
+@pytest.mark.cluster
+def test_a_new_leader_is_noticed_by_its_epoch_and_freezes_idle_watermarks(own_broker, tmp_path: Path) -> None:
+    """The leaders are moved by request between two brokers that both run: no connection is lost."""
+    if not isinstance(own_broker, ApacheBroker):
+        pytest.skip(f"needs two brokers of one cluster, which only Java gives: {own_broker.description} is one")
+    second = SecondBroker(own_broker)
+    second.start()
+    try:
+        with deployed(own_broker.bootstrap_servers, tmp_path, replicas=(2, 1)) as deployment:
+            second.restart()  # the first leads from now on, though the second is preferred
+            deployment.present("before", session="s1", at=now() - AGE)
+            deployment.flush()
+            process = deployment.start()
+            until(lambda: "before" in deployment.settled(), within=40, what="the offer from before")
+            until(lambda: leaders_and_copies(deployment) == {(1, 2)}, within=30, what="the second to have caught up")
+            assert process.lines(FROZEN) == []
+            inputs = deployment.offer_topic, deployment.checkout_topic
+            places = [TopicPartition(topic, partition) for topic in inputs for partition in range(4)]
+            deployment.admin.elect_leaders(ElectionType.PREFERRED, places).result(30)
+            until(lambda: process.lines(FROZEN), within=30, what="the new leader to be noticed")
+            # The broker refuses the old epoch, or has told the new one with the end.
+            assert "leader" in process.lines(FROZEN)[0]["reason"].lower()
+            deployment.present("after", session="s1")
+            deployment.flush()
+            until(lambda: "after" in deployment.settled(), within=40, what="the freeze to be over")
+    finally:
+        second.close()
+
+
+FROZEN = "no idle watermark for the length of lateness"
+
+
+def leaders_and_copies(deployment: Deployment) -> set[tuple[int, int]]:
+    """(leader, how many copies are in sync) of the offer partitions."""
+    told = deployment.admin.list_topics(deployment.offer_topic, timeout=20).topics[deployment.offer_topic]
+    return {(partition.leader, len(partition.isrs)) for partition in told.partitions.values()}
