@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import ApacheBroker, SecondBroker
@@ -11,6 +13,21 @@ from deployment import Deployment, deployed, now, read_topic, until
 from test_faults import AGE
 
 from consumer.events import Outcome
+
+
+def test_after_a_start_a_quiet_topic_is_not_decided_for_the_length_of_lateness(real_kafka, tmp_path: Path) -> None:
+    settings = {"JOIN__LATENESS": "3s"}
+    with deployed(real_kafka.bootstrap_servers, tmp_path, settings=settings) as deployment:
+        deployment.present("offer-1", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: process.lines("call answered"), within=30, what="the call")
+        begun, called = (moment(process.lines(event)[0]) for event in ("task begins", "call answered"))
+        assert called - begun >= timedelta(seconds=3)
+
+
+def moment(line: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(line["timestamp"])
 
 
 @pytest.mark.parametrize("end", ["commit", "abort"])
