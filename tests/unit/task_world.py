@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
 from oracle import Fate, Undated, fates
@@ -92,6 +93,7 @@ class World:
             metadata_limit=self.metadata_limit,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
+        self.rebuilding, self.rebuilt = self.task.rebuilding, None
         self.in_flight: list[Chain] = []
         self.dead_in_flight: list[tuple[Input, int]] = []
         self.written_in_this_life: list[tuple[Input, int]] = []
@@ -145,16 +147,28 @@ class World:
             event if isinstance(event, CheckoutCompleted) else None,
         )
 
-    def _doubts_now(self) -> list[Undated]:
-        """What the task has read counts for all that is undecided; nothing that it has not read may matter."""
-        read = self.logs.checkouts[: self.at[1]]
-        return [self._at_most(r) if r in read else self._at_least(r) for r in self.doubtful]
+    def _doubts(self) -> list[list[Undated]]:
+        """What the task has read counts for all that is undecided; nothing that it has not read may matter.
+
+        Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
+        """
+        counts = dict.fromkeys((self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1]))
+        read = [self.logs.checkouts[:count] for count in counts]
+        return [[self._at_most(r) if r in known else self._at_least(r) for r in self.doubtful] for known in read]
+
+    def _note_rebuilt(self) -> None:
+        if self.rebuilding and not self.task.rebuilding:
+            self.rebuilding, self.rebuilt = False, self.at[1]
 
     # --- what the runtime does
 
     def read(self, source: int) -> bool:
         """Apply the next record of an input, if there is one and the task lets it."""
-        source = Input(source)
+        more = self._read(Input(source))
+        self._note_rebuilt()
+        return more
+
+    def _read(self, source: Input) -> bool:
         log, at = self._logs[source], self.at[source]
         if at == len(log):
             return False
@@ -214,6 +228,7 @@ class World:
         if at == self.produced[source]:
             end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
             self.task.read_to(source, end if stop is None else min(end, stop))
+            self._note_rebuilt()
 
     def idle(self, source: Input) -> None:
         """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
@@ -228,6 +243,11 @@ class World:
         """Decide what is due; calls are made at once, and answered when `settle` says."""
         rebuilding = self.task.rebuilding
         chains = self.task.decide()
+        self._decided(chains, rebuilding)
+        if not rebuilding:
+            self.rebuilt = None
+
+    def _decided(self, chains: list[Chain], rebuilding: bool) -> None:
         assert not (rebuilding and chains), "decided while rebuilding"
         for chain in chains:
             fate = fate_of(chain)
@@ -351,8 +371,9 @@ class World:
         if self.doubtful:
             offer = home.session_id, home.partner_code, home.offer_id
             shown = [p for p in self.believed if (p.session_id, p.partner_code, p.offer_id) == offer]
-            told = fates(shown, self.completed, self.rules, self._doubts_now())
-            (home,) = (found for found in told if found.offsets == home.offsets)
+            told = [f for doubts in self._doubts() for f in fates(shown, self.completed, self.rules, doubts)]
+            homes_now = [found for found in told if found.offsets == home.offsets]
+            home = next((found for found in homes_now if found.reason is fate.reason), homes_now[-1])
         assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
         if self.life == 0:
             assert fate == home
@@ -361,8 +382,8 @@ class World:
 
     def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
         """Where presentations were given up or the rules changed: right for the presentations that it holds."""
-        for rules in reversed(self.all_rules):
-            alone = fates(chain.presentations, self.completed, rules, self._doubts_now())
+        for rules, doubts in product(reversed(self.all_rules), self._doubts()):
+            alone = fates(chain.presentations, self.completed, rules, doubts)
             if [a.reason for a in alone] == [fate.reason]:
                 return
         raise AssertionError(f"{fate} was decided wrongly: {alone}")
