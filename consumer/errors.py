@@ -62,8 +62,10 @@ class DecodeError(OptOutError):
     """One record cannot be decoded.
 
     `reason` is the short name that the dead letter carries in its header, such as `undecodable` or `key_mismatch`.
+    `session_id` is the one that its value names, None where that cannot be read.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, session_id: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.session_id = session_id or None

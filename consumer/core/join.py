@@ -13,6 +13,10 @@ decide_at of its last presentation: until then a checkout or a further presentat
     CHECKOUT_UNREADABLE  else, if a checkout of the session that cannot be read may have been such a c
     DECLINED             else, if first(last presentation) exists
     ABANDONED            else
+
+Of an *undated* checkout, one that cannot be read or is dated implausibly, is only known between which times it lies.
+It buys what it names wherever it may have bought it. Being perhaps the first checkout, it makes an offer DECLINED that
+would be ABANDONED, but no chain ends sooner for it: a purchase after it would then be missed on a guess.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
 from .expiry import Expiry
@@ -29,6 +34,15 @@ from .timeindex import NEVER, TimeIndex
 
 _completed = attrgetter("completed_at")
 _by_time = attrgetter("completed_at", "offset")
+
+
+class Undated(NamedTuple):
+    """A checkout that was completed between two times (ms), both included; `checkout` is None if it cannot be read."""
+
+    session_id: str
+    earliest: int
+    latest: int
+    checkout: CheckoutCompleted | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -120,8 +134,8 @@ class Join:
         self._presentations = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._held: Expiry[CheckoutCompleted] = Expiry()
-        self._taints: dict[str, list[int]] = {}
-        self._tainted: Expiry[tuple[str, int]] = Expiry()
+        self._undated: dict[str, list[Undated]] = {}
+        self._undated_held: Expiry[Undated] = Expiry()
 
     @property
     def sessions(self) -> int:
@@ -180,10 +194,10 @@ class Join:
         for open_offer in session.offers:
             self._measure(open_offer)
 
-    def taint(self, session_id: str, timestamp: int) -> None:
-        """Add a checkout that cannot be read, by its record's key and timestamp (ms): it may have bought anything."""
-        self._taints.setdefault(session_id, []).append(timestamp)
-        self._tainted.add(timestamp + self.rules.max_skew, (session_id, timestamp))
+    def complete_undated(self, undated: Undated) -> None:
+        """Add a checkout of which is only known between which times it lies."""
+        self._undated.setdefault(undated.session_id, []).append(undated)
+        self._undated_held.add(undated.latest, undated)
 
     def decide(self, watermark: int) -> Iterator[Chain]:
         """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
@@ -211,10 +225,11 @@ class Join:
             session = self._sessions[event.session_id]
             session.checkouts.remove(event)
             self._drop_if_empty(event.session_id, session)
-        for session_id, timestamp in self._tainted.take(before):
-            self._taints[session_id].remove(timestamp)
-            if not self._taints[session_id]:
-                del self._taints[session_id]
+        for undated in self._undated_held.take(before):
+            left = self._undated[undated.session_id]
+            left.remove(undated)
+            if not left:
+                del self._undated[undated.session_id]
 
     def change_rules(self, rules: Rules) -> None:
         """Measure every open chain anew. Looks at all sessions: for the start after a change of settings only."""
@@ -297,19 +312,20 @@ class Join:
         for checkout in checkouts:
             if since <= checkout.completed_at <= decide_at and offer_id in checkout.purchased:
                 return Reason.PURCHASED, checkout
-        if self._may_be_bought_by_a_taint(presentations[0].session_id, since, decide_at):
-            return Reason.CHECKOUT_UNREADABLE, None
-        first = self._first(presentations[-1].presented_at, checkouts)
+        shown_last = presentations[-1].presented_at
+        first = self._first(shown_last, checkouts)
+        undated = self._undated.get(presentations[0].session_id)
+        if undated is not None:
+            maybe = [u.checkout for u in undated if u.latest >= since and u.earliest <= decide_at]
+            for bought_by in maybe:
+                if bought_by is not None and offer_id in bought_by.purchased:
+                    return Reason.PURCHASED, bought_by
+            if None in maybe:
+                return Reason.CHECKOUT_UNREADABLE, None
+            if first is None:
+                until = shown_last + self.rules.window
+                first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
         return (Reason.ABANDONED, None) if first is None else (Reason.DECLINED, first)
-
-    def _may_be_bought_by_a_taint(self, session_id: str, since: int, until: int) -> bool:
-        taints = self._taints.get(session_id)
-        if taints is None:
-            return False
-        # When it was completed is unknown; an event on time is at most lateness older than its record, and a plausible
-        # one at most max_skew younger.
-        rules = self.rules
-        return any(t + rules.max_skew >= since and t - rules.lateness <= until for t in taints)
 
     def _drop_if_empty(self, session_id: str, session: Session) -> None:
         if not session.offers and not session.checkouts:

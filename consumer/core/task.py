@@ -21,7 +21,7 @@ from .checkpoint import (
     rules_key,
 )
 from .expiry import Expiry
-from .join import Chain, Join
+from .join import Chain, Join, Undated
 from .matching import Matching
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .planning import SettledSpans, fit
@@ -39,8 +39,9 @@ class Input(IntEnum):
 class Verdict(Enum):
     """What becomes of a record.
 
-    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`.
-    SETTLED: it was dead-lettered before the restart; nothing is to be done.
+    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
+    but an IMPLAUSIBLE checkout joined nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be
+    done.
     """
 
     ACCEPTED = auto()
@@ -79,7 +80,8 @@ class Task:
         metadata. partitions: how many partitions each of the two topics has. offers, checkouts: where to start
         reading, with what was committed there. horizon: H for a start without metadata: None if the checkout
         partition still has its first offset and is
-            read from there; MAX_TIME if it has not, H is then learnt from the first record (its time + lateness).
+            read from there; MAX_TIME if it has not, H is then learnt from the first record whose date is plausible
+            (its time + lateness).
         metadata_limit: characters of metadata the broker takes.
 
     Raises:
@@ -172,29 +174,33 @@ class Task:
         return verdict
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Verdict:
-        """A checkout was read. It is never late; an implausibly dated one counts at the time of its record."""
-        if not self._inputs[1].observe(event.completed_at, timestamp, now):
-            event.completed_at = min(event.completed_at, now, timestamp if timestamp >= 0 else now)
-        if self._horizon == MAX_TIME:
+        """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
+        plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
+        if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
             self.findings.append(
                 "the checkout log no longer begins at its first record: offers presented before "
                 f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
             )
-        self._checkouts.read(event.offset, event.completed_at)
-        self._join.complete(event)
+        if plausible:
+            self._checkouts.read(event.offset, event.completed_at)
+            self._join.complete(event)
+        else:
+            between = self._between(timestamp, event.completed_at, now)
+            self._checkouts.read(event.offset, between[1])
+            self._join.complete_undated(Undated(event.session_id, *between, event))
         for offer_id in event.purchased:
             called = self._called.get((event.session_id, offer_id))
             if called is not None:
                 self.bought_after_call.append((event, called))
             # Read again, and judged before, its offers may be settled and gone.
             counted = event.offset < self._until[1] and event.completed_at <= self._matching.judged_to
-            if not counted and not self._join.named_before(event, offer_id):
+            if plausible and not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
             self._end_rebuild_if_done()
-        return Verdict.ACCEPTED
+        return Verdict.ACCEPTED if plausible else Verdict.IMPLAUSIBLE
 
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
@@ -210,16 +216,16 @@ class Task:
         self._end_rebuild_if_done()
         return not settled
 
-    def unreadable_checkout(self, offset: int, session_id: str, timestamp: int, now: int) -> bool:
-        """An undecodable checkout was read, in the session that its key names: it taints that session.
+    def unreadable_checkout(self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int) -> bool:
+        """An unreadable checkout was read: it taints each session that its key or its value names.
 
         True: it is to be dead-lettered, then `acknowledged`. Times are those of the record and of the wall clock (ms).
         """
         settled = self._found is not None and offset < self._until[1]
-        # A stamp from the future would hold the commit, and the taint, until then.
-        timestamp = now if timestamp < 0 else min(timestamp, now)
-        self._checkouts.read(offset, timestamp + self._rules.max_skew)
-        self._join.taint(session_id, timestamp)
+        between = self._between(timestamp, MAX_TIME, now)
+        self._checkouts.read(offset, between[1])
+        for session_id in sessions:
+            self._join.complete_undated(Undated(session_id, *between))
         if not settled:
             self._unacknowledged_checkouts.add(offset)
         self._end_rebuild_if_done()
@@ -446,6 +452,17 @@ class Task:
 
     def _knows(self, session_id: str, offer_id: str) -> bool:
         return (session_id, offer_id) in self._called or self._join.has_open(session_id, offer_id)
+
+    def _between(self, timestamp: int, dated: int, now: int) -> tuple[int, int]:
+        """The earliest and the latest time (ms) at which an event happened whose own date is not believed.
+
+        On time, it came at most lateness before its record was stamped; a stamp that is missing or lies ahead of the
+        clock tells nothing, and it may have happened at any time. It had happened when it was read, and is not older
+        than it says: dates are wrong ahead. An old stamp is no upper bound, since that may be the wrong one of the two.
+        """
+        stamped = 0 <= timestamp <= now + self._rules.max_skew
+        earliest = timestamp - self._rules.lateness if stamped else MIN_TIME
+        return earliest, min(dated, now) + self._rules.max_skew
 
     def _read_offer_checkpoint(self, offers: Position) -> OfferCheckpoint:
         found = None

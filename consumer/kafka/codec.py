@@ -109,7 +109,7 @@ class PlainCodec:
             _refuse_empty(fields, ("session_id", "checkout_id"))
         if "" in purchased:
             # Something was bought and cannot be named: reading on would take it for not bought.
-            raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id")
+            raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id", session_id)
         if key != session_id.encode():
             _refuse_key(key, session_id)
         return CheckoutCompleted(session_id, checkout_id, completed_at, offset, tuple(purchased))
@@ -203,7 +203,8 @@ def _write(schema: Any, fields: Mapping[str, Any]) -> bytes:
 
 
 def _refuse_empty(fields: Mapping[str, Any], names: tuple[str, ...]) -> NoReturn:
-    raise DecodeError(EMPTY_ID, f"{next(name for name in names if not fields[name])} is empty")
+    empty = next(name for name in names if not fields[name])
+    raise DecodeError(EMPTY_ID, f"{empty} is empty", fields["session_id"])
 
 
 def _refuse_key(key: bytes | None, session_id: str) -> NoReturn:
@@ -212,4 +213,5 @@ def _refuse_key(key: bytes | None, session_id: str) -> NoReturn:
         KEY_MISMATCH,
         f"it has {found}, but its session_id is {session_id[:100]!r}: the topic cannot be trusted to hold a session's "
         "records in the partition where its checkouts are",
+        session_id,
     )

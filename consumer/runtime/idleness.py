@@ -4,6 +4,11 @@ An input is idle only when it had no record for `idle_after`, the broker was ask
 below that end had been read. Its watermark is then the wall clock from before the question, less lateness: at that
 moment nothing older than lateness was still on its way, provided that producers could deliver. After trouble they
 may still hold what they could not, so for the length of lateness no idle watermark is given.
+
+Nor is it before an input has been watched for so long since it was assigned. A start does not know of the outage that
+it may be the end of, and a new owner not of the trouble that the former one had; no record tells, since producers that
+cannot deliver write none. The price is that after a start or a rebalance quiet topics are decided by up to lateness
+later; a call that was made too early could not be taken back.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 JUMP = 1.0
 """Seconds the wall clock may move against the monotonic one between two turns; time servers slew far slower."""
+
+REMINDER = 60.0
+"""Seconds between two lines of the log about trouble that recurs."""
 
 
 class Idleness:
@@ -39,22 +47,30 @@ class Idleness:
         self._wall = wall
         self._monotonic = monotonic
         self._drift = wall() - monotonic()
-        self._trusted_from = -1.0
+        self._trusted_from = float("-inf")
+        self._next_reminder = float("-inf")
+        self._watched: dict[tuple[Input, int], float] = {}
         self._heard: dict[tuple[Input, int], float] = {}
         self._next_question = 0.0
+        self._asked = 0.0
+
+    def begin(self, source: Input, partition: int) -> None:
+        """The input was just assigned."""
+        self._watched[source, partition] = self._heard[source, partition] = self._monotonic()
 
     def heard(self, source: Input, partition: int) -> None:
-        """A record came, or the input was just assigned."""
+        """A record came."""
         self._heard[source, partition] = self._monotonic()
 
     def drop(self, source: Input, partition: int) -> None:
         """The input is no longer assigned."""
-        self._heard.pop((source, partition), None)
+        del self._watched[source, partition], self._heard[source, partition]
 
     def trouble(self, reason: str) -> None:
         """Something happened after which producers may still be delivering what they had buffered."""
         now = self._monotonic()
-        if now >= self._trusted_from:
+        if now >= self._trusted_from or now >= self._next_reminder:
+            self._next_reminder = now + REMINDER
             log.warning("no idle watermark for the length of lateness", reason=reason, seconds=self._lateness)
         self._trusted_from = now + self._lateness
 
@@ -66,12 +82,13 @@ class Idleness:
             self.trouble(f"the wall clock jumped by {drift - self._drift:+.1f} s")
         self._drift = drift
         answer = self._ends.answers()
-        if answer is not None and now >= self._trusted_from:
+        if answer is not None and self._asked >= self._trusted_from:
             asked_at, ends = answer
             for source in Input:
                 for partition, task in tasks.items():
                     end = ends.get((topics[source], partition))
-                    if end is not None and end <= task.next_offset(source):
+                    watched = self._asked - self._watched[source, partition] >= self._lateness
+                    if watched and end is not None and end <= task.next_offset(source):
                         task.idle(source, asked_at)
         if not self._ends.waiting and now >= self._next_question:
             quiet = [
@@ -81,4 +98,5 @@ class Idleness:
             ]
             if quiet:
                 self._next_question = now + self._idle_after
+                self._asked = now
                 self._ends.ask(quiet)

@@ -117,7 +117,10 @@ class TaskRunner:
             self._take_unreadable(source, message, error, now)
             return
         if verdict is not Verdict.ACCEPTED:
-            self._refuse(verdict, message)
+            if source is Input.OFFERS:
+                self._refuse(verdict, message)
+            else:
+                self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
         if self.task.bought_after_call:
             self._report_bought_after_call()
 
@@ -126,8 +129,8 @@ class TaskRunner:
         if source is Input.OFFERS:
             dead = self.task.unreadable_offer(offset)
         else:
-            session_id = _session_of(message)
-            dead = self.task.unreadable_checkout(offset, session_id, message.timestamp()[1], now)
+            sessions = _sessions_of(message, error)
+            dead = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
         if dead:
             self._dead_letter(source, message, error.reason, str(error))
         if dead or source is Input.CHECKOUTS:
@@ -294,8 +297,8 @@ class TaskRunner:
         self.task.bought_after_call.clear()
 
 
-def _session_of(message: Message) -> str:
-    """The session that an unreadable checkout belongs to.
+def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:
+    """The sessions that an unreadable checkout may belong to: by its key, and by its value where that can be read.
 
     Raises:
         StopError: its key does not tell: it may have bought any offer of the partition.
@@ -311,4 +314,4 @@ def _session_of(message: Message) -> str:
             "no readable key to tell its session by. It may have bought any offer of the partition, so none may be "
             "called. Find out what it was, then go on behind it by setting the group's offsets by hand."
         )
-    return session_id
+    return (session_id,) if error.session_id in (None, session_id) else (session_id, error.session_id)

@@ -241,7 +241,7 @@ class Service:
         self._runners[partition] = runner
         for source in Input:
             self._routes[self._topics[source], partition] = runner, source
-            self._idleness.heard(source, partition)
+            self._idleness.begin(source, partition)
         self._delivery.set_share(len(self._runners) / self._count)
         log.info(
             "task begins",

@@ -14,13 +14,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .apache import ApacheBroker
+from .apache import ApacheBroker, SecondBroker
 from .base import Broker, UnavailableError
 from .container import DockerBroker
 from .given import GivenBroker
 from .mock import MockBroker
 
-__all__ = ["Broker", "MockBroker", "Search", "UnavailableError", "search"]
+__all__ = ["ApacheBroker", "Broker", "MockBroker", "Search", "SecondBroker", "UnavailableError", "search"]
 
 WAYS: Mapping[str, Callable[[], Broker]] = {
     "docker": DockerBroker,

@@ -23,6 +23,10 @@ HEAP = "1g"
 class ApacheBroker(Broker):
     """A broker process of our own, with its data in a temporary directory.
 
+    Attributes:
+        cluster_id: made up.
+        controller: host:port where a further broker finds its controller.
+
     Raises:
         UnavailableError: there is no Java that is new enough, or no Maven to fetch Kafka with.
     """
@@ -38,6 +42,16 @@ class ApacheBroker(Broker):
             )
         self._process: subprocess.Popen[bytes] | None = None
         self._home: Path | None = None
+        self.cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        self.controller = f"127.0.0.1:{free_port()}"
+
+    def node_settings(self) -> dict[str, str]:
+        """Where this node listens and what it is in its cluster: the only one, broker and controller."""
+        return {
+            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{self.controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "controller.quorum.voters": f"1@{self.controller}",
+        }
 
     @property
     def description(self) -> str:
@@ -112,21 +126,14 @@ class ApacheBroker(Broker):
         ]
 
     def _format(self, home: Path) -> None:
-        port, controller_port = free_port(), free_port()
-        self.bootstrap_servers = f"127.0.0.1:{port}"
-        properties = SETTINGS | {
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "log.dirs": str(home / "data"),
-        }
+        self.bootstrap_servers = f"127.0.0.1:{free_port()}"
+        properties = SETTINGS | self.node_settings() | {"log.dirs": str(home / "data")}
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         done = subprocess.run(
             # The joined argument, since an id may begin with a dash.
             [
                 *(*self._command(), "kafka.tools.StorageTool", "format"),
-                *(f"--cluster-id={cluster_id}", "--config", str(self._properties)),
+                *(f"--cluster-id={self.cluster_id}", "--config", str(self._properties)),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -149,6 +156,22 @@ class ApacheBroker(Broker):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class SecondBroker(ApacheBroker):
+    """A further broker, node 2, of the cluster that `first` is: holds copies, and can be made the leader."""
+
+    def __init__(self, first: ApacheBroker) -> None:
+        super().__init__()
+        self.cluster_id, self.controller = first.cluster_id, first.controller
+
+    def node_settings(self) -> dict[str, str]:
+        """See `ApacheBroker`: it is no controller."""
+        return super().node_settings() | {
+            "process.roles": "broker",
+            "node.id": "2",
+            "listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+        }
 
 
 def _find_java() -> tuple[str, int]:

@@ -87,7 +87,11 @@ class Process:
 
 @dataclass
 class Deployment:
-    """Topics of its own, a group of its own, an emulator of its own."""
+    """Topics of its own, a group of its own, an emulator of its own.
+
+    `compacted` may name an input that is, by the beginning of its name; `replicas` are the brokers that hold each
+    partition, the preferred leader first.
+    """
 
     bootstrap: str
     api: Emulator
@@ -95,6 +99,8 @@ class Deployment:
     settings: dict[str, str]
     partitions: tuple[int, int] = (PARTITIONS, PARTITIONS)
     protocol: str = PROTOCOL
+    compacted: str = ""
+    replicas: tuple[int, ...] = ()
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     processes: list[Process] = field(default_factory=list)
     codec: PlainCodec = field(default_factory=PlainCodec)
@@ -113,8 +119,14 @@ class Deployment:
             self.outcome_topic: PARTITIONS,
             self.dead_letter_topic: PARTITIONS,
         }
-        for future in self.admin.create_topics([NewTopic(name, count, 1) for name, count in counts.items()]).values():
+        for future in self.admin.create_topics([self._topic(name, count) for name, count in counts.items()]).values():
             future.result(20)
+
+    def _topic(self, name: str, count: int) -> NewTopic:
+        config = {"cleanup.policy": "compact"} if self.compacted and name.startswith(self.compacted) else {}
+        if self.replicas:
+            return NewTopic(name, count, replica_assignment=[list(self.replicas)] * count, config=config)
+        return NewTopic(name, count, 1, config=config)
 
     # --- the consumers
 
@@ -181,7 +193,7 @@ class Deployment:
             at,
         )
 
-    def check_out(self, *bought: str, session: str = "s1", at: int | None = None) -> None:
+    def check_out(self, *bought: str, session: str = "s1", at: int | None = None, key: str | None = None) -> None:
         at = now() if at is None else at
         event = {
             "event_id": uuid.uuid4().hex,
@@ -190,7 +202,7 @@ class Deployment:
             "completed_at": at,
             "purchased_offer_ids": list(bought),
         }
-        self.produce(self.checkout_topic, session, self.codec.encode_checkout(event), at)
+        self.produce(self.checkout_topic, key or session, self.codec.encode_checkout(event), at)
 
     def send_offer(self, event: dict[str, Any], timestamp: int) -> None:
         self.produce(self.offer_topic, event["session_id"], self.codec.encode_offer(event), timestamp)
@@ -205,6 +217,12 @@ class Deployment:
 
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
+
+    def delete_records(self, topic: str, before: int) -> None:
+        """Delete what stands before an offset in each partition, as retention would."""
+        places = [TopicPartition(topic, p, before) for p in range(self.partitions[topic == self.checkout_topic])]
+        for future in self.admin.delete_records(places).values():
+            future.result(20)
 
     # --- what is seen from outside
 

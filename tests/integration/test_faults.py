@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from deployment import Deployment, deployed, now, until
+from confluent_kafka import Producer
+from deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
 from test_job import wait_until_all_is_settled
 
 from consumer.demo.emulator import DEMO_SECRET
@@ -20,25 +20,6 @@ AGE = 20_000
 
 def headers(message) -> dict[str, str]:
     return {name: value.decode() for name, value in message.headers()}
-
-
-def test_a_committed_offset_that_retention_deleted_stops_the_start(real_kafka, tmp_path: Path) -> None:
-    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
-        for n in range(40):
-            deployment.present(f"offer-{n}", session=f"session-{n}")
-        deployment.flush()
-        places = [TopicPartition(deployment.offer_topic, p, 1) for p in range(4)]
-        member = Consumer({"bootstrap.servers": real_kafka.bootstrap_servers, "group.id": deployment.group})
-        member.commit(offsets=places, asynchronous=False)
-        member.close()
-        deleted = [TopicPartition(deployment.offer_topic, p, 3) for p in range(4)]
-        for future in deployment.admin.delete_records(deleted).values():
-            future.result(20)
-        process = deployment.start()
-        assert process.popen.wait(30) == 1
-        assert f"committed offset 1 of {deployment.offer_topic}" in process.text()
-        assert "retention has deleted records" in process.text()
-        assert deployment.called() == []
 
 
 def test_unequal_partition_counts_stop_the_start_and_name_both(real_kafka, tmp_path: Path) -> None:
@@ -156,6 +137,44 @@ def test_an_unreadable_checkout_taints_its_session_alone(real_kafka, tmp_path: P
         assert deployment.called() == ["clean"]
         outcomes = {o.offer_id: (o.outcome, o.reason) for o in deployment.outcomes()}
         assert outcomes["tainted"] == (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE)
+
+
+def test_a_checkout_with_a_foreign_key_taints_both_sessions(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
+        for session in ("of-key", "of-value", "clean"):
+            deployment.present(f"offer-{session}", session=session, at=now() - AGE)
+        deployment.check_out("offer-of-value", session="of-value", at=now() - AGE + 1_000, key="of-key")
+        deployment.flush()
+        deployment.start()
+        until(lambda: deployment.committed_total() == 3, within=30, what="all to be settled")
+        assert deployment.called() == ["offer-clean"]
+        outcomes = {o.offer_id: (o.outcome, o.reason) for o in deployment.outcomes() if o.session_id != "clean"}
+        tainted = Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE
+        assert outcomes == {"offer-of-key": tainted, "offer-of-value": tainted}
+        (letter,) = deployment.dead_letters()
+        assert headers(letter)["reason"] == "key_mismatch"
+
+
+def test_an_implausibly_dated_checkout_is_a_purchase_after_a_restart_too(real_kafka, tmp_path: Path) -> None:
+    """Its record is stamped ahead as well, so that nothing tells when it was; the restart reads it when the offer that
+    it bought has long been due."""
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503", partitions=(1, 1)) as deployment:
+        begin = now()
+        deployment.present("bought", session="s1")
+        deployment.present("not-bought", session="s1")
+        deployment.check_out("bought", session="s1", at=begin + 1_800_000)  # the broker takes up to an hour
+        deployment.flush()
+        process = deployment.start(KAFKA__COMMIT_INTERVAL="1h")
+        until(lambda: process.lines("implausible checkout"), within=30, what="the checkout to be read")
+        process.kill()
+        until(lambda: now() - begin > WINDOW_MS + LATENESS_MS, within=30, what="the offers to be due")
+        deployment.api.set_scenario("204")
+        deployment.start()
+        until(lambda: deployment.committed_total() == 2, within=30, what="both offers to be settled")
+        assert set(deployment.called()) == {"not-bought"}
+        outcomes = {o.offer_id: (o.outcome, o.reason) for o in deployment.outcomes()}
+        assert outcomes["bought"] == (Outcome.PURCHASED, Reason.PURCHASED)
+        assert outcomes["not-bought"] == (Outcome.OPTED_OUT, Reason.DECLINED)
 
 
 def test_an_unreadable_checkout_without_a_key_stops_the_service(real_kafka, tmp_path: Path) -> None:

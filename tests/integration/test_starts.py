@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from deployment import LOOKBACK_MS, deployed, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
@@ -43,12 +44,16 @@ def test_start_from_a_time_reads_the_checkouts_from_lookback_before(real_kafka, 
         assert {o.offer_id: o.outcome for o in deployment.outcomes()}["bought-before"] is Outcome.PURCHASED
 
 
-def test_the_start_is_committed_before_the_first_read_and_outlives_a_crash(real_kafka, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start_from", ["latest", "a time"])
+def test_the_start_is_committed_before_the_first_read_and_outlives_a_crash(
+    real_kafka, tmp_path: Path, start_from: str
+) -> None:
     with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         for n in range(20):
             deployment.present(f"before-{n}", session=f"s{n}", at=now() - 20_000)
         deployment.flush()
-        process = deployment.start(KAFKA__START_FROM="latest", KAFKA__COMMIT_INTERVAL="1h")
+        start = moment(now() - 10_000) if start_from == "a time" else start_from
+        process = deployment.start(KAFKA__START_FROM=start, KAFKA__COMMIT_INTERVAL="1h")
         told = "a new group starts in the middle of both topics: offers presented before are not looked at"
         until(lambda: process.lines(told), within=30, what="the start to be told")
         process.kill()

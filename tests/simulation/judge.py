@@ -38,7 +38,7 @@ class Judge:
             for fate in scenario.fates(partition):
                 self._chains[fate.offer_id].append(fate)
                 self._home.update(((partition, offset), fate) for offset in fate.offsets)
-            for fate in scenario.fates(partition, earlier=True):
+            for fate in scenario.fates(partition, widely=True):
                 self._else.update(((partition, offset), fate) for offset in fate.offsets)
             self._shown.update(((partition, w.offset), w) for w in scenario.presentations(partition))
         self._partition_of = {o: p for (p, _), f in self._home.items() for o in [f.offer_id]}

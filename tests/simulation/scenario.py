@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
-from unit.oracle import Fate, Unreadable, fates
+from unit.oracle import Fate, Undated, fates
 
 from consumer.core.rules import Rules
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -70,13 +70,13 @@ class Scenario:
             if w.partition == partition and isinstance(w.event, OfferPresented) and not implausible(w, self.rules)
         ]
 
-    def fates(self, partition: int, *, earlier: bool = False) -> list[Fate]:
-        """The oracle's. `earlier`: unreadable checkouts may have been completed before they were written."""
+    def fates(self, partition: int, *, widely: bool = False) -> list[Fate]:
+        """The oracle's. `widely`: when unreadable checkouts were completed is doubted as far as it may be."""
         mine = [w for w in self.records if w.partition == partition]
         checkouts = [w.event for w in mine if isinstance(w.event, CheckoutCompleted)]
-        lag = self.rules.lateness if earlier else 0
+        before, after = (self.rules.lateness, 10**9) if widely else (0, self.rules.max_skew)
         unreadable = [
-            Unreadable(w.key.decode(), w.timestamp - lag, w.timestamp + self.rules.max_skew)
+            Undated(w.key.decode(), w.timestamp - before, w.timestamp + after)
             for w in mine
             if w.topic == CHECKOUTS and w.event is None and w.value is not None and w.key is not None
         ]

@@ -38,19 +38,21 @@ class Fate(NamedTuple):
     checkout_id: str | None
 
 
-class Unreadable(NamedTuple):
-    """A checkout of which only the session is known, and between which times it must lie."""
+class Undated(NamedTuple):
+    """A checkout of which only the session is known, and between which times it must lie; what it bought is known
+    (`checkout`) unless it cannot be read (None)."""
 
     session_id: str
     earliest: int
     latest: int
+    checkout: CheckoutCompleted | None = None
 
 
 def fates(
     offers: Iterable[OfferPresented],
     checkouts: Iterable[CheckoutCompleted],
     rules: Spans,
-    unreadable: Sequence[Unreadable] = (),
+    undated: Sequence[Undated] = (),
 ) -> list[Fate]:
     """Every chain in the two logs, by session and offer and then by time."""
     result = []
@@ -64,10 +66,10 @@ def fates(
                 presentation.presented_at <= _decide_at(chain[-1], session, rules)
                 and presentation.presented_at <= chain[0].presented_at + rules.lookback
             ):
-                result.append(_fate(chain, session, rules, unreadable))
+                result.append(_fate(chain, session, rules, undated))
                 chain = []
             chain.append(presentation)
-        result.append(_fate(chain, session, rules, unreadable))
+        result.append(_fate(chain, session, rules, undated))
     return result
 
 
@@ -89,7 +91,7 @@ def _fate(
     chain: list[OfferPresented],
     session: Sequence[CheckoutCompleted],
     rules: Spans,
-    unreadable: Sequence[Unreadable],
+    undated: Sequence[Undated],
 ) -> Fate:
     begin, last = chain[0].presented_at, chain[-1]
     decide_at = _decide_at(last, session, rules)
@@ -98,12 +100,18 @@ def _fate(
         (c for c in session if last.offer_id in c.purchased and begin - rules.lookback <= c.completed_at <= decide_at),
         None,
     )
+
+    def between(since: int, until: int) -> list[CheckoutCompleted | None]:
+        mine = (u for u in undated if u.session_id == last.session_id)
+        return [u.checkout for u in mine if u.latest >= since and u.earliest <= until]
+
+    maybe = between(begin - rules.lookback, decide_at)
+    bought_by = bought_by or next((c for c in maybe if c and last.offer_id in c.purchased), None)
+    maybe_first = (c for c in between(last.presented_at, last.presented_at + rules.window) if c)
+    declined_by = declined_by or next(maybe_first, None)
     if bought_by is not None:
         reason = Reason.PURCHASED
-    elif any(
-        u.session_id == last.session_id and u.latest >= begin - rules.lookback and u.earliest <= decide_at
-        for u in unreadable
-    ):
+    elif None in maybe:
         reason = Reason.CHECKOUT_UNREADABLE
     elif declined_by is not None:
         reason = Reason.DECLINED

@@ -24,6 +24,12 @@ THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "qu
 START = 1_000_000
 """The time of the first event, in ms; far enough from zero that every distance before it stays positive."""
 
+FAR = 10**12
+"""A date that no clock of a test comes to: what a producer writes whose clock, or unit of time, is wrong."""
+
+LONG_AGO = 1_000
+"""A date before every other: a record stamped in seconds instead of milliseconds."""
+
 OFFERS = (("s1", "ada", "o1"), ("s1", "bob", "o1"), ("s1", "ada", "o2"), ("s2", "ada", "o3"), ("s2", "bob", "o4"))
 """Session, partner, offer. Two partners share an offer id: buying it buys both."""
 
@@ -47,11 +53,18 @@ class Garbage(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded."""
+    """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded. `happened` is when
+    it really did, where neither the event nor the record tells."""
 
     offset: int
     timestamp: int
     event: OfferPresented | CheckoutCompleted | Garbage | None
+    happened: int | None = None
+
+    @property
+    def true_time(self) -> int:
+        """When it happened, or was stamped."""
+        return self.timestamp if self.happened is None else self.happened
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class Logs:
     def end_of_time(self) -> int:
         """A wall clock (ms) at which everything is over."""
         rules = self.rules
-        newest = max([r.timestamp + rules.max_skew for r in (*self.offers, *self.checkouts)], default=START)
+        newest = max([r.true_time + rules.max_skew for r in (*self.offers, *self.checkouts)], default=START)
         return newest + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
 
     def __repr__(self) -> str:
@@ -93,9 +106,11 @@ def _describe(record: Record) -> str:
         late = record.timestamp - event.presented_at
     elif isinstance(event, CheckoutCompleted):
         what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
+        what += f" really at {record.true_time - START:+d}" if record.happened is not None else ""
         late = record.timestamp - event.completed_at
     else:
-        return f"{at} {'tombstone' if event is None else event} stamped {record.timestamp - START:+d}"
+        stamped = f"{record.timestamp - START:+d}, really {record.true_time - START:+d}"
+        return f"{at} {'tombstone' if event is None else event} stamped {stamped}"
     return f"{at} {what}" + (f" (record {late:+d})" if late else "")
 
 
@@ -122,7 +137,7 @@ _DRAFTS = st.builds(
     nudge=st.sampled_from((0, 0, 0, 1, -1, 2)),
     lag=st.integers(0, 4),
     gap=st.sampled_from((0, 0, 0, 1, 3)),
-    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 99)),
+    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 97, 98, 99)),
     bought=st.integers(0, 7),
 )
 
@@ -155,8 +170,9 @@ def logs(
     tainted: bool = False,
 ) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
-    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead;
-    `tainted`: among the checkouts are some that cannot be decoded."""
+    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead, and among the
+    checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are some
+    that cannot be decoded."""
     unit = draw(UNITS)
     rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
@@ -215,17 +231,21 @@ def _log(
         offset += draft.gap
         session, partner, offer = OFFERS[draft.who]
         event: OfferPresented | CheckoutCompleted | Garbage
+        ahead = draft.skew >= 97
+        # What cannot be read or believed is stamped with its own time, which nobody else then knows; or even that is
+        # wrong, and only the order in the log is left.
+        stamp = time if ahead or (draft.is_checkout and tainted and draft.bought == 7) else time + draft.skew * unit
+        if draft.is_checkout:
+            stamp = {98: FAR, 97: LONG_AGO}.get(draft.skew, stamp)
         if draft.is_checkout and tainted and draft.bought == 7:
             event = Garbage(session)
         elif draft.is_checkout:
             bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
-            event = CheckoutCompleted(session, f"c{number}", time, offset, bought)
+            dated = {99: time + rules.max_skew + 1, 98: FAR}.get(draft.skew, time)
+            event = CheckoutCompleted(session, f"c{number}", dated, offset, bought)
         else:
-            dated = time + rules.max_skew + 1 if draft.skew == 99 else time
-            event = OfferPresented(session, partner, offer, dated, offset)
-        # What cannot be read is stamped with its own time, which nobody else then knows.
-        stamp = time if draft.skew == 99 or isinstance(event, Garbage) else time + draft.skew * unit
-        log.append(Record(offset, stamp, event))
+            event = OfferPresented(session, partner, offer, time + rules.max_skew + 1 if ahead else time, offset)
+        log.append(Record(offset, stamp, event, time if stamp in (FAR, LONG_AGO) else None))
         offset += 1
     return log
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
-from oracle import Fate, Unreadable, fates
+from oracle import Fate, Undated, fates
 from strategies import Garbage, Logs, Record, Step
 
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
@@ -59,19 +60,15 @@ class World:
         self.forgetful = forgetful
         self.later_rules = list(later_rules)
         believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
-        garbage = [(r.event.session_id, r.timestamp) for r in logs.checkouts if isinstance(r.event, Garbage)]
-        skew, lateness = self.rules.max_skew, self.rules.lateness
-        self.unreadable = [Unreadable(session_id, stamp, stamp + skew) for session_id, stamp in garbage]
-        self.expected = fates(believed, logs.completed, logs.rules, self.unreadable)
-        self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
-        # An unreadable checkout may also have been completed before its record was stamped. A chain that was due then
-        # is tainted if it was still undecided, and was decided rightly if it was not.
-        earlier = [Unreadable(session_id, stamp - lateness, stamp + skew) for session_id, stamp in garbage]
-        self.else_tainted = {
-            offset: fate for fate in fates(believed, logs.completed, logs.rules, earlier) for offset in fate.offsets
-        }
         spans = [rules.window + rules.checkout_grace + rules.lookback for rules in self.later_rules]
         self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
+        self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
+        doubted = {r.offset for r in self.doubtful}
+        self.believed = believed
+        self.completed = [c for c in logs.completed if c.offset not in doubted]
+        # What the log says at the least: a checkout without a date lies at or after the moment when it came.
+        self.expected = fates(believed, self.completed, logs.rules, [self._at_least(r) for r in self.doubtful])
+        self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
         self.reached = [MIN_TIME, MIN_TIME]  # the watermark of each input, worked out here, over all lives
@@ -96,6 +93,7 @@ class World:
             metadata_limit=self.metadata_limit,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
+        self.rebuilding, self.rebuilt = self.task.rebuilding, None
         self.in_flight: list[Chain] = []
         self.dead_in_flight: list[tuple[Input, int]] = []
         self.written_in_this_life: list[tuple[Input, int]] = []
@@ -108,6 +106,7 @@ class World:
     def crash(self, choice: int = 0) -> None:
         """The process dies; calls in flight may or may not have been answered. It comes back, perhaps set anew."""
         self.life += 1
+        self.clock += 5 * self.rules.lookback  # a restart reads the same records at another time
         if choice == 6 and self.forgetful:
             self.broker = (Position(self.broker[0].offset), self.broker[1])
         if choice == 7 and self.later_rules:
@@ -120,11 +119,56 @@ class World:
         event = record.event
         return isinstance(event, OfferPresented) and event.presented_at > record.timestamp + self.rules.max_skew
 
+    # --- checkouts that cannot be dated
+
+    def _is_doubtful(self, record: Record) -> bool:
+        match record.event:
+            case Garbage():
+                return True
+            case CheckoutCompleted(completed_at=time):
+                return time - self.rules.max_skew > min(record.timestamp, self.clock)
+            case _:
+                return False
+
+    def _at_least(self, record: Record) -> Undated:
+        """Between which times it lies at the least: it came at its true time or later, and was written by then."""
+        return self._at_most(record)._replace(earliest=record.true_time)
+
+    def _at_most(self, record: Record) -> Undated:
+        """Between which times it may lie, by its record and by the clock at which it is read."""
+        event, rules = record.event, self.rules
+        assert isinstance(event, Garbage | CheckoutCompleted)
+        believed = record.timestamp <= self.clock + rules.max_skew
+        dated = event.completed_at if isinstance(event, CheckoutCompleted) else self.clock
+        return Undated(
+            event.session_id,
+            record.timestamp - rules.lateness if believed else MIN_TIME,
+            min(dated, self.clock) + rules.max_skew,
+            event if isinstance(event, CheckoutCompleted) else None,
+        )
+
+    def _doubts(self) -> list[list[Undated]]:
+        """What the task has read counts for all that is undecided; nothing that it has not read may matter.
+
+        Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
+        """
+        counts = dict.fromkeys((self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1]))
+        read = [self.logs.checkouts[:count] for count in counts]
+        return [[self._at_most(r) if r in known else self._at_least(r) for r in self.doubtful] for known in read]
+
+    def _note_rebuilt(self) -> None:
+        if self.rebuilding and not self.task.rebuilding:
+            self.rebuilding, self.rebuilt = False, self.at[1]
+
     # --- what the runtime does
 
     def read(self, source: int) -> bool:
         """Apply the next record of an input, if there is one and the task lets it."""
-        source = Input(source)
+        more = self._read(Input(source))
+        self._note_rebuilt()
+        return more
+
+    def _read(self, source: Input) -> bool:
         log, at = self._logs[source], self.at[source]
         if at == len(log):
             return False
@@ -142,14 +186,17 @@ class World:
                 dead = self.task.unreadable_offer(record.offset)
             else:
                 session_id = record.event.session_id
-                dead = self.task.unreadable_checkout(record.offset, session_id, record.timestamp, self.clock)
+                dead = self.task.unreadable_checkout(record.offset, (session_id,), record.timestamp, self.clock)
             if dead:
                 self.dead_in_flight.append((source, record.offset))
         elif isinstance(record.event, OfferPresented):
             self._present(record.event, record.timestamp, self._implausible(record))
         else:
-            self._reach(source, min(record.event.completed_at, record.timestamp))
-            self.task.checkout(_copy(record.event), record.timestamp, self.clock)
+            doubtful = self._is_doubtful(record)
+            if not doubtful:
+                self._reach(source, min(record.event.completed_at, record.timestamp))
+            verdict = self.task.checkout(_copy(record.event), record.timestamp, self.clock)
+            assert verdict is (Verdict.IMPLAUSIBLE if doubtful else Verdict.ACCEPTED)
         return True
 
     def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
@@ -181,6 +228,7 @@ class World:
         if at == self.produced[source]:
             end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
             self.task.read_to(source, end if stop is None else min(end, stop))
+            self._note_rebuilt()
 
     def idle(self, source: Input) -> None:
         """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
@@ -195,6 +243,11 @@ class World:
         """Decide what is due; calls are made at once, and answered when `settle` says."""
         rebuilding = self.task.rebuilding
         chains = self.task.decide()
+        self._decided(chains, rebuilding)
+        if not rebuilding:
+            self.rebuilt = None
+
+    def _decided(self, chains: list[Chain], rebuilding: bool) -> None:
         assert not (rebuilding and chains), "decided while rebuilding"
         for chain in chains:
             fate = fate_of(chain)
@@ -315,8 +368,12 @@ class World:
         homes = {self.by_offset[offset] for offset in fate.offsets}
         assert len(homes) == 1, f"{fate} joins presentations of different chains: {homes}"
         (home,) = homes
-        if fate.reason is not home.reason:
-            (home,) = {self.else_tainted[offset] for offset in fate.offsets}
+        if self.doubtful:
+            offer = home.session_id, home.partner_code, home.offer_id
+            shown = [p for p in self.believed if (p.session_id, p.partner_code, p.offer_id) == offer]
+            told = [f for doubts in self._doubts() for f in fates(shown, self.completed, self.rules, doubts)]
+            homes_now = [found for found in told if found.offsets == home.offsets]
+            home = next((found for found in homes_now if found.reason is fate.reason), homes_now[-1])
         assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
         if self.life == 0:
             assert fate == home
@@ -325,8 +382,8 @@ class World:
 
     def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
         """Where presentations were given up or the rules changed: right for the presentations that it holds."""
-        for rules in reversed(self.all_rules):
-            alone = fates(chain.presentations, self.logs.completed, rules, self.unreadable)
+        for rules, doubts in product(reversed(self.all_rules), self._doubts()):
+            alone = fates(chain.presentations, self.completed, rules, doubts)
             if [a.reason for a in alone] == [fate.reason]:
                 return
         raise AssertionError(f"{fate} was decided wrongly: {alone}")
@@ -350,13 +407,21 @@ class World:
         for shown in self.logs.presentations:
             if shown.offset >= offers.offset and shown.offset in self.by_offset:
                 home = self.by_offset[shown.offset]
-                for c in self.logs.completed:
+                since, until = shown.presented_at - self.rules.lookback, home.decide_at
+                for c in self.completed:
                     bought = c.session_id == shown.session_id and shown.offer_id in c.purchased
-                    if bought and shown.presented_at - self.rules.lookback <= c.completed_at <= home.decide_at:
+                    if bought and since <= c.completed_at <= until:
                         assert c.offset >= checkouts.offset, f"{shown} would be read again, {c} would not"
+                for record in self.doubtful:
+                    u = self._at_least(record)
+                    bought = u.checkout is None or shown.offer_id in u.checkout.purchased
+                    if u.session_id == shown.session_id and bought and u.earliest <= until and u.latest >= since:
+                        assert record.offset >= checkouts.offset, f"{shown} would be read again, {record} would not"
 
     def check_all_told(self) -> None:
         """At the end: nothing missed, nothing false, nothing lost, and no offer met two different fates."""
+        at_most = fates(self.believed, self.completed, self.rules, [self._at_most(r) for r in self.doubtful])
+        else_doubted = {offset: fate for fate in at_most for offset in fate.offsets}
         reasons: dict[int, set[Reason]] = {}
         for decision in self.decisions:
             for offset in decision.fate.offsets:
@@ -367,7 +432,8 @@ class World:
             assert shown.offset in self.settled, f"{shown} is not settled"
             if self.strict and shown.offset in self.by_offset:
                 home = self.by_offset[shown.offset]
-                assert reasons[shown.offset] <= {home.reason, self.else_tainted[shown.offset].reason}
+                if else_doubted[shown.offset].reason is home.reason:
+                    assert reasons[shown.offset] <= {home.reason}
                 if home.reason in (Reason.PURCHASED, Reason.CHECKOUT_UNREADABLE):
                     assert shown.offset not in self.called, f"false call: {home}"
         for source, log in zip(BOTH, self._logs, strict=True):
@@ -410,9 +476,9 @@ def _index(log: list[Record], offset: int) -> int:
 def _time(record: Record) -> int:
     match record.event:
         case OfferPresented(presented_at=time) | CheckoutCompleted(completed_at=time):
-            return min(time, record.timestamp)
+            return record.true_time if record.happened is not None else min(time, record.timestamp)
         case _:
-            return record.timestamp
+            return record.true_time
 
 
 def _copy(c: CheckoutCompleted) -> CheckoutCompleted:

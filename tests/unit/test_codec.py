@@ -116,6 +116,16 @@ def test_a_missing_or_foreign_key_is_refused(key: bytes | None) -> None:
     assert refused(CODEC.decode_checkout, key, CODEC.encode_checkout(CHECKOUT)) == "key_mismatch"
 
 
+@pytest.mark.parametrize("change", [{}, {"checkout_id": ""}, {"purchased_offer_ids": [""]}])
+def test_a_refused_checkout_names_the_session_of_its_value_where_that_can_be_read(change: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError) as caught:
+        CODEC.decode_checkout(b"s2", CODEC.encode_checkout({**CHECKOUT, **change}), 0)
+    assert caught.value.session_id == CHECKOUT["session_id"]
+    with pytest.raises(DecodeError) as caught:
+        CODEC.decode_checkout(b"s2", b"\xff\xff", 0)
+    assert caught.value.session_id is None
+
+
 def test_a_key_beyond_ascii_is_compared_as_utf_8() -> None:
     fields = {**OFFER, "session_id": "säß☃"}
     assert CODEC.decode_offer("säß☃".encode(), CODEC.encode_offer(fields), 0).session_id == "säß☃"

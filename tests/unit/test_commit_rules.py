@@ -228,6 +228,19 @@ def test_without_the_first_checkouts_early_offers_are_late() -> None:
     assert task.offer(OfferPresented("s1", "ada", "a", oldest, 1), oldest, now) is Verdict.ACCEPTED
 
 
+def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> None:
+    rules = replace(RULES, max_skew=50 * S)
+    task = Task(rules, partitions=1, offers=Position(0), checkouts=Position(7), horizon=MAX_TIME)
+    now = START + 10_000 * S
+    # Stamped in seconds instead of milliseconds: the offers of long ago would be taken for known.
+    task.checkout(CheckoutCompleted("s1", "c", START, 7, ()), START // 1000, now)
+    assert task.stop_offset(Input.OFFERS) == 0
+    task.checkout(CheckoutCompleted("s1", "c", START + S, 8, ()), START + S, now)
+    assert task.stop_offset(Input.OFFERS) is None
+    oldest = START + S + RULES.lateness + RULES.lookback
+    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Verdict.LATE
+
+
 def test_another_number_of_partitions_stops_the_start() -> None:
     world = World(Logs(RULES, offer_log((0, 0, "a")), []))
     read_all(world)

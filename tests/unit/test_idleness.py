@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+import structlog
 
 from consumer.core.rules import MIN_TIME, Rules
 from consumer.core.task import Input, Position, Task
@@ -50,19 +51,22 @@ class Clock:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, lateness: float = LATENESS) -> None:
         self.clock = Clock()
         self.ends = Ends(self.clock)
         self.task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0))
         self.idleness = Idleness(
             lambda _: self.ends,  # type: ignore[arg-type,return-value]
             idle_after=IDLE_AFTER,
-            lateness=LATENESS,
+            lateness=lateness,
             wall=lambda: self.clock.wall,
             monotonic=lambda: self.clock.monotonic,
         )
+        self.begin()
+
+    def begin(self) -> None:
         for source in Input:
-            self.idleness.heard(source, 0)
+            self.idleness.begin(source, 0)
 
     def turn(self) -> None:
         self.idleness.turn({0: self.task}, TOPICS)
@@ -76,10 +80,27 @@ class World:
         self.ends.told = {("offers", 0): offers, ("checkouts", 0): checkouts}
         self.turn()
 
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass while the broker answers that nothing is left to read."""
+        until = self.clock.monotonic + seconds
+        while self.clock.monotonic < until:
+            self.question()
+            self.answer()
+
 
 @pytest.fixture
-def world() -> World:
+def new() -> World:
+    """The inputs were assigned in this moment."""
     return World()
+
+
+@pytest.fixture
+def world(new: World) -> World:
+    """The inputs were assigned lateness ago, and no question has been answered."""
+    new.clock.go(LATENESS)
+    for source in Input:
+        new.idleness.heard(source, 0)
+    return new
 
 
 def test_the_broker_is_asked_only_after_a_while_without_a_record(world: World) -> None:
@@ -145,3 +166,91 @@ def test_a_dropped_input_is_not_asked_for(world: World) -> None:
     world.idleness.drop(Input.OFFERS, 0)
     world.question()
     assert world.ends.asked == [("checkouts", 0)]
+
+
+def test_an_input_that_was_just_assigned_has_no_idle_watermark_for_the_length_of_lateness(new: World) -> None:
+    # A start may be the end of an outage, and a former owner may have known of trouble.
+    after_trouble(new)
+
+
+def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    assert before > MIN_TIME
+    for source in Input:
+        world.idleness.drop(source, 0)
+    world.begin()
+    world.pass_time(LATENESS - IDLE_AFTER)
+    assert world.task.watermark == before
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark > before
+
+
+def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World) -> None:
+    other = Task(RULES, partitions=2, offers=Position(0), checkouts=Position(0))
+    for source in Input:
+        world.idleness.begin(source, 1)
+    world.question()
+    world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
+    world.idleness.turn({0: world.task, 1: other}, TOPICS)
+    assert world.task.watermark > MIN_TIME
+    assert other.watermark == MIN_TIME
+
+
+def test_the_answer_to_a_question_from_before_the_trouble_was_over_is_not_taken(world: World) -> None:
+    world.idleness.trouble("the broker was gone")
+    world.clock.go(LATENESS - 1.0)
+    world.turn()
+    assert world.ends.waiting
+    world.clock.go(2.0)
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+
+
+@pytest.mark.parametrize("every", [0.5, 30.0])
+def test_trouble_that_recurs_prolongs_the_freeze_and_is_told_once_a_minute(world: World, every: float) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(round(600 / every)):
+            world.idleness.trouble("no leader")
+            world.clock.go(every)
+    assert [line["reason"] for line in logs] == ["no leader"] * 10
+    world.question()
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+
+
+def test_trouble_that_comes_after_the_last_was_over_is_told_at_once() -> None:
+    world = World(lateness=10.0)
+    with structlog.testing.capture_logs() as logs:
+        world.idleness.trouble("once")
+        world.clock.go(11.0)
+        world.idleness.trouble("again")
+    assert [line["reason"] for line in logs] == ["once", "again"]
+
+
+def test_a_clock_that_jumps_ahead_takes_the_watermark_along_only_after_lateness(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    world.clock.wall += 3_600.0
+    world.pass_time(LATENESS - IDLE_AFTER)
+    assert world.task.watermark == before, "the clock's jump became the watermark's"
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1
+
+
+def test_a_clock_that_jumps_back_holds_the_watermark_until_it_has_come_past_it(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    world.clock.wall -= 600.0
+    world.pass_time(600.0 - IDLE_AFTER)
+    assert world.task.watermark == before, "a watermark never falls, and a clock that is behind does not move it"
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1, "it sticks"
+
+
+@pytest.mark.parametrize("slew", [+0.0005, -0.0005])
+def test_a_clock_that_is_slewed_is_no_trouble(world: World, slew: float) -> None:
+    for _ in range(1_000):
+        world.clock.wall += slew * IDLE_AFTER  # as fast as time servers do, 2.5 s in all
+        world.pass_time(IDLE_AFTER)
+        assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1

@@ -77,15 +77,17 @@ def offer(offset: int, at: int, *, session: str = "s1", offer_id: str = "o1") ->
     return Message("offers", offset, session, CODEC.encode_offer(event))
 
 
-def checkout(offset: int, at: int, *bought: str, session: str = "s0") -> Message:
+def checkout(
+    offset: int, at: int, *bought: str, session: str = "s0", key: str | None = None, checkout_id: str = "c"
+) -> Message:
     event = {
         "event_id": "e",
         "session_id": session,
-        "checkout_id": f"c{offset}",
+        "checkout_id": checkout_id,
         "completed_at": at,
         "purchased_offer_ids": list(bought),
     }
-    return Message("checkouts", offset, session, CODEC.encode_checkout(event))
+    return Message("checkouts", offset, key or session, CODEC.encode_checkout(event))
 
 
 def end(source: str, offset: int) -> Message:
@@ -225,6 +227,23 @@ def test_an_unreadable_checkout_dead_letters_its_session_and_no_other() -> None:
     assert [call.offer_id for call in runner.decide()] == ["o2"]
     (outcome,) = sink.outcomes
     assert (outcome.outcome, outcome.reason) == (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE)
+
+
+@pytest.mark.parametrize(("checkout_id", "reason"), [("c", "key_mismatch"), ("", "empty_id")])
+def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of_its_value(
+    checkout_id: str, reason: str
+) -> None:
+    runner, sink = make()
+    for offset, session in enumerate(("key", "value", "clean")):
+        runner.take(Input.OFFERS, offer(offset, NOW - 100, session=session, offer_id=f"of-{session}"), NOW)
+    foreign = checkout(0, NOW - 50, "of-value", key="key", session="value", checkout_id=checkout_id)
+    runner.take(Input.CHECKOUTS, foreign, NOW)
+    pass_time(runner, NOW + 5_000)
+    assert [call.offer_id for call in runner.decide()] == ["of-clean"]
+    assert {o.offer_id: o.reason for o in sink.outcomes} == dict.fromkeys(
+        ("of-key", "of-value"), Reason.CHECKOUT_UNREADABLE
+    )
+    assert sink.dead == [(0, reason)], "one record is one dead letter"
 
 
 def test_an_unreadable_checkout_without_a_key_stops_the_service() -> None:
