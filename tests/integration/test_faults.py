@@ -60,9 +60,9 @@ def test_the_member_stays_in_the_group_while_the_api_is_down(real_kafka, tmp_pat
         assert process.running
 
 
-def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(real_kafka, tmp_path: Path, protocol: str) -> None:
+def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(real_kafka, tmp_path: Path) -> None:
     with deployed(
-        real_kafka.bootstrap_servers, tmp_path, protocol=protocol, scenario="hang", settings={"API__TIMEOUT": "60s"}
+        real_kafka.bootstrap_servers, tmp_path, scenario="hang", settings={"API__TIMEOUT": "60s"}
     ) as deployment:
         deployment.present("hangs", session="s1", at=now() - AGE)
         deployment.present("bought", session="s2", at=now() - AGE)
