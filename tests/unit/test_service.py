@@ -162,6 +162,7 @@ class Rereader:
         self.asked.append(token)
 
     def check(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class Ends:
