@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 LINGER = 60.0
 """Seconds without a question after which the consumer is closed."""
 
+COMPLAIN = 60
+"""Polls, of a second each, without an answer after which that is said, again and again."""
+
 _POLL = 1.0
 
 _GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
@@ -108,18 +111,22 @@ class Rereader(Generic[T]):
             self._error = error
 
     def _answer(self, consumer: Consumer, source: Source, token: T) -> None:
+        place = source._asdict()
         consumer.assign([TopicPartition(source.topic, source.partition, source.offset)])
+        waited = 0
         while not self._stopping:
             message = consumer.poll(_POLL)
             if message is None:
+                waited += 1
+                if waited % COMPLAIN == 0:
+                    log.warning("the record of a rejected offer cannot be read: its broker does not answer", **place)
                 continue
             error = message.error()
             if error is None or error.code() in _GONE:
-                place = message.topic(), message.partition()
-                if place != (source.topic, source.partition):
+                if (message.topic(), message.partition()) != (source.topic, source.partition):
                     continue
                 found = error is None and message.offset() == source.offset
                 self.results.put((token, Record.of(message) if found else None))
                 break
-            log.warning("kafka", topic=source.topic, partition=source.partition, error=error.str())
+            log.warning("kafka", error=error.str(), **place)
         consumer.unassign()

@@ -14,6 +14,7 @@ from consumer.kafka.reread import Rereader, reread_config
 from consumer.settings import KafkaSettings
 
 AGE = 20_000
+LARGE = b"x" * 500_000
 NOTE = "released by on call, platform team: the insurer has deleted it"
 
 
@@ -192,7 +193,8 @@ def test_an_api_that_refuses_everything_does_not_drain_the_topic_and_goes_on_by_
 def test_single_records_are_read_again_and_those_that_are_gone_are_told(real_kafka, tmp_path: Path) -> None:
     with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         for number in range(10):
-            deployment.produce(deployment.offer_topic, "k", b"%d" % number, now(), partition=2)
+            value = b"%d" % number if number != 5 else LARGE
+            deployment.produce(deployment.offer_topic, "k", value, now(), partition=2)
         deployment.flush()
         for future in deployment.admin.delete_records([TopicPartition(deployment.offer_topic, 2, 3)]).values():
             future.result(20)
@@ -207,7 +209,7 @@ def test_single_records_are_read_again_and_those_that_are_gone_are_told(real_kaf
         answers = [rereader.results.get(timeout=30) for _ in range(5)]
         rereader.check()
         assert [(token, record and record.value) for token, record in answers] == [
-            (9, b"9"), (3, b"3"), (2, None), (10, None), (5, b"5")
+            (9, b"9"), (3, b"3"), (2, None), (10, None), (5, LARGE)
         ]  # fmt: skip
         assert deployment.assigned() == {}, "it joined the group"
         assert {offset for offset, _ in deployment.committed(deployment.offer_topic).values()} == {-1001}
