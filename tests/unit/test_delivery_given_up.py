@@ -216,3 +216,15 @@ def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refus
         assert world.delivery._turns.partner("P").refused == 0
 
     virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
+def test_a_call_in_flight_at_the_close_is_given_up_by_an_answer_that_does_not_settle_it(answer: Answer) -> None:
+    async def main() -> None:
+        world = World(lambda _: answer)
+        world.submit("offer")
+        await world.until(0.05)
+        await world.delivery.close(5.0)
+        assert world.outcomes() == {"offer": None}
+
+    virtual_time.run(main())
