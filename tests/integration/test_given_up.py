@@ -148,6 +148,23 @@ def test_a_refused_offer_is_moved_to_the_dead_letter_topic_unchanged_and_the_com
         assert len(deployment.called()) == 1
 
 
+def test_a_crash_before_the_commit_repeats_the_dead_letter_with_the_same_source(real_kafka, tmp_path: Path) -> None:
+    with deployed(
+        real_kafka.bootstrap_servers, tmp_path, scenario="422", settings={"DELIVERY__REJECTED": "dead-letter"}
+    ) as deployment:
+        deployment.present("refused", session="s1", at=now() - AGE)
+        deployment.flush()
+        first = deployment.start(KAFKA__COMMIT_INTERVAL="1h")
+        until(lambda: len(deployment.dead_letters()) == 1, within=30, what="the dead letter")
+        first.kill()
+        assert deployment.committed_total() == 0
+        deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=30, what="the commit to pass it")
+        before, after = deployment.dead_letters()
+        assert (before.key(), before.value(), before.headers()) == (after.key(), after.value(), after.headers())
+        assert len(deployment.called()) == 2
+
+
 def test_an_id_that_cannot_be_sent_is_dead_lettered_and_others_are_called(real_kafka, tmp_path: Path) -> None:
     with deployed(real_kafka.bootstrap_servers, tmp_path, settings={"DELIVERY__REJECTED": "dead-letter"}) as deployment:
         for offer_id in ("..", "fine"):
