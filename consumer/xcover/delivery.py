@@ -325,6 +325,10 @@ class Delivery:
                     status=entry.status,
                     note=entry.note,
                 )
+        self._hold_refused(entry)
+
+    def _hold_refused(self, entry: Entry) -> None:
+        partner = entry.partner
         if not entry.refused:
             entry.refused = True
             partner.refused += 1
