@@ -195,22 +195,10 @@ class DeliverySettings(Group):
         ge=0,
         description="So many 404s of a partner in a row look like a wrong URL; 0 = accept them at once.",
     )
-    release_file: Path | None = Field(default=None, description="Offers an operator lets go.")
+    release_file: Path | None = Field(
+        default=None, description="TOML file of offers an operator lets go, with who and why."
+    )
     shutdown_timeout: Duration = Field(default=timedelta(seconds=25), description="Time for calls in flight at a stop.")
-
-    @field_validator("rejected")
-    @classmethod
-    def _hold_only(cls, given: str) -> str:
-        if given != "hold":
-            raise ValueError("is not built yet in this version; use hold")
-        return given
-
-    @field_validator("release_file")
-    @classmethod
-    def _not_yet(cls, given: Path | None) -> Path | None:
-        if given is not None:
-            raise ValueError("is not built yet in this version; leave it out")
-        return given
 
 
 class DeadLetterSettings(Group):

@@ -8,6 +8,7 @@ that it is told of, and of the clock that it is told; it does no input or output
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
@@ -280,6 +281,14 @@ class Task:
         """How many chains are decided and not settled."""
         return len(self._pending)
 
+    def unsettled_chains(self) -> Collection[Chain]:
+        """The chains that are decided and not settled."""
+        return self._pending.values()
+
+    def oldest_unsettled(self) -> Chain | None:
+        """The chain, decided and not settled, that begins first in the log."""
+        return self._pending[min(self._pending)] if self._pending else None
+
     def next_offset(self, source: Input) -> int:
         """The first offset that has not been applied."""
         return (self._offers if source is Input.OFFERS else self._checkouts).next_offset
@@ -365,13 +374,18 @@ class Task:
             self._forget(watermark)
         return due
 
-    def settle(self, chain: Chain) -> None:
-        """Nothing more will be done for the chain, and its outcome is handed to the producer."""
+    def settle(self, chain: Chain, *, called: bool = True) -> None:
+        """Nothing more will be done for the chain, and its outcome is handed to the producer.
+
+        `called` False: the insurer was never told of it, so that a purchase that comes later is no surprise.
+        """
         key = chain.presentations[0].offset
         if self._pending.pop(key, None) is None:
             return
         self._stragglers.pop(key, None)
         self._splits.discard(key)
+        if not called and self._called.get((chain.session_id, chain.offer_id)) is chain:
+            del self._called[chain.session_id, chain.offer_id]
         self._close(chain)
 
     def acknowledged(self, offset: int, source: Input = Input.OFFERS) -> None:

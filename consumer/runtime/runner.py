@@ -16,6 +16,7 @@ from ..kafka.record import Record
 from ..kafka.sink import Sink
 from ..xcover.delivery import CallResult, OptOutCall
 from .intake import Intake
+from .releases import Releases
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,9 @@ class TaskRunner:
 
     Attributes:
         task: the pure part.
-        outstanding: calls that were handed to the delivery and have not come back.
+        outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
+            whose record, which is to be dead-lettered, has not come back.
+        ending: no new calls: the task is about to go.
         fresh: assigned in this very poll, whose records belong to what was assigned before.
     """
 
@@ -41,15 +44,21 @@ class TaskRunner:
         sink: Sink,
         intakes: tuple[Intake, Intake],
         wall: Callable[[], float],
+        releases: Releases | None = None,
+        read_again: Callable[[CallResult], None] | None = None,
     ) -> None:
+        """`releases` are the offers let go. `read_again` asks for the record of a refused call; see `record_came`."""
         self.partition = partition
         self.task = task
         self.outstanding = 0
+        self.ending = False
         self._topics = topics
         self._codec = codec
         self._sink = sink
         self._intakes = intakes
         self._wall = wall
+        self._releases = releases or Releases(None)
+        self._read_again = read_again
         self._held: tuple[list[Message], list[Message]] = ([], [])
         self._fenced = False
         self._log = log.bind(partition=partition)
@@ -166,17 +175,18 @@ class TaskRunner:
 
     def _dead_letter(self, source: Input, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
+        self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, source))
+
+    def _write_dead_letter(self, record: Record, reason: str, error: str, on_ack: Callable[[], None]) -> None:
         self._log.warning(
             "dead letter",
-            topic=message.topic(),
-            offset=offset,
+            topic=record.topic,
+            offset=record.offset,
             reason=reason,
             error=error,
             watermark=self.task.watermark,
         )
-        self._sink.dead_letter(
-            Record.of(message), reason=reason, error=error, on_ack=lambda: self.task.acknowledged(offset, source)
-        )
+        self._sink.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
     # --- decisions and their fates
 
@@ -190,34 +200,67 @@ class TaskRunner:
                 self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
+            elif (note := self._released(chain)) is not None:
+                self._release(chain, note)
             else:
                 calls.append(self._call(chain))
         self.outstanding += len(calls)
         return calls
 
     def come_back(self, result: CallResult) -> None:
-        """A call was settled, or was given up since the task is ending.
+        """A call was settled, was given up since the task is ending or the offer let go, or is to be dead-lettered.
 
-        After the partition is gone the outcome is written all the same, since the call was made; nothing is
-        committed.
+        After the partition is gone the outcome of a call that was settled is written all the same, since the call was
+        made; nothing is committed. What was not settled is left to whoever reads on.
         """
-        self.outstanding -= 1
-        if result.outcome is None:
+        if result.outcome is Outcome.DEAD_LETTERED and not self._fenced:
+            assert self._read_again is not None  # noqa: S101 - the service sees to it
+            self._read_again(result)
             return
-        chain = result.call.token
-        assert isinstance(chain, Chain)  # noqa: S101 - put there by _call
-        self._write(
-            chain.last,
-            result.outcome,
-            chain.reason,
-            decided_at=chain.decide_at,
-            checkout=chain.checkout,
-            status_code=result.status_code,
-            attempts=result.attempts,
-            note=result.note,
-        )
-        if not self._fenced:
-            self.task.settle(chain)
+        self.outstanding -= 1
+        chain = _chain_of(result)
+        if result.outcome is Outcome.RELEASED:
+            if not self._fenced:
+                self._release(chain, result.note, result)
+        elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+            self._write_result(chain, result.outcome, result)
+            if not self._fenced:
+                self.task.settle(chain)
+
+    def record_came(self, result: CallResult, record: Record | None) -> OptOutCall | None:
+        """The record of a refused call was read again: it is dead-lettered, and settled once that is acknowledged.
+
+        Returns:
+            The call, to be made again and held if it is still refused, where the record is gone: there is nothing to
+            dead-letter, and an offer that is in no topic any more must not be let go by itself.
+        """
+        chain = _chain_of(result)
+        if record is not None and not self._is_of(record, chain.last):
+            record = None
+        note = self._released(chain) if record is None else None
+        if record is None and note is None and not (self.ending or self._fenced):
+            self._log.error(
+                "rejected, and its record is gone: it cannot be dead-lettered, and holds the commit of its partition. "
+                "Mend what the API refuses, or let the offer go by delivery.release_file",
+                partner_code=chain.partner_code,
+                offer_id=chain.offer_id,
+                session_id=chain.session_id,
+                topic=self._topics[0],
+                offset=chain.last.offset,
+                status=result.status_code,
+                note=result.note,
+            )
+            return result.call
+        self.outstanding -= 1
+        if self._fenced:
+            return None
+        if note is not None:
+            self._release(chain, note, result)
+        elif record is not None:
+            words = [str(word) for word in (result.status_code, result.note) if word is not None]
+            self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain))
+            self._write_result(chain, Outcome.DEAD_LETTERED, result)
+        return None
 
     def fence(self) -> None:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
@@ -236,9 +279,65 @@ class TaskRunner:
             token=chain,
         )
 
+    def _released(self, chain: Chain) -> str | None:
+        return self._releases.notes.get((chain.partner_code, chain.offer_id))
+
+    def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
+        attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
+        self._log.warning(
+            "released",
+            partner_code=chain.partner_code,
+            offer_id=chain.offer_id,
+            session_id=chain.session_id,
+            offset=chain.last.offset,
+            status=status_code,
+            attempts=attempts,
+            note=note,
+        )
+        self._write(
+            chain.last,
+            Outcome.RELEASED,
+            Reason.RELEASED,
+            decided_at=chain.decide_at,
+            checkout=chain.checkout,
+            status_code=status_code,
+            attempts=attempts,
+            note=note,
+        )
+        self.task.settle(chain, called=attempts > 0)
+
+    def _acknowledged(self, chain: Chain) -> None:
+        if not self._fenced:
+            self.task.settle(chain, called=False)
+
+    def _is_of(self, record: Record, event: OfferPresented) -> bool:
+        """Whether a record that was read again is still the one: a topic may have been made anew."""
+        try:
+            found = self._codec.decode_offer(record.key, record.value or b"", record.offset)
+        except DecodeError:
+            return False
+        return (found.session_id, found.partner_code, found.offer_id, found.presented_at) == (
+            event.session_id,
+            event.partner_code,
+            event.offer_id,
+            event.presented_at,
+        )
+
     def _settle(self, chain: Chain, outcome: Outcome) -> None:
         self._write(chain.last, outcome, chain.reason, decided_at=chain.decide_at, checkout=chain.checkout)
         self.task.settle(chain)
+
+    def _write_result(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
+        self._write(
+            chain.last,
+            outcome,
+            chain.reason,
+            decided_at=chain.decide_at,
+            checkout=chain.checkout,
+            status_code=result.status_code,
+            attempts=result.attempts,
+            note=result.note,
+        )
 
     def _write_refused(self, event: OfferPresented, reason: Reason, note: str) -> None:
         self._write(event, Outcome.DEAD_LETTERED, reason, decided_at=event.presented_at, note=note)
@@ -295,6 +394,12 @@ class TaskRunner:
                 decided_at=chain.decide_at,
             )
         self.task.bought_after_call.clear()
+
+
+def _chain_of(result: CallResult) -> Chain:
+    chain = result.call.token
+    assert isinstance(chain, Chain)  # noqa: S101 - put there by _call
+    return chain
 
 
 def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:

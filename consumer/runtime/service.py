@@ -28,15 +28,18 @@ from ..core.task import Input, PartitionsMoved, Plan, Task
 from ..errors import StartError
 from ..kafka.codec import Codec, PlainCodec
 from ..kafka.ends import EndOffsets
+from ..kafka.reread import Rereader, reread_config
 from ..kafka.sink import Sink, producer_config
 from ..kafka.source import Source, consumer_config
 from ..kafka.starts import Start, Starts
 from ..kafka.topics import check_topics
 from ..settings import JoinSettings, Settings
+from ..xcover.call import CallResult
 from ..xcover.thread import DeliveryThread
 from .guarding import Guarding
 from .idleness import Idleness
 from .intake import Intake
+from .releases import Releases
 from .runner import TaskRunner
 
 log = structlog.get_logger(__name__)
@@ -88,6 +91,8 @@ class Service:
         ends: makes the asker for end offsets, given what to tell of trouble.
         sink: where outcomes and dead letters go.
         delivery: makes the calls; started and stopped here.
+        releases: the offers that an operator lets go.
+        rereader: reads the records of refused offers, which are to be dead-lettered; stopped here.
     """
 
     def __init__(
@@ -101,6 +106,8 @@ class Service:
         delivery: DeliveryThread,
         codec: Codec,
         clock: Clock | None = None,
+        releases: Releases | None = None,
+        rereader: Rereader[CallResult] | None = None,
     ) -> None:
         self._settings = settings
         self._count = partitions
@@ -109,6 +116,8 @@ class Service:
         self._codec = codec
         self._sink = sink
         self._delivery = delivery
+        self._releases = releases or Releases(None)
+        self._rereader = rereader
         self._runners: dict[int, TaskRunner] = {}
         self._routes: dict[tuple[str | None, int | None], tuple[TaskRunner, Input]] = {}
         self._stopping = False
@@ -177,6 +186,8 @@ class Service:
             self._wound_up = True
             self._source.close()
             self._delivery.stop(timeout=0)
+            if self._rereader is not None:
+                self._rereader.stop()
             self._sink.flush(FLUSH)
 
     def turn(self) -> None:
@@ -193,6 +204,7 @@ class Service:
         for runner, source in heard:
             self._idleness.heard(source, runner.partition)
         self._idleness.turn({runner.partition: runner.task for runner in self._runners.values()}, self._topics)
+        self._heed_releases()
         self._settle_results()
         for runner in self._runners.values():
             runner.go_on(now)
@@ -204,6 +216,8 @@ class Service:
         self._sink.poll()
         self._sink.check()
         self._delivery.check()
+        if self._rereader is not None:
+            self._rereader.check()
         moment = self._clock.monotonic()
         if moment >= self._next_commit:
             self._next_commit = moment + self._settings.kafka.commit_interval.total_seconds()
@@ -237,6 +251,8 @@ class Service:
             sink=self._sink,
             intakes=self._intakes,
             wall=self._clock.wall,
+            releases=self._releases,
+            read_again=self._read_again if self._rereader is not None else None,
         )
         self._runners[partition] = runner
         for source in Input:
@@ -287,7 +303,40 @@ class Service:
                 owner.come_back(result)
                 result = self._delivery.results.get_nowait()
         except queue.Empty:
+            self._take_records()
+
+    def _read_again(self, result: CallResult) -> None:
+        assert self._rereader is not None  # noqa: S101 - begin() has looked
+        self._rereader.ask(result.call.source, result)
+
+    def _take_records(self) -> None:
+        """Dead-letter the records of refused calls that were read again."""
+        while self._rereader is not None and not self._rereader.results.empty():
+            result, record = self._rereader.results.get_nowait()
+            owner = result.call.owner
+            assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
+            call = owner.record_came(result, record)
+            if call is not None:
+                self._delivery.hold(call)
+
+    def _heed_releases(self) -> None:
+        """If the release file has changed, let go what it names; what is decided later asks for itself."""
+        if not self._releases.changed(self._clock.monotonic()):
             return
+        notes = self._releases.notes
+        waiting = {
+            offer
+            for runner in self._runners.values()
+            for chain in runner.task.unsettled_chains()
+            if (offer := (chain.partner_code, chain.offer_id)) in notes
+        }
+        log.info(
+            "release file read",
+            entries=len(notes),
+            waiting_here=len(waiting),
+            not_waiting_here=["/".join(offer) for offer in notes if offer not in waiting][:10],
+        )
+        self._delivery.release(notes)
 
     def _pause(self) -> None:
         wanted: set[tuple[str, int]] = set()
@@ -331,6 +380,7 @@ class Service:
         partitions = [partition for partition in partitions if partition in self._runners]
         runners = [self._runners[partition] for partition in partitions]
         for runner in runners:
+            runner.ending = True
             self._delivery.cancel(runner)
         self._settle_results()
         while any(runner.outstanding for runner in runners) and (left := deadline - self._clock.monotonic()) > 0:
@@ -369,6 +419,7 @@ class Service:
         self._guarding.report(self._tasks)
         for partition, runner in sorted(self._runners.items()):
             task = runner.task
+            oldest = task.oldest_unsettled()
             log.info(
                 "progress",
                 partition=partition,
@@ -376,6 +427,7 @@ class Service:
                 rebuilding=task.rebuilding,
                 sessions=task.sessions,
                 unsettled=task.unsettled,
+                oldest_unsettled=None if oldest is None else f"{oldest.partner_code}/{oldest.offer_id}",
                 next_offer=task.next_offset(Input.OFFERS),
                 next_checkout=task.next_offset(Input.CHECKOUTS),
             )
@@ -398,6 +450,7 @@ def run(settings: Settings) -> int:
         OptOutError: it must not start, or not go on.
     """
     kafka = settings.kafka
+    releases = Releases(settings.delivery.release_file)
     # What it cannot reach, its answers say; its own log lines would go past the log.
     client = {
         **kafka.properties,
@@ -416,8 +469,10 @@ def run(settings: Settings) -> int:
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=DeliveryThread(settings.api, settings.delivery),
+        delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
         codec=codec,
+        releases=releases,
+        rereader=Rereader(lambda: Consumer(reread_config(kafka))),
     )
 
     def on_signal(number: int, _: FrameType | None) -> None:

@@ -30,8 +30,9 @@ class OptOutCall:
 class CallResult(NamedTuple):
     """What became of a call; each call that was submitted gets exactly one.
 
-    `outcome` is OPTED_OUT or NOT_FOUND; None when the call was cancelled before it settled. `status_code` is of the
-    last answer, if any came; `note` is in human words, such as the API's message.
+    `outcome` is OPTED_OUT or NOT_FOUND; RELEASED when the offer was let go; DEAD_LETTERED when the request was refused
+    and is now to be dead-lettered; None when the call was cancelled before it settled. `status_code` is of the last
+    answer, if any came; `note` is in human words, such as the API's message, or who let the offer go.
     """
 
     call: OptOutCall

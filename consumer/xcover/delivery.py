@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -62,12 +62,19 @@ class Delivery:
         *,
         credential_of: Callable[[str], Hashable],
         random: Random,
+        max_refused_run: int = 100,
     ) -> None:
-        """`credential_of` gives for a partner code what rate limit and Retry-After count by."""
+        """`credential_of` gives for a partner code what rate limit and Retry-After count by.
+
+        With `delivery.rejected = dead-letter`, of a partner's refused requests at most `max_refused_run` in a row are
+        given back to be dead-lettered, with no 204 and no believed 404 between. More are held: a wrong path or a wrong
+        body is refused for every offer, and must not drain the topic.
+        """
         self._caller = caller
         self._on_result = on_result
         self._random = random
         self._settings = settings
+        self._max_refused_run = max_refused_run
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(settings, credential_of, random, self._pump)
         self._retries = Retries(self._due)
@@ -81,11 +88,11 @@ class Delivery:
 
     # -- what others ask for --------------------------------------------------------------------------------------
 
-    def submit(self, calls: Iterable[OptOutCall]) -> None:
-        """Take over calls; each is tried until it is settled or cancelled."""
+    def submit(self, calls: Iterable[OptOutCall], *, held: bool = False) -> None:
+        """Take over calls; each is tried until it is settled or cancelled. `held`: also if its request is refused."""
         for call in calls:
             partner = self._turns.partner(call.partner_code)
-            entry = Entry(call, partner)
+            entry = Entry(call, partner, held=held)
             self._unsettled += 1
             partner.unsettled += 1
             if self._closing:
@@ -103,13 +110,25 @@ class Delivery:
     def cancel_all(self, owners: Collection[Hashable]) -> None:
         """As `cancel`, for several owners in one pass over the queue."""
         owners = frozenset(owners)
-        self._drop(lambda entry: entry.call.owner in owners)
+
+        def cancelled(entry: Entry) -> bool:
+            entry.cancelled = entry.cancelled or entry.call.owner in owners
+            return entry.cancelled
+
+        self._drop(cancelled)
         self._pump()
 
-    def withdraw(self, calls: Collection[OptOutCall]) -> None:
-        """As `cancel`, for single calls: somebody let these offers go."""
-        unwanted = frozenset(calls)
-        self._drop(lambda entry: entry.call in unwanted)
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        """Somebody let these offers go: waiting calls are reported as RELEASED now, those in flight if not settled.
+
+        The offers are given as partner_code and offer_id, with the note for the outcome.
+        """
+
+        def released(entry: Entry) -> bool:
+            entry.released = offers.get((entry.call.partner_code, entry.call.offer_id), entry.released)
+            return entry.released is not None
+
+        self._drop(released)
         self._pump()
 
     def set_share(self, fraction: float) -> None:
@@ -120,7 +139,7 @@ class Delivery:
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - past it the rest is cancelled, not an error raised
         """No new calls. Waits up to `timeout` seconds for those in flight, then cancels them; the rest is reported."""
         self._closing = True
-        self._drop(lambda _: True)
+        self._drop(_cancel)
         self._turns.close()
         self._retries.close()
         if self._tasks:
@@ -229,6 +248,7 @@ class Delivery:
             self._no_longer_refused(entry)
         if verdict is Verdict.RECORDED:
             partner.unexpected = False
+            self._accepted(partner)
             if partner.guard.recorded():
                 self._log.info("a 204 came: 404s are believed again", partner_code=partner.code)
             if partner.held:
@@ -236,8 +256,8 @@ class Delivery:
             self._report(entry, Outcome.OPTED_OUT)
         elif verdict is Verdict.NOT_FOUND:
             self._not_found(entry)
-        elif entry.cancelled:
-            self._report(entry, None)
+        elif entry.cancelled or entry.released is not None:
+            self._give_up(entry)
         elif verdict is Verdict.CREDENTIALS:
             partner.again.append(entry)
         elif verdict is Verdict.REFUSED:
@@ -259,9 +279,10 @@ class Delivery:
         partner, now = entry.partner, self._loop.time()
         had_tripped, belief = partner.guard.tripped, partner.guard.not_found(now)
         if belief is Belief.TERMINAL:
+            self._accepted(partner)
             self._report(entry, Outcome.NOT_FOUND)
-        elif entry.cancelled:
-            self._report(entry, None)
+        elif entry.cancelled or entry.released is not None:
+            self._give_up(entry)
         elif belief is Belief.HOLD:
             if not partner.held:
                 self._loop.call_at(partner.guard.hold_until, self._hold_over, partner)
@@ -290,13 +311,32 @@ class Delivery:
 
     def _refused(self, entry: Entry) -> None:
         partner = entry.partner
+        if self._settings.rejected == "dead-letter" and not entry.held:
+            partner.refused_run += 1
+            if partner.refused_run <= self._max_refused_run:
+                self._report(entry, Outcome.DEAD_LETTERED)
+                return
+            if partner.refused_run == self._max_refused_run + 1:
+                self._log.warning(
+                    "nothing but rejected requests: they are held, not dead-lettered, until a 204 or a 404 comes; "
+                    "check api.path, api.body and the partner code",
+                    partner_code=partner.code,
+                    in_a_row=partner.refused_run,
+                    status=entry.status,
+                    note=entry.note,
+                )
+        self._hold_refused(entry)
+
+    def _hold_refused(self, entry: Entry) -> None:
+        partner = entry.partner
         if not entry.refused:
             entry.refused = True
             partner.refused += 1
             if partner.refused == 1:
                 self._log.warning(
                     "rejected: the API refuses a request; such are tried again every 5 minutes, and hold the commit of "
-                    "their partition. Read the note, and mend the offer's data, the partner code or the path",
+                    "their partition. Read the note, and mend the offer's data, the partner code or the path, or let "
+                    "the offer go by delivery.release_file",
                     partner_code=partner.code,
                     offer_id=entry.call.offer_id,
                     status=entry.status,
@@ -308,15 +348,31 @@ class Delivery:
         entry.refused = False
         entry.partner.refused -= 1
         if entry.partner.refused == 0:
-            self._log.info("no request of the partner is rejected any more", partner_code=entry.partner.code)
+            self._log.info("no rejected request of the partner waits any more", partner_code=entry.partner.code)
+
+    def _accepted(self, partner: Partner) -> None:
+        """The API took a request of the partner for what it is, so path and body are right."""
+        if partner.refused_run > self._max_refused_run:
+            self._log.info("a request was not rejected: others are dead-lettered again", partner_code=partner.code)
+        partner.refused_run = 0
+
+    def _give_up(self, entry: Entry) -> None:
+        """Its owner is gone or an operator let it go; who did goes with it. Made no more."""
+        if entry.released is None:
+            self._report(entry, None)
+        else:
+            entry.note = entry.released
+            self._report(entry, Outcome.RELEASED)
 
     def _report(self, entry: Entry, outcome: Outcome | None) -> None:
+        if entry.refused:
+            self._no_longer_refused(entry)
         self._unsettled -= 1
         entry.partner.unsettled -= 1
         self._on_result(CallResult(entry.call, outcome, entry.status, entry.attempts, entry.note))
 
     def _drop(self, unwanted: Callable[[Entry], bool]) -> None:
-        """Report what waits and is unwanted; mark what is in flight."""
+        """Give up what waits and is unwanted. `unwanted` marks it, and so what is in flight is given up at its end."""
         dropped: list[Entry] = []
 
         def wanted(entry: Entry) -> bool:
@@ -331,8 +387,11 @@ class Delivery:
             partner.held = list(filter(wanted, partner.held))
         self._retries.keep(wanted)
         for entry in self._running:
-            entry.cancelled = entry.cancelled or unwanted(entry)
+            unwanted(entry)
         for entry in dropped:
-            if entry.refused:
-                self._no_longer_refused(entry)
-            self._report(entry, None)
+            self._give_up(entry)
+
+
+def _cancel(entry: Entry) -> bool:
+    entry.cancelled = True
+    return True

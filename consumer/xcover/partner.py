@@ -19,15 +19,30 @@ CREDENTIALS_PROBE_S = 30.0
 class Entry:
     """A call that is not settled yet, and how it has gone so far. A million of these may wait."""
 
-    __slots__ = ("attempts", "call", "cancelled", "failures", "note", "partner", "refused", "status")
+    __slots__ = (
+        "attempts",
+        "call",
+        "cancelled",
+        "failures",
+        "held",
+        "note",
+        "partner",
+        "refused",
+        "released",
+        "status",
+    )
 
-    def __init__(self, call: OptOutCall, partner: Partner) -> None:
+    def __init__(self, call: OptOutCall, partner: Partner, *, held: bool = False) -> None:
         self.call = call
         self.partner = partner
         self.attempts = 0
         self.failures = 0
         self.refused = False
         self.cancelled = False
+        self.released: str | None = None
+        """Who let the offer go while its call was in flight, and why."""
+        self.held = held
+        """Refused, it is tried again all the same: it cannot be dead-lettered."""
         self.status: int | None = None
         self.note: str | None = None
 
@@ -69,6 +84,8 @@ class Partner:
         self.in_flight = 0
         self.refused = 0
         """How many wait whose request was refused."""
+        self.refused_run = 0
+        """How many requests in a row were refused, with no 204 and no believed 404 between."""
         self.unexpected = False
         """An answer outside the contract was reported, and no 204 has come since."""
         self.fault = False

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import islice
 from random import Random
 from typing import Any
@@ -39,10 +39,15 @@ class DeliveryThread:
         transport: TransportFactory = AiohttpTransport,
         wall_clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        max_refused_run: int = 100,
     ) -> None:
-        """`transport` is called on the thread's loop with the settings and the most connections it may open."""
+        """`transport` is called on the thread's loop with the settings and the most connections it may open.
+
+        `max_refused_run`: see `Delivery`.
+        """
         self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
         self._api, self._settings = api, delivery
+        self._max_refused_run = max_refused_run
         self._make_transport = transport
         self._wall_clock = wall_clock
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
@@ -68,13 +73,17 @@ class DeliveryThread:
         while batch := list(islice(rest, BATCH)):
             self._send("submit", batch)
 
+    def hold(self, call: OptOutCall) -> None:
+        """Take over a call that was refused and cannot be dead-lettered: it is tried again for as long as it is."""
+        self._send("hold", [call])
+
     def cancel(self, owner: Hashable) -> None:
         """No new calls for the owner; see `Delivery.cancel`."""
         self._send("cancel", owner)
 
-    def withdraw(self, calls: Iterable[OptOutCall]) -> None:
-        """No new calls for these; see `Delivery.withdraw`."""
-        self._send("withdraw", list(calls))
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        """No new calls for these offers; see `Delivery.release`."""
+        self._send("release", offers)
 
     def set_share(self, fraction: float) -> None:
         """Use this part of the deployment's rate limit; see `Delivery.set_share`."""
@@ -143,6 +152,7 @@ class DeliveryThread:
             self.results.put,
             credential_of=credentials.credential_of,
             random=self._random,
+            max_refused_run=self._max_refused_run,
         )
         self._started.set()
         try:
@@ -173,8 +183,10 @@ class DeliveryThread:
         what, value = self._inbox.popleft()
         if what == "submit":
             self._delivery.submit(value)
-        elif what == "withdraw":
-            self._delivery.withdraw(value)
+        elif what == "hold":
+            self._delivery.submit(value, held=True)
+        elif what == "release":
+            self._delivery.release(value)
         elif what == "share":
             self._delivery.set_share(value)
         else:

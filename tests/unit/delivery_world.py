@@ -38,7 +38,15 @@ class Highest(Random):
 class World:
     """Made within `virtual_time.run`. `made` lists the calls as (time, partner_code, offer_id)."""
 
-    def __init__(self, insurer: Insurer, *, shared_key: bool = False, random: Random | None = None, **settings: object):
+    def __init__(
+        self,
+        insurer: Insurer,
+        *,
+        shared_key: bool = False,
+        random: Random | None = None,
+        max_refused_run: int = 100,
+        **settings: object,
+    ):
         self.loop = asyncio.get_running_loop()
         self.insurer = insurer
         self.latency = 0.1
@@ -53,6 +61,7 @@ class World:
             self._on_result,
             credential_of=lambda partner: "key" if shared_key else partner,
             random=random or Random(1),
+            max_refused_run=max_refused_run,
         )
 
     async def _call(self, call: OptOutCall) -> Answer:

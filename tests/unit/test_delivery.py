@@ -170,21 +170,6 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
     virtual_time.run(main())
 
 
-def test_a_call_that_is_withdrawn_is_made_no_more_and_its_owners_others_are() -> None:
-    async def main() -> None:
-        world = World(lambda _: REFUSED if world.loop.time() < 10 else OK)
-        released, _ = world.submit("released", "stays")
-        await world.until(5.0)
-        world.delivery.withdraw([released])
-        assert world.outcomes() == {"released": None}
-        assert world.delivery.snapshot().partners == {"P": "1 refused by the API"}
-        await world.until_results(2)
-        assert world.outcomes() == {"released": None, "stays": Outcome.OPTED_OUT}
-        assert world.offers().count("released") == 1
-
-    virtual_time.run(main())
-
-
 def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
     async def main() -> None:
         world = World(lambda _: OK, concurrency=4)

@@ -11,10 +11,12 @@ import typer.main
 from consumer.cli import app
 from consumer.core.checkpoint import METADATA_LIMIT, OfferCheckpoint
 from consumer.duration import format_duration
+from consumer.runtime.releases import read
 from consumer.settings import SECRETS, Settings, load_settings, names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 SETTINGS = {f"{group}.{name}" for group, name in names()}
 
 
@@ -48,11 +50,16 @@ def test_every_variable_named_in_the_text_exists() -> None:
 
 
 def test_the_toml_example_starts_the_service(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (example,) = [text for text in TOML if "[kafka]" in text]
     config = tmp_path / "opt-out.toml"
     config.write_text(example, encoding="utf-8")
     settings = load_settings(config, {}, for_kafka=True, for_api=True)
     assert settings.api.credentials.keys() == {"ACME"}
+
+
+def test_the_example_of_a_release_file_lets_an_offer_go() -> None:
+    (example,) = [text for text in TOML if "[[release]]" in text]
+    assert list(read(example.encode())) == [("ACME", "o-4711")]
 
 
 def test_every_command_and_make_target_named_in_the_text_exists() -> None:

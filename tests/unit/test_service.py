@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import TopicPartition
+from test_given_up import release_file
 from test_runner import CODEC, Message, Sink, checkout, offer
 
 from consumer.errors import PartitionsChangedError, TooManyDeadLettersError
-from consumer.events import Outcome
+from consumer.events import Outcome, Source
+from consumer.kafka.record import Record
+from consumer.runtime.releases import Releases
 from consumer.runtime.service import Clock, Service
 from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, KafkaSettings, Settings
 from consumer.xcover.call import CallResult, OptOutCall
@@ -102,6 +108,8 @@ class Delivery:
         self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
         self.calls: list[OptOutCall] = []
         self.share = 0.0
+        self.released: list[dict[tuple[str, str], str]] = []
+        self.held: list[OptOutCall] = []
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> None: ...
@@ -111,6 +119,12 @@ class Delivery:
         self.calls.extend(calls)
 
     def cancel(self, owner: object) -> None: ...
+
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        self.released.append(dict(offers))
+
+    def hold(self, call: OptOutCall) -> None:
+        self.held.append(call)
 
     def set_share(self, fraction: float) -> None:
         self.share = fraction
@@ -137,6 +151,21 @@ class FlushedSink(Sink):
     def check(self) -> None: ...
 
 
+class Rereader:
+    """Keeps the questions; answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.results: queue.SimpleQueue[tuple[CallResult, Record | None]] = queue.SimpleQueue()
+        self.asked: list[CallResult] = []
+
+    def ask(self, source: Source, token: CallResult) -> None:
+        assert source == Source("offers", 0, 0)
+        self.asked.append(token)
+
+    def check(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 class Ends:
     waiting = False
 
@@ -146,10 +175,12 @@ class Ends:
 
 
 class World:
-    def __init__(self, join: dict[str, Any] | None = None, **dead_letter: Any) -> None:
-        self.consumer, self.delivery = Consumer(), Delivery()
+    def __init__(
+        self, releases: Releases | None = None, join: dict[str, Any] | None = None, **dead_letter: Any
+    ) -> None:
+        self.consumer, self.delivery, self.rereader = Consumer(), Delivery(), Rereader()
         self.sink = FlushedSink(self.consumer)
-        self.now = 1_000.0
+        self.now, self.skipped = 1_000.0, 0.0
         settings = Settings(
             kafka=KafkaSettings(
                 group_id="g", offer_topic="offers", checkout_topic="checkouts",
@@ -170,7 +201,9 @@ class World:
             sink=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            clock=Clock(wall=lambda: self.now),
+            clock=Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
+            releases=releases,
+            rereader=self.rereader,  # type: ignore[arg-type]
         )
         self.service._source.subscribe(0)
         self.consumer.commits.clear()
@@ -364,3 +397,64 @@ def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[s
     world.service._guarding.report(world.service._tasks)
     world.idle(16_000)
     assert "newest_checkout=None" in capsys.readouterr().out
+
+
+def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_later(tmp_path: Path) -> None:
+    path = release_file(tmp_path)
+    world = World(Releases(path))
+    world.begin()
+    world.decide()
+    release_file(tmp_path, "o1", "o2", "typo")
+    world.skipped += 1
+    with structlog.testing.capture_logs() as logs:
+        world.turn([offer(1, 30_000, offer_id="o2")])
+    assert [set(offers) for offers in world.delivery.released] == [{("P", "o1"), ("P", "o2"), ("P", "typo")}]
+    (line,) = [line for line in logs if line["event"] == "release file read"]
+    assert (line["entries"], line["waiting_here"], line["not_waiting_here"]) == (3, 1, ["P/o2", "P/typo"])
+    for source in (0, 1):
+        world.service._runners[0].task._inputs[source].idle(40_000)
+    world.turn()
+    assert [call.offer_id for call in world.delivery.calls] == ["o1"], "an offer that was let go was called"
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
+
+
+def test_an_unchanged_release_file_lets_nothing_go_twice(tmp_path: Path) -> None:
+    world = World(Releases(release_file(tmp_path, "o1")))
+    world.begin()
+    for _ in range(3):
+        world.skipped += 1
+        world.turn()
+    assert world.delivery.released == []
+
+
+def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(world: World) -> None:
+    world.decide()
+    world.delivery.answer(Outcome.DEAD_LETTERED)
+    world.turn()
+    (result,) = world.rereader.asked
+    message = offer(0, 10_000)
+    world.rereader.results.put((result, Record("offers", 0, 0, 0, message.key(), message.value())))
+    world.turn(revoke)
+    assert world.sink.dead == [(0, "rejected")]
+    assert world.committed == 1
+
+
+def test_a_refused_call_whose_record_is_gone_is_held(world: World) -> None:
+    world.decide()
+    world.delivery.answer(Outcome.DEAD_LETTERED)
+    world.turn()
+    (result,) = world.rereader.asked
+    world.rereader.results.put((result, None))
+    world.turn()
+    assert world.delivery.held == [result.call]
+    world.commit()
+    assert world.committed == 0
+
+
+def test_a_revoke_does_not_wait_for_a_record_beyond_its_time_and_commits_nothing_of_it(world: World) -> None:
+    world.decide()
+    world.delivery.answer(Outcome.DEAD_LETTERED)
+    world.turn(revoke)
+    assert len(world.rereader.asked) == 1
+    assert world.committed == 0
+    assert world.sink.outcomes == []

@@ -99,6 +99,8 @@ def test_settings_are_frozen() -> None:
         ("API__METADATA_KEYS", '["a,b", "c"]', ("a,b", "c")),
         ("LOG__LEVEL", "DEBUG", "debug"),
         ("DELIVERY__RATE_LIMIT", "2.5", 2.5),
+        ("DELIVERY__REJECTED", "dead-letter", "dead-letter"),
+        ("DELIVERY__RELEASE_FILE", "/etc/opt-out/release.toml", Path("/etc/opt-out/release.toml")),
     ],
 )
 def test_a_variable_is_read_as_what_it_means(name: str, text: str, value: object) -> None:
@@ -257,7 +259,7 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
         ("DELIVERY__RATE_LIMIT", "-1", "greater than or equal to 0"),
         ("DELIVERY__RATE_LIMIT", "nan", "finite"),
         ("DELIVERY__CONCURRENCY", "0", "greater than or equal to 1"),
-        ("DELIVERY__RELEASE_FILE", "/etc/release", "not built yet"),
+        ("DELIVERY__REJECTED", "drop", "should be 'hold' or 'dead-letter'"),
         ("AVRO__FORMAT", "registry", "not built yet"),
         ("KAFKA__GROUP_PROTOCOL", "cooperative", "'classic' or 'consumer'"),
         ("KAFKA__START_FROM", "yesterday", "earliest, latest, or a time with its zone"),

@@ -1,0 +1,162 @@
+"""Offers that an operator lets go: who named them, and why, in `delivery.release_file`.
+
+The file is TOML, one table an offer, every key required:
+
+    [[release]]
+    partner_code = "ACME"
+    offer_id = "o-4711"
+    who = "on call, platform team"
+    why = "the insurer confirmed by mail that it deleted the offer"
+
+An entry is about the offer, for as long as it stands in the file: every chain of the offer that is decided and not
+settled, or is decided later, is settled as RELEASED instead of being called. Not about one chain, since the insurer is
+told of offers: what cannot be told of one chain cannot be told of the next.
+
+It is read at the start, before any call is made: what was released and not committed before a crash is released
+again. So a file that is named and cannot be read stops the start. While running, a file that is gone or wrong is
+no statement about any offer: the last good one stays in force, and that is said once for each change.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import structlog
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from ..errors import SettingsError
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two looks at the file."""
+
+Offer: TypeAlias = tuple[str, str]
+"""partner_code and offer_id."""
+
+_SETTING = "OPT_OUT_DELIVERY__RELEASE_FILE (delivery.release_file in a TOML file)"
+_RIGHT = "each [[release]] has partner_code, offer_id, who and why, and nothing else"
+_Id: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+# Both go into an outcome, which must not grow too large to be written.
+_Words: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    partner_code: _Id
+    offer_id: _Id
+    who: _Words
+    why: _Words
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    release: list[_Entry] = []
+
+
+class Releases:
+    """The offers let go, by the last good state of the file. Without a file there are none.
+
+    Raises:
+        SettingsError: the file cannot be read, or is wrong; every mistake is named.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._next_look = 0.0
+        self._seen: bytes | str = b""
+        self._notes: Mapping[Offer, str] = {}
+        if path is not None:
+            self._seen = _content(path)
+            try:
+                self._notes = read(self._seen)
+            except ValueError as error:
+                raise SettingsError(f"{_SETTING} is '{path}': {error}") from None
+            log.info("release file read", file=str(path), entries=len(self._notes))
+
+    @property
+    def notes(self) -> Mapping[Offer, str]:
+        """What to write of each offer let go: who did it, and why."""
+        return self._notes
+
+    def changed(self, now: float) -> bool:
+        """Whether the file says something else than before. Looks at most once a second; `now` is monotonic (s)."""
+        if self._path is None or now < self._next_look:
+            return False
+        self._next_look = now + INTERVAL
+        # Not by its time and size: a copy may keep both, and clocks of file systems are coarse.
+        content = _content(self._path)
+        if content == self._seen:
+            return False
+        self._seen = content
+        try:
+            self._notes = read(content)
+        except ValueError as error:
+            log.warning(
+                "release file not taken over: what it said before stays in force; a start would refuse it",
+                file=str(self._path),
+                error=str(error),
+                entries=len(self._notes),
+            )
+            return False
+        return True
+
+
+def read(content: bytes | str) -> dict[Offer, str]:
+    """The offers that a file lets go, with the note for each, by its content, or by why it has none.
+
+    Raises:
+        ValueError: it cannot be read or is wrong; says each thing that is wrong, and what is right.
+    """
+    if isinstance(content, str):
+        raise ValueError(
+            f"it cannot be read: {content}. Name a readable file, which may be empty, or leave the setting out"
+        )
+    try:
+        tables = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise ValueError(f"it is not TOML: {error}; {_RIGHT}") from None
+    try:
+        entries = _File.model_validate(tables).release
+    except ValidationError as error:
+        raise ValueError("; ".join([*_mistakes(error, tables), _RIGHT])) from None
+    notes: dict[Offer, str] = {}
+    for number, entry in enumerate(entries, 1):
+        offer = entry.partner_code, entry.offer_id
+        if offer in notes:
+            raise ValueError(f"entry {number} ({_shown(offer)}): the offer is named twice; keep one entry for it")
+        notes[offer] = f"released by {entry.who}: {entry.why}"
+    return notes
+
+
+def _content(path: Path) -> bytes | str:
+    """What is in the file, or in words why it cannot be read. Follows the links by which mounted files are swapped."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _mistakes(error: ValidationError, tables: Mapping[str, object]) -> Iterator[str]:
+    for detail in error.errors(include_url=False, include_context=False):
+        place = detail["loc"]
+        text = detail["msg"].replace("Input should", "should").replace("Field required", "is missing")
+        text = text.replace("Extra inputs are not permitted", "is not known here").replace("String should", "should")
+        if len(place) == 1:
+            yield f"{place[0]} {text if place[0] != 'release' else 'is not a list: write [[release]]'}"
+        else:
+            entries = tables["release"]
+            number = int(place[1])
+            entry = entries[number] if isinstance(entries, list) else None
+            offer = (entry.get("partner_code", "?"), entry.get("offer_id", "?")) if isinstance(entry, dict) else None
+            named = f" ({_shown(offer)})" if offer else ""
+            yield f"entry {number + 1}{named}: {'.'.join(str(part) for part in place[2:]) or 'it'} {text}"
+
+
+def _shown(offer: tuple[object, object]) -> str:
+    return f"{offer[0]}/{offer[1]}"
