@@ -204,6 +204,8 @@ class Delivery:
         if entry.attempts > 1:
             self._retried += 1
         entry.status, entry.note = answer.status_code, answer.note
+        if answer.verdict is Verdict.CREDENTIALS and partner.denies_alone(entry):
+            answer = answer._replace(verdict=Verdict.DENIED)
         self._log.debug(
             "call answered",
             partner_code=call.partner_code,
@@ -225,7 +227,7 @@ class Delivery:
 
     def _settle_or_wait(self, entry: Entry, answer: Answer) -> None:
         partner, verdict = entry.partner, answer.verdict
-        if entry.refused and verdict is not Verdict.REFUSED:
+        if entry.refused and verdict not in {Verdict.REFUSED, Verdict.DENIED}:
             self._no_longer_refused(entry)
         if verdict is Verdict.RECORDED:
             partner.unexpected = False
@@ -242,6 +244,8 @@ class Delivery:
             partner.again.append(entry)
         elif verdict is Verdict.REFUSED:
             self._refused(entry)
+        elif verdict is Verdict.DENIED:
+            self._hold_refused(entry)
         else:
             self._back_off(entry)
 
@@ -289,6 +293,9 @@ class Delivery:
             self._report(entry, Outcome.NOT_FOUND)
 
     def _refused(self, entry: Entry) -> None:
+        self._hold_refused(entry)
+
+    def _hold_refused(self, entry: Entry) -> None:
         partner = entry.partner
         if not entry.refused:
             entry.refused = True

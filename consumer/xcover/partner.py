@@ -19,7 +19,7 @@ CREDENTIALS_PROBE_S = 30.0
 class Entry:
     """A call that is not settled yet, and how it has gone so far. A million of these may wait."""
 
-    __slots__ = ("attempts", "call", "cancelled", "failures", "note", "partner", "refused", "status")
+    __slots__ = ("attempts", "call", "cancelled", "denied_at", "failures", "note", "partner", "refused", "status")
 
     def __init__(self, call: OptOutCall, partner: Partner) -> None:
         self.call = call
@@ -28,6 +28,8 @@ class Entry:
         self.failures = 0
         self.refused = False
         self.cancelled = False
+        self.denied_at: int | None = None
+        """How many 204s of the partner had come when it was last answered 401 or 403."""
         self.status: int | None = None
         self.note: str | None = None
 
@@ -71,6 +73,8 @@ class Partner:
         """How many wait whose request was refused."""
         self.unexpected = False
         """An answer outside the contract was reported, and no 204 has come since."""
+        self.recorded = 0
+        """How many 204s have come."""
         self.fault = False
         """The credentials are refused: one probe at a time."""
         self.probe: Entry | None = None
@@ -103,6 +107,15 @@ class Partner:
             return self.fresh.popleft() if self.fresh else None
         self._fresh_next = not self._fresh_next
         return self.fresh.popleft() if self.fresh and not self._fresh_next else self.again.popleft()
+
+    def denies_alone(self, entry: Entry) -> bool:
+        """A call was answered 401 or 403. True if it was before, and 204s have come since: it is not the credentials.
+
+        Else one such offer would stop the partner's calls each time that it is tried.
+        """
+        alone = entry.denied_at is not None and entry.denied_at < self.recorded
+        entry.denied_at = self.recorded
+        return alone
 
     def refuse_credentials(self, now: float) -> bool:
         """A call was answered 401 or 403; True if the calls were not stopped before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import pytest
@@ -23,7 +24,9 @@ from delivery_world import (
 )
 
 from consumer.events import Outcome
-from consumer.xcover.api import Answer, Verdict
+from consumer.settings import ApiSettings
+from consumer.xcover.api import Answer, OptOutApi, Verdict
+from consumer.xcover.auth import Credentials
 from consumer.xcover.call import OptOutCall
 
 # -- credentials ---------------------------------------------------------------------------------------------------
@@ -90,6 +93,78 @@ def test_a_partner_without_credentials_does_not_stop_the_others() -> None:
         assert world.loop.time() == pytest.approx(0.1)
         await world.until(100.0)
         assert len(world.results) == 10
+
+    virtual_time.run(main())
+
+
+def test_one_offer_that_is_always_refused_like_a_wrong_key_does_not_stop_its_partner() -> None:
+    """A 403 of one offer, while others are recorded with the same key, says nothing of the key."""
+
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.offer_id == "poisoned" else OK, concurrency=1, rate_limit=10)
+        with structlog.testing.capture_logs() as logs:
+            world.submit("poisoned", *numbered(1_000))
+            await world.until(200.0)
+            assert world.delivery.snapshot().partners == {"P": "1 refused by the API"}
+            assert len(world.results) == 1_000, "30 s lost at its first try, and no more"
+            assert world.offers().count("poisoned") == 2
+            await world.until(1_300.0)
+        tries = [round(when) for when, _, offer in world.made if offer == "poisoned"]
+        assert tries[2] - tries[1] == 300, "then it is tried as a refused request is: every 5 minutes"
+        assert len(tries) >= 5
+        events = [log["event"].split(":")[0] for log in logs if log["log_level"] == "warning"]
+        assert events[:2] == ["credentials refused", "rejected"]
+
+    virtual_time.run(main())
+
+
+def test_a_poisoned_offer_that_is_the_probe_does_not_end_the_fault_nor_keep_others_from_being_the_probe() -> None:
+    async def main() -> None:
+        refused_until = 100.0
+        world = World(
+            lambda call: DENIED if call.offer_id == "poisoned" or world.loop.time() < refused_until else OK,
+            concurrency=1,
+        )
+        world.submit("poisoned", "a", "b")
+        await world.until(99.0)
+        assert world.offers() == ["poisoned", "a", "b", "poisoned"]
+        await world.until(131.0)
+        assert world.offers()[4:6] == ["a", "b"], "the probe at 120 s was accepted"
+        assert world.outcomes() == {"a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT}
+
+    virtual_time.run(main())
+
+
+def test_a_key_that_is_refused_anew_stops_the_calls_anew_though_204s_came_before() -> None:
+    async def main() -> None:
+        world = World(lambda _: DENIED if 10 < world.loop.time() < 100 else OK, concurrency=1)
+        world.submit(*numbered(5))
+        await world.until(11.0)
+        assert len(world.results) == 5
+        world.submit(*numbered(5, "p"))
+        await world.until(95.0)
+        assert world.times()[5:] == [11.0, 41.1, 71.1]
+        await world.until_results(10)
+
+    virtual_time.run(main())
+
+
+def test_a_partner_without_credentials_is_told_to_set_them_and_restart() -> None:
+    api = ApiSettings.model_validate({"credentials": {"OTHER": {"key": "k", "secret": "s"}}})
+
+    def no_transport(_: object) -> None:
+        raise AssertionError("nothing may be sent")
+
+    async def main() -> None:
+        caller = OptOutApi(api, Credentials(api, lambda: 0.0), no_transport, lambda: 0.0)  # type: ignore[arg-type]
+        world = World(caller, concurrency=1)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(3))
+            await world.until(65.0)
+        assert world.times() == [0.0, 30.0, 60.0]
+        assert not world.results
+        (warning,) = [log for log in logs if log["log_level"] == "warning"]
+        assert warning["note"] == "no credentials for this partner_code: set api.credentials or api.key, and restart"
 
     virtual_time.run(main())
 
@@ -348,9 +423,11 @@ def test_a_partner_that_hangs_takes_at_most_half_of_the_slots() -> None:
         world = World(insurer, concurrency=8, shared_key=True)  # type: ignore[arg-type]
         world.submit(*numbered(500), partner="HANGS")
         world.submit(*numbered(400, "f"), partner="FINE")
+        await world.until_results(390)
+        assert world.most_at_once["HANGS"] == 4
         await world.until_results(400)
         assert world.loop.time() <= 400 / 4 * 0.1 + 0.2, "the other half of the slots is never idle"
-        assert world.most_at_once["HANGS"] == 4
+        assert world.most_at_once["HANGS"] == 8, "no other waits any more"
 
     virtual_time.run(main())
 
@@ -361,6 +438,69 @@ def test_a_partner_alone_may_take_all_slots() -> None:
         world.submit(*numbered(100))
         await world.until_results(100)
         assert world.most_at_once["P"] == 8
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("shared_key", [True, False])
+def test_a_partner_has_all_slots_again_when_no_other_waits_any_more(shared_key: bool) -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=8, shared_key=shared_key)
+        world.submit("once", partner="SEEN-ONCE")
+        await world.until_results(1)
+        world.submit(*numbered(80))
+        await world.until_results(81)
+        assert world.most_at_once["P"] == 8
+        assert world.loop.time() == pytest.approx(0.1 + 80 / 8 * 0.1)
+
+    virtual_time.run(main())
+
+
+def test_a_partner_whose_calls_are_stopped_waits_for_no_slot() -> None:
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=8)
+        world.submit(*numbered(500), partner="DENIED")
+        await world.until(1.0)
+        world.submit(*numbered(800, "g"), partner="GOOD")
+        await world.until_results(800)
+        assert world.most_at_once["GOOD"] == 8
+        assert world.loop.time() == pytest.approx(1.0 + 800 / 8 * 0.1, abs=0.2)
+        await world.until(31.0)
+        assert world.times("DENIED")[-1] == pytest.approx(30.1, abs=0.1), "its probe finds a slot all the same"
+
+    virtual_time.run(main())
+
+
+def test_slots_kept_for_others_are_given_back_as_soon_as_no_other_waits() -> None:
+    """Not only when one of the waiting partner's own calls ends: those may take as long as a time-out."""
+
+    async def slow(_: OptOutCall) -> Answer:
+        await asyncio.sleep(9.0)
+        return OK
+
+    async def main() -> None:
+        world = World(lambda call: slow(call) if call.partner_code == "SLOW" else OK, concurrency=8)
+        world.submit(*numbered(8), partner="SLOW")
+        world.submit(*numbered(6, "f"), partner="FINE")
+        await world.until(1.0)
+        assert world.times("SLOW") == [0.0] * 4 + [0.1] * 2 + [0.2] * 2
+
+    virtual_time.run(main())
+
+
+def test_a_rate_limited_partner_finds_a_slot_kept_for_it() -> None:
+    """It waits for its rate, not for a slot; but when its time comes there must be one."""
+
+    def insurer(call: OptOutCall) -> object:
+        return never(call) if call.partner_code == "HANGS" else OK
+
+    async def main() -> None:
+        world = World(insurer, concurrency=4, rate_limit=1)  # type: ignore[arg-type]
+        world.submit(*numbered(20), partner="FINE")
+        world.submit(*numbered(50), partner="HANGS")
+        await world.until(9.5)
+        assert world.times("FINE") == pytest.approx([float(second) for second in range(10)])
+        assert world.most_at_once["HANGS"] == 2
 
     virtual_time.run(main())
 
