@@ -284,7 +284,12 @@ class Delivery:
                 self._back_off(waiting)
 
     def _hold_over(self, partner: Partner) -> None:
-        if not partner.guard.tripped:
+        if not partner.guard.tripped and partner.held:
+            self._log.warning(
+                "404s are believed though no 204 has come: too few to tell a wrong partner code by; check it",
+                partner_code=partner.code,
+                believed=len(partner.held),
+            )
             self._believe_held(partner)
 
     def _believe_held(self, partner: Partner) -> None:

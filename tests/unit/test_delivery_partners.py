@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from itertools import pairwise
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -25,9 +27,11 @@ from delivery_world import (
 
 from consumer.events import Outcome
 from consumer.settings import ApiSettings
+from consumer.xcover import turns
 from consumer.xcover.api import Answer, OptOutApi, Verdict
 from consumer.xcover.auth import Credentials
 from consumer.xcover.call import OptOutCall
+from consumer.xcover.partner import Entry, Partner
 
 # -- credentials ---------------------------------------------------------------------------------------------------
 
@@ -300,6 +304,64 @@ def test_the_guard_counts_to_its_limit_and_not_one_further() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize(
+    "bursts",
+    [
+        {0.0: 64},
+        {0.0: 19, 61.0: 64},
+        {0.0: 10, 59.95: 64, 120.0: 64},
+        dict.fromkeys((float(second) for second in range(0, 1_000, 40)), 1),
+        {0.0: 1, 59.85: 18, 59.95: 1, 60.05: 200},
+    ],
+)
+def test_of_nothing_but_404s_fewer_than_the_limit_are_believed_whatever_is_in_flight(bursts: dict[float, int]) -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND, concurrency=64)
+        for when, count in bursts.items():
+            await world.until(when)
+            world.submit(*numbered(count, f"{when}-"))
+        await world.until(1_100.0)
+        assert len(world.results) <= 19
+        assert set(world.outcomes().values()) <= {Outcome.NOT_FOUND}
+        assert len({offer for _, _, offer in world.made}) == sum(bursts.values()), "the others are still tried"
+
+    virtual_time.run(main())
+
+
+def test_404s_believed_without_a_204_are_told_once() -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(3))
+            await world.until(61.0)
+            world.submit("later")
+            await world.until(62.0)
+        assert len(world.results) == 4
+        (warning,) = [log for log in logs if log["log_level"] == "warning"]
+        assert warning["event"].startswith("404s are believed though no 204 has come")
+        assert (warning["partner_code"], warning["believed"]) == ("P", 3)
+
+    virtual_time.run(main())
+
+
+def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND)
+        world.submit(*numbered(5), owner="gone")
+        world.submit("stays", owner="stays")
+        await world.until(30.0)
+        world.delivery.cancel("gone")
+        assert world.outcomes() == dict.fromkeys(numbered(5))
+        await world.until(61.0)
+        assert world.outcomes() == dict.fromkeys(numbered(5)) | {"stays": Outcome.NOT_FOUND}
+        world.submit("o0", owner="came back")
+        await world.until(62.0)
+        assert world.outcomes()["o0"] is Outcome.NOT_FOUND, "the hold is of the partner, not of the task"
+        assert len(world.results) == 7
+
+    virtual_time.run(main())
+
+
 def test_without_the_guard_a_404_is_terminal_at_once() -> None:
     async def main() -> None:
         world = World(lambda _: NOT_FOUND, not_found_limit=0)
@@ -410,6 +472,37 @@ def test_a_share_is_a_part_of_the_whole(fraction: float) -> None:
             World(lambda _: OK).delivery.set_share(fraction)
 
     virtual_time.run(main())
+
+
+def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_are_made() -> None:
+    class Unlooked(deque[Entry]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("looked through")
+
+        __contains__ = __reversed__ = index = count = remove = __iter__  # type: ignore[assignment]
+
+    taken: Counter[str] = Counter()
+
+    class Counted(Partner):
+        def take(self, now: float) -> Entry | None:
+            taken[self.code] += 1
+            return super().take(now)
+
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=64)
+        world.delivery._turns.partner("DENIED").fresh = Unlooked()
+        world.delivery._turns.partner("GOOD").fresh = Unlooked()
+        world.submit(*numbered(100_000), partner="DENIED")
+        await world.until(1.0)
+        world.submit(*numbered(10_000, "g"), partner="GOOD")
+        await world.until(20.0)
+        assert len(world.results) == 10_000
+        assert taken["GOOD"] <= 10_000 + 2
+        assert taken["DENIED"] <= 64 + 66, "one look each time that one of its calls ends, none for those of others"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "Partner", Counted)
+        virtual_time.run(main())
 
 
 # -- fairness ------------------------------------------------------------------------------------------------------
