@@ -29,7 +29,7 @@ class Entry:
         self.refused = False
         self.cancelled = False
         self.denied_at: int | None = None
-        """How many 204s of the partner had come when it was last answered 401 or 403."""
+        """How many 204s of the partner had come when it was first answered 401 or 403."""
         self.status: int | None = None
         self.note: str | None = None
 
@@ -113,9 +113,9 @@ class Partner:
 
         Else one such offer would stop the partner's calls each time that it is tried.
         """
-        alone = entry.denied_at is not None and entry.denied_at < self.recorded
-        entry.denied_at = self.recorded
-        return alone
+        if entry.denied_at is None:
+            entry.denied_at = self.recorded
+        return entry.denied_at < self.recorded
 
     def refuse_credentials(self, now: float) -> bool:
         """A call was answered 401 or 403; True if the calls were not stopped before."""
