@@ -70,7 +70,7 @@ class World:
         self.else_tainted = {
             offset: fate for fate in fates(believed, logs.completed, logs.rules, earlier) for offset in fate.offsets
         }
-        spans = [rules.window + rules.checkout_grace + rules.lookback for rules in self.later_rules]
+        spans = [rules.window + rules.checkout_grace + rules.lookback + rules.lateness for rules in self.later_rules]
         self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
@@ -111,9 +111,10 @@ class World:
         if choice == 6 and self.forgetful:
             self.broker = (Position(self.broker[0].offset), self.broker[1])
         if choice == 7 and self.later_rules:
-            self.rules = self.later_rules.pop(0)
+            before, self.rules = self.rules, self.later_rules.pop(0)
             self.all_rules.append(self.rules)
-            self.strict = False
+            # Lateness decides no fate: with another one, each is still to be the oracle's.
+            self.strict = self.strict and self.rules == replace(before, lateness=self.rules.lateness)
         self._born()
 
     def _implausible(self, record: Record) -> bool:
