@@ -238,6 +238,13 @@ class Join:
             for open_offer in session.offers:
                 self._measure(open_offer)
 
+    def reopen(self, chain: Chain) -> None:
+        """Take back a chain that `decide` gave out, to be decided by the rules of now."""
+        if chain.split:
+            self._splits.add(chain.presentations[0].offset)
+        for presentation in chain.presentations:
+            self.present(presentation)
+
     def _extend(self, open_offer: OpenOffer, event: OfferPresented) -> None:
         presentations = open_offer.presentations
         if event.presented_at < presentations[-1].presented_at:

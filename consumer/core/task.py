@@ -490,8 +490,8 @@ class Task:
         self._check_partitions(found.partitions)
         if found.rules != rules_key(self._rules):
             self.findings.append(
-                "window, checkout_grace, lookback or abandoned differ from those of the last run: what was decided "
-                f"by then stays decided by {found.rules}, the rest is decided by {rules_key(self._rules)}"
+                "window, checkout_grace, lookback or abandoned differ from those of the last run: what was settled "
+                f"by then stays settled by {found.rules}, the rest is decided by {rules_key(self._rules)}"
             )
         return found
 
@@ -542,22 +542,28 @@ class Task:
         ):
             return
         self._found = None
-        rules, changed = self._rules, found.rules != rules_key(self._rules)
+        rules, now = self._rules, rules_key(self._rules)
+        waiting: list[Chain] = []
         for chain in self._join.decide(found.decided_to):
-            if changed:
+            if not found.unsettled.isdisjoint(p.offset for p in chain.presentations):
+                waiting.append(chain)
+                continue
+            if found.rules[:3] != now[:3]:
                 # By the rules of now it may be due later. Until that is past, the last commit, with the rules of then,
                 # is the one that tells that it is settled.
                 self._least_decided_to = max(
                     self._least_decided_to, chain.presentations[-1].presented_at + rules.late_after
                 )
-            if found.unsettled.isdisjoint(p.offset for p in chain.presentations):
-                self._remember_called(chain)
-                self._close(chain)
-            else:
-                self._enlist(chain, straggler=False)
-                self._due.append(chain)
-        if changed:
+            self._remember_called(chain)
+            self._close(chain)
+        if found.rules != now:
             self._join.change_rules(rules)
+            for chain in waiting:
+                self._join.reopen(chain)
+            return
+        for chain in waiting:
+            self._enlist(chain, straggler=False)
+            self._due.append(chain)
 
     def _enlist(self, chain: Chain, *, straggler: bool) -> None:
         key = chain.presentations[0].offset

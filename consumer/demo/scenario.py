@@ -7,6 +7,7 @@ A scenario is a text:
     404-html                     every call is answered a gateway's 404: HTML, no JSON
     hang                         no call is ever answered
     404=3,500=4,429=0.5,hang=1   per cent of the offers; the others are answered 204
+    ACME:403; P2/offer-7:422; 204   a partner, and an offer, with a scenario of their own; the last is for all others
 
 In a mix a 404 is for good, as an offer that does not exist; anything else is for the first one or two calls of the
 offer, then it is answered 204.
@@ -15,7 +16,8 @@ offer, then it is answered 204.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 HANG = "hang"
 HTML_404 = "404-html"
@@ -35,12 +37,14 @@ class Scenario:
         shares: answer -> per cent of offers that meet it first; empty for a scenario of one answer.
         always: the one answer, if it is such a scenario.
         seed: which offers meet which answer.
+        own: partner code, or `partner code/offer id` -> the scenario that it has of its own.
     """
 
     text: str
     shares: tuple[tuple[str, float], ...] = ()
     always: str | None = None
     seed: int = 0
+    own: Mapping[str, Scenario] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> Scenario:
@@ -50,6 +54,15 @@ class Scenario:
             ScenarioError: it is none.
         """
         text = text.strip()
+        *named, rest = text.split(";")
+        if named:
+            own = {}
+            for part in named:
+                who, colon, inner = part.partition(":")
+                if not colon or not who.strip():
+                    raise ScenarioError(f"{part!r} in scenario {text!r} must read PARTNER:SCENARIO")
+                own[who.strip()] = cls.parse(inner, seed)
+            return replace(cls.parse(rest, seed), text=text, own=own)
         if "=" not in text and text != "mixed":
             return cls(text, always=_answer(text), seed=seed)
         shares = []
@@ -65,6 +78,9 @@ class Scenario:
 
     def answer(self, partner_code: str, offer_id: str, attempt: int) -> str:
         """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits, `404-html` or `hang`."""
+        own = self.own.get(f"{partner_code}/{offer_id}") or self.own.get(partner_code)
+        if own is not None:
+            return own.answer(partner_code, offer_id, attempt)
         if self.always is not None:
             return self.always
         digest = hashlib.sha256(f"{self.seed}/{partner_code}/{offer_id}".encode()).digest()

@@ -40,6 +40,8 @@ class Verdict(Enum):
     """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
     CREDENTIALS = auto()
     """401 or 403, or no credentials at all: no call of this partner can succeed."""
+    DENIED = auto()
+    """401 or 403 again, for this offer alone, while the partner's others are recorded: never made by `classify`."""
     TRANSIENT = auto()
     """It may go better next time."""
     UNEXPECTED = auto()
@@ -81,7 +83,8 @@ class OptOutApi:
         headers = self._credentials.headers(call.partner_code)
         if headers is None:
             return Answer(
-                Verdict.CREDENTIALS, note="no credentials for this partner_code: set api.credentials or api.key"
+                Verdict.CREDENTIALS,
+                note="no credentials for this partner_code: set api.credentials or api.key, and restart",
             )
         if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
             return Answer(Verdict.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")

@@ -223,6 +223,8 @@ class Delivery:
         if entry.attempts > 1:
             self._retried += 1
         entry.status, entry.note = answer.status_code, answer.note
+        if answer.verdict is Verdict.CREDENTIALS and partner.denies_alone(entry):
+            answer = answer._replace(verdict=Verdict.DENIED)
         self._log.debug(
             "call answered",
             partner_code=call.partner_code,
@@ -244,7 +246,7 @@ class Delivery:
 
     def _settle_or_wait(self, entry: Entry, answer: Answer) -> None:
         partner, verdict = entry.partner, answer.verdict
-        if entry.refused and verdict is not Verdict.REFUSED:
+        if entry.refused and verdict not in {Verdict.REFUSED, Verdict.DENIED}:
             self._no_longer_refused(entry)
         if verdict is Verdict.RECORDED:
             partner.unexpected = False
@@ -262,6 +264,8 @@ class Delivery:
             partner.again.append(entry)
         elif verdict is Verdict.REFUSED:
             self._refused(entry)
+        elif verdict is Verdict.DENIED:
+            self._hold_refused(entry)
         else:
             self._back_off(entry)
 
@@ -301,7 +305,12 @@ class Delivery:
                 self._back_off(waiting)
 
     def _hold_over(self, partner: Partner) -> None:
-        if not partner.guard.tripped:
+        if not partner.guard.tripped and partner.held:
+            self._log.warning(
+                "404s are believed though no 204 has come: too few to tell a wrong partner code by; check it",
+                partner_code=partner.code,
+                believed=len(partner.held),
+            )
             self._believe_held(partner)
 
     def _believe_held(self, partner: Partner) -> None:

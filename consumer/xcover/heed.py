@@ -14,6 +14,7 @@ def heed(entry: Entry, answer: Answer, *, now: float, was_probe: bool, log: Filt
     Without a status no server has answered, which neither clears the credentials nor closes the breaker.
     """
     partner, verdict, answered = entry.partner, answer.verdict, answer.status_code is not None
+    partner.recorded += verdict is Verdict.RECORDED
     if verdict is Verdict.RECORDED and not (partner.fault or partner.breaker.is_open):
         partner.breaker.answered()
         return
@@ -21,7 +22,7 @@ def heed(entry: Entry, answer: Answer, *, now: float, was_probe: bool, log: Filt
     if verdict is Verdict.CREDENTIALS:
         if partner.refuse_credentials(now):
             log.warning("credentials refused: calls stop, one probe every 30 s; check the key and secret", **facts)
-    elif partner.fault and was_probe and answered:
+    elif partner.fault and was_probe and answered and verdict is not Verdict.DENIED:
         partner.accept_credentials()
         log.info("credentials accepted: calls go on", partner_code=partner.code)
     if answer.retry_after is not None and partner.account.gate(now, answer.retry_after):

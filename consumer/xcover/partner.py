@@ -23,6 +23,7 @@ class Entry:
         "attempts",
         "call",
         "cancelled",
+        "denied_at",
         "failures",
         "held",
         "note",
@@ -43,6 +44,8 @@ class Entry:
         """Who let the offer go while its call was in flight, and why."""
         self.held = held
         """Refused, it is tried again all the same: it cannot be dead-lettered."""
+        self.denied_at: int | None = None
+        """How many 204s of the partner had come when it was first answered 401 or 403."""
         self.status: int | None = None
         self.note: str | None = None
 
@@ -88,6 +91,8 @@ class Partner:
         """How many requests in a row were refused, with no 204 and no believed 404 between."""
         self.unexpected = False
         """An answer outside the contract was reported, and no 204 has come since."""
+        self.recorded = 0
+        """How many 204s have come."""
         self.fault = False
         """The credentials are refused: one probe at a time."""
         self.probe: Entry | None = None
@@ -120,6 +125,15 @@ class Partner:
             return self.fresh.popleft() if self.fresh else None
         self._fresh_next = not self._fresh_next
         return self.fresh.popleft() if self.fresh and not self._fresh_next else self.again.popleft()
+
+    def denies_alone(self, entry: Entry) -> bool:
+        """A call was answered 401 or 403. True if it was before, and 204s have come since: it is not the credentials.
+
+        Else one such offer would stop the partner's calls each time that it is tried.
+        """
+        if entry.denied_at is None:
+            entry.denied_at = self.recorded
+        return entry.denied_at < self.recorded
 
     def refuse_credentials(self, now: float) -> bool:
         """A call was answered 401 or 403; True if the calls were not stopped before."""

@@ -33,6 +33,10 @@ class Turns:
         self._accounts: dict[Hashable, Account] = {}
         self._turn: deque[Account] = deque()
         """Accounts with a partner in turn, in the order they are served."""
+        self._waiting: set[Partner] = set()
+        """Partners that may have something to call; one whose calls are stopped waits for no slot."""
+        self._aside: set[Partner] = set()
+        """Those of them that have half of the slots and more to call, while others wait."""
 
     def partner(self, code: str) -> Partner:
         """The partner of this code, made when it is first asked for."""
@@ -64,10 +68,27 @@ class Turns:
         if not partner.listed and (partner.fresh or partner.again):
             partner.listed = True
             partner.account.turn.append(partner)
+            self._waiting.add(partner)
+            self._aside.discard(partner)
             self._enlist_account(partner.account)
 
     def next(self) -> Entry | None:
         """The next call to make, counted as in flight from now; None if nothing may be called now."""
+        entry = self._next()
+        if entry is None and self._aside:
+            for partner in [partner for partner in self._aside if not self._others_wait(partner)]:
+                self.enlist(partner)
+            entry = self._next()
+        return entry
+
+    def close(self) -> None:
+        """Wake up no more."""
+        sleepers: list[Partner | Account] = [*self._partners.values(), *self._accounts.values()]
+        for sleeper in sleepers:
+            if sleeper.timer is not None:
+                sleeper.timer.cancel()
+
+    def _next(self) -> Entry | None:
         if not self._turn:
             return None
         now = self._loop.time()
@@ -86,13 +107,6 @@ class Turns:
                 self._wake_at(account, open_at)
         return None
 
-    def close(self) -> None:
-        """Wake up no more."""
-        sleepers: list[Partner | Account] = [*self._partners.values(), *self._accounts.values()]
-        for sleeper in sleepers:
-            if sleeper.timer is not None:
-                sleeper.timer.cancel()
-
     def _rate(self) -> float:
         return self._settings.rate_limit * self._share if self._settings.rate_limit else math.inf
 
@@ -102,20 +116,25 @@ class Turns:
             self._turn.append(account)
 
     def _next_of(self, account: Account, now: float) -> Entry | None:
-        # A partner that hangs must leave slots for others; where there is only one, it may have them all.
-        most = max(1, self._settings.concurrency // 2) if len(self._partners) > 1 else self._settings.concurrency
+        # A partner that hangs must leave slots for others; while none waits, it may have them all.
+        half = max(1, self._settings.concurrency // 2)
         while account.turn:
             partner = account.turn.popleft()
             partner.listed = False
-            if partner.in_flight >= most:
-                continue  # It is enlisted again when one of its calls ends.
+            if partner.in_flight >= half and self._others_wait(partner):
+                self._aside.add(partner)
+                continue
             entry = partner.take(now)
+            self._waiting.discard(partner)
             if entry is not None:
                 self.enlist(partner)
                 return entry
             if partner.ready() and partner.probe is None:
                 self._wake_at(partner, partner.probe_at())
         return None
+
+    def _others_wait(self, partner: Partner) -> bool:
+        return any(other is not partner and other.ready() for other in self._waiting)
 
     def _wake_at(self, sleeper: Partner | Account, when: float) -> None:
         timer = sleeper.timer

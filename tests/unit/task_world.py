@@ -60,7 +60,7 @@ class World:
         self.forgetful = forgetful
         self.later_rules = list(later_rules)
         believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
-        spans = [rules.window + rules.checkout_grace + rules.lookback for rules in self.later_rules]
+        spans = [rules.window + rules.checkout_grace + rules.lookback + rules.lateness for rules in self.later_rules]
         self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
         self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
         doubted = {r.offset for r in self.doubtful}
@@ -110,9 +110,10 @@ class World:
         if choice == 6 and self.forgetful:
             self.broker = (Position(self.broker[0].offset), self.broker[1])
         if choice == 7 and self.later_rules:
-            self.rules = self.later_rules.pop(0)
+            before, self.rules = self.rules, self.later_rules.pop(0)
             self.all_rules.append(self.rules)
-            self.strict = False
+            # Lateness decides no fate: with another one, each is still to be the oracle's.
+            self.strict = self.strict and self.rules == replace(before, lateness=self.rules.lateness)
         self._born()
 
     def _implausible(self, record: Record) -> bool:

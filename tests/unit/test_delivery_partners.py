@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter, deque
 from itertools import pairwise
+from typing import NoReturn
 
 import pytest
 import structlog
@@ -23,8 +26,12 @@ from delivery_world import (
 )
 
 from consumer.events import Outcome
-from consumer.xcover.api import Answer, Verdict
+from consumer.settings import ApiSettings
+from consumer.xcover import turns
+from consumer.xcover.api import Answer, OptOutApi, Verdict
+from consumer.xcover.auth import Credentials
 from consumer.xcover.call import OptOutCall
+from consumer.xcover.partner import Entry, Partner
 
 # -- credentials ---------------------------------------------------------------------------------------------------
 
@@ -90,6 +97,93 @@ def test_a_partner_without_credentials_does_not_stop_the_others() -> None:
         assert world.loop.time() == pytest.approx(0.1)
         await world.until(100.0)
         assert len(world.results) == 10
+
+    virtual_time.run(main())
+
+
+def test_one_offer_that_is_always_refused_like_a_wrong_key_does_not_stop_its_partner() -> None:
+    """A 403 of one offer, while others are recorded with the same key, says nothing of the key."""
+
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.offer_id == "poisoned" else OK, concurrency=1, rate_limit=10)
+        with structlog.testing.capture_logs() as logs:
+            world.submit("poisoned", *numbered(1_000))
+            await world.until(200.0)
+            assert world.delivery.snapshot().partners == {"P": "1 refused by the API"}
+            assert len(world.results) == 1_000, "30 s lost at its first try, and no more"
+            assert world.offers().count("poisoned") == 2
+            await world.until(1_300.0)
+        tries = [when for when, _, offer in world.made if offer == "poisoned"]
+        assert [round(b - a) for a, b in pairwise(tries[1:])] == [300] * 4, "it is tried as a refused request is"
+        events = [log["event"].split(":")[0] for log in logs if log["log_level"] != "debug"]
+        assert events == ["credentials refused", "credentials accepted", "rejected"]
+
+    virtual_time.run(main())
+
+
+def test_a_poisoned_offer_that_is_the_probe_does_not_end_the_fault_nor_keep_others_from_being_the_probe() -> None:
+    async def main() -> None:
+        refused_until = 100.0
+        world = World(
+            lambda call: DENIED if call.offer_id == "poisoned" or world.loop.time() < refused_until else OK,
+            concurrency=1,
+        )
+        world.submit("poisoned", "a", "b")
+        await world.until(99.0)
+        assert world.offers() == ["poisoned", "a", "b", "poisoned"]
+        await world.until(131.0)
+        assert world.offers()[4:6] == ["a", "b"], "the probe at 120 s was accepted"
+        assert world.outcomes() == {"a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT}
+
+    virtual_time.run(main())
+
+
+def test_a_poisoned_offer_that_is_the_probe_of_a_key_refused_later_does_not_end_the_fault() -> None:
+    async def main() -> None:
+        world = World(
+            lambda call: DENIED if call.offer_id == "poisoned" or world.loop.time() >= 250 else OK, concurrency=1
+        )
+        world.submit("poisoned", *numbered(5))
+        await world.until(250.0)
+        assert len(world.results) == 5
+        world.submit("a", "b")
+        await world.until(450.0)
+        assert "poisoned" in world.offers()[7:], "it was a probe"
+        assert [round(b - a) for a, b in pairwise(world.times()[7:])] == [30] * 6
+
+    virtual_time.run(main())
+
+
+def test_a_key_that_is_refused_anew_stops_the_calls_anew_though_204s_came_before() -> None:
+    async def main() -> None:
+        world = World(lambda _: DENIED if 10 < world.loop.time() < 100 else OK, concurrency=1)
+        world.submit(*numbered(5))
+        await world.until(11.0)
+        assert len(world.results) == 5
+        world.submit(*numbered(5, "p"))
+        await world.until(95.0)
+        assert world.times()[5:] == [11.0, 41.1, 71.1]
+        await world.until_results(10)
+
+    virtual_time.run(main())
+
+
+def test_a_partner_without_credentials_is_told_to_set_them_and_restart() -> None:
+    api = ApiSettings.model_validate({"credentials": {"OTHER": {"key": "k", "secret": "s"}}})
+
+    def no_transport(_: object) -> None:
+        raise AssertionError("nothing may be sent")
+
+    async def main() -> None:
+        caller = OptOutApi(api, Credentials(api, lambda: 0.0), no_transport, lambda: 0.0)  # type: ignore[arg-type]
+        world = World(caller, concurrency=1)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(3))
+            await world.until(65.0)
+        assert world.times() == [0.0, 30.0, 60.0]
+        assert not world.results
+        (warning,) = [log for log in logs if log["log_level"] == "warning"]
+        assert warning["note"] == "no credentials for this partner_code: set api.credentials or api.key, and restart"
 
     virtual_time.run(main())
 
@@ -225,6 +319,77 @@ def test_the_guard_counts_to_its_limit_and_not_one_further() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize(
+    "bursts",
+    [
+        {0.0: 64},
+        {0.0: 19, 61.0: 64},
+        {0.0: 10, 59.95: 64, 120.0: 64},
+        dict.fromkeys((float(second) for second in range(0, 1_000, 40)), 1),
+        {0.0: 1, 59.85: 18, 59.95: 1, 60.05: 200},
+    ],
+)
+def test_of_nothing_but_404s_fewer_than_the_limit_are_believed_whatever_is_in_flight(bursts: dict[float, int]) -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND, concurrency=64)
+        for when, count in bursts.items():
+            await world.until(when)
+            world.submit(*numbered(count, f"{when}-"))
+        await world.until(1_100.0)
+        assert len(world.results) <= 19
+        assert set(world.outcomes().values()) <= {Outcome.NOT_FOUND}
+        assert len({offer for _, _, offer in world.made}) == sum(bursts.values()), "the others are still tried"
+
+    virtual_time.run(main())
+
+
+def test_404s_believed_without_a_204_are_told_once() -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(3))
+            await world.until(61.0)
+            world.submit("later")
+            await world.until(62.0)
+        assert len(world.results) == 4
+        (warning,) = [log for log in logs if log["log_level"] == "warning"]
+        assert warning["event"].startswith("404s are believed though no 204 has come")
+        assert (warning["partner_code"], warning["believed"]) == ("P", 3)
+
+    virtual_time.run(main())
+
+
+def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND)
+        world.submit(*numbered(5), owner="gone")
+        world.submit("stays", owner="stays")
+        await world.until(30.0)
+        world.delivery.cancel("gone")
+        assert world.outcomes() == dict.fromkeys(numbered(5))
+        await world.until(61.0)
+        assert world.outcomes() == dict.fromkeys(numbered(5)) | {"stays": Outcome.NOT_FOUND}
+        world.submit("o0", owner="came back")
+        await world.until(62.0)
+        assert world.outcomes()["o0"] is Outcome.NOT_FOUND, "the hold is of the partner, not of the task"
+        assert len(world.results) == 7
+
+    virtual_time.run(main())
+
+
+def test_404s_held_that_were_all_taken_away_are_not_told_as_believed() -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(5), owner="gone")
+            await world.until(30.0)
+            world.delivery.cancel("gone")
+            await world.until(61.0)
+        assert [log["event"] for log in logs if log["log_level"] != "debug"] == []
+
+    virtual_time.run(main())
+
+
 def test_without_the_guard_a_404_is_terminal_at_once() -> None:
     async def main() -> None:
         world = World(lambda _: NOT_FOUND, not_found_limit=0)
@@ -337,6 +502,37 @@ def test_a_share_is_a_part_of_the_whole(fraction: float) -> None:
     virtual_time.run(main())
 
 
+def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_are_made() -> None:
+    class Unlooked(deque[Entry]):
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("looked through")
+
+        __contains__ = __reversed__ = index = count = remove = __iter__  # type: ignore[assignment]
+
+    taken: Counter[str] = Counter()
+
+    class Counted(Partner):
+        def take(self, now: float) -> Entry | None:
+            taken[self.code] += 1
+            return super().take(now)
+
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=64)
+        world.delivery._turns.partner("DENIED").fresh = Unlooked()
+        world.delivery._turns.partner("GOOD").fresh = Unlooked()
+        world.submit(*numbered(100_000), partner="DENIED")
+        await world.until(1.0)
+        world.submit(*numbered(10_000, "g"), partner="GOOD")
+        await world.until(20.0)
+        assert len(world.results) == 10_000
+        assert taken["GOOD"] <= 10_000 + 2
+        assert taken["DENIED"] <= 64 + 66, "one look each time that one of its calls ends, none for those of others"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "Partner", Counted)
+        virtual_time.run(main())
+
+
 # -- fairness ------------------------------------------------------------------------------------------------------
 
 
@@ -348,9 +544,11 @@ def test_a_partner_that_hangs_takes_at_most_half_of_the_slots() -> None:
         world = World(insurer, concurrency=8, shared_key=True)  # type: ignore[arg-type]
         world.submit(*numbered(500), partner="HANGS")
         world.submit(*numbered(400, "f"), partner="FINE")
+        await world.until_results(390)
+        assert world.most_at_once["HANGS"] == 4
         await world.until_results(400)
         assert world.loop.time() <= 400 / 4 * 0.1 + 0.2, "the other half of the slots is never idle"
-        assert world.most_at_once["HANGS"] == 4
+        assert world.most_at_once["HANGS"] == 8, "no other waits any more"
 
     virtual_time.run(main())
 
@@ -361,6 +559,69 @@ def test_a_partner_alone_may_take_all_slots() -> None:
         world.submit(*numbered(100))
         await world.until_results(100)
         assert world.most_at_once["P"] == 8
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("shared_key", [True, False])
+def test_a_partner_has_all_slots_again_when_no_other_waits_any_more(shared_key: bool) -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=8, shared_key=shared_key)
+        world.submit("once", partner="SEEN-ONCE")
+        await world.until_results(1)
+        world.submit(*numbered(80))
+        await world.until_results(81)
+        assert world.most_at_once["P"] == 8
+        assert world.loop.time() == pytest.approx(0.1 + 80 / 8 * 0.1)
+
+    virtual_time.run(main())
+
+
+def test_a_partner_whose_calls_are_stopped_waits_for_no_slot() -> None:
+    async def main() -> None:
+        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=8)
+        world.submit(*numbered(500), partner="DENIED")
+        await world.until(1.0)
+        world.submit(*numbered(800, "g"), partner="GOOD")
+        await world.until_results(800)
+        assert world.most_at_once["GOOD"] == 8
+        assert world.loop.time() == pytest.approx(1.0 + 800 / 8 * 0.1, abs=0.2)
+        await world.until(31.0)
+        assert world.times("DENIED")[-1] == pytest.approx(30.1, abs=0.1), "its probe finds a slot all the same"
+
+    virtual_time.run(main())
+
+
+def test_slots_kept_for_others_are_given_back_as_soon_as_no_other_waits() -> None:
+    """Not only when one of the waiting partner's own calls ends: those may take as long as a time-out."""
+
+    async def slow(_: OptOutCall) -> Answer:
+        await asyncio.sleep(9.0)
+        return OK
+
+    async def main() -> None:
+        world = World(lambda call: slow(call) if call.partner_code == "SLOW" else OK, concurrency=8)
+        world.submit(*numbered(8), partner="SLOW")
+        world.submit(*numbered(6, "f"), partner="FINE")
+        await world.until(1.0)
+        assert world.times("SLOW") == [0.0] * 4 + [0.1] * 2 + [0.2] * 2
+
+    virtual_time.run(main())
+
+
+def test_a_rate_limited_partner_finds_a_slot_kept_for_it() -> None:
+    """It waits for its rate, not for a slot; but when its time comes there must be one."""
+
+    def insurer(call: OptOutCall) -> object:
+        return never(call) if call.partner_code == "HANGS" else OK
+
+    async def main() -> None:
+        world = World(insurer, concurrency=4, rate_limit=1)  # type: ignore[arg-type]
+        world.submit(*numbered(20), partner="FINE")
+        world.submit(*numbered(50), partner="HANGS")
+        await world.until(9.5)
+        assert world.times("FINE") == pytest.approx([float(second) for second in range(10)])
+        assert world.most_at_once["HANGS"] == 2
 
     virtual_time.run(main())
 

@@ -44,6 +44,24 @@ def test_a_scenario_of_one_answer_never_gives_another() -> None:
         assert {scenario.answer("P", "o", attempt) for attempt in (1, 2, 50)} == {text}
 
 
+def test_a_partner_and_an_offer_may_have_a_scenario_of_their_own() -> None:
+    scenario = Scenario.parse("BAD:403; SLOW:hang; P/lost:404; 500=100")
+    assert scenario.text == "BAD:403; SLOW:hang; P/lost:404; 500=100"
+    assert [scenario.answer(partner, "lost", 1) for partner in ("BAD", "SLOW", "P", "Q")] == [
+        "403",
+        "hang",
+        "404",
+        "500",
+    ]
+    assert scenario.answer("P", "other", 9) == "204"
+
+
+@pytest.mark.parametrize("text", ["403;204", ":403;204", "BAD:403", "BAD:403;", "BAD:oops;204"])
+def test_a_scenario_for_a_partner_names_it_and_says_what_the_others_are_answered(text: str) -> None:
+    with pytest.raises(ScenarioError, match=r"PARTNER:SCENARIO|give a status"):
+        Scenario.parse(text)
+
+
 @pytest.mark.parametrize("text", ["", "sometimes", "99", "600", "204=", "204=x", "oops=5", "500=60,404=50", "500=-1"])
 def test_what_is_no_scenario_is_refused_with_what_would_be_one(text: str) -> None:
     with pytest.raises(ScenarioError, match=r"give a status|ANSWER=PERCENT|add up to 100"):

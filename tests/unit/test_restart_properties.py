@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -131,6 +132,20 @@ def test_changed_settings_miss_nothing_and_make_no_false_call(
         for window, grace, lookback, call in changes
     ]
     world = World(drawn, later_rules=copy(rules), halves=halves)
+    world.run(schedule)
+    world.crash(7)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules(), st.lists(st.sampled_from((1, 5, 30, 0)), min_size=1, max_size=4), UNITS)
+def test_a_changed_lateness_misses_nothing_and_makes_no_false_call(
+    drawn: Logs, schedule: list[Step], changes: list[int], unit: int
+) -> None:
+    # Never below what the logs keep: then checkouts would come too late, and that is what the setting is for.
+    rules = [replace(drawn.rules, lateness=drawn.rules.lateness + more * unit) for more in changes]
+    world = World(drawn, later_rules=rules)
     world.run(schedule)
     world.crash(7)
     world.finish()
