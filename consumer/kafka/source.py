@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ..core.task import Input, Plan
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
+from .clients import for_consumer
 from .starts import Start, Starts
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         "topic.metadata.refresh.interval.ms": 60_000,
         # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
         "queued.max.messages.kbytes": 32_768,
-        **settings.properties,
+        **for_consumer(settings.properties),
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
         "enable.auto.commit": False,
