@@ -25,12 +25,15 @@ THEN = {
     "DELIVERY__SHUTDOWN_TIMEOUT": "1s",
 }
 
-# Offer -> when it is shown. The calls of those whose name begins with "waits" hang in the first run.
+# Offer -> when it is shown. The "last" are settled just before the clock; longer spans would make them due after it.
+# The calls of those whose name begins with "waits" hang in the first run.
 SHOWN_BEFORE = {
     "settled-declined": 50,
     "settled-abandoned": 50,
     "settled-bought": 50,
     "settled-bought-before": 60,
+    "settled-last-abandoned": 78,
+    "settled-last-declined": 94,
     "waits-declined": 52,
     "waits-abandoned": 52,
     "waits-bought-after-window": 52,
@@ -54,6 +57,7 @@ CHECKOUTS_BEFORE = [
     (60, "open-bought-before", True),
     (64, "waits-bought-after-grace", True),
     (82, "waits-bought-after-window", True),
+    (96, "settled-last-declined", False),
     (98, "open-declined", False),
 ]
 SHOWN_AFTER = {"open-shown-again": 105}
@@ -67,6 +71,7 @@ SAME = dict.fromkeys(SHOWN_BEFORE, Outcome.OPTED_OUT) | dict.fromkeys(
 IGNORED_BEFORE = dict.fromkeys(
     ("waits-abandoned", "waits-bought-after-window", "waits-bought-long-before"), Outcome.IGNORED
 )
+IGNORED_THEN = "settled-abandoned", "settled-last-abandoned"
 IGNORED_AFTER = dict.fromkeys(("open-abandoned", "open-bought-late", "open-shown-again"), Outcome.IGNORED)
 
 CHANGES = {
@@ -77,7 +82,7 @@ CHANGES = {
     "lookback-raised": ("LOOKBACK", "40s", "80s", ("waits-bought-long-before",), Outcome.PURCHASED),
     "lookback-lowered": ("LOOKBACK", "40s", "25s", ("open-bought-before",), Outcome.OPTED_OUT),
     "abandoned-ignored": ("ABANDONED", "opt-out", "ignore", (*IGNORED_BEFORE, *IGNORED_AFTER), Outcome.IGNORED),
-    "abandoned-called": ("ABANDONED", "ignore", "opt-out", (*IGNORED_BEFORE, "settled-abandoned"), Outcome.IGNORED),
+    "abandoned-called": ("ABANDONED", "ignore", "opt-out", (*IGNORED_BEFORE, *IGNORED_THEN), Outcome.IGNORED),
 }
 """Setting, then, now, and the offers with another outcome than `SAME` tells."""
 
