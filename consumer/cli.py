@@ -175,10 +175,13 @@ def topics(
     settings = load_settings(config, for_kafka=True)
     from confluent_kafka.admin import AdminClient
 
+    from .kafka.clients import for_producer
     from .kafka.topics import inspect_topics, make_topics, table
 
     kafka = settings.kafka
-    admin = AdminClient({**kafka.properties, "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    admin = AdminClient(
+        {**for_producer(kafka.properties), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+    )
     report = (
         inspect_topics(admin, settings)
         if check

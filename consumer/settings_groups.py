@@ -39,6 +39,13 @@ class AvroSettings(Group):
             raise ValueError("is not built yet in this version; use plain")
         return given
 
+    @field_validator("registry_url", "registry_user", "registry_password")
+    @classmethod
+    def _no_registry(cls, given: object) -> object:
+        if given is not None:
+            raise ValueError("is not built yet in this version; leave it out")
+        return given
+
 
 class JoinSettings(Group):
     """When an offer counts as not bought. Event time throughout."""

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from ..errors import DeadLetterError
 from ..events import OfferOutcome
 from ..settings import KafkaSettings
+from .clients import for_producer
 from .codec import Codec, outcome_key
 from .record import Record
 
@@ -39,7 +40,7 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         "message.max.bytes": 100_000_000,
         # Brokers close idle connections after ten minutes; closing them first keeps that out of the log.
         "connections.max.idle.ms": 540_000,
-        **settings.properties,
+        **for_producer(settings.properties),
         "bootstrap.servers": settings.bootstrap_servers,
         "acks": "all",
         "enable.idempotence": True,

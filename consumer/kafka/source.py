@@ -20,6 +20,7 @@ from ..core.task import Input, Plan
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
+from .clients import for_consumer
 from .starts import Start, Starts
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         "topic.metadata.refresh.interval.ms": 60_000,
         # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
         "queued.max.messages.kbytes": 32_768,
-        **settings.properties,
+        **for_consumer(settings.properties),
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
         "enable.auto.commit": False,

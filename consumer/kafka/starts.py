@@ -184,11 +184,15 @@ class Starts:
         since = horizon - self._rules.lateness - self._rules.max_skew
         place = TopicPartition(self._topics[1], partition, since)
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
-        low, _ = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
-        if not (0 <= told.offset < checkouts.offset) or (told.offset == low and low > 0):
-            return checkouts
-        log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=told.offset)
-        return Position(told.offset, replace(found, horizon=horizon, lookback=self._rules.lookback).encode())
+        if told.error is not None:
+            raise KafkaException(told.error)
+        low, end = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        first = told.offset if told.offset >= 0 else end
+        if low > 0 and first <= low:
+            return checkouts  # those that are needed now may be gone
+        start = min(first, checkouts.offset)
+        log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
+        return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode())
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]

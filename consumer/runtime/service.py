@@ -26,6 +26,7 @@ from ..core.guards import Hold
 from ..core.rules import MIN_TIME, Rules
 from ..core.task import Input, PartitionsMoved, Plan, Task
 from ..errors import StartError
+from ..kafka.clients import for_producer
 from ..kafka.codec import Codec, PlainCodec
 from ..kafka.ends import EndOffsets
 from ..kafka.reread import Rereader, reread_config
@@ -453,7 +454,7 @@ def run(settings: Settings) -> int:
     releases = Releases(settings.delivery.release_file)
     # What it cannot reach, its answers say; its own log lines would go past the log.
     client = {
-        **kafka.properties,
+        **for_producer(kafka.properties),
         "bootstrap.servers": kafka.bootstrap_servers,
         "log_level": 2,
         # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by

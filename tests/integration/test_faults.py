@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -219,6 +220,19 @@ def test_the_log_tells_of_each_call_and_never_a_secret(real_kafka, tmp_path: Pat
         assert {"partner_code", "session_id", "topic", "partition", "offset"} <= calls[0].keys()
         assert DEMO_SECRET not in process.text()
         assert "do not show" not in process.text()
+
+
+def test_no_client_is_given_a_property_that_it_warns_of(real_kafka, tmp_path: Path) -> None:
+    given = {"session.timeout.ms": 6000, "max.poll.interval.ms": 60_000, "fetch.min.bytes": 1, "linger.ms": 1}
+    with deployed(
+        real_kafka.bootstrap_servers, tmp_path, settings={"KAFKA__PROPERTIES": json.dumps(given)}
+    ) as deployment:
+        deployment.present("offer-1", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=30, what="the offer to be settled")
+        assert process.terminate() == 0
+        assert "CONFWARN" not in process.text()
 
 
 @pytest.mark.parametrize("topic", ["offers", "checkouts"])

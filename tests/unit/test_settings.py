@@ -168,7 +168,6 @@ def test_neither_the_table_nor_the_settings_themselves_show_a_secret() -> None:
             "OPT_OUT_API__KEY": "hush-key",
             "OPT_OUT_API__SECRET": "hush",
             "OPT_OUT_API__CREDENTIALS": '{"P": {"key": "hush1", "secret": "hush2"}}',
-            "OPT_OUT_AVRO__REGISTRY_PASSWORD": "hush3",
             "OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": "hush4", "ssl.key.pem": "hush5", "client.id": "me"}',
         },
     )
@@ -262,6 +261,9 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
         ("DELIVERY__REJECTED", "drop", "should be 'hold' or 'dead-letter'"),
         ("AVRO__FORMAT", "registry", "not built yet"),
         ("KAFKA__GROUP_PROTOCOL", "cooperative", "'classic' or 'consumer'"),
+        ("AVRO__REGISTRY_URL", "http://127.0.0.1:8081", "not built yet"),
+        ("AVRO__REGISTRY_USER", "me", "not built yet"),
+        ("AVRO__REGISTRY_PASSWORD", "hush", "not built yet"),
         ("KAFKA__START_FROM", "yesterday", "earliest, latest, or a time with its zone"),
         ("KAFKA__START_FROM", "2026-11-01T00:00:00", "earliest, latest, or a time with its zone"),
         ("KAFKA__OFFER_TOPIC", "a topic", "must be a topic name"),
