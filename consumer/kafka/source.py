@@ -102,12 +102,18 @@ class Source:
         self._partitions: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
         self._rebalanced = False
+        self._assigned = False
         self._consumer = consumer(self._on_error)
 
     @property
     def partitions(self) -> frozenset[int]:
         """The tasks that run here."""
         return frozenset(self._partitions)
+
+    @property
+    def assigned(self) -> bool:
+        """Whether the group has said which tasks run here; they may be none."""
+        return self._assigned
 
     def topic(self, source: Input) -> str:
         """The topic of an input."""
@@ -203,6 +209,7 @@ class Source:
         consumer.pause(places)
         self._paused = {(place.topic, place.partition) for place in places}
         self._partitions = set(starts)
+        self._assigned = True
         log.info("assigned", partitions=sorted(starts))
         for partition, start in sorted(starts.items()):
             try:
@@ -234,6 +241,7 @@ class Source:
         except OptOutError as error:
             self._failure = error
         self._partitions.difference_update(partitions)
+        self._assigned = bool(self._partitions)
         self._paused = {place for place in self._paused if place[1] in self._partitions}
         log.info(word, partitions=partitions)
 
