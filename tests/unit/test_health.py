@@ -266,9 +266,9 @@ def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
             pass
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
-def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told, host: str) -> None:
-    with pytest.raises(StartError, match=f"server.host {host}"), serving(ServerSettings(host=host), health):
+def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
+    elsewhere = ServerSettings(host="192.0.2.1")
+    with pytest.raises(StartError, match="server.host 192.0.2.1"), serving(elsewhere, health):
         pass
 
 
