@@ -150,6 +150,24 @@ def test_the_health_check_tells_a_live_service_from_one_that_is_stuck_or_gone(pr
 # --- compose
 
 
+def test_the_readme_feeds_the_consumer_of_the_file_by_its_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(import time\n.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    fed: dict[str, Any] = {}
+    monkeypatch.setattr("consumer.demo.feed.feed", lambda events, **how: fed.update(how, events=list(events)))
+    made: dict[str, Any] = {}
+    exec(example, made)
+    settings, plan = settings_of("consumer"), made["plan"]
+    join = settings.join
+    rules = (join.window, join.checkout_grace, join.lookback, join.lateness)
+    assert (plan.window, plan.grace, plan.lookback, plan.lateness) == tuple(
+        rule / timedelta(milliseconds=1) for rule in rules
+    )
+    assert len(fed["events"]) >= plan.events
+    assert (fed["offer_topic"], fed["checkout_topic"]) == (settings.kafka.offer_topic, settings.kafka.checkout_topic)
+    assert f"HOST://{fed['bootstrap']}" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"{fed['bootstrap']}:9092" in SERVICES["kafka"]["ports"]
+
+
 def settings_of(service: str) -> Settings:
     """What the service runs with, loaded as the program does."""
     environ = {**image_environ(), **SERVICES[service].get("environment", {})}

@@ -268,7 +268,7 @@ def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
 
 def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
     elsewhere = ServerSettings(host="192.0.2.1")
-    with pytest.raises(StartError, match="server.host 192.0.2.1"), serving(elsewhere, health):
+    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health):
         pass
 
 
