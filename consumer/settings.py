@@ -29,6 +29,7 @@ from .settings_groups import (
     JoinSettings,
     LogSettings,
     PartnerCredentials,
+    ServerSettings,
 )
 from .settings_kafka import KafkaSettings
 
@@ -42,6 +43,7 @@ __all__ = [
     "Loaded",
     "LogSettings",
     "PartnerCredentials",
+    "ServerSettings",
     "Settings",
     "load",
     "load_settings",
@@ -72,6 +74,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     delivery: DeliverySettings = DeliverySettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
+    server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

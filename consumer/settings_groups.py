@@ -217,6 +217,13 @@ class DeadLetterSettings(Group):
     )
 
 
+class ServerSettings(Group):
+    """Where the health endpoints answer."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the health endpoints listen at.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Their port; 0 = none.")
+
+
 class LogSettings(Group):
     """What is logged, and how it looks."""
 

@@ -189,6 +189,8 @@ class _Demo:
             "OPT_OUT_DELIVERY__RATE_LIMIT": "0",
             "OPT_OUT_DELIVERY__NOT_FOUND_LIMIT": "0",
             "OPT_OUT_DELIVERY__SHUTDOWN_TIMEOUT": "5s",
+            # Nobody asks for its health, and the port may be in use.
+            "OPT_OUT_SERVER__PORT": "0",
             "OPT_OUT_LOG__LEVEL": "info",
         }
 

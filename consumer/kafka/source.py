@@ -133,12 +133,18 @@ class Source:
         self._partitions: set[int] = set()
         self._changed: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
+        self._assigned = False
         self._consumer = consumer(self._on_error)
 
     @property
     def partitions(self) -> frozenset[int]:
         """The tasks that run here."""
         return frozenset(self._partitions)
+
+    @property
+    def assigned(self) -> bool:
+        """Whether the group has said which tasks run here; they may be none."""
+        return self._assigned
 
     def topic(self, source: Input) -> str:
         """The topic of an input."""
@@ -241,6 +247,7 @@ class Source:
         self._partitions.update(starts)
         self._changed.update(starts)
         self._next_look = self._monotonic()
+        self._assigned = True
         log.info("assigned", partitions=sorted(starts))
         for partition, start in sorted(starts.items()):
             try:
@@ -276,6 +283,7 @@ class Source:
         )
         self._partitions.difference_update(partitions)
         self._changed.update(partitions)
+        self._assigned = bool(self._partitions)
         self._paused = {place for place in self._paused if place[1] in self._partitions}
         log.info(word, partitions=partitions)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from ..settings import JoinSettings, Settings
 from ..xcover.call import CallResult
 from ..xcover.thread import DeliveryThread
 from .guarding import Guarding
+from .health import Health, bound_of, serving
 from .idleness import Idleness
 from .intake import Intake
 from .releases import Releases
@@ -94,6 +96,7 @@ class Service:
         delivery: makes the calls; started and stopped here.
         releases: the offers that an operator lets go.
         rereader: reads the records of refused offers, which are to be dead-lettered; stopped here.
+        health: is told of each turn.
     """
 
     def __init__(
@@ -109,11 +112,13 @@ class Service:
         clock: Clock | None = None,
         releases: Releases | None = None,
         rereader: Rereader[CallResult] | None = None,
+        health: Health | None = None,
     ) -> None:
         self._settings = settings
         self._count = partitions
         self._rules = rules_of(settings.join)
         self._clock = clock or Clock()
+        self._health = health or Health(bound_of(settings), self._clock.monotonic)
         self._codec = codec
         self._sink = sink
         self._delivery = delivery
@@ -175,7 +180,8 @@ class Service:
         """`run`, one turn at a time, for whoever has more to do in between, such as a simulation."""
         self._delivery.start()
         try:
-            self._source.subscribe(self._now())
+            with self._health.waiting("joining the group"):
+                self._source.subscribe(self._now())
             while not self._stopping:
                 self.turn()
                 yield
@@ -185,7 +191,8 @@ class Service:
             raise
         finally:
             self._wound_up = True
-            self._source.close()
+            with self._health.waiting("leaving the group"):
+                self._source.close()
             self._delivery.stop(timeout=0)
             if self._rereader is not None:
                 self._rereader.stop()
@@ -226,6 +233,7 @@ class Service:
         if moment >= self._next_progress:
             self._next_progress = moment + PROGRESS
             self._report()
+        self._tell_health()
 
     # --- the tasks, told by the source
 
@@ -371,7 +379,9 @@ class Service:
                 self._nothing_to_commit.add(partition)
             if plan is not None and plan != self._committed.get(partition):
                 plans[partition] = plan
-        for partition in self._source.commit(plans):
+        with self._health.waiting("a commit"):
+            acknowledged = self._source.commit(plans)
+        for partition in acknowledged:
             self._runners[partition].task.committed(plans[partition])
             self._committed[partition] = plans[partition]
 
@@ -406,8 +416,17 @@ class Service:
 
     def _finish(self) -> None:
         log.info("stopping", tasks=sorted(self._runners))
+        self._tell_health()
         self._wind_up(list(self._runners), self._settings.delivery.shutdown_timeout.total_seconds())
         self._wound_up = True
+
+    def _tell_health(self) -> None:
+        self._health.turned(
+            assigned=self._source.assigned,
+            tasks=tuple(self._runners),
+            rebuilding=tuple(p for p, runner in self._runners.items() if runner.task.rebuilding),
+            stopping=self._stopping,
+        )
 
     def _report(self) -> None:
         if self._nothing_to_commit:
@@ -450,6 +469,14 @@ def run(settings: Settings) -> int:
     Raises:
         OptOutError: it must not start, or not go on.
     """
+    # A container's first process has no default for SIGTERM: a stop during the start would be lost.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    health = Health(bound_of(settings))
+    with serving(settings.server, health):
+        return _run(settings, health)
+
+
+def _run(settings: Settings, health: Health) -> int:
     kafka = settings.kafka
     releases = Releases(settings.delivery.release_file)
     # What it cannot reach, its answers say; its own log lines would go past the log.
@@ -474,6 +501,7 @@ def run(settings: Settings) -> int:
         codec=codec,
         releases=releases,
         rereader=Rereader(lambda: Consumer(reread_config(kafka))),
+        health=health,
     )
 
     def on_signal(number: int, _: FrameType | None) -> None:

@@ -69,6 +69,7 @@ def environ(bootstrap: str, api: Emulator) -> dict[str, str]:
         "API__TIMEOUT": "2s",
         "DELIVERY__RATE_LIMIT": "0",
         "DELIVERY__NOT_FOUND_LIMIT": "0",
+        "SERVER__PORT": "0",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
     return kept | {f"OPT_OUT_{name}": value for name, value in settings.items()}

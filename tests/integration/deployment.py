@@ -153,6 +153,8 @@ class Deployment:
             "API__TIMEOUT": "2s",
             "DELIVERY__RATE_LIMIT": "0",
             "DELIVERY__NOT_FOUND_LIMIT": "0",
+            # Several consumers run on one machine.
+            "SERVER__PORT": "0",
             "LOG__LEVEL": "debug",
             **self.settings,
             **settings,

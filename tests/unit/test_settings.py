@@ -54,6 +54,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (delivery.rejected, delivery.not_found_limit) == ("hold", 20)
     assert delivery.shutdown_timeout == timedelta(seconds=25)
     assert (settings.dead_letter.max_run, settings.dead_letter.max_ratio) == (100, 0.1)
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
     assert (settings.log.level, settings.log.format) == ("info", "json")
 
 
@@ -101,6 +102,7 @@ def test_settings_are_frozen() -> None:
         ("DELIVERY__RATE_LIMIT", "2.5", 2.5),
         ("DELIVERY__REJECTED", "dead-letter", "dead-letter"),
         ("DELIVERY__RELEASE_FILE", "/etc/opt-out/release.toml", Path("/etc/opt-out/release.toml")),
+        ("SERVER__PORT", "0", 0),
     ],
 )
 def test_a_variable_is_read_as_what_it_means(name: str, text: str, value: object) -> None:
@@ -281,6 +283,8 @@ def test_all_mistakes_are_listed_at_once_with_both_names_what_was_given_and_what
         ("API__PATH", "partners/{partner_code}/{offer_id}/", "must begin with /"),
         ("API__PATH", "/{partner_code}/{offer_id}/{session}", "no other braces"),
         ("API__PATH", "/{partner_code}/{offer_id}?x=1", "no query"),
+        ("SERVER__PORT", "65536", "less than or equal to 65535"),
+        ("SERVER__HOST", " ", "at least 1 character"),
         ("API__METADATA_KEYS", "tier,reason", "must not contain reason"),
         ("API__CREDENTIALS", '{"P": {"key": "k"}}', "P.secret: is missing"),
     ],
