@@ -113,9 +113,14 @@ class Source:
         """The topic of an input."""
         return self._topics[source]
 
-    def subscribe(self, now: int) -> None:
-        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms)."""
+    def subscribe(self, now: int, before: Callable[[], None] | None = None) -> None:
+        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms).
+
+        `before` is called once that is settled, before anything is read.
+        """
         self._starts.begin_group(self._consumer, now)
+        if before is not None:
+            before()
         self._consumer.subscribe(
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
