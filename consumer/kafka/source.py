@@ -102,6 +102,7 @@ class Source:
         self._partitions: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
         self._rebalanced = False
+        self._assigned = False
         self._consumer = consumer(self._on_error)
 
     @property
@@ -133,6 +134,7 @@ class Source:
         """
         self._rebalanced = False
         messages = self._consumer.consume(most, timeout)
+        self._look_for_growth()
         if self._failure is not None:
             raise self._failure
         if self._rebalanced:
@@ -184,7 +186,7 @@ class Source:
     # --- the consumer's callbacks
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        self._rebalanced = True
+        self._rebalanced = self._assigned = True
         try:
             both = self._pairs(assigned)
             starts = self._starts.of(consumer, both)
@@ -193,10 +195,7 @@ class Source:
             consumer.assign([])
             return
         except KafkaException as error:
-            self._failure = StartError(
-                f"group {self._group}: the broker did not answer where to start: {error.args[0]}. "
-                "Check the broker, then start again; nothing was committed."
-            )
+            self._failure = self._unanswered(error)
             consumer.assign([])
             return
         places = [
@@ -230,6 +229,27 @@ class Source:
             self._on_trouble(error.str())
 
     # --- inside
+
+    def _look_for_growth(self) -> None:
+        """After each assignment: a topic that grows makes the whole group share anew, so every instance comes by here.
+
+        Not within the callback: the question would take from the client what it needs for the next callback of the
+        same poll, be it a line for the log, and that ends the process (confluent-kafka 2.16). Before any other failure:
+        where one topic grew, the pairs are uneven, and that is nobody's fault.
+        """
+        if not self._assigned:
+            return
+        self._assigned = False
+        try:
+            self._starts.check_partitions(self._consumer)
+        except KafkaException as error:
+            self._failure = self._failure or self._unanswered(error)
+
+    def _unanswered(self, error: KafkaException) -> StartError:
+        return StartError(
+            f"group {self._group}: the broker did not answer where to start: {error.args[0]}. "
+            "Check the broker, then start again; nothing was committed."
+        )
 
     def _end(self, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str) -> None:
         self._rebalanced = True

@@ -99,11 +99,16 @@ class Starts:
         """The starts of these tasks.
 
         Raises:
-            PartitionsChangedError: the topics have another number of partitions than when the service started.
+            PartitionsChangedError: there was no such partition when the service started.
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
-        self._check_partitions(consumer)
+        if any(partition >= self._count for partition in partitions):
+            raise PartitionsChangedError(
+                f"partition {max(partitions)} was assigned, but the topics had {self._count} partitions when this "
+                "service started: keys have moved. No offer is called any more. Settle what was written before with "
+                "the old number, then go on with a new group."
+            )
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
@@ -117,11 +122,21 @@ class Starts:
             starts[partition] = Start(offers, checkouts, None if complete else MAX_TIME)
         return starts
 
-    def _check_partitions(self, consumer: Consumer) -> None:
-        # A topic that grows makes the whole group share anew, so every instance comes by here.
+    def check_partitions(self, consumer: Consumer) -> None:
+        """Ask how many partitions the topics have. Not to be called within a callback of the consumer.
+
+        Raises:
+            PartitionsChangedError: another number than when the service started.
+            KafkaException: the broker did not answer.
+        """
         for topic in self._topics:
             told = consumer.list_topics(topic, timeout=TIMEOUT).topics.get(topic)
             count = 0 if told is None else len(told.partitions)
+            if count == 0:
+                raise PartitionsChangedError(
+                    f"{topic} is gone, or may not be described any more: no offer is called. Find out who deleted it. "
+                    "If it is to be made again, what was committed for it means nothing: take a new kafka.group_id."
+                )
             if count != self._count:
                 raise PartitionsChangedError(
                     f"{topic} had {self._count} partitions when this service started and has {count} now: keys have "

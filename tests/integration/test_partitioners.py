@@ -195,6 +195,9 @@ def test_every_instance_stops_when_topics_grow(real_kafka, tmp_path: Path, both:
         until(lambda: len(deployment.assigned()) == 2, within=40, what="both to be members")
         until(lambda: all(process.lines("task begins") for process in processes), within=40, what="both to have tasks")
         grow(deployment, 6, *([deployment.offer_topic] if both else []), deployment.checkout_topic)
+        with written_with(deployment, JAVA):  # which knows of the new partitions
+            for n in range(60):
+                deployment.check_out(f"offer-{n}", session=f"session-{n}")
         for process in processes:
             assert process.popen.wait(40) == 1
             assert "had 4 partitions when this service started and has 6 now" in process.text()
@@ -233,3 +236,13 @@ def test_a_topic_that_disappears_stops_the_service(real_kafka, tmp_path: Path, w
         assert process.popen.wait(40) == 1
         assert topic in process.text().splitlines()[-1]
         assert "Traceback" not in process.text()
+
+
+def test_what_the_client_logs_during_a_rebalance_does_not_end_the_process(real_kafka, tmp_path: Path) -> None:
+    """Each line is a callback of the client, like the one that asks for the partitions."""
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start(KAFKA__PROPERTIES=json.dumps({**SOON, "debug": "cgrp,topic"}))
+        until(lambda: deployment.settled() == ["offer"] or not process.running, within=30, what="the call")
+        assert process.terminate() == 0
