@@ -221,7 +221,7 @@ def test_with_one_partition_nothing_is_read() -> None:
 def test_a_disagreement_while_running_stops_the_service() -> None:
     found = check()
     found.look([message("offers", b"o-%d" % n) for n in range(100)])
-    found.look([message("checkouts", b"c-%d" % n, by_crc32) for n in range(4)])
+    found.look([message("checkouts", b"c-%d" % n, by_crc32) for n in range(3)])
     with pytest.raises(StopError, match="do not put a session in the same partition"):
         found.look([message("checkouts", b"d-%d" % n, by_crc32) for n in range(10)])
 
