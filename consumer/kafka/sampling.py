@@ -173,7 +173,7 @@ class KeyCheck:
                 error, place, offset = message.error(), _place(message), message.offset() or 0
                 if place not in ends or (error is not None and error.code() != KafkaError._PARTITION_EOF):
                     continue
-                if error is None and offset < ends[place]:
+                if error is None:
                     yield message
                 # Offsets have gaps: what stands last may be a transaction's marker, told of as the partition's end.
                 if error is not None or offset >= ends[place] - 1:

@@ -270,17 +270,19 @@ def test_murmur2_against_crc32_is_always_refused_by_sixty_keys_a_topic(seed: int
     assert found.find().verdict is Verdict.DISAGREE
 
 
-@given(partitions=COUNTS, words=st.lists(st.integers(0, 3), min_size=1, max_size=2_500))
-@examples(100)
-def test_the_counts_are_those_of_the_window(partitions: int, words: list[int]) -> None:
+@given(seed=st.integers(), partitions=COUNTS, count=st.integers(1, 6_000))
+@examples(15)
+def test_the_counts_are_those_of_the_window(seed: int, partitions: int, count: int) -> None:
     """Counted while keys come and go, as counted anew from what is left."""
+    draw = random.Random(seed)
     found = SampledKeys(TOPICS, partitions)
-    for n, word in enumerate(words):
-        key = b"%d" % (n // 3)
-        found.add(word & 1, key, by_murmur2(key, partitions) ^ (word >> 1), n)
+    for n in range(count):
+        key = b"%d" % (n // 3 + draw.randrange(200))
+        found.add(draw.randrange(2), key, draw.randrange(partitions), n)
     offers, checkouts = found._topics
     for topic in (offers, checkouts):
-        assert topic.agreeing == [sum(s.agrees[w] for s in topic.seen.values()) for w in (0, 1)]
+        assert len(topic.seen) <= WINDOW
+        assert topic.agreeing == [sum(sight.agrees[which] for sight in topic.seen.values()) for which in (0, 1)]
     assert found._met == len(offers.seen.keys() & checkouts.seen.keys())
     assert found._split.keys() <= offers.seen.keys() | checkouts.seen.keys()
 
