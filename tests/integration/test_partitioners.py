@@ -195,13 +195,33 @@ def test_every_instance_stops_when_topics_grow(real_kafka, tmp_path: Path, both:
         until(lambda: len(deployment.assigned()) == 2, within=40, what="both to be members")
         until(lambda: all(process.lines("task begins") for process in processes), within=40, what="both to have tasks")
         grow(deployment, 6, *([deployment.offer_topic] if both else []), deployment.checkout_topic)
-        with written_with(deployment, JAVA):  # which knows of the new partitions
-            for n in range(60):
-                deployment.check_out(f"offer-{n}", session=f"session-{n}")
         for process in processes:
             assert process.popen.wait(40) == 1
             assert "had 4 partitions when this service started and has 6 now" in process.text()
             assert "Traceback" not in process.text()
+        assert deployment.called() == []
+
+
+def test_no_offer_is_called_whose_checkout_moved_because_topics_grew(real_kafka, tmp_path: Path) -> None:
+    settings = {"JOIN__WINDOW": "15s", "JOIN__LOOKBACK": "30s", "KAFKA__PROPERTIES": json.dumps(SOON)}
+    with deployed(real_kafka.bootstrap_servers, tmp_path, settings=settings) as deployment:
+        processes = [deployment.start(), deployment.start()]
+        until(lambda: len(deployment.assigned()) == 2, within=40, what="both to be members")
+        until(lambda: all(process.lines("task begins") for process in processes), within=40, what="both to have tasks")
+        present_and_buy(deployment, 60, offers=JAVA, checkouts=JAVA, at=now())
+        with written_with(deployment, JAVA):
+            for n in range(60):
+                deployment.present(f"later-{n}", session=f"s{n}")
+        grow(deployment, 6, deployment.offer_topic, deployment.checkout_topic)
+        with written_with(deployment, JAVA):  # by a producer that knows of the new partitions
+            for n in range(60):
+                deployment.check_out(f"later-{n}", session=f"s{n}")
+        for process in processes:
+            assert process.popen.wait(60) == 1
+            # Whichever is noticed first: the new partitions, or keys that are not where they should be.
+            assert any(
+                said in process.text() for said in ("and has 6 now", "do not put a session in the same partition")
+            )
         assert deployment.called() == []
 
 
