@@ -150,9 +150,14 @@ class Source:
         """The topic of an input."""
         return self._topics[source]
 
-    def subscribe(self, now: int) -> None:
-        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms)."""
+    def subscribe(self, now: int, before: Callable[[], None] | None = None) -> None:
+        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms).
+
+        `before` is called once that is settled, before anything is read.
+        """
         self._starts.begin_group(self._consumer, now)
+        if before is not None:
+            before()
         self._consumer.subscribe(
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -166,6 +171,9 @@ class Source:
         self._changed.clear()
         messages = self._consumer.consume(most, timeout)
         if self._failure is not None:
+            # Where one topic grew, the pairs are uneven, and that is nobody's fault: growth is the better word.
+            self._next_look = self._monotonic()
+            self._look_for_growth()
             raise self._failure
         self._assignment.report_halves()
         self._look_for_growth()

@@ -277,3 +277,17 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPa
 
 def _readable(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
+
+
+def unread(consumer: Consumer, topics: Sequence[str], partitions: int) -> list[tuple[TopicPartition, int]]:
+    """For each partition of the topics: where the group goes on, if the broker still has that; and the present end.
+
+    Raises:
+        StartError, KafkaException: the broker did not answer.
+    """
+    places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+    spans = []
+    for place in _committed(consumer, places):
+        low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        spans.append((TopicPartition(place.topic, place.partition, max(low, place.offset)), high))
+    return spans

@@ -31,6 +31,7 @@ from ..kafka.clients import for_producer
 from ..kafka.codec import Codec, PlainCodec
 from ..kafka.ends import EndOffsets
 from ..kafka.reread import Rereader, reread_config
+from ..kafka.sampling import KeyCheck
 from ..kafka.sink import Sink, producer_config
 from ..kafka.source import Source, consumer_config
 from ..kafka.starts import Start, Starts
@@ -90,7 +91,7 @@ class Service:
     Args:
         settings: validated.
         partitions: how many partitions each of the two input topics has.
-        consumer: makes the Kafka consumer, given its error handler.
+        consumer: makes a Kafka consumer, given its error handler, and for a look at keys settings of its own.
         ends: makes the asker for end offsets, given what to tell of trouble.
         sink: where outcomes and dead letters go.
         delivery: makes the calls; started and stopped here.
@@ -136,6 +137,8 @@ class Service:
         self._nothing_to_commit: set[int] = set()
         kafka = settings.kafka
         self._topics = kafka.offer_topic, kafka.checkout_topic
+        self._keys = KeyCheck(kafka, partitions, self._clock.monotonic)
+        self._new_consumer = consumer
         dead = settings.dead_letter
         self._intakes = (
             Intake(kafka.offer_topic, dead.max_run, dead.max_ratio),
@@ -181,7 +184,7 @@ class Service:
         self._delivery.start()
         try:
             with self._health.waiting("joining the group"):
-                self._source.subscribe(self._now())
+                self._source.subscribe(self._now(), lambda: self._keys.at_start(self._new_consumer))
             while not self._stopping:
                 self.turn()
                 yield
@@ -201,6 +204,7 @@ class Service:
     def turn(self) -> None:
         """One turn of the loop."""
         messages = self._source.poll(BATCH, TURN)
+        self._keys.look(messages)
         now = self._now()
         heard: set[tuple[TaskRunner, Input]] = set()
         for message in messages:
@@ -494,7 +498,7 @@ def _run(settings: Settings, health: Health) -> int:
     service = Service(
         settings,
         partitions=topics.partitions,
-        consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
+        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),

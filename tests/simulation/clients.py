@@ -99,6 +99,8 @@ class Consumer:
                 self._on_error(KafkaError(OUTAGE, "all brokers are down"))
             return []
         self._told_down = False
+        if not self._subscribed:
+            return self._fetch(most)
         # What is fetched before the rebalance is handed over with it, as the real client does.
         messages = self._fetch(most) if broker.random.random() < 0.5 else []
         self._rebalance()
@@ -135,6 +137,8 @@ class Consumer:
 
     def close(self) -> None:
         self._process.touch("close")
+        if not self._subscribed:
+            return
         if self._owned is not None:
             self._let_go(self._on_revoke if self._process.name in self._broker.group.members else self._on_lost)
         self._broker.leave(self._process.name)

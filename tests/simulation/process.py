@@ -135,7 +135,7 @@ class SimulatedProcess:
         self.service = runtime.Service(
             settings,
             partitions=broker.count,
-            consumer=lambda on_error: Consumer(broker, self, on_error),  # type: ignore[arg-type,return-value]
+            consumer=lambda on_error, **_: Consumer(broker, self, on_error),  # type: ignore[arg-type,return-value]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
             sink=Sink(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]

@@ -211,7 +211,7 @@ def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
     told = world.service._health = Told()
     seen = []
 
-    def subscribe(now: int) -> None:
+    def subscribe(now: int, before: object) -> None:
         told.now += 10 * BOUND
         seen.append(told.live().ok)
 

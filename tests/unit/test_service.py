@@ -320,6 +320,18 @@ def test_topics_that_grew_stop_the_service(world: World) -> None:
         world.turn(assign)
 
 
+def test_partitions_are_counted_at_an_assignment_and_not_at_each_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    asked: list[str] = []
+    count = world.consumer.list_topics
+    monkeypatch.setattr(
+        world.consumer, "list_topics", lambda topic, timeout: asked.append(topic) or count(topic, timeout)
+    )
+    world.turn(assign)
+    world.turn()
+    assert asked == list(TOPICS)
+
+
 def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: World) -> None:
     assert world.delivery.share == 1.0
     world.turn(revoke)
