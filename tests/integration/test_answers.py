@@ -17,7 +17,7 @@ from consumer.errors import StopError
 from consumer.events import Outcome, Reason, Source
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import Answer, OptOutApi, Verdict
-from consumer.xcover.auth import Credentials
+from consumer.xcover.auth import Credentials, sign
 from consumer.xcover.call import CallResult, OptOutCall
 from consumer.xcover.delivery import Delivery
 from consumer.xcover.thread import DeliveryThread
@@ -318,6 +318,33 @@ def test_a_call_is_tried_until_it_is_recorded() -> None:
 
     result = asyncio.run(main())
     assert (result.outcome, result.attempts) == (Outcome.OPTED_OUT, 4)
+
+
+def test_each_try_is_signed_afresh() -> None:
+    class ASecond(Random):
+        def uniform(self, a: float, b: float) -> float:
+            return 1.1
+
+    async def main() -> list[dict[str, str]]:
+        tries = iter([raw("503 Unavailable"), raw("204 No Content")])
+
+        async def in_turn(writer: Writer) -> None:
+            await next(tries)(writer)
+
+        async with Server({"offer": in_turn}) as server:
+            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=ASecond())
+            thread.start()
+            thread.submit([call("offer")])
+            result = await asyncio.to_thread(thread.results.get, True, 10)
+            await asyncio.to_thread(thread.stop, 1.0)
+            assert result.outcome is Outcome.OPTED_OUT
+            return [headers for _, headers, _ in server.requests]
+
+    first, second = asyncio.run(main())
+    assert first["date"] != second["date"]
+    assert first["authorization"] != second["authorization"]
+    for headers in (first, second):
+        assert headers["authorization"] == sign("k", "s", headers["date"])
 
 
 def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:

@@ -61,6 +61,29 @@ def test_the_member_stays_in_the_group_while_the_api_is_down(real_kafka, tmp_pat
         assert process.running
 
 
+def test_reading_pauses_at_max_unsettled_in_the_group_and_goes_on_by_itself(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503") as deployment:
+        for n in range(40):
+            deployment.present(f"first-{n}", session=f"s{n}", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start(DELIVERY__MAX_UNSETTLED="20")
+        until(lambda: process.lines("reading is paused"), within=30, what="the pause")
+        members = deployment.assigned()
+        for n in range(40):
+            deployment.present(f"second-{n}", session=f"s{n}")
+        deployment.flush()
+        # Longer than the session time-out (6 s), the interval after which the group would give it up.
+        until_after = time.monotonic() + 8
+        while time.monotonic() < until_after:
+            assert deployment.assigned() == members
+            assert not any(offer.startswith("second") for offer in deployment.called()), "read while paused"
+            time.sleep(0.5)
+        deployment.api.set_scenario("204")
+        until(lambda: deployment.committed_total() == 80, within=90, what="all to be settled")
+        assert len(set(deployment.settled())) == 80
+        assert process.lines("reading goes on")
+
+
 def test_sigterm_while_calls_hang_ends_in_time_commits_and_exits_0(real_kafka, tmp_path: Path) -> None:
     with deployed(
         real_kafka.bootstrap_servers, tmp_path, scenario="hang", settings={"API__TIMEOUT": "60s"}

@@ -133,6 +133,17 @@ def test_a_partner_that_hangs_leaves_half_of_the_slots_to_others(tmp_path: Path)
         world.wait_for("HANGS", 50, within=60)
 
 
+def test_a_partner_whose_calls_fail_is_probed_one_at_a_time_and_others_go_on(tmp_path: Path) -> None:
+    with insured(tmp_path, "FAILS:503; 204") as world:
+        world.submit("FAILS", *numbered(500))
+        until(lambda: "failing, next probe" in world.state("FAILS"), within=10, what="its breaker to open")
+        world.submit("GOOD", *numbered(500))
+        world.wait_for("GOOD", 500)
+        assert len(world.calls("FAILS")) < 40
+        world.api.set_scenario("204")
+        world.wait_for("FAILS", 500, within=60)
+
+
 @pytest.mark.parametrize(("answer", "state"), [("404", "nothing but 404s"), ("404-html", "failing, next probe")])
 def test_a_flood_of_404s_is_not_believed_and_those_of_others_are(tmp_path: Path, answer: str, state: str) -> None:
     with insured(tmp_path, f"FLOOD:{answer}; GOOD/lost:404; 204") as world:

@@ -359,6 +359,20 @@ def test_404s_believed_without_a_204_are_told_once() -> None:
     virtual_time.run(main())
 
 
+def test_what_one_process_saw_of_a_partner_proves_nothing_to_the_next() -> None:
+    async def main() -> None:
+        before = World(lambda call: OK if call.offer_id == "known" else NOT_FOUND)
+        before.submit("known", "lost")
+        await before.until_results(2)
+        restarted = World(lambda _: NOT_FOUND)
+        restarted.submit("lost")
+        await restarted.until(59.0)
+        assert not restarted.results, "settings may have changed in between"
+        await restarted.until_results(1)
+
+    virtual_time.run(main())
+
+
 def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
     async def main() -> None:
         world = World(lambda _: NOT_FOUND)
