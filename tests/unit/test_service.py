@@ -320,6 +320,18 @@ def test_topics_that_grew_stop_the_service(world: World) -> None:
         world.turn(assign)
 
 
+def test_a_topic_that_is_gone_stops_the_service(world: World) -> None:
+    world.consumer.partitions = 0
+    with pytest.raises(PartitionsChangedError, match="offers is gone"):
+        world.turn(assign)
+
+
+def test_a_partition_that_was_not_there_at_the_start_stops_the_service_whatever_the_broker_tells(world: World) -> None:
+    new = [TopicPartition(topic, 1) for topic in TOPICS]
+    with pytest.raises(PartitionsChangedError, match="partition 1 was assigned"):
+        world.turn(lambda consumer: consumer.on_assign(consumer, new))
+
+
 def test_partitions_are_counted_at_an_assignment_and_not_at_each_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     asked: list[str] = []
