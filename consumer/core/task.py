@@ -29,6 +29,9 @@ from .planning import SettledSpans, fit
 from .rules import MAX_TIME, MIN_TIME, Rules
 from .watermark import InputWatermark
 
+LEAST_METADATA = 200
+"""Characters that metadata without any list fit into."""
+
 
 class Input(IntEnum):
     """The two inputs of a task."""
@@ -452,6 +455,11 @@ class Task:
             hold,
             checkpoint.decided_to,
         )
+
+    def shorten_metadata(self) -> int:
+        """Plan with half of the room from now on, since the broker takes no more. Returns the new limit, characters."""
+        self._metadata_limit = max(LEAST_METADATA, self._metadata_limit // 2)
+        return self._metadata_limit
 
     def committed(self, plan: Plan) -> None:
         """The broker acknowledged the plan, for both partitions."""

@@ -70,6 +70,9 @@ class Tasks(Protocol):
     def lost(self, partitions: list[int]) -> None:
         """The tasks have gone already: commit nothing."""
 
+    def metadata_refused(self, partition: int) -> None:
+        """The broker takes no metadata of that length: the next is to be shorter."""
+
 
 def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
     """The consumer's configuration: what promises rest on, over what the settings pass through."""
@@ -218,6 +221,8 @@ class Source:
         for answer in answers:
             if answer.error is not None:
                 log.warning("commit failed", topic=answer.topic, partition=answer.partition, error=str(answer.error))
+                if answer.error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+                    self._tasks.metadata_refused(answer.partition)
         return set(plans) - failed
 
     def close(self) -> None:

@@ -297,6 +297,12 @@ class Service:
                 self._delivery.cancel(self._runners[partition])
         self._drop(partitions)
 
+    def metadata_refused(self, partition: int) -> None:
+        """See `kafka.source.Tasks`. A broker's offset.metadata.max.bytes may be below its default."""
+        if partition in self._runners:
+            limit = self._runners[partition].task.shorten_metadata()
+            log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
+
     # --- inside
 
     @property
