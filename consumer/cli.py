@@ -79,9 +79,9 @@ def run(config: Config = None) -> None:
 
     settings = load_settings(config, for_kafka=True, for_api=True)
     configure_logs(settings.log)
-    from .runtime import service
+    from .runtime.run import run as run_service
 
-    raise typer.Exit(service.run(settings))
+    raise typer.Exit(run_service(settings))
 
 
 @app.command()

@@ -38,7 +38,8 @@ from consumer.kafka.codec import PlainCodec
 from consumer.kafka.ends import EndOffsets
 from consumer.kafka.sink import Sink, producer_config
 from consumer.kafka.source import consumer_config
-from consumer.runtime.service import Service, spare_the_collector
+from consumer.runtime.run import spare_the_collector
+from consumer.runtime.service import Service
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
 
 PARTITIONS = 4

@@ -1,0 +1,91 @@
+"""`opt-out run`: makes the real edges, gives them to the service, and ends it by a signal."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import time
+from types import FrameType
+
+import structlog
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+from ..kafka.clients import for_producer
+from ..kafka.codec import PlainCodec
+from ..kafka.ends import EndOffsets
+from ..kafka.reread import Rereader, reread_config
+from ..kafka.sink import Sink, producer_config
+from ..kafka.source import consumer_config
+from ..kafka.topics import check_topics
+from ..settings import Settings
+from ..xcover.thread import DeliveryThread
+from .health import Health, bound_of, serving
+from .releases import Releases
+from .service import Service
+
+log = structlog.get_logger(__name__)
+
+
+def spare_the_collector() -> None:
+    """Let Python look for reference cycles less often.
+
+    A million open offers are a million objects that are no garbage, and looking through them took 40 % of the time of
+    joining (`tests/benchmarks/bench_join.py`). The join makes no cycles; what libraries make is still found.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def run(settings: Settings) -> int:
+    """`opt-out run`: start, work until SIGTERM or SIGINT, return the exit code.
+
+    Raises:
+        OptOutError: it must not start, or not go on.
+    """
+    # A container's first process has no default for SIGTERM: a stop during the start would be lost.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    health = Health(bound_of(settings))
+    with serving(settings.server, health):
+        return _run(settings, health)
+
+
+def _run(settings: Settings, health: Health) -> int:
+    kafka = settings.kafka
+    releases = Releases(settings.delivery.release_file)
+    # What it cannot reach, its answers say; its own log lines would go past the log.
+    client = {
+        **for_producer(kafka.properties),
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "log_level": 2,
+        # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
+        # default after 15 minutes, in which no quiet topic's watermark would move.
+        "metadata.max.age.ms": 5_000,
+    }
+    admin = AdminClient(client)
+    topics = check_topics(admin, settings)
+    codec = PlainCodec(settings.api.metadata_keys)
+    service = Service(
+        settings,
+        partitions=topics.partitions,
+        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
+        ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
+        sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
+        codec=codec,
+        releases=releases,
+        rereader=Rereader(lambda: Consumer(reread_config(kafka))),
+        health=health,
+    )
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    log.info("starting", group=kafka.group_id, partitions=topics.partitions)
+    spare_the_collector()
+    service.run()
+    log.info("stopped")
+    return 0
