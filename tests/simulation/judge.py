@@ -10,7 +10,7 @@ from insurer import Call
 from scenario import CODEC, OFFERS, Scenario, Written, callable_reason
 from unit.oracle import Fate, fates
 
-from consumer.events import OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 
 OUTCOME_OF = {
     Reason.PURCHASED: {Outcome.PURCHASED},
@@ -47,6 +47,7 @@ class Judge:
         self._outcomes: dict[tuple[int, int], set[Outcome]] = defaultdict(set)
         self._settling: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
         self._since_commit: Counter[int] = Counter()
         self._allowed_repeats: Counter[int] = Counter()
         self._seen = {place: 0 for place in broker.logs if place[0] in (broker.outcome_topic, broker.dead_letter_topic)}
@@ -73,6 +74,10 @@ class Judge:
             if call.at <= min(due) + rules.lateness:
                 raise Violation(f"{offer} is called at {call.at}, before its watermark: it is due at {min(due)}")
         self._answered[offer] += call.settling
+        owner = self._broker.group.members.get(call.process)
+        if call.settling and (owner is None or partition not in owner.partitions):
+            # A member that was frozen does not know yet that it lost the task; the new one makes the call too.
+            self._allowed_repeats[partition] += 1
         if call.settling and call.status == 204:
             # Not a 404: while the guard does not believe it, it is asked again, and settles nothing.
             self._settling[offer] += 1
@@ -95,7 +100,7 @@ class Judge:
                     settled = record.value is None or (partition, record.offset) in self._covered
                     if before <= record.offset < offset and not settled:
                         raise Violation(f"committed {offset} of {topic}[{partition}]: {record.offset} is not settled")
-                self._since_commit[partition] = 0
+                self._since_commit[partition] = self._untold(partition)
         if self._scenario.strict:
             self._check_hold({**committed, **offsets})
 
@@ -139,6 +144,7 @@ class Judge:
     def _take_outcome(self, outcome: OfferOutcome) -> None:
         place = outcome.source.partition, outcome.source.offset
         self._outcomes[place].add(outcome.outcome)
+        self._told[outcome.offer_id] += outcome.outcome is Outcome.OPTED_OUT
         self._covered.add(place)
         home = self._home.get(place)
         if outcome.reason in (Reason.LATE, Reason.IMPLAUSIBLE_TIME) or home is None:
@@ -213,6 +219,11 @@ class Judge:
                     f"partition {partition}: {repeats} repeated, {self._allowed_repeats[partition]} allowed"
                 )
 
+    def _untold(self, partition: int) -> int:
+        """Calls that were answered 204, and whose outcome is not written yet: a commit cannot rely on them."""
+        mine = (offer for offer in self._settling if self._partition_of[offer] == partition)
+        return sum(max(0, self._settling[offer] - self._told[offer]) for offer in mine)
+
     @property
     def repeats(self) -> int:
         """Settling answers beyond one a chain."""
@@ -231,8 +242,12 @@ class Judge:
         """Offers of which every presentation, even alone, was bought by a checkout on time, by any of the settings."""
         callable_offers: set[str] = set()
         for partition in range(self._scenario.partitions):
-            mine = [w for w in self._scenario.records if w.partition == partition and w.on_time]
-            checkouts = [w.event for w in mine if w.event is not None and not isinstance(w.event, OfferPresented)]
+            # One that comes late may end a chain sooner, if it is read in time for that; what it buys is not relied on.
+            checkouts = [
+                w.event if w.on_time else _empty(w.event)
+                for w in self._scenario.records
+                if w.partition == partition and isinstance(w.event, CheckoutCompleted)
+            ]
             for written in self._scenario.presentations(partition):
                 assert isinstance(written.event, OfferPresented)
                 for rules in self._scenario.settings:
@@ -240,3 +255,7 @@ class Judge:
                     if alone.reason is not Reason.PURCHASED:
                         callable_offers.add(written.event.offer_id)
         return set(self._chains) - callable_offers
+
+
+def _empty(checkout: CheckoutCompleted) -> CheckoutCompleted:
+    return CheckoutCompleted(checkout.session_id, checkout.checkout_id, checkout.completed_at, checkout.offset, ())

@@ -188,8 +188,9 @@ class _Drawing:
         return max(START * 1000, at)
 
     def _closing(self) -> None:
-        """At the end something is shown and bought in every partition, so that no guard has a reason to hold."""
-        end = START * 1000 + self.scenario.span + 4 * self.rules.lookback
+        """At the end, and after the last fault, something is shown and bought in every partition, so that no guard has
+        a reason to hold."""
+        end = START * 1000 + self.scenario.span + 4 * self.rules.lookback + 90_000
         for partition in range(self.scenario.partitions):
             session = next(s for n in range(1_000) if self._partition(s := f"end{n}") == partition)
             self._offer(session, "ada", f"{session}-o", end, plain=True)

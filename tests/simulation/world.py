@@ -9,7 +9,7 @@ from datetime import timedelta
 from random import Random
 
 from broker import Broker, CommitFault
-from insurer import MODES, Insurer, Partner
+from insurer import MODES, Call, Insurer, Partner
 from judge import Judge, Violation
 from process import SimulatedProcess
 from scenario import CHECKOUTS, OFFERS, START, Scenario, draw
@@ -38,7 +38,8 @@ class World:
         self.broker = Broker(self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions)
         self.insurer = Insurer(self.clock, self.random, scenario.unknown)
         self.judge = Judge(scenario, self.broker, CONCURRENCY, self.tell)
-        self.insurer.on_call = self.judge.on_call
+        self.insurer.on_call = self._judge_call
+        self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self.started = 0
         self.crashes = 0
@@ -74,6 +75,8 @@ class World:
         while True:
             self.turns += 1
             self._start_what_is_due()
+            if self._broken is not None:
+                raise self._broken
             for process in self._in_some_order():
                 if process.frozen_until <= self.clock.now:
                     if not process.step():
@@ -87,6 +90,13 @@ class World:
                 elif self.clock.now > end:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
+
+    def _judge_call(self, call: Call) -> None:
+        try:
+            self.judge.on_call(call)
+        except Violation as violation:
+            # The delivery would take it for a fault of the network.
+            self._broken = self._broken or violation
 
     # --- time
 
