@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 # What a test run is given besides: make test ARGS="tests/unit -k watermark"
 ARGS ?=
 
+# Each of them has a Kafka of its own; the tests mostly wait.
+WORKERS ?= 2
+
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
@@ -23,8 +26,8 @@ install: $(INSTALLED) ## make .venv with opt-out in it (the others do it by them
 demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minute
 	@$(BIN)/opt-out demo
 
-test: $(INSTALLED) ## run all tests; ARGS="..." goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## run all tests, on as many workers as WORKERS says; ARGS="..." goes to pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	@$(BIN)/ruff check

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import time
 from collections.abc import Iterator
 
@@ -13,18 +15,22 @@ _USED = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Look for a broker, without starting it."""
+    """Look for a broker, without starting it; draw the seeds that the simulation begins with."""
     config.stash[_SEARCH] = brokers.search()
+    # Here, since what a worker prints is seen by nobody; the workers inherit it.
+    os.environ.setdefault("SIMULATE_FIRST", str(secrets.randbelow(10**9)))
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say which broker the tests will use, and why not a better one."""
-    return f"kafka: {config.stash[_SEARCH]}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which broker the tests will use, and why not a better one; and how to have the seeds of this run again."""
+    return [f"kafka: {config.stash[_SEARCH]}", f"simulation: SIMULATE_FIRST={os.environ['SIMULATE_FIRST']}"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which broker was used."""
     used = config.stash.get(_USED, None)
+    if used is None and config.getoption("numprocesses", None):
+        used = f"used, one by each of the workers that needed it: {config.stash[_SEARCH]}"
     if used is not None:
         terminalreporter.section("Kafka")
         terminalreporter.write_line(used)

@@ -162,6 +162,9 @@ class Offsets:
     def lost(self, partitions: list[int]) -> None:
         raise AssertionError(f"lost {partitions}")
 
+    def metadata_refused(self, partition: int) -> None:
+        raise AssertionError(f"the metadata of {partition} is refused")
+
     def turn(self) -> int:
         """A poll. Returns how many records of tasks that stayed were in it, if others came or went."""
         self.changed.clear()

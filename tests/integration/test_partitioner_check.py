@@ -169,7 +169,9 @@ def test_a_new_group_behind_the_old_records_goes_on(real_kafka, tmp_path: Path) 
         assert_refused(deployment, deployment.start())
         since = now() - AGE
         present_and_buy(deployment, 60, offers=JAVA, checkouts=JAVA, at=since)
-        deployment.start(KAFKA__GROUP_ID=f"second-{deployment.suffix}", KAFKA__START_FROM=moment(since))
+        deployment.start(
+            KAFKA__GROUP_ID=f"second-{deployment.suffix}", KAFKA__START_FROM=moment(since), JOIN__MAX_SKEW="1s"
+        )
         until(lambda: len(deployment.outcomes()) == 60, within=30, what="all to be settled")
         assert deployment.called() == []
         assert {outcome.outcome for outcome in deployment.outcomes()} == {Outcome.PURCHASED}
