@@ -6,7 +6,10 @@ A scenario is a text:
     204, 403, 302, ...           every call is answered this
     404-html                     every call is answered a gateway's 404: HTML, no JSON
     hang                         no call is ever answered
+    cut                          every connection is cut in the place of an answer
+    204-hang, 204-cut            as these two, but the API had recorded the call: its answer is what is lost
     404=3,500=4,429=0.5,hang=1   per cent of the offers; the others are answered 204
+    mixed; ACME: 403             one partner's calls by a scenario of their own
 
 In a mix a 404 is for good, as an offer that does not exist; anything else is for the first one or two calls of the
 offer, then it is answered 204.
@@ -15,11 +18,28 @@ offer, then it is answered 204.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-HANG = "hang"
 HTML_404 = "404-html"
 MIXED = "404=5,500=6,429=1,hang=2"
+
+
+class Lost(NamedTuple):
+    """No answer comes: the connection is held, or `cut`; the API has `recorded` the call all the same, or not."""
+
+    cut: bool = False
+    recorded: bool = False
+
+
+UNANSWERED = {
+    "hang": Lost(),
+    "cut": Lost(cut=True),
+    "204-hang": Lost(recorded=True),
+    "204-cut": Lost(cut=True, recorded=True),
+}
+_WORDS = (HTML_404, *UNANSWERED)
 
 
 class ScenarioError(ValueError):
@@ -34,12 +54,14 @@ class Scenario:
         text: as it was given.
         shares: answer -> per cent of offers that meet it first; empty for a scenario of one answer.
         always: the one answer, if it is such a scenario.
+        partners: partner code -> the scenario of its calls, where it has its own.
         seed: which offers meet which answer.
     """
 
     text: str
     shares: tuple[tuple[str, float], ...] = ()
     always: str | None = None
+    partners: Mapping[str, Scenario] = field(default_factory=dict)
     seed: int = 0
 
     @classmethod
@@ -50,6 +72,15 @@ class Scenario:
             ScenarioError: it is none.
         """
         text = text.strip()
+        if ";" in text:
+            general, *others = text.split(";")
+            partners = {}
+            for other in others:
+                code, colon, own = other.partition(":")
+                if not colon or not code.strip():
+                    raise ScenarioError(f"{other!r} in scenario {text!r} must read PARTNER: SCENARIO")
+                partners[code.strip()] = cls.parse(own, seed)
+            return replace(cls.parse(general, seed), text=text, partners=partners)
         if "=" not in text and text != "mixed":
             return cls(text, always=_answer(text), seed=seed)
         shares = []
@@ -64,7 +95,9 @@ class Scenario:
         return cls(text, shares=tuple(shares), seed=seed)
 
     def answer(self, partner_code: str, offer_id: str, attempt: int) -> str:
-        """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits, `404-html` or `hang`."""
+        """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits or a word."""
+        if partner_code in self.partners:
+            return self.partners[partner_code].answer(partner_code, offer_id, attempt)
         if self.always is not None:
             return self.always
         digest = hashlib.sha256(f"{self.seed}/{partner_code}/{offer_id}".encode()).digest()
@@ -78,9 +111,9 @@ class Scenario:
 
 
 def _answer(text: str) -> str:
-    if text in {HANG, HTML_404} or (text.isdecimal() and len(text) == 3 and 200 <= int(text) <= 599):
+    if text in _WORDS or (text.isdecimal() and len(text) == 3 and 200 <= int(text) <= 599):
         return text
     raise ScenarioError(
-        f"{text!r} is no answer: give a status from 200 to 599, {HTML_404} or {HANG}, "
+        f"{text!r} is no answer: give a status from 200 to 599, {', '.join(_WORDS)}, "
         "a mix such as 404=3,500=4,429=0.5,hang=1, or mixed"
     )

@@ -39,9 +39,21 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others() -> None:
 
 
 def test_a_scenario_of_one_answer_never_gives_another() -> None:
-    for text in ("204", "403", "404-html", "hang"):
+    for text in ("204", "403", "404-html", "hang", "cut", "204-hang", "204-cut"):
         scenario = Scenario.parse(text)
         assert {scenario.answer("P", "o", attempt) for attempt in (1, 2, 50)} == {text}
+
+
+def test_a_partner_may_have_a_scenario_of_its_own() -> None:
+    scenario = Scenario.parse("404=100; HARBOR: 403; ZEPHYR: 500=100", 3)
+    assert [scenario.answer(code, "o", 3) for code in ("ALPINE", "HARBOR", "ZEPHYR")] == ["404", "403", "204"]
+    assert scenario.text == "404=100; HARBOR: 403; ZEPHYR: 500=100"
+
+
+@pytest.mark.parametrize("text", ["204; HARBOR", "204; : 403", "204; HARBOR: sometimes", "; HARBOR: 403"])
+def test_a_partners_scenario_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ScenarioError, match=r"PARTNER: SCENARIO|is no answer"):
+        Scenario.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "sometimes", "99", "600", "204=", "204=x", "oops=5", "500=60,404=50", "500=-1"])
