@@ -14,10 +14,11 @@ from ..core.rules import MIN_TIME
 @dataclass(frozen=True, slots=True)
 class Progress:
     """As of the last commit. `watermark`: the lowest of the partitions (ms), None: not all have one. `lag`: records
-    written and not applied, None: not known."""
+    written and not applied, `uncommitted`: offers written and not committed, None: not known."""
 
     watermark: int | None = None
     lag: int | None = None
+    uncommitted: int | None = None
 
 
 class ProgressProbe:
@@ -45,7 +46,9 @@ class ProgressProbe:
         lag = sum(end[at.topic, at.partition] - offset for at, (offset, _) in zip(committed, applied, strict=True))
         decided = [time for at, (_, time) in zip(committed, applied, strict=True) if at.topic == self._offer_topic]
         known = [time for time in decided if time is not None]
-        return Progress(min(known) if known and len(known) == len(decided) else None, lag)
+        offers = [at for at in committed if at.topic == self._offer_topic]
+        uncommitted = sum(end[at.topic, at.partition] - max(0, at.offset) for at in offers)
+        return Progress(min(known) if known and len(known) == len(decided) else None, lag, uncommitted)
 
     def _applied(self, position: TopicPartition) -> tuple[int, int | None]:
         """The next offset to be applied and, for the offer topic, D."""
