@@ -25,7 +25,8 @@ class ProgressProbe:
     """Asks the broker for a group's progress on the two topics."""
 
     def __init__(self, bootstrap: str, group_id: str, topics: tuple[str, str], partitions: int) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        # After a broker's restart the client has to ask anew who leads: by default it does so after 15 minutes.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "metadata.max.age.ms": 5_000})
         self._group_id = group_id
         self._offer_topic = topics[0]
         self._partitions = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]

@@ -35,7 +35,7 @@ def play(bootstrap: str, events: int, span: int, folder: Path) -> Judgement:
     with running(folder / "calls.jsonl", scenario=SCENARIO, seed=42) as api:
         consumers = Deployment(bootstrap, api, folder, SPANS.settings(), (PARTITIONS, PARTITIONS))
         topics = consumers.offer_topic, consumers.checkout_topic
-        shop = Shop(consumers, SPANS.plan(events, span, seed=42))
+        shop = Shop(consumers, SPANS.plan(events, span, seed=42), SPANS.lateness)
         first, _ = consumers.start(), consumers.start()
         try:
             began = time.monotonic()

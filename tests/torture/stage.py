@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from deployment import Deployment, now  # noqa: E402 - the path comes first
 
 from consumer.demo.check import Rules  # noqa: E402 - as above
 from consumer.demo.feed import feed  # noqa: E402 - as above
-from consumer.demo.generator import Plan, generate  # noqa: E402 - as above
+from consumer.demo.generator import Event, Plan, generate  # noqa: E402 - as above
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -26,12 +27,16 @@ Place = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Spans:
-    """The join's spans, ms: short, so that thousands of offers are decided within minutes."""
+    """The join's spans, ms: short, so that thousands of offers are decided within minutes.
+
+    `spare` is what of lateness the customers make no use of.
+    """
 
     window: int
     grace: int
     lookback: int
     lateness: int
+    spare: int = 0
 
     @property
     def rules(self) -> Rules:
@@ -40,7 +45,8 @@ class Spans:
 
     def plan(self, events: int, span_s: float, seed: int) -> Plan:
         """Customers who come over `span_s` seconds."""
-        return Plan(events, int(span_s * 1000), self.window, self.grace, self.lookback, self.lateness, seed=seed)
+        lateness = self.lateness - self.spare
+        return Plan(events, int(span_s * 1000), self.window, self.grace, self.lookback, lateness, seed=seed)
 
     def settings(self) -> dict[str, str]:
         """For a `Deployment`: these spans, and what else a run at size has other than a test."""
@@ -67,7 +73,7 @@ class Shop:
         overdue: records acknowledged longer after their event than lateness allows: they may count as late.
     """
 
-    def __init__(self, deployment: Deployment, plan: Plan) -> None:
+    def __init__(self, deployment: Deployment, plan: Plan, lateness: int) -> None:
         self.written = 0
         self.closed = threading.Event()
         self.failure: Exception | None = None
@@ -75,6 +81,8 @@ class Shop:
         self.overdue: set[Place] = set()
         self._deployment = deployment
         self._plan = plan
+        self._lateness = lateness
+        self._events = deque(generate(plan))
         self._stop = threading.Event()
 
     @contextmanager
@@ -102,7 +110,7 @@ class Shop:
     def _trade(self) -> None:
         try:
             feed(
-                generate(self._plan),
+                self._customers(),
                 bootstrap=self._deployment.bootstrap,
                 offer_topic=self._deployment.offer_topic,
                 checkout_topic=self._deployment.checkout_topic,
@@ -116,13 +124,17 @@ class Shop:
             self.failure = error
         self.closed.set()
 
+    def _customers(self) -> Iterator[Event]:
+        while self._events:  # each is let go once it is written: half a million are half a gigabyte
+            yield self._events.popleft()
+
     def _count(self, *_: object) -> None:
         self.written += 1
 
     def _acknowledged(self, message: Message) -> None:
         delay = now() - message.timestamp()[1]
         self.worst_delay = max(self.worst_delay, delay)
-        if delay > self._plan.lateness:
+        if delay > self._lateness:
             self.overdue.add((message.topic() or "", message.partition() or 0, message.offset() or 0))
 
 
