@@ -12,12 +12,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from harm import Blow
-
 from consumer.demo.calllog import Call
 from consumer.demo.check import BOUGHT, Fate
 
 Offer = tuple[str, str]
+
+
+class Blow(NamedTuple):
+    """One thing that was done, or that happened.
+
+    Attributes:
+        time_ms: wall clock.
+        what: `kill`, `pause`, `wake`, `broker down`, `broker up`, `storm`, `calm`, or `exit N`: not our doing.
+        victim: which instance; empty if none in particular.
+        partitions: what it had been assigned; empty: not known, as in the middle of a rebalance.
+    """
+
+    time_ms: int
+    what: str
+    victim: str = ""
+    partitions: frozenset[int] = frozenset()
 
 
 class Settled(NamedTuple):

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -18,27 +17,12 @@ from confluent_kafka.admin import AdminClient
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from brokers import Broker  # noqa: E402 - the path comes first
+from bursts import Blow  # noqa: E402 - as above
 from stage import Deployment, now  # noqa: E402 - as above
 
 SESSION_TIMEOUT_S = 5.0
 ASK_S = 3.0
 CONFIG = '{{"session.timeout.ms": {0:.0f}, "heartbeat.interval.ms": 500, "client.id": "{1}"}}'
-
-
-class Blow(NamedTuple):
-    """One thing that was done, or that happened.
-
-    Attributes:
-        time_ms: wall clock.
-        what: `kill`, `pause`, `wake`, `broker down`, `broker up`, `storm`, `calm`, or `exit N`: not our doing.
-        victim: which instance; empty if none in particular.
-        partitions: what it had been assigned; empty: not known, as in the middle of a rebalance.
-    """
-
-    time_ms: int
-    what: str
-    victim: str = ""
-    partitions: frozenset[int] = frozenset()
 
 
 @dataclass

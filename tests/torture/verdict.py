@@ -59,7 +59,8 @@ class Verdict:
         yield f"{judged.presentations:,} presentations, {judged.checkouts:,} checkouts, {judged.sessions:,} sessions"
         yield f"{judged.calls:,} calls, {judged.retried:,} of them without a settling answer"
         yield f"{self.recorded_again:,} recorded by the API beyond one a chain: repeated, or its answer was lost"
-        yield f"an event's longest way to the log: {self.worst_delay / 1000:.1f} s, of {self.lateness / 1000:g} s lateness"
+        delay, lateness = self.worst_delay / 1000, self.lateness / 1000
+        yield f"the longest way of an event to the log: {delay:.1f} s, of {lateness:g} s that are on time"
         yield f"{self.late:,} late records; {self.not_judged:,} sessions are not judged because of them"
         yield f"{self.dead_letters:,} dead letters"
         yield ""
