@@ -16,6 +16,8 @@ from consumer.demo.calllog import Call
 from consumer.demo.check import BOUGHT, Fate
 
 Offer = tuple[str, str]
+HAND_OVERS = frozenset({"kill", "pause", "wake"})
+"""Blows by which an instance loses its tasks, and others take them over from what was committed."""
 
 
 class Blow(NamedTuple):
@@ -43,7 +45,7 @@ class Settled(NamedTuple):
 
 
 class Burst(NamedTuple):
-    """What followed a blow, until the next one.
+    """What followed a blow until the next one; after a kill, a pause or a waking, until the next of those.
 
     Attributes:
         repeats: settling answers that were given again.
@@ -93,7 +95,6 @@ def bursts(
         commit_ms: how long ago the last commit may be at the most.
     """
     repeats = [answer.time_ms for answer in settled if answer.again]
-    ends = [blow.time_ms for blow in blows[1:]] + [max(repeats, default=0) + 1]
     first: defaultdict[int, list[int]] = defaultdict(list)
     calls: defaultdict[int, list[int]] = defaultdict(list)
     for answer in settled:
@@ -106,8 +107,10 @@ def bursts(
     for times in waiting.values():
         times.sort()
     found = []
-    for blow, end in zip(blows, ends, strict=True):
+    for place, blow in enumerate(blows):
         at = blow.time_ms
+        later = (other for other in blows[place + 1 :] if other.what in HAND_OVERS or blow.what not in HAND_OVERS)
+        end = next((other.time_ms for other in later), max(repeats, default=at) + 1)
         partitions = blow.partitions or waiting.keys()
         since = sum(bisect_right(calls[p], at) - bisect_left(calls[p], at - commit_ms) for p in partitions)
         backlog = max((bisect_right(waiting[p], at) - bisect_right(first[p], at) for p in partitions), default=0)

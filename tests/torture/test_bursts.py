@@ -45,6 +45,12 @@ def test_repeats_count_for_the_last_blow_before_them() -> None:
     assert [burst.repeats for burst in found] == [2, 1, 2]
 
 
+def test_what_makes_no_other_instance_take_over_ends_no_burst_of_a_kill() -> None:
+    blows = [Blow(100, "kill"), Blow(200, "broker down"), Blow(300, "storm"), Blow(400, "wake")]
+    found = bursts(blows, answers(150, 250, 350, 450, again=True), [], concurrency=4, commit_ms=10)
+    assert [burst.repeats for burst in found] == [3, 1, 1, 1]
+
+
 def test_the_bound_is_concurrency_and_what_the_victims_tasks_settled_since_the_last_commit() -> None:
     settled = sorted(answers(89, 90, 95, 100, 101) + answers(95, partition=5))
     (of_one,) = bursts([Blow(100, "kill", "a", frozenset({3}))], settled, [], concurrency=64, commit_ms=10)
