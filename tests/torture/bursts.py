@@ -1,8 +1,12 @@
-"""Calls made again, and the blow that each burst of them followed.
+"""Calls made again, and the blow that is to blame for each.
 
-A repeat is a settling answer for an offer of which as many chains as were due by then had one already. The promise
-that it is held against: after a kill at most `delivery.concurrency` calls, plus those settled since the last commit,
-while the list of the unsettled fits the commit's metadata.
+A repeat is a settling answer for an offer of which as many chains as were due by then had one already. To blame is the
+first blow after the answer before it that took the task away, or kept it from committing: what was settled before
+was not committed when it fell. A repeat without any such blow in between comes from a hand-over between instances
+that live.
+
+The promise that it is held against: after a kill at most `delivery.concurrency` calls, plus those settled since the
+last commit, while the list of the unsettled fits the commit's metadata.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from consumer.demo.calllog import Call
 from consumer.demo.check import BOUGHT, Fate
 
 Offer = tuple[str, str]
-HAND_OVERS = frozenset({"kill", "pause", "wake"})
-"""Blows by which an instance loses its tasks, and others take them over from what was committed."""
+TO_BLAME = frozenset({"kill", "pause", "wake", "broker down", "broker up"})
+"""Blows by which an instance loses its tasks, or by which none can commit."""
+FLIGHT_MS = 500
+"""A call may reach the API so long after its caller is dead."""
 
 
 class Blow(NamedTuple):
@@ -37,15 +43,15 @@ class Blow(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A settling answer: when (ms), in which partition, and whether it was one too many."""
+    """A settling answer: when (ms), in which partition; `before` is when its chain had one before, if it had."""
 
     time_ms: int
     partition: int
-    again: bool
+    before: int | None = None
 
 
 class Burst(NamedTuple):
-    """What followed a blow until the next one; after a kill, a pause or a waking, until the next of those.
+    """What a blow is to blame for.
 
     Attributes:
         repeats: settling answers that were given again.
@@ -68,14 +74,18 @@ def settling(calls: Iterable[Call], fates: Iterable[Fate], partition_of: Mapping
         place[fate.partner_code, fate.offer_id] = partition_of[fate.session_id]
         if fate.fate != BOUGHT:
             due[fate.partner_code, fate.offer_id].append(fate.decide_at)
-    answered: Counter[Offer] = Counter()
+    answered: defaultdict[Offer, list[int]] = defaultdict(list)
     found = []
     for call in sorted((call for call in calls if call.terminal), key=lambda call: call.time_ms):
         offer = call.partner_code, call.offer_id
         if offer in place:
-            again = answered[offer] >= sum(at <= call.time_ms for at in due[offer])
-            answered[offer] += not again
-            found.append(Settled(call.time_ms, place[offer], again))
+            times = answered[offer]
+            again = len(times) >= sum(at <= call.time_ms for at in due[offer])
+            found.append(Settled(call.time_ms, place[offer], times[-1] if again and times else None))
+            if again and times:
+                times[-1] = call.time_ms
+            else:
+                times.append(call.time_ms)
     return found
 
 
@@ -86,20 +96,22 @@ def bursts(
     *,
     concurrency: int,
     commit_ms: int,
-) -> list[Burst]:
-    """One for each blow.
+) -> tuple[list[Burst], int]:
+    """One for each blow, and the number of repeats that none is to blame for.
 
     Args:
-        settled: from `settling`.
+        blows, settled: in order of time.
         due: when (wall clock, ms) each chain to be called could be called first, and its partition.
         commit_ms: how long ago the last commit may be at the most.
     """
-    repeats = [answer.time_ms for answer in settled if answer.again]
+    blamed: Counter[int | None] = Counter(
+        _to_blame(blows, answer, answer.before) for answer in settled if answer.before is not None
+    )
     first: defaultdict[int, list[int]] = defaultdict(list)
     calls: defaultdict[int, list[int]] = defaultdict(list)
     for answer in settled:
         calls[answer.partition].append(answer.time_ms)
-        if not answer.again:
+        if answer.before is None:
             first[answer.partition].append(answer.time_ms)
     waiting: defaultdict[int, list[int]] = defaultdict(list)
     for at, partition in due:
@@ -107,13 +119,21 @@ def bursts(
     for times in waiting.values():
         times.sort()
     found = []
-    for place, blow in enumerate(blows):
+    for number, blow in enumerate(blows):
         at = blow.time_ms
-        later = (other for other in blows[place + 1 :] if other.what in HAND_OVERS or blow.what not in HAND_OVERS)
-        end = next((other.time_ms for other in later), max(repeats, default=at) + 1)
         partitions = blow.partitions or waiting.keys()
         since = sum(bisect_right(calls[p], at) - bisect_left(calls[p], at - commit_ms) for p in partitions)
         backlog = max((bisect_right(waiting[p], at) - bisect_right(first[p], at) for p in partitions), default=0)
-        burst = bisect_left(repeats, end) - bisect_right(repeats, at)
-        found.append(Burst(blow, max(0, burst), concurrency + since, max(0, backlog)))
-    return found
+        found.append(Burst(blow, blamed[number], concurrency + since, max(0, backlog)))
+    return found, blamed[None]
+
+
+def _to_blame(blows: Sequence[Blow], answer: Settled, before: int) -> int | None:
+    """Which of the blows between the two answers: the first that struck the task, else the first."""
+    between = [
+        (number, blow)
+        for number, blow in enumerate(blows)
+        if blow.what in TO_BLAME and before - FLIGHT_MS <= blow.time_ms <= answer.time_ms
+    ]
+    struck = (number for number, blow in between if not blow.partitions or answer.partition in blow.partitions)
+    return next(struck, between[0][0] if between else None)

@@ -177,6 +177,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=12.0, help="seconds between two blows, in the mean")
     parser.add_argument("--deadline", type=float, default=1_500.0, help="seconds after which it ends in any case")
     parser.add_argument("--seed", type=int, default=1, help="of events and blows; their interleaving is the machine's")
+    parser.add_argument("--keep", action="store_true", help="keep the logs though all is well")
     arguments = parser.parse_args()
     if arguments.seconds is None:
         arguments.seconds = arguments.events / RATE
@@ -216,7 +217,7 @@ def main() -> int:
         print("\n".join(verdict.lines()))
     finally:
         broker.close()
-        if good:
+        if good and not arguments.keep:
             shutil.rmtree(folder)
         else:
             print(f"the logs of the consumers and of the API are in {folder}")

@@ -30,6 +30,7 @@ class Verdict:
     """All that is to be said of a run.
 
     Attributes:
+        handed_over: calls made again without a blow between the two: from one living instance to another.
         late, not_judged: records that were late, and the sessions left out because of them.
         recorded_again: calls that the API took down beyond one a chain.
     """
@@ -37,6 +38,7 @@ class Verdict:
     judged: Judgement
     reconciled: Reconciliation
     bursts: list[Burst]
+    handed_over: int
     began_ms: int
     settled_in_time: bool
     late: int
@@ -98,14 +100,15 @@ class Verdict:
 
     def _blows(self) -> Iterator[str]:
         yield ""
-        yield "At        what                    calls repeated until the next    bound   due and unsettled on a task"
+        yield "At        what                       calls made again because of it    bound   due, unsettled on a task"
         for burst in self.bursts:
             blow = burst.blow
             at = f"{(blow.time_ms - self.began_ms) / 1000:7.1f} s"
             bound = f"{burst.bound:>6}" if blow.what == "kill" else " " * 6
             over = _remark(burst) if blow.what == "kill" else ""
-            yield f"{at} {blow.what:<12} {blow.victim:<12} {burst.repeats:>28}   {bound}   {burst.backlog:>6}  {over}"
-        for what in ("kill", "wake"):
+            yield f"{at} {blow.what:<12} {blow.victim:<12} {burst.repeats:>32}   {bound}   {burst.backlog:>6}  {over}"
+        yield f"{self.handed_over:,} made again without a blow between: handed over from one instance to another"
+        for what in ("kill", "pause", "wake"):
             repeats = [burst.repeats for burst in self.bursts if burst.blow.what == what]
             if repeats:
                 yield f"{len(repeats)} x {what}: repeats at most {max(repeats)}, median {median(repeats):g}"
@@ -142,12 +145,14 @@ def reckon(
     due = [
         (fate.decide_at + spans.lateness, partition_of[fate.session_id]) for fate in all_fates if fate.fate != BOUGHT
     ]
+    found, handed_over = bursts(blows, settled, due, concurrency=CONCURRENCY, commit_ms=COMMIT_MS)
     recorded = Counter((call.partner_code, call.offer_id) for call in calls if call.recorded)
     to_call = Counter((fate.partner_code, fate.offer_id) for fate in all_fates if fate.fate != BOUGHT)
     return Verdict(
         judged=judged,
         reconciled=reconciled,
-        bursts=bursts(blows, settled, due, concurrency=CONCURRENCY, commit_ms=COMMIT_MS),
+        bursts=found,
+        handed_over=handed_over,
         began_ms=began_ms,
         settled_in_time=settled_in_time,
         late=len(late),
