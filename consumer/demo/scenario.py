@@ -9,7 +9,7 @@ A scenario is a text:
     cut                          every connection is cut in the place of an answer
     204-hang, 204-cut            as these two, but the API had recorded the call: its answer is what is lost
     404=3,500=4,429=0.5,hang=1   per cent of the offers; the others are answered 204
-    mixed; ACME: 403             one partner's calls by a scenario of their own
+    ACME:403; P2/offer-7:422; 204   a partner, and an offer, with a scenario of their own; the last is for all others
 
 In a mix a 404 is for good, as an offer that does not exist; anything else is for the first one or two calls of the
 offer, then it is answered 204.
@@ -54,15 +54,15 @@ class Scenario:
         text: as it was given.
         shares: answer -> per cent of offers that meet it first; empty for a scenario of one answer.
         always: the one answer, if it is such a scenario.
-        partners: partner code -> the scenario of its calls, where it has its own.
         seed: which offers meet which answer.
+        own: partner code, or `partner code/offer id` -> the scenario that it has of its own.
     """
 
     text: str
     shares: tuple[tuple[str, float], ...] = ()
     always: str | None = None
-    partners: Mapping[str, Scenario] = field(default_factory=dict)
     seed: int = 0
+    own: Mapping[str, Scenario] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> Scenario:
@@ -72,15 +72,15 @@ class Scenario:
             ScenarioError: it is none.
         """
         text = text.strip()
-        if ";" in text:
-            general, *others = text.split(";")
-            partners = {}
-            for other in others:
-                code, colon, own = other.partition(":")
-                if not colon or not code.strip():
-                    raise ScenarioError(f"{other!r} in scenario {text!r} must read PARTNER: SCENARIO")
-                partners[code.strip()] = cls.parse(own, seed)
-            return replace(cls.parse(general, seed), text=text, partners=partners)
+        *named, rest = text.split(";")
+        if named:
+            own = {}
+            for part in named:
+                who, colon, inner = part.partition(":")
+                if not colon or not who.strip():
+                    raise ScenarioError(f"{part!r} in scenario {text!r} must read PARTNER:SCENARIO")
+                own[who.strip()] = cls.parse(inner, seed)
+            return replace(cls.parse(rest, seed), text=text, own=own)
         if "=" not in text and text != "mixed":
             return cls(text, always=_answer(text), seed=seed)
         shares = []
@@ -96,8 +96,9 @@ class Scenario:
 
     def answer(self, partner_code: str, offer_id: str, attempt: int) -> str:
         """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits or a word."""
-        if partner_code in self.partners:
-            return self.partners[partner_code].answer(partner_code, offer_id, attempt)
+        own = self.own.get(f"{partner_code}/{offer_id}") or self.own.get(partner_code)
+        if own is not None:
+            return own.answer(partner_code, offer_id, attempt)
         if self.always is not None:
             return self.always
         digest = hashlib.sha256(f"{self.seed}/{partner_code}/{offer_id}".encode()).digest()

@@ -44,15 +44,21 @@ def test_a_scenario_of_one_answer_never_gives_another() -> None:
         assert {scenario.answer("P", "o", attempt) for attempt in (1, 2, 50)} == {text}
 
 
-def test_a_partner_may_have_a_scenario_of_its_own() -> None:
-    scenario = Scenario.parse("404=100; HARBOR: 403; ZEPHYR: 500=100", 3)
-    assert [scenario.answer(code, "o", 3) for code in ("ALPINE", "HARBOR", "ZEPHYR")] == ["404", "403", "204"]
-    assert scenario.text == "404=100; HARBOR: 403; ZEPHYR: 500=100"
+def test_a_partner_and_an_offer_may_have_a_scenario_of_their_own() -> None:
+    scenario = Scenario.parse("BAD:403; SLOW:hang; P/lost:404; 500=100")
+    assert scenario.text == "BAD:403; SLOW:hang; P/lost:404; 500=100"
+    assert [scenario.answer(partner, "lost", 1) for partner in ("BAD", "SLOW", "P", "Q")] == [
+        "403",
+        "hang",
+        "404",
+        "500",
+    ]
+    assert scenario.answer("P", "other", 9) == "204"
 
 
-@pytest.mark.parametrize("text", ["204; HARBOR", "204; : 403", "204; HARBOR: sometimes", "; HARBOR: 403"])
-def test_a_partners_scenario_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ScenarioError, match=r"PARTNER: SCENARIO|is no answer"):
+@pytest.mark.parametrize("text", ["403;204", ":403;204", "BAD:403", "BAD:403;", "BAD:oops;204"])
+def test_a_scenario_for_a_partner_names_it_and_says_what_the_others_are_answered(text: str) -> None:
+    with pytest.raises(ScenarioError, match=r"PARTNER:SCENARIO|give a status"):
         Scenario.parse(text)
 
 
