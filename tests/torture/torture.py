@@ -28,7 +28,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import brokers  # noqa: E402 - the path comes first
 from harm import Adversary  # noqa: E402 - as above
 from stage import Deployment, Shop, Spans, end  # noqa: E402 - as above
-from verdict import Verdict, reckon  # noqa: E402 - as above
+from verdict import Ending, Verdict, reckon  # noqa: E402 - as above
 
 from consumer.demo.emulator import running  # noqa: E402 - as above
 from consumer.demo.generator import DEMO_PARTNERS  # noqa: E402 - as above
@@ -95,9 +95,7 @@ class Run:
                 self._adversary.wake()
                 codes = end(deployment, within=60)
             self._say(f"the consumers ended with exit codes {codes}; now the reckoning")
-            return reckon(
-                deployment, SPANS, self._shop, self._adversary.blows, began_ms=began_ms, settled_in_time=in_time
-            )
+            return reckon(deployment, SPANS, self._shop, self._adversary.blows, Ending(began_ms, in_time, codes))
 
     # --- inside
 

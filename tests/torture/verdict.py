@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from bursts import Blow, Burst, bursts, settling
 from reconcile import Reconciliation, read_dead_letters, read_outcomes, read_sessions, reconcile
@@ -25,12 +26,23 @@ SHOWN = 10
 """Objections of a kind that are printed."""
 
 
+class Ending(NamedTuple):
+    """What only the run itself knows: when it began (wall clock, ms), whether all was committed before the deadline,
+    and with which codes the instances ended that were asked to."""
+
+    began_ms: int
+    settled_in_time: bool
+    codes: list[int]
+
+
 @dataclass(slots=True)
 class Verdict:
     """All that is to be said of a run.
 
     Attributes:
         handed_over: calls made again without a blow between the two: from one living instance to another.
+        ended: which instances ended by themselves, and how. Code 1 is an orderly refusal, as of one that starts while
+            the broker is down; any other is a crash.
         late, not_judged: records that were late, and the sessions left out because of them.
         recorded_again: calls that the API took down beyond one a chain.
     """
@@ -39,8 +51,8 @@ class Verdict:
     reconciled: Reconciliation
     bursts: list[Burst]
     handed_over: int
-    began_ms: int
-    settled_in_time: bool
+    ending: Ending
+    ended: list[str]
     late: int
     not_judged: int
     worst_delay: int
@@ -51,13 +63,18 @@ class Verdict:
     @property
     def holds(self) -> bool:
         """Nothing missed, false, early, or called for a wrong reason, and every chain's fate as it must be."""
-        return self.judged.holds and self.reconciled.holds and self.settled_in_time
+        return self.judged.holds and self.reconciled.holds and self.ending.settled_in_time and not self._crashed
+
+    @property
+    def _crashed(self) -> list[str]:
+        crashed = [what for what in self.ended if not what.startswith("exit 1 ")]
+        return crashed + [f"exit {code} when asked to end" for code in self.ending.codes if code != 0]
 
     def lines(self) -> Iterator[str]:
         """For a person."""
         yield from self._blows()
         yield ""
-        judged, reconciled = self.judged, self.reconciled
+        judged, reconciled, in_time = self.judged, self.reconciled, self.ending.settled_in_time
         yield f"{judged.presentations:,} presentations, {judged.checkouts:,} checkouts, {judged.sessions:,} sessions"
         yield f"{judged.calls:,} calls, {judged.retried:,} of them without a settling answer"
         yield f"{self.recorded_again:,} recorded by the API beyond one a chain: repeated, or its answer was lost"
@@ -74,7 +91,8 @@ class Verdict:
             (not reconciled.unfounded, f"{len(reconciled.unfounded):,} outcomes without a chain, or without a call"),
             (not reconciled.dead, f"{len(reconciled.dead):,} dead-lettered that were on time"),
             (True, f"{reconciled.repeated:,} outcomes written again"),
-            (self.settled_in_time, "all was committed in time" if self.settled_in_time else "not all was committed"),
+            (in_time, "all was committed in time" if in_time else "not all was committed in time"),
+            (not self._crashed, f"{len(self._crashed)} instances crashed, {len(self.ended)} ended by themselves"),
         ]
         for good, line in checks:
             yield f"   {'ok ' if good else 'NOT'}  {line}"
@@ -87,6 +105,7 @@ class Verdict:
             ("wrong outcome", reconciled.wrong),
             ("unfounded outcome", reconciled.unfounded),
             ("dead-lettered", reconciled.dead),
+            ("crashed", self._crashed),
         )
         for kind, found in objections:
             yield from (f"   {kind}: {line}" for line in found[:SHOWN])
@@ -103,7 +122,7 @@ class Verdict:
         yield "At        what                       calls made again because of it    bound   due, unsettled on a task"
         for burst in self.bursts:
             blow = burst.blow
-            at = f"{(blow.time_ms - self.began_ms) / 1000:7.1f} s"
+            at = f"{(blow.time_ms - self.ending.began_ms) / 1000:7.1f} s"
             bound = f"{burst.bound:>6}" if blow.what == "kill" else " " * 6
             over = _remark(burst) if blow.what == "kill" else ""
             yield f"{at} {blow.what:<12} {blow.victim:<12} {burst.repeats:>32}   {bound}   {burst.backlog:>6}  {over}"
@@ -114,9 +133,7 @@ class Verdict:
                 yield f"{len(repeats)} x {what}: repeats at most {max(repeats)}, median {median(repeats):g}"
 
 
-def reckon(
-    deployment: Deployment, spans: Spans, shop: Shop, blows: Sequence[Blow], *, began_ms: int, settled_in_time: bool
-) -> Verdict:
+def reckon(deployment: Deployment, spans: Spans, shop: Shop, blows: Sequence[Blow], ending: Ending) -> Verdict:
     """Read everything and judge it.
 
     Raises:
@@ -153,8 +170,8 @@ def reckon(
         reconciled=reconciled,
         bursts=found,
         handed_over=handed_over,
-        began_ms=began_ms,
-        settled_in_time=settled_in_time,
+        ending=ending,
+        ended=[f"{blow.what} of {blow.victim}" for blow in blows if blow.what.startswith("exit")],
         late=len(late),
         not_judged=len(left_out),
         worst_delay=shop.worst_delay,
