@@ -68,7 +68,7 @@ class Adversary:
             self.wake()
         elif moment >= self._next:
             self._next = moment + self.every * self.rng.uniform(0.6, 1.4)
-            if self._paused is None and self.rng.random() < 0.35:
+            if self._paused is None and self.rng.random() < 0.25:
                 self._pause()
             else:
                 self._kill()

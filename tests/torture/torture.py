@@ -179,8 +179,10 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.seconds is None:
         arguments.seconds = arguments.events / RATE
-    if arguments.deadline < arguments.seconds + RECKONING_S + 60:
-        parser.error(f"--deadline must be at least {RECKONING_S + 60:.0f} s above --seconds ({arguments.seconds:.0f})")
+    # The last events are decided two latenesses after they happened, if a blow comes in between.
+    least = RECKONING_S + (SPANS.window + 2 * SPANS.lateness) / 1000 + 60
+    if arguments.deadline < arguments.seconds + least:
+        parser.error(f"--deadline must be at least {least:.0f} s above --seconds ({arguments.seconds:.0f})")
     return arguments
 
 

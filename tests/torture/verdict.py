@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,9 @@ class Verdict:
     @property
     def _crashed(self) -> list[str]:
         crashed = [what for what in self.ended if not what.startswith("exit 1 ")]
-        return crashed + [f"exit {code} when asked to end" for code in self.ending.codes if code != 0]
+        # One that was started a moment ago has no handler for the signal yet, and just ends.
+        orderly = {0, -signal.SIGTERM}
+        return crashed + [f"exit {code} when asked to end" for code in self.ending.codes if code not in orderly]
 
     def lines(self) -> Iterator[str]:
         """For a person."""
@@ -123,7 +126,7 @@ class Verdict:
         for burst in self.bursts:
             blow = burst.blow
             at = f"{(blow.time_ms - self.ending.began_ms) / 1000:7.1f} s"
-            bound = f"{burst.bound:>6}" if blow.what == "kill" else " " * 6
+            bound = f"{burst.bound:>6}" if blow.what in ("kill", "pause") else " " * 6
             over = _remark(burst) if blow.what == "kill" else ""
             yield f"{at} {blow.what:<12} {blow.victim:<12} {burst.repeats:>32}   {bound}   {burst.backlog:>6}  {over}"
         yield f"{self.handed_over:,} made again without a blow between: handed over from one instance to another"
