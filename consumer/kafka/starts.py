@@ -27,6 +27,8 @@ _COMING_UP = frozenset(
     {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE}
 )
 
+_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT})
+
 TIMEOUT = 30.0
 """Seconds to wait for an answer that a start cannot go on without."""
 
@@ -134,7 +136,7 @@ class Starts:
                 )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
-        low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)
+        low, high = _bounds(consumer, committed)
         if committed.offset < 0:
             return Position(low), low
         if not low <= committed.offset <= high:
@@ -163,7 +165,7 @@ class Starts:
         since = horizon - self._rules.lateness - self._rules.max_skew
         place = TopicPartition(self._topics[1], partition, since)
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
-        low, _ = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        low, _ = _bounds(consumer, place)
         if not (0 <= told.offset < checkouts.offset) or (told.offset == low and low > 0):
             return checkouts
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=told.offset)
@@ -192,9 +194,7 @@ class Starts:
         total = 0
         for place, topic in enumerate(self._topics):
             for partition in range(self._count):
-                low, high = consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=TIMEOUT, cached=False
-                )
+                low, high = _bounds(consumer, TopicPartition(topic, partition))
                 total += high - (low if starts is None else starts[place * self._count + partition])
         return total
 
@@ -203,8 +203,7 @@ class Starts:
 
     def _bound(self, consumer: Consumer, topic: str, partition: int, which: int) -> TopicPartition:
         """The first offset (`which` 0) or the end (1) of a partition."""
-        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)
-        return TopicPartition(topic, partition, bounds[which])
+        return TopicPartition(topic, partition, _bounds(consumer, TopicPartition(topic, partition))[which])
 
     def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         try:
@@ -239,6 +238,25 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPa
                     f"the broker does not tell what the group has committed: {cause.str()}. Check the broker and the "
                     "rights of the group, then start again; nothing was read."
                 ) from error
+        time.sleep(0.2)
+
+
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset and the end of a partition, asked again while its leader moves.
+
+    A group shares anew in the very moments in which a broker goes: without this, that would end every instance.
+
+    Raises:
+        KafkaException: the broker refused, or there was no leader within `TIMEOUT`.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+            return low, high
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                raise
         time.sleep(0.2)
 
 
