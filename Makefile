@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance simulate bench lock clean
+.PHONY: help install demo test lint kafka acceptance torture simulate bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 
 acceptance: $(INSTALLED) ## 100,000 events, two consumers, faults and a kill -9, judged from outside (3 minutes)
 	@$(BIN)/python tests/benchmarks/acceptance.py
+
+torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API that fails; ARGS="--events 20000 --seconds 60"
+	@$(BIN)/python tests/torture/torture.py $(ARGS)
 
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)

@@ -20,6 +20,7 @@ class Call:
         signature_ok: whether key and signature were right.
         terminal: whether the answer settles the call for good: 204, or a 404 that says there is no such offer.
         reason: `partner_metadata.reason` of the body, if there was one.
+        recorded: whether the API took it down: it answered 204, or would have, had the answer not been lost.
     """
 
     time_ms: int
@@ -30,6 +31,7 @@ class Call:
     signature_ok: bool
     terminal: bool
     reason: str | None = None
+    recorded: bool = False
 
 
 class CallLog:

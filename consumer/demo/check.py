@@ -39,7 +39,10 @@ class Rules(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """One chain and what must become of it. `bought_later`: a checkout bought it after it was decided."""
+    """One chain and what must become of it.
+
+    `bought_later`: a checkout bought it after it was decided. `last`: when it was presented last (ms).
+    """
 
     session_id: str
     partner_code: str
@@ -47,6 +50,7 @@ class Fate(NamedTuple):
     decide_at: int
     fate: str
     bought_later: bool
+    last: int
 
 
 @dataclass(slots=True)
@@ -190,7 +194,7 @@ def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Che
         fate = DECLINED
     else:
         fate = ABANDONED
-    return Fate(*offer, decide_at, fate, fate != BOUGHT and any(at > decide_at for at in buying))
+    return Fate(*offer, decide_at, fate, fate != BOUGHT and any(at > decide_at for at in buying), last)
 
 
 def _judge_offer(
@@ -199,7 +203,7 @@ def _judge_offer(
     to_call = [
         chain for chain in chains if chain.fate == DECLINED or (chain.fate == ABANDONED and rules.call_abandoned)
     ]
-    settled = [call for call in calls if call.terminal]
+    settled = sorted((call for call in calls if call.terminal), key=lambda call: call.time_ms)
     bought = sum(chain.fate == BOUGHT for chain in chains)
     found.chains += len(chains)
     found.bought += bought
@@ -211,13 +215,13 @@ def _judge_offer(
             fate = " and ".join(sorted({chain.fate for chain in chains}))
             found.false.append(f"{_name(offer)} was {fate} but called {_times(len(calls))}")
         return
-    statuses = Counter(call.status for call in settled[: len(to_call)])
+    claimed, missed = _claim(to_call, settled)
+    statuses = Counter(call.status for call in claimed)
     found.recorded += statuses[204]
     found.not_found += statuses[404]
     found.repeated += max(0, len(settled) - len(to_call))
     found.missed.extend(
-        f"{_name(offer)} was {chain.fate} but never settled ({_times(len(calls))} called)"
-        for chain in to_call[len(settled) :]
+        f"{_name(offer)} was {chain.fate} but never settled ({_times(len(calls))} called)" for chain in missed
     )
     certain_at = min(chain.decide_at for chain in to_call)
     reasons = {chain.fate for chain in to_call}
@@ -226,6 +230,22 @@ def _judge_offer(
             found.early.append(f"{_name(offer)} was called {certain_at - call.time_ms} ms before its fate was certain")
         if call.reason is not None and call.reason.lower() not in reasons:
             found.misreported.append(f"{_name(offer)} was {' and '.join(reasons)} but called as {call.reason}")
+
+
+def _claim(to_call: Sequence[Fate], settled: Sequence[Call]) -> tuple[list[Call], list[Fate]]:
+    """Which settling answer is whose, and the chains left without one.
+
+    A chain's answer given again after a crash is none for a later chain of the offer, which was not decided yet.
+    """
+    answers, claimed, missed = iter(settled), [], []
+    for place, chain in enumerate(sorted(to_call, key=lambda chain: chain.decide_at)):
+        # Whatever the first chain's call was, it is not missing; if it came too early, that is said elsewhere.
+        answer = next((call for call in answers if place == 0 or call.time_ms >= chain.decide_at), None)
+        if answer is None:
+            missed.append(chain)
+        else:
+            claimed.append(answer)
+    return claimed, missed
 
 
 def _were(objections: Sequence[str]) -> str:

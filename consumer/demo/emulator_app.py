@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -21,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from .calllog import Call, CallLog
-from .scenario import HANG, HTML_404, Scenario, ScenarioError
+from .scenario import HTML_404, UNANSWERED, Lost, Scenario, ScenarioError
 
 RETRY_AFTER_S = 1
 CONTROL_PATH = "/_scenario"
@@ -67,23 +68,29 @@ class EmulatorApp:
         else:
             body = await request.body()
             answer = self._opt_out(request, unquote(match[1]), unquote(match[2]), body)
-            if answer is None:
-                # Never answered: the connection is held until the client gives up.
+            if isinstance(answer, Lost):
+                if answer.cut:
+                    _cut(send)
+                # Never answered: the connection is held until it is gone.
                 while (await receive())["type"] != "http.disconnect":
                     pass
                 return
             response = answer
         await response(scope, receive, send)
 
-    def _opt_out(self, request: Request, partner_code: str, offer_id: str, body: bytes) -> Response | None:
+    def _opt_out(self, request: Request, partner_code: str, offer_id: str, body: bytes) -> Response | Lost:
         self._attempts[partner_code, offer_id] += 1
         attempt = self._attempts[partner_code, offer_id]
         authentic = self._authentic(request)
-        payload, response = _read_body(body)
+        payload, refusal = _read_body(body)
+        answer: Response | Lost
         if not authentic:
-            response = _problem(403, "auth_error", "You do not have permission to access this url")
-        elif response is None:
-            response = _respond(self.scenario.answer(partner_code, offer_id, attempt))
+            answer = _problem(403, "auth_error", "You do not have permission to access this url")
+        elif refusal is not None:
+            answer = refusal
+        else:
+            answer = _respond(self.scenario.answer(partner_code, offer_id, attempt))
+        status = None if isinstance(answer, Lost) else answer.status_code
         metadata = payload.get("partner_metadata")
         reason = metadata.get("reason") if isinstance(metadata, dict) else None
         self._log.write(
@@ -91,14 +98,15 @@ class EmulatorApp:
                 time_ms=time.time_ns() // 1_000_000,
                 partner_code=partner_code,
                 offer_id=offer_id,
-                status=response.status_code if response is not None else None,
+                status=status,
                 attempt=attempt,
                 signature_ok=authentic,
-                terminal=authentic and response is not None and _is_terminal(response),
+                terminal=authentic and not isinstance(answer, Lost) and _is_terminal(answer),
                 reason=reason if isinstance(reason, str) else None,
+                recorded=answer.recorded if isinstance(answer, Lost) else status == 204,
             )
         )
-        return response
+        return answer
 
     def _authentic(self, request: Request) -> bool:
         """Whether the request carries a key we know and the signature of its own Date by that key's secret."""
@@ -139,9 +147,9 @@ _PROBLEMS = {
 }
 
 
-def _respond(answer: str) -> Response | None:
-    if answer == HANG:
-        return None
+def _respond(answer: str) -> Response | Lost:
+    if answer in UNANSWERED:
+        return UNANSWERED[answer]
     if answer == HTML_404:
         return _html_404()
     status = int(answer)
@@ -151,6 +159,12 @@ def _respond(answer: str) -> Response | None:
         return Response(status_code=status, headers={"Location": ELSEWHERE_PATH})
     kind, message = _PROBLEMS.get(status, ("api_error", "An API error occurred."))
     return _problem(status, kind, message, {"Retry-After": str(RETRY_AFTER_S)} if status == 429 else None)
+
+
+def _cut(send: Send) -> None:
+    """Reset the connection. ASGI has no word for it; the server's `send` is a method of what holds the transport."""
+    transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
+    transport.abort()
 
 
 def _read_body(body: bytes) -> tuple[dict[str, Any], Response | None]:

@@ -29,6 +29,7 @@ def feed(
     base_ms: int,
     paced: bool,
     on_written: Written | None = None,
+    on_acknowledged: Callable[[Message], None] | None = None,
     stop: threading.Event | None = None,
 ) -> int:
     """Write events in their order, keyed by session_id, with the event's time as the record's timestamp.
@@ -39,6 +40,7 @@ def feed(
         paced: write each event when it is due by the wall clock. If this process falls behind, the rest of the plan
             moves by as much, so that no event is written later after its time than the plan says.
         on_written: told of each event.
+        on_acknowledged: told of each record that the broker has taken.
         stop: ends the feed early.
 
     Returns:
@@ -57,13 +59,17 @@ def feed(
             # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
             "partitioner": "murmur2_random",
             "linger.ms": 5,
+            # A broker that is back is found within a second: what was buffered must not come later than it need.
+            "reconnect.backoff.max.ms": 1_000,
             "log_level": 0,
         }
     )
 
-    def acknowledged(error: KafkaError | None, _: Message) -> None:
+    def acknowledged(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             failed.append(error)
+        elif on_acknowledged is not None:
+            on_acknowledged(message)
 
     stamped: dict[str, int] = {}
     count = 0

@@ -14,17 +14,19 @@ from ..core.rules import MIN_TIME
 @dataclass(frozen=True, slots=True)
 class Progress:
     """As of the last commit. `watermark`: the lowest of the partitions (ms), None: not all have one. `lag`: records
-    written and not applied, None: not known."""
+    written and not applied, `uncommitted`: offers written and not committed, None: not known."""
 
     watermark: int | None = None
     lag: int | None = None
+    uncommitted: int | None = None
 
 
 class ProgressProbe:
     """Asks the broker for a group's progress on the two topics."""
 
     def __init__(self, bootstrap: str, group_id: str, topics: tuple[str, str], partitions: int) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        # After a broker's restart the client has to ask anew who leads: by default it does so after 15 minutes.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "metadata.max.age.ms": 5_000})
         self._group_id = group_id
         self._offer_topic = topics[0]
         self._partitions = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
@@ -45,7 +47,9 @@ class ProgressProbe:
         lag = sum(end[at.topic, at.partition] - offset for at, (offset, _) in zip(committed, applied, strict=True))
         decided = [time for at, (_, time) in zip(committed, applied, strict=True) if at.topic == self._offer_topic]
         known = [time for time in decided if time is not None]
-        return Progress(min(known) if known and len(known) == len(decided) else None, lag)
+        offers = [at for at in committed if at.topic == self._offer_topic]
+        uncommitted = sum(end[at.topic, at.partition] - max(0, at.offset) for at in offers)
+        return Progress(min(known) if known and len(known) == len(decided) else None, lag, uncommitted)
 
     def _applied(self, position: TopicPartition) -> tuple[int, int | None]:
         """The next offset to be applied and, for the offer topic, D."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import fastavro
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ..schema_files import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
 
@@ -44,15 +44,15 @@ def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentat
     checkouts: list[Checkout] = []
     unreadable = 0
     for topic, schema in zip(topics, (offer_schema, checkout_schema), strict=True):
-        for key, value in _read_topic(bootstrap, topic):
-            fields = _decode(schema, key, value)
+        for message in read_topic(bootstrap, topic):
+            fields = _decode(schema, message.key(), message.value())
             if fields is None:
                 unreadable += 1
             elif topic == topics[0]:
-                at = _ms(fields["presented_at"])
+                at = to_ms(fields["presented_at"])
                 presentations.append(Presentation(fields["session_id"], fields["partner_code"], fields["offer_id"], at))
             else:
-                at = _ms(fields["completed_at"])
+                at = to_ms(fields["completed_at"])
                 checkouts.append(Checkout(fields["session_id"], at, tuple(fields["purchased_offer_ids"])))
     return presentations, checkouts, unreadable
 
@@ -70,12 +70,17 @@ def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, An
     return fields
 
 
-def _ms(moment: datetime) -> int:
+def to_ms(moment: datetime) -> int:
     """Milliseconds of a datetime, exactly: float seconds could be off by one."""
     return round(moment.timestamp() * 1000)
 
 
-def _read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[tuple[bytes | None, bytes | None]]:
+def read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[Message]:
+    """Every record of a topic, from its first to its present end.
+
+    Raises:
+        RuntimeError: it could not be read to its end, or has lost its beginning.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -105,7 +110,7 @@ def _read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[t
             for message in consumer.consume(1000, 0.2):
                 error = message.error()
                 if error is None:
-                    yield message.key(), message.value()
+                    yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unfinished.discard(message.partition())
                 elif not error.retriable():

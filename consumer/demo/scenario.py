@@ -6,6 +6,8 @@ A scenario is a text:
     204, 403, 302, ...           every call is answered this
     404-html                     every call is answered a gateway's 404: HTML, no JSON
     hang                         no call is ever answered
+    cut                          every connection is cut in the place of an answer
+    204-hang, 204-cut            as these two, but the API had recorded the call: its answer is what is lost
     404=3,500=4,429=0.5,hang=1   per cent of the offers; the others are answered 204
     ACME:403; P2/offer-7:422; 204   a partner, and an offer, with a scenario of their own; the last is for all others
 
@@ -18,10 +20,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-HANG = "hang"
 HTML_404 = "404-html"
 MIXED = "404=5,500=6,429=1,hang=2"
+
+
+class Lost(NamedTuple):
+    """No answer comes: the connection is held, or `cut`; the API has `recorded` the call all the same, or not."""
+
+    cut: bool = False
+    recorded: bool = False
+
+
+UNANSWERED = {
+    "hang": Lost(),
+    "cut": Lost(cut=True),
+    "204-hang": Lost(recorded=True),
+    "204-cut": Lost(cut=True, recorded=True),
+}
+_WORDS = (HTML_404, *UNANSWERED)
 
 
 class ScenarioError(ValueError):
@@ -77,7 +95,7 @@ class Scenario:
         return cls(text, shares=tuple(shares), seed=seed)
 
     def answer(self, partner_code: str, offer_id: str, attempt: int) -> str:
-        """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits, `404-html` or `hang`."""
+        """The answer to the `attempt`-th call (from 1) of an offer: a status code's digits or a word."""
         own = self.own.get(f"{partner_code}/{offer_id}") or self.own.get(partner_code)
         if own is not None:
             return own.answer(partner_code, offer_id, attempt)
@@ -94,9 +112,9 @@ class Scenario:
 
 
 def _answer(text: str) -> str:
-    if text in {HANG, HTML_404} or (text.isdecimal() and len(text) == 3 and 200 <= int(text) <= 599):
+    if text in _WORDS or (text.isdecimal() and len(text) == 3 and 200 <= int(text) <= 599):
         return text
     raise ScenarioError(
-        f"{text!r} is no answer: give a status from 200 to 599, {HTML_404} or {HANG}, "
+        f"{text!r} is no answer: give a status from 200 to 599, {', '.join(_WORDS)}, "
         "a mix such as 404=3,500=4,429=0.5,hang=1, or mixed"
     )

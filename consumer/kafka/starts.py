@@ -33,6 +33,8 @@ _COMING_UP = frozenset(
     }
 )
 
+_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT})
+
 TIMEOUT = 30.0
 """Seconds to wait for an answer that a start cannot go on without."""
 
@@ -155,7 +157,7 @@ class Starts:
         )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
-        low, high = consumer.get_watermark_offsets(committed, timeout=TIMEOUT, cached=False)
+        low, high = _bounds(consumer, committed)
         if committed.offset < 0:
             return Position(low), low
         if not low <= committed.offset <= high:
@@ -186,7 +188,7 @@ class Starts:
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
         if told.error is not None:
             raise KafkaException(told.error)
-        low, end = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        low, end = _bounds(consumer, place)
         first = told.offset if told.offset >= 0 else end
         if low > 0 and first <= low:
             return checkouts  # those that are needed now may be gone
@@ -217,9 +219,7 @@ class Starts:
         total = 0
         for place, topic in enumerate(self._topics):
             for partition in range(self._count):
-                low, high = consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=TIMEOUT, cached=False
-                )
+                low, high = _bounds(consumer, TopicPartition(topic, partition))
                 total += high - (low if starts is None else starts[place * self._count + partition])
         return total
 
@@ -228,7 +228,7 @@ class Starts:
 
     def _bound(self, consumer: Consumer, topic: str, partition: int, which: int) -> TopicPartition:
         """The first offset (`which` 0) or the end (1) of a partition."""
-        bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT, cached=False)
+        bounds = _bounds(consumer, TopicPartition(topic, partition))
         return TopicPartition(topic, partition, bounds[which])
 
     def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
@@ -275,6 +275,25 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPa
         time.sleep(0.2)
 
 
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset and the end of a partition, asked again while its leader moves.
+
+    A group shares anew in the very moments in which a broker goes: without this, that would end every instance.
+
+    Raises:
+        KafkaException: the broker refused, or there was no leader within `TIMEOUT`.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+            return low, high
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 def _readable(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
 
@@ -288,6 +307,6 @@ def unread(consumer: Consumer, topics: Sequence[str], partitions: int) -> list[t
     places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
     spans = []
     for place in _committed(consumer, places):
-        low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+        low, high = _bounds(consumer, place)
         spans.append((TopicPartition(place.topic, place.partition, max(low, place.offset)), high))
     return spans

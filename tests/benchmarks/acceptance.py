@@ -10,111 +10,53 @@ the two input topics and the API's log, and nothing else. Exit 0 only if no call
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, NewTopic
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "torture")]
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import brokers  # noqa: E402 - the path comes first
+from stage import Deployment, Shop, Spans, end  # noqa: E402 - as above
 
-import brokers
+from consumer.demo.check import Judgement, in_words, judge_topics  # noqa: E402 - as above
+from consumer.demo.emulator import running  # noqa: E402 - as above
 
-from consumer.demo.check import Judgement, Rules, in_words, judge_topics
-from consumer.demo.emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
-from consumer.demo.feed import feed
-from consumer.demo.generator import Plan, generate
-
-TOPICS = ("offer.presented", "checkout.completed")
-OUTPUTS = ("offer.outcome", "opt-out.dead-letter")
 PARTITIONS = 6
-WINDOW, GRACE, LOOKBACK, LATENESS = 10_000, 1_000, 20_000, 5_000
+SPANS = Spans(window=10_000, grace=1_000, lookback=20_000, lateness=5_000)
 # Per cent of the offers. Each 429 closes the gate of the credential that all share for a second: a few are plenty.
 SCENARIO = "404=5,500=5,429=0.02,hang=0.5"
 PATIENCE = 300.0
 """Seconds after the last event in which all must be settled."""
 
 
-@dataclass
-class Consumers:
-    """The two consumer processes."""
-
-    environ: dict[str, str]
-    folder: Path
-
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "consumer", "run"], env=self.environ, stdout=log, stderr=log)
-
-
-def environ(bootstrap: str, api: Emulator) -> dict[str, str]:
-    settings = {
-        "KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-        "KAFKA__PROPERTIES": '{"session.timeout.ms": 6000, "heartbeat.interval.ms": 500}',
-        "KAFKA__COMMIT_INTERVAL": "1s",
-        "JOIN__WINDOW": f"{WINDOW}ms",
-        "JOIN__CHECKOUT_GRACE": f"{GRACE}ms",
-        "JOIN__LOOKBACK": f"{LOOKBACK}ms",
-        "JOIN__LATENESS": f"{LATENESS}ms",
-        "JOIN__IDLE_AFTER": "1s",
-        "API__BASE_URL": api.base_url,
-        "API__KEY": DEMO_KEY,
-        "API__SECRET": DEMO_SECRET,
-        "API__TIMEOUT": "2s",
-        "DELIVERY__RATE_LIMIT": "0",
-        "DELIVERY__NOT_FOUND_LIMIT": "0",
-        "SERVER__PORT": "0",
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
-    return kept | {f"OPT_OUT_{name}": value for name, value in settings.items()}
-
-
 def play(bootstrap: str, events: int, span: int, folder: Path) -> Judgement:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (*TOPICS, *OUTPUTS)]).values():
-        future.result(30)
-    plan = Plan(events, span * 1000, WINDOW, GRACE, LOOKBACK, LATENESS, seed=42)
     with running(folder / "calls.jsonl", scenario=SCENARIO, seed=42) as api:
-        consumers = Consumers(environ(bootstrap, api), folder)
-        first, second = consumers.start("first"), consumers.start("second")
-        written = threading.Event()
-
-        def shop() -> None:
-            base = int(time.time() * 1000) - LOOKBACK // 2
-            feed(
-                generate(plan), bootstrap=bootstrap, offer_topic=TOPICS[0], checkout_topic=TOPICS[1],
-                base_ms=base, paced=True,
-            )  # fmt: skip
-            written.set()
-
+        consumers = Deployment(bootstrap, api, folder, SPANS.settings(), (PARTITIONS, PARTITIONS))
+        topics = consumers.offer_topic, consumers.checkout_topic
+        shop = Shop(consumers, SPANS.plan(events, span, seed=42), SPANS.lateness)
+        first, _ = consumers.start(), consumers.start()
         try:
             began = time.monotonic()
-            threading.Thread(target=shop, daemon=True).start()
-            written.wait(span / 2)
-            first.kill()
-            first.wait()
-            print(f"{time.monotonic() - began:6.1f} s  killed one consumer hard, and started it again", flush=True)
-            first = consumers.start("first-again")
-            written.wait()
+            with shop.open():
+                shop.wait(span / 2)
+                first.kill()
+                print(f"{time.monotonic() - began:6.1f} s  killed one consumer hard, and started it again", flush=True)
+                consumers.start()
+                while not shop.wait(10):
+                    pass
             print(f"{time.monotonic() - began:6.1f} s  all events are written", flush=True)
             deadline = time.monotonic() + PATIENCE
-            found = judge_topics(bootstrap, TOPICS, api.log_path, Rules(WINDOW, GRACE, LOOKBACK))
+            found = judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
             while found.missed and time.monotonic() < deadline:
                 time.sleep(2)  # between two looks at what the judge still misses
-                found = judge_topics(bootstrap, TOPICS, api.log_path, Rules(WINDOW, GRACE, LOOKBACK))
+                found = judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
             print(f"{time.monotonic() - began:6.1f} s  all is settled", flush=True)
         finally:
-            for process in (first, second):
-                process.send_signal(signal.SIGTERM)
-            codes = [process.wait(60) for process in (first, second)]
+            codes = end(consumers, within=60)
         print(f"the consumers ended with exit codes {codes}")
-        return judge_topics(bootstrap, TOPICS, api.log_path, Rules(WINDOW, GRACE, LOOKBACK))
+        return judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
 
 
 def main() -> int:

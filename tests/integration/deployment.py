@@ -109,15 +109,21 @@ class Deployment:
         self.offer_topic, self.checkout_topic = f"offers-{self.suffix}", f"checkouts-{self.suffix}"
         self.outcome_topic, self.dead_letter_topic = f"outcomes-{self.suffix}", f"dead-{self.suffix}"
         self.group = f"group-{self.suffix}"
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         self._producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all"}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "acks": "all",
+                "log_level": 0,
+            }
         )
         counts = {
             self.offer_topic: self.partitions[0],
             self.checkout_topic: self.partitions[1],
-            self.outcome_topic: PARTITIONS,
-            self.dead_letter_topic: PARTITIONS,
+            self.outcome_topic: max(self.partitions),
+            self.dead_letter_topic: max(self.partitions),
         }
         for future in self.admin.create_topics([self._topic(name, count) for name, count in counts.items()]).values():
             future.result(20)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
 from io import StringIO
 from pathlib import Path
@@ -175,6 +176,28 @@ def test_a_hanging_call_is_logged_without_an_answer_and_hinders_no_other(emulato
     emulator.set_scenario("204")
     assert post(emulator, "hanging").status_code == 204
     assert calls_of(emulator, "hanging")[1:] == [(204, 2, True, True)]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "recorded"), [("204", True), ("404", False), ("hang", False), ("204-hang", True), ("204-cut", True)]
+)
+def test_the_log_tells_what_the_api_took_down_though_its_answer_was_lost(
+    emulator: Emulator, scenario: str, recorded: bool
+) -> None:
+    emulator.set_scenario(scenario)
+    with suppress(httpx.TransportError):
+        post(emulator, f"recorded-{scenario}", timeout=0.3)
+    (call,) = [call for call in emulator.calls() if call.offer_id == f"recorded-{scenario}"]
+    assert call.recorded is recorded
+    assert call.terminal is (scenario in {"204", "404"})
+
+
+@pytest.mark.parametrize("scenario", ["cut", "204-cut"])
+def test_a_connection_is_cut_in_the_place_of_an_answer(emulator: Emulator, scenario: str) -> None:
+    emulator.set_scenario(scenario)
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        post(emulator, f"is-{scenario}", timeout=30)
+    assert calls_of(emulator, f"is-{scenario}") == [(None, 1, True, False)]
 
 
 def test_the_log_outlives_the_emulator_and_nothing_listens_afterwards(tmp_path: Path) -> None:

@@ -120,6 +120,13 @@ def test_of_two_chains_and_one_answer_one_is_missed() -> None:
     assert (len(found.missed), found.recorded, found.holds) == (1, 1, False)
 
 
+def test_the_answer_of_one_chain_given_again_is_none_for_a_later_chain() -> None:
+    again = [call(204, time_ms=150), call(204, time_ms=160)]
+    found = verdict([shown(0), shown(101)], [], again)
+    assert (len(found.missed), found.recorded, found.repeated) == (1, 1, 0)
+    assert verdict([shown(0), shown(101)], [], [again[0], call(204, time_ms=201)]).holds
+
+
 @pytest.mark.parametrize("status", [204, 404, 500, 403, None])
 def test_a_bought_offer_that_was_called_is_false_whatever_it_was_answered(status: int | None) -> None:
     found = verdict([shown(0)], [checkout(50, "o")], [call(status)])

@@ -39,7 +39,7 @@ def test_the_same_seed_gives_the_same_answers_and_another_seed_others() -> None:
 
 
 def test_a_scenario_of_one_answer_never_gives_another() -> None:
-    for text in ("204", "403", "404-html", "hang"):
+    for text in ("204", "403", "404-html", "hang", "cut", "204-hang", "204-cut"):
         scenario = Scenario.parse(text)
         assert {scenario.answer("P", "o", attempt) for attempt in (1, 2, 50)} == {text}
 
