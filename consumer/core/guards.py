@@ -88,6 +88,9 @@ class Guards:
         self.newest_offer = max(seen, default=MIN_TIME)
         read_to = max((task.checkouts_read_to for task in awake), default=MIN_TIME)
         silent = self.newest_offer > since + self._silence
+        if any(task.resume_at == MAX_TIME for task in awake):
+            # Known from before a restart, it ends by a checkout, not because they are not read again that far yet.
+            silent = silent or max(task.newest_offer for task in awake) > since + self._silence
         for task in awake:
             if silent:
                 task.resume_at = MAX_TIME

@@ -367,7 +367,7 @@ class Task:
         """The chains that are due at the present watermark, in order of decide_at. Each is to be settled."""
         if self._found is not None:
             return []
-        due, self._due = self._due, []
+        due = self.listed()
         watermark = self.watermark
         for chain in self._join.decide(watermark):
             self._enlist(chain, straggler=chain.decide_at <= self._decided_to)
@@ -375,6 +375,13 @@ class Task:
         self._decided_to = watermark
         if watermark > MIN_TIME:
             self._forget(watermark)
+        return due
+
+    def listed(self) -> list[Chain]:
+        """The chains that were decided before the restart and are not settled, once. Each is to be settled."""
+        if self._found is not None:
+            return []
+        due, self._due = self._due, []
         return due
 
     def settle(self, chain: Chain, *, called: bool = True) -> None:

@@ -190,10 +190,13 @@ class TaskRunner:
 
     # --- decisions and their fates
 
-    def decide(self) -> list[OptOutCall]:
-        """Decide what is due. What is settled at once is written; the calls to be made are returned."""
+    def decide(self, *, held: bool = False) -> list[OptOutCall]:
+        """Decide what is due. What is settled at once is written; the calls to be made are returned.
+
+        `held`: only what was decided before the restart, which goes on as it would have without one.
+        """
         calls: list[OptOutCall] = []
-        for chain in self.task.decide():
+        for chain in self.task.listed() if held else self.task.decide():
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
             elif chain.reason is Reason.CHECKOUT_UNREADABLE:

@@ -215,7 +215,7 @@ class Service:
             runner.go_on(now)
         self._guarding.turn(self._tasks)
         for runner in self._runners.values():
-            if self._guarding.lets_decide(runner.task) and (calls := runner.decide()):
+            if calls := runner.decide(held=not self._guarding.lets_decide(runner.task)):
                 self._delivery.submit(calls)
         self._pause()
         self._sink.poll()
@@ -362,11 +362,10 @@ class Service:
         stops_offers = self._guarding.stops_offers(self._tasks)
         for runner in self._runners.values():
             sources = runner.pauses()
-            if full and not runner.task.rebuilding:
-                sources = set(Input)
-            elif stops_offers and not runner.task.rebuilding:
+            if (full or stops_offers) and not runner.task.rebuilding:
                 # What ends a silence are checkouts: reading them must not wait for offers that are not read.
-                sources = {Input.OFFERS} if self._guarding.hold is not Hold.UNMATCHED else sources | {Input.OFFERS}
+                silence = self._guarding.hold in (Hold.SILENCE, Hold.LANDING)
+                sources = {Input.OFFERS} if silence else set(Input) if full else sources | {Input.OFFERS}
             wanted.update((self._topics[source], runner.partition) for source in sources)
         self._source.pause(wanted)
 

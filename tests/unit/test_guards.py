@@ -218,6 +218,22 @@ def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() 
     assert instance.guards.hold is Hold.SILENCE
 
 
+def test_what_was_decided_before_a_restart_is_called_although_decisions_are_held() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.idle(120)
+    assert instance.turn() == ["o10"]
+    instance.offer(200, "o200")
+    instance.idle(400, Input.CHECKOUTS)
+    assert instance.turn() == []
+    instance.restart()
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.SILENCE
+    assert [chain.offer_id for chain in instance.tasks[0].listed()] == ["o10"]
+    assert instance.tasks[0].listed() == []
+
+
 def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_lateness_too() -> None:
     instance = broken_producer()
     instance.turn()

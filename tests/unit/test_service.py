@@ -504,3 +504,16 @@ def test_a_broker_that_takes_less_metadata_is_given_less(world: World) -> None:
         lengths.append(len(world.consumer.metadata["offers"]))
     assert lengths[0] > 400
     assert lengths[-1] <= 400
+
+
+def test_with_too_much_unsettled_a_silence_still_reads_the_checkouts_that_end_it() -> None:
+    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    world.set_max_unsettled(1)
+    world.turn([checkout(0, 10_000), offer(0, 10_000)])
+    world.idle(12_000)
+    assert len(world.delivery.calls) == 1
+    assert world.consumer.paused == set(TOPICS)
+    world.turn([offer(1, 16_000, session="s1")])
+    world.idle(16_000)
+    assert world.consumer.paused == {"offers"}
