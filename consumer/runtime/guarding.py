@@ -22,12 +22,18 @@ WHAT_TO_DO = {
     Hold.LANDING: "checkouts come again: decisions go on once join.lateness has passed, for what was kept back to land",
 }
 
+_FULL = (
+    "offers are read no further while decisions are held. Checkouts are, but a purchased id can only match an offer that "
+    "is read: if none does any more, a restart reads as many again"
+)
+
 
 class Guarding:
     """Judges the tasks once a turn, and logs when decisions are held, still held, and go on.
 
     Args:
-        most_undecided: presentations that may be read and kept undecided beyond those there were when a hold began.
+        most_undecided: presentations that may be read and kept undecided beyond those that a task had when a hold
+            began, or had read again when it came during one.
     """
 
     def __init__(self, join: JoinSettings, most_undecided: int) -> None:
@@ -39,7 +45,7 @@ class Guarding:
             lateness=_ms(join.lateness.total_seconds()),
         )
         self._hold = Hold.NONE
-        self._undecided_before = 0
+        self._undecided_before: dict[Task, int] = {}
         self._full = False
 
     @property
@@ -52,6 +58,9 @@ class Guarding:
         self._guards.judge(tasks)
         if self._guards.hold is not self._hold:
             self._change(self._guards.hold, tasks)
+        if self._hold is not Hold.NONE:
+            before = self._undecided_before
+            self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.rebuilding}
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
@@ -61,13 +70,12 @@ class Guarding:
         """Whether so much is held that no more offers may be read. Checkouts are: they end the hold."""
         if self._hold is Hold.NONE:
             return False
-        undecided = sum(task.undecided for task in tasks)
-        most = self._undecided_before + self._most
+        undecided = sum(task.undecided for task in tasks if not task.rebuilding)
+        most = sum(self._undecided_before.values()) + self._most
         full = undecided >= (0.9 * most if self._full else most)
         if full != self._full:
             self._full = full
-            log.warning("offers are read no further while decisions are held" if full else "offers are read again",
-                        undecided=undecided, max_unsettled=self._most)  # fmt: skip
+            log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
         return full
 
     def report(self, tasks: Collection[Task]) -> None:
@@ -77,10 +85,9 @@ class Guarding:
 
     def _change(self, hold: Hold, tasks: Collection[Task]) -> None:
         before, self._hold = self._hold, hold
-        if before is Hold.NONE:
-            self._undecided_before = sum(task.undecided for task in tasks)
         if hold is Hold.NONE:
             self._full = False
+            self._undecided_before.clear()
             log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
         else:
             log.warning(WHAT_TO_DO[hold], **self._facts(tasks))

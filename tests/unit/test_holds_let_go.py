@@ -1,0 +1,89 @@
+"""What is held counts from when the hold began: what was undecided before, or came with a task, stops no reading.
+
+Offers that are not read bring no match, and so never end a hold by unmatched ids.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from datetime import timedelta
+
+from strategies import START
+from test_guards import LATER, RULES, Instance
+
+from consumer.core.guards import Hold
+from consumer.core.task import Input, Task
+from consumer.runtime.guarding import Guarding
+from consumer.settings import JoinSettings
+
+JOIN = JoinSettings(unmatched_limit=3, checkout_silence=timedelta(0))
+
+
+def held_instance() -> Instance:
+    """Ten presentations undecided, and three purchased ids that match none."""
+    instance = Instance(limit=3, silence=0)
+    for number in range(10):
+        instance.offer(number, f"o{number}", session=f"s{number}")
+    for number in range(3):
+        instance.checkout(9, f"booking-{number}", session=f"s{number}")
+    instance.idle(20)
+    return instance
+
+
+def restarted(instance: Instance, guarding: Guarding) -> Task:
+    """The task anew from what it would commit; the guards look at it before and after it has read again."""
+    (old,) = instance.tasks
+    plan = old.plan()
+    assert plan is not None
+    task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    guarding.turn([task])
+    for event, stamp in instance.logs[0][1][plan.checkouts.offset :]:
+        task.checkout(copy(event), stamp, LATER)
+    for shown, stamp in instance.logs[0][0][plan.offers.offset :]:
+        task.offer(shown, stamp, LATER)
+    assert not task.rebuilding
+    guarding.turn([task])
+    return task
+
+
+def test_offers_undecided_before_a_hold_stop_no_reading() -> None:
+    instance, guarding = held_instance(), Guarding(JOIN, most_undecided=4)
+    guarding.turn(instance.tasks)
+    assert guarding.hold is Hold.UNMATCHED
+    assert not guarding.stops_offers(instance.tasks)
+
+
+def test_offers_read_again_after_a_restart_in_a_hold_stop_no_reading() -> None:
+    instance, guarding = held_instance(), Guarding(JOIN, most_undecided=4)
+    instance.guards.judge(instance.tasks)
+    task = restarted(instance, guarding)
+    assert guarding.hold is Hold.UNMATCHED
+    assert task.undecided == 10
+    assert not guarding.stops_offers([task]), "no offer would be read any more, and none match"
+
+
+def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
+    here, there, guarding = held_instance(), held_instance(), Guarding(JOIN, most_undecided=4)
+    guarding.turn(here.tasks)
+    there.guards.judge(there.tasks)
+    (old,) = there.tasks
+    plan = old.plan()
+    assert plan is not None
+    came = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    both = [*here.tasks, came]
+    guarding.turn(both)
+    for event, stamp in there.logs[0][1][plan.checkouts.offset :]:
+        came.checkout(copy(event), stamp, LATER)
+    for shown, stamp in there.logs[0][0][plan.offers.offset :]:
+        came.offer(shown, stamp, LATER)
+    guarding.turn(both)
+    assert not guarding.stops_offers(both)
+
+
+def test_what_comes_after_does() -> None:
+    instance, guarding = held_instance(), Guarding(JOIN, most_undecided=4)
+    guarding.turn(instance.tasks)
+    for number in range(4):
+        instance.offer(20 + number, f"p{number}", session=f"t{number}")
+    assert guarding.stops_offers(instance.tasks)
+    assert instance.tasks[0].input_watermark(Input.OFFERS) < START + 24
