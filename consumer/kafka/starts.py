@@ -33,7 +33,19 @@ _COMING_UP = frozenset(
     }
 )
 
-_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TRANSPORT})
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        # A new leader does not tell its end until its followers have fetched from it.
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        # The broker and the client do not agree yet on who leads.
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._TRANSPORT,
+    }
+)
 
 TIMEOUT = 30.0
 """Seconds to wait for an answer that a start cannot go on without."""

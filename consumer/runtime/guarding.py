@@ -23,7 +23,7 @@ WHAT_TO_DO = {
 }
 
 _FULL = (
-    "offers are read no further while decisions are held. Checkouts are, but a purchased id can only match an offer that "
+    "offers are read no further while decisions are held. Checkouts are, but a purchased id only matches an offer that "
     "is read: if none does any more, a restart reads as many again"
 )
 
