@@ -55,6 +55,7 @@ class Chain:
         reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
         checkout: the one that bought it, else the one that declined it.
         split: it follows on a chain that ended only because it had lasted for `lookback`.
+        called_before: an unsettled one of the same session and offer_id, of any partner, that was called before it.
     """
 
     presentations: list[OfferPresented]
@@ -62,6 +63,7 @@ class Chain:
     reason: Reason
     checkout: CheckoutCompleted | None
     split: bool
+    called_before: Chain | None = None
 
     @property
     def partner_code(self) -> str:

@@ -95,6 +95,8 @@ class Task:
         findings: what was odd about what was committed, in words, for the log.
         bought_after_call: chains that were called and then bought by a checkout that came later; the caller drains
         it.
+        bought_before_settled: chains decided and not settled that were bought by a checkout which came too late for the
+        decision; the caller drains it, and takes back the calls that are not made yet.
         unmatched: purchased ids in a row that named no offer, for the guards, who set it to 0.
         resume_at: kept here for the guards, and committed (`checkpoint.GuardState`).
     """
@@ -111,6 +113,7 @@ class Task:
     ) -> None:
         self.findings: list[str] = []
         self.bought_after_call: list[tuple[CheckoutCompleted, Chain]] = []
+        self.bought_before_settled: list[tuple[CheckoutCompleted, Chain]] = []
         self._rules = rules
         self._late_after, self._lookback = rules.late_after, rules.lookback
         self._partitions = partitions
@@ -187,6 +190,7 @@ class Task:
                 "the checkout log no longer begins at its first record: offers presented before "
                 f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
             )
+        between = event.completed_at, event.completed_at
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
             self._join.complete(event)
@@ -197,7 +201,7 @@ class Task:
         for offer_id in event.purchased:
             called = self._called.get((event.session_id, offer_id))
             if called is not None:
-                self.bought_after_call.append((event, called))
+                self._buy_called(event, between, called)
             # Read again, and judged before, its offers may be settled and gone.
             counted = event.offset < self._until[1] and event.completed_at <= self._matching.judged_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
@@ -394,8 +398,8 @@ class Task:
             return
         self._stragglers.pop(key, None)
         self._splits.discard(key)
-        if not called and self._called.get((chain.session_id, chain.offer_id)) is chain:
-            del self._called[chain.session_id, chain.offer_id]
+        if not called:
+            self._forget_called(chain)
         self._close(chain)
 
     def acknowledged(self, offset: int, source: Input = Input.OFFERS) -> None:
@@ -481,6 +485,20 @@ class Task:
 
     def _knows(self, session_id: str, offer_id: str) -> bool:
         return (session_id, offer_id) in self._called or self._join.has_open(session_id, offer_id)
+
+    def _buy_called(self, event: CheckoutCompleted, between: tuple[int, int], newest: Chain) -> None:
+        """A checkout, completed between two times, names an offer of which at least one chain was called."""
+        taken_back = False
+        called: Chain | None = newest
+        while called is not None:
+            # As a restart would find it: the chain is listed, and decided anew with all that was read.
+            in_time = between[1] >= called.begin - self._lookback and between[0] <= called.decide_at
+            if in_time and self._is_unsettled(called):
+                self.bought_before_settled.append((event, called))
+                taken_back = True
+            called = called.called_before
+        if not taken_back:
+            self.bought_after_call.append((event, newest))
 
     def _between(self, timestamp: int, dated: int, now: int) -> tuple[int, int]:
         """The earliest and the latest time (ms) at which an event happened whose own date is not believed.
@@ -591,6 +609,7 @@ class Task:
 
     def _remember_called(self, chain: Chain) -> None:
         if chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned):
+            chain.called_before = self._newest_unsettled(self._called.get((chain.session_id, chain.offer_id)))
             self._called[chain.session_id, chain.offer_id] = chain
             self._called_until.add(chain.decide_at + self._rules.lookback, chain)
 
@@ -616,6 +635,23 @@ class Task:
         rules = self._rules
         self._join.forget(watermark - rules.late_after - 2 * rules.lookback)
         for chain in self._called_until.take(watermark):
-            key = chain.session_id, chain.offer_id
-            if self._called.get(key) is chain:
-                del self._called[key]
+            if self._is_unsettled(chain):  # its call may still be taken back
+                self._called_until.add(watermark + rules.lookback, chain)
+                continue
+            self._forget_called(chain)
+
+    def _forget_called(self, chain: Chain) -> None:
+        key = chain.session_id, chain.offer_id
+        if self._called.get(key) is chain:
+            del self._called[key]
+            if (before := self._newest_unsettled(chain.called_before)) is not None:
+                self._called[key] = before
+
+    def _newest_unsettled(self, chain: Chain | None) -> Chain | None:
+        """The chain, or the newest of those called before it, whose call may still be taken back."""
+        while chain is not None and not self._is_unsettled(chain):
+            chain = chain.called_before
+        return chain
+
+    def _is_unsettled(self, chain: Chain) -> bool:
+        return self._pending.get(chain.presentations[0].offset) is chain

@@ -31,6 +31,7 @@ class TaskRunner:
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
         ending: no new calls: the task is about to go.
+        withdrawn: chains whose calls, if they are not made yet, are to be made no more; the caller drains it.
         fresh: assigned in this very poll, whose records belong to what was assigned before.
     """
 
@@ -59,6 +60,8 @@ class TaskRunner:
         self._wall = wall
         self._releases = releases or Releases(None)
         self._read_again = read_again
+        self.withdrawn: list[Chain] = []
+        self._bought: dict[Chain, CheckoutCompleted] = {}
         self._held: tuple[list[Message], list[Message]] = ([], [])
         self._fenced = False
         self._log = log.bind(partition=partition)
@@ -132,6 +135,8 @@ class TaskRunner:
                 self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
         if self.task.bought_after_call:
             self._report_bought_after_call()
+        if self.task.bought_before_settled:
+            self._take_back()
 
     def _take_unreadable(self, source: Input, message: Message, error: DecodeError, now: int) -> None:
         offset = message.offset() or 0
@@ -203,6 +208,8 @@ class TaskRunner:
                 self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
+            elif chain in self._bought:
+                self._settle_bought(chain)
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
             else:
@@ -216,17 +223,22 @@ class TaskRunner:
         After the partition is gone the outcome of a call that was settled is written all the same, since the call was
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
-        if result.outcome is Outcome.DEAD_LETTERED and not self._fenced:
+        chain = _chain_of(result)
+        bought = chain in self._bought and not self._fenced
+        if result.outcome is Outcome.DEAD_LETTERED and not (self._fenced or bought):
             assert self._read_again is not None  # noqa: S101 - the service sees to it
             self._read_again(result)
             return
         self.outstanding -= 1
-        chain = _chain_of(result)
-        if result.outcome is Outcome.RELEASED:
+        if bought and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+            self._settle_bought(chain, result)
+        elif result.outcome is Outcome.RELEASED:
             if not self._fenced:
                 self._release(chain, result.note, result)
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._write_result(chain, result.outcome, result)
+            if bought:
+                self._report_purchase(self._bought.pop(chain), chain)
             if not self._fenced:
                 self.task.settle(chain)
 
@@ -238,6 +250,10 @@ class TaskRunner:
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
         chain = _chain_of(result)
+        if chain in self._bought and not self._fenced:
+            self.outstanding -= 1
+            self._settle_bought(chain, result)
+            return None
         if record is not None and not self._is_of(record, chain.last):
             record = None
         note = self._released(chain) if record is None else None
@@ -330,6 +346,30 @@ class TaskRunner:
         self._write(chain.last, outcome, chain.reason, decided_at=chain.decide_at, checkout=chain.checkout)
         self.task.settle(chain)
 
+    def _take_back(self) -> None:
+        for checkout, chain in self.task.bought_before_settled:
+            self._bought.setdefault(chain, checkout)
+            self.withdrawn.append(chain)
+        self.task.bought_before_settled.clear()
+
+    def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
+        """Its purchase was read after the decision, but in time to take the call back."""
+        checkout = self._bought.pop(chain)
+        attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
+        if attempts:
+            # A try that was not answered may have been heard.
+            self._report_purchase(checkout, chain)
+        self._write(
+            chain.last,
+            Outcome.PURCHASED,
+            Reason.PURCHASED,
+            decided_at=chain.decide_at,
+            checkout=checkout,
+            status_code=status_code,
+            attempts=attempts,
+        )
+        self.task.settle(chain, called=attempts > 0)
+
     def _write_result(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
         self._write(
             chain.last,
@@ -387,16 +427,19 @@ class TaskRunner:
 
     def _report_bought_after_call(self) -> None:
         for checkout, chain in self.task.bought_after_call:
-            self._log.warning(
-                "purchase_after_opt_out",
-                partner_code=chain.partner_code,
-                offer_id=chain.offer_id,
-                session_id=chain.session_id,
-                checkout_id=checkout.checkout_id,
-                completed_at=checkout.completed_at,
-                decided_at=chain.decide_at,
-            )
+            self._report_purchase(checkout, chain)
         self.task.bought_after_call.clear()
+
+    def _report_purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
+        self._log.warning(
+            "purchase_after_opt_out",
+            partner_code=chain.partner_code,
+            offer_id=chain.offer_id,
+            session_id=chain.session_id,
+            checkout_id=checkout.checkout_id,
+            completed_at=checkout.completed_at,
+            decided_at=chain.decide_at,
+        )
 
 
 def _chain_of(result: CallResult) -> Chain:

@@ -213,6 +213,10 @@ class Service:
         self._settle_results()
         for runner in self._runners.values():
             runner.go_on(now)
+        if taken_back := [chain for runner in self._runners.values() for chain in runner.withdrawn]:
+            self._delivery.withdraw(taken_back)
+            for runner in self._runners.values():
+                runner.withdrawn.clear()
         self._guarding.turn(self._tasks)
         for runner in self._runners.values():
             if calls := runner.decide(held=not self._guarding.lets_decide(runner.task)):

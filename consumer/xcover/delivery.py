@@ -118,6 +118,16 @@ class Delivery:
         self._drop(cancelled)
         self._pump()
 
+    def withdraw(self, tokens: Collection[object]) -> None:
+        """As `cancel`, for the calls with these tokens."""
+
+        def withdrawn(entry: Entry) -> bool:
+            entry.cancelled = entry.cancelled or entry.call.token in tokens
+            return entry.cancelled
+
+        self._drop(withdrawn)
+        self._pump()
+
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         """Somebody let these offers go: waiting calls are reported as RELEASED now, those in flight if not settled.
 

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from itertools import islice
 from random import Random
 from typing import Any
@@ -80,6 +80,10 @@ class DeliveryThread:
     def cancel(self, owner: Hashable) -> None:
         """No new calls for the owner; see `Delivery.cancel`."""
         self._send("cancel", owner)
+
+    def withdraw(self, tokens: Collection[object]) -> None:
+        """No new tries of these calls; see `Delivery.withdraw`."""
+        self._send("withdraw", frozenset(tokens))
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         """No new calls for these offers; see `Delivery.release`."""
@@ -185,6 +189,8 @@ class DeliveryThread:
             self._delivery.submit(value)
         elif what == "hold":
             self._delivery.submit(value, held=True)
+        elif what == "withdraw":
+            self._delivery.withdraw(value)
         elif what == "release":
             self._delivery.release(value)
         elif what == "share":

@@ -87,8 +87,8 @@ class InlineDelivery:
     def cancel(self, owner: Hashable) -> None:
         self._process.later(self.delivery.cancel, owner)
 
-    def withdraw(self, calls: Iterable[OptOutCall]) -> None:
-        self._process.later(self.delivery.withdraw, list(calls))
+    def withdraw(self, tokens: Iterable[object]) -> None:
+        self._process.later(self.delivery.withdraw, list(tokens))
 
     def set_share(self, fraction: float) -> None:
         self._process.later(self.delivery.set_share, fraction)

@@ -189,8 +189,11 @@ def test_a_purchase_that_comes_after_the_call_is_reported() -> None:
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
     for source in Input:
         task.idle(source, START + 500)
-    assert [c.reason for c in task.decide()] == [ABANDONED]
+    (chain,) = task.decide()
+    assert chain.reason is ABANDONED
+    task.settle(chain)
     task.checkout(CheckoutCompleted("s1", "c1", START + 90, 0, ("o1",)), START + 90, START + 500)
+    assert task.bought_before_settled == []
     assert [(c.checkout_id, chain.offer_id) for c, chain in task.bought_after_call] == [("c1", "o1")]
 
 

@@ -118,6 +118,7 @@ class Delivery:
         self.share = 0.0
         self.released: list[dict[tuple[str, str], str]] = []
         self.held: list[OptOutCall] = []
+        self.withdrawn: list[object] = []
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> None: ...
@@ -127,6 +128,9 @@ class Delivery:
         self.calls.extend(calls)
 
     def cancel(self, owner: object) -> None: ...
+
+    def withdraw(self, tokens: Iterable[object]) -> None:
+        self.withdrawn.extend(tokens)
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         self.released.append(dict(offers))
