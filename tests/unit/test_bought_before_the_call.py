@@ -108,6 +108,16 @@ def test_a_call_that_waits_for_long_is_taken_back_too_and_is_forgotten_once_it_i
     assert world.read(bought(50, 1))[1] == []
 
 
+def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it() -> None:
+    world = Decided("ada", "bob")
+    for chain in world.chains:
+        world.task.settle(chain)
+    for source in Input:
+        world.task.idle(source, START + 10**5)
+    world.task.decide()
+    assert world.read(bought(50)) == ([], [])
+
+
 # --- the runner
 
 
