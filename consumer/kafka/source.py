@@ -112,6 +112,8 @@ class Source:
         tasks: is told of tasks that begin and end.
         on_trouble: is told in words of errors after which producers may still be writing what they had buffered.
         monotonic: a clock in seconds.
+        is_spare: tells by its member id whether a member that was told nothing has joined and gets nothing; where the
+            client tells that by itself, None.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Source:
         tasks: Tasks,
         on_trouble: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        is_spare: Callable[[str], bool] | None = None,
     ) -> None:
         self._topics = (settings.offer_topic, settings.checkout_topic)
         self._group = settings.group_id
@@ -129,6 +132,7 @@ class Source:
         self._tasks = tasks
         self._on_trouble = on_trouble
         self._monotonic = monotonic
+        self._is_spare = is_spare
         self._assignment = Assignment(self._topics, self._group, settings.group_protocol, monotonic)
         self._next_look = monotonic() + _LOOK
         self._closing = False
@@ -180,6 +184,8 @@ class Source:
             raise self._failure
         self._assignment.report_halves()
         self._look_for_growth()
+        if not self._assigned and self._is_spare is not None:
+            self._assigned = self._is_spare(self._consumer.memberid() or "")
         if self._changed:
             # Of a task that began or ended here, all this was read before: it may stand ahead of where the new task
             # starts, which is paused until the next poll. What stays is another matter: the client goes on behind

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 from ..kafka.clients import for_producer
 from ..kafka.codec import PlainCodec
 from ..kafka.ends import EndOffsets
+from ..kafka.membership import Membership
 from ..kafka.reread import Rereader, reread_config
 from ..kafka.sink import Sink, producer_config
 from ..kafka.source import consumer_config
@@ -77,6 +78,7 @@ def _run(settings: Settings, health: Health) -> int:
         releases=releases,
         rereader=Rereader(lambda: Consumer(reread_config(kafka))),
         health=health,
+        is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
     )
 
     def on_signal(number: int, _: FrameType | None) -> None:

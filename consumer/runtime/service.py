@@ -91,6 +91,7 @@ class Service:
         releases: the offers that an operator lets go.
         rereader: reads the records of refused offers, which are to be dead-lettered; stopped here.
         health: is told of each turn.
+        is_spare: see `Source`.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Service:
         releases: Releases | None = None,
         rereader: Rereader[CallResult] | None = None,
         health: Health | None = None,
+        is_spare: Callable[[str], bool] | None = None,
     ) -> None:
         self._settings = settings
         self._count = partitions
@@ -152,6 +154,7 @@ class Service:
             self,
             self._idleness.trouble,
             self._clock.monotonic,
+            is_spare,
         )
 
     @property

@@ -98,3 +98,17 @@ def test_a_stop_during_the_start_is_heard(broker, tmp_path: Path) -> None:
         # The question it waits for an answer to has a time-out of 15 s.
         assert probed.process.terminate(within=30) == 0
         assert probed.process.lines("starting") == []
+
+
+def test_every_member_is_ready_though_there_are_more_of_them_than_partitions(
+    protocol: str, real_kafka, tmp_path: Path
+) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, protocol=protocol, partitions=(1, 1)) as deployment:
+        members = [Probed(deployment) for _ in range(4)]
+        reasons = {member.until("/readyz", 200) for member in members}
+        assert reasons <= {"running partitions 0", "spare: the group has more members than partitions"}
+        until(
+            lambda: sorted(member.ask("/readyz")[1][:7] for member in members) == ["running", *["spare: "] * 3],
+            within=30,
+            what="one to run and three to be spare",
+        )
