@@ -109,7 +109,8 @@ class Starts:
             low = self._bound(consumer, self._topics[1], partition, 0).offset
             # Where nothing older is left than what is wanted, older ones may be gone: H is then learnt by reading.
             if offset > low or low == 0:
-                horizon = moment - self._rules.lookback
+                # An offer that is on time may be written after the start and dated before it.
+                horizon = since + self._rules.max_skew
                 metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
         self._commit(consumer, places)

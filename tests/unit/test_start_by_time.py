@@ -10,8 +10,10 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from consumer.core.checkpoint import CheckoutCheckpoint
-from consumer.core.rules import Rules
+from consumer.core.rules import MAX_TIME, Rules
+from consumer.core.task import Position, Task, Verdict
 from consumer.errors import StartError
+from consumer.events import OfferPresented
 from consumer.kafka.starts import Starts
 from consumer.settings import KafkaSettings
 
@@ -53,18 +55,32 @@ def begin(consumer: Any) -> dict[str, tuple[int, str]]:
 def test_a_start_by_time_knows_its_horizon_where_older_checkouts_are_still_there() -> None:
     offset, metadata = begin(Consumer(low=3, at=7))["checkouts"]
     assert offset == 7
-    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback
+    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback - RULES.lateness
 
 
 def test_a_start_by_time_at_the_very_first_record_ever_knows_its_horizon() -> None:
     offset, metadata = begin(Consumer(low=0, at=0))["checkouts"]
-    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback
+    assert CheckoutCheckpoint.decode(metadata, offset).horizon == SINCE - RULES.lookback - RULES.lateness
 
 
 @pytest.mark.parametrize("at", [3, -1])
 def test_a_start_by_time_learns_its_horizon_where_retention_may_have_cut_what_it_needs(at: int) -> None:
     commits = begin(Consumer(low=3, at=at) if at > 0 else _Emptied())
     assert commits["checkouts"][1] == "", "older checkouts may be gone, and nobody would know"
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict"),
+    [(0, Verdict.ACCEPTED), (RULES.lateness, Verdict.ACCEPTED), (RULES.lateness + 1, Verdict.LATE)],
+)
+def test_an_offer_on_time_whose_record_is_the_first_after_the_start_is_no_late_one(
+    before: int, verdict: Verdict
+) -> None:
+    commits = begin(Consumer(low=3, at=7))
+    offers, checkouts = (Position(*commits[topic]) for topic in ("offers", "checkouts"))
+    task = Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=MAX_TIME)
+    shown = OfferPresented("s", "ada", "o1", SINCE - before, offers.offset)
+    assert task.offer(shown, SINCE, SINCE + 10) is verdict
 
 
 class _Emptied(Consumer):
