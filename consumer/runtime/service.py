@@ -370,9 +370,8 @@ class Service:
         for runner in self._runners.values():
             sources = runner.pauses()
             if (full or stops_offers) and not runner.task.rebuilding:
-                # What ends a silence are checkouts: reading them must not wait for offers that are not read.
-                silence = self._guarding.hold in (Hold.SILENCE, Hold.LANDING)
-                sources = {Input.OFFERS} if silence else set(Input) if full else sources | {Input.OFFERS}
+                # What ends a hold are checkouts: reading them must not wait for offers that are not read.
+                sources = set(Input) if self._guarding.hold is Hold.NONE else {Input.OFFERS}
             wanted.update((self._topics[source], runner.partition) for source in sources)
         self._source.pause(wanted)
 

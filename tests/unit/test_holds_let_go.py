@@ -10,6 +10,8 @@ from datetime import timedelta
 
 from strategies import START
 from test_guards import LATER, RULES, Instance
+from test_runner import checkout, offer
+from test_service import World
 
 from consumer.core.guards import Hold
 from consumer.core.task import Input, Task
@@ -87,3 +89,19 @@ def test_what_comes_after_does() -> None:
         instance.offer(20 + number, f"p{number}", session=f"t{number}")
     assert guarding.stops_offers(instance.tasks)
     assert instance.tasks[0].input_watermark(Input.OFFERS) < START + 24
+
+
+def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_end_the_hold() -> None:
+    world = World(join={"unmatched_limit": 3, "checkout_silence": timedelta(0)})
+    world.begin()
+    world.set_max_unsettled(4)
+    world.turn([offer(n, 10_000, session=f"s{n}", offer_id=f"o{n}") for n in range(4)])
+    world.turn([checkout(n, 10_000, f"booking-{n}", session=f"s{n}") for n in range(3)])
+    world.idle(10_020)
+    world.turn([offer(n, 10_100, session=f"s{n}", offer_id=f"o{n}") for n in range(4, 8)])
+    assert world.consumer.paused == {"offers"}
+    # The producer goes on, further ahead than a window: what it writes again stands behind that.
+    world.turn([checkout(n, 20_000, f"booking-{n}", session=f"t{n}") for n in range(3, 6)])
+    assert world.consumer.paused == {"offers"}, "what would end the hold is not read"
+    world.turn([checkout(6, 10_001, "o1", session="s1")])
+    assert world.service._guarding.hold is Hold.NONE
