@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 
 from .checkpoint import OfferCheckpoint
 from .join import Chain
@@ -36,8 +36,7 @@ class SettledSpans:
     def add(self, chain: Chain) -> None:
         """The chain was settled."""
         offsets = [presentation.offset for presentation in chain.presentations]
-        disordered = any(a > b for a, b in pairwise(offsets))
-        self._spans.append((min(offsets), max(offsets), chain.decide_at, disordered))
+        self._spans.append((min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
 
     def start(self, offset: int, decided_to: int) -> int:
         """`offset`, or the lower one at which no chain is cut that may not be."""
