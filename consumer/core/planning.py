@@ -87,8 +87,9 @@ def fit(
         None if the metadata does not fit however low D is.
     """
     # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
-    chains = list(islice(pending.values(), 2 * limit + 1))
-    complete = len(chains) <= 2 * limit
+    most = 2 * limit
+    chains = list(islice(pending.values(), most + 1))
+    complete = len(chains) <= most
     chains = sorted({id(c): c for c in (*chains, *stragglers.values())}.values(), key=lambda c: c.decide_at)
 
     def attempt(count: int) -> tuple[int, OfferCheckpoint] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.join import Chain
-from consumer.core.planning import SettledSpans
+from consumer.core.planning import SettledSpans, fit
 from consumer.core.rules import MIN_TIME, Rules
 from consumer.core.task import Input, Plan, Position, Task
 from consumer.events import OfferPresented, Reason
@@ -47,6 +49,63 @@ def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits(
         again.idle(source, 50_000)
     called = {chain.offer_id for chain in again.decide()}
     assert called >= {chain.offer_id for chain in [*chains[:40], *chains[41::2]]}, "an unsettled call was lost"
+
+
+def fitted(
+    chains: list[Chain], limit: int, *, lowest: int = 0, dead: Iterable[int] = (), splits: Iterable[int] = ()
+) -> tuple[int, OfferCheckpoint] | None:
+    """What fits for a task that has decided up to 50,000, with these chains unsettled."""
+    whole = OfferCheckpoint(
+        (1_000, 0, 2_000, True), 1, 50_000, 99_999, 7, splits=frozenset(splits), dead=frozenset(dead)
+    )
+    pending = {c.presentations[0].offset: c for c in chains}
+    return fit(
+        whole, lowest, pending=pending, stragglers={}, unacknowledged=(), spans=SettledSpans(), floor=0, limit=limit
+    )
+
+
+def alone(offset: int, decide_at: int) -> Chain:
+    return Chain([OfferPresented(f"s{offset}", "P", "o", 0, offset)], decide_at, Reason.DECLINED, None, False)
+
+
+def test_as_many_are_listed_as_there_is_room_for_and_d_is_just_below_the_next() -> None:
+    chains = [alone(offset, decide_at=20_000 + 10 * n) for n, offset in enumerate(range(0, 9_000, 700))]
+    lengths = [
+        OfferCheckpoint(
+            (1_000, 0, 2_000, True), 1, 10_000, 99_999, 7, unsettled=frozenset(range(0, 700 * count, 700))
+        ).encode(0)
+        for count in range(len(chains) + 1)
+    ]
+    assert fitted(chains, len(lengths[0]) - 1) is None
+    for limit in range(len(lengths[0]), len(lengths[-1]) + 1):
+        room = max(count for count, text in enumerate(lengths) if len(text) <= limit)
+        found = fitted(chains, limit)
+        assert found is not None
+        assert len(found[1].unsettled) == room
+        assert found[1].decided_to == (chains[room].decide_at - 1 if room < len(chains) else 50_000)
+
+
+def test_what_was_not_even_looked_at_is_above_d() -> None:
+    for more, complete in ((0, True), (1, False)):
+        chains = [alone(n, decide_at=20_000 + n) for n in range(2 * LIMIT + more)]  # one run: it would fit
+        found = fitted(chains, LIMIT)
+        assert found is not None
+        assert (found[1].decided_to == 50_000) is complete
+        assert all(
+            c.presentations[0].offset in found[1].unsettled for c in chains if c.decide_at <= found[1].decided_to
+        )
+
+
+def test_only_what_is_below_the_committed_offset_is_left_out_of_the_lists() -> None:
+    found = fitted([], LIMIT, lowest=5, dead=(4, 5, 6), splits=(3, 5, 9))
+    assert found is not None
+    assert (found[0], found[1].dead, found[1].splits) == (5, {5, 6}, {5, 9})
+
+
+def test_where_nothing_else_fits_dead_letters_are_written_once_more() -> None:
+    full = fitted([alone(0, decide_at=10_000)], LIMIT, dead=range(0, 90_000, 500))
+    assert full is not None
+    assert (full[1].dead, full[1].unsettled, full[1].decided_to) == (frozenset(), {0}, 50_000)
 
 
 def chain(first: int, last: int, decide_at: int) -> Chain:
