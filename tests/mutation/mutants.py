@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tomllib
@@ -23,6 +24,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 FATES = {0: "survived", 33: "no test", 37: "type error", None: "not run"}
 """By the exit code of a mutant's test run. The others are killed: a test failed, the process died or took too long."""
+
+MEMORY = 4 * 2**30
+"""Bytes that a test run may take: a mutant that never ends may fill the machine before its time is up."""
 
 
 class Survivor(NamedTuple):
@@ -71,6 +75,7 @@ def main() -> int:
     options = parser.parse_args()
     os.chdir(ROOT)
     if not options.report:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         # It calls mypy by its name.
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         subprocess.run(

@@ -282,6 +282,15 @@ def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew
     assert instance.guards.hold is Hold.SILENCE
 
 
+def test_an_instance_without_tasks_or_without_events_holds_nothing() -> None:
+    instance = Instance(0)
+    assert instance.turn() == []
+    instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
+    instance.idle(0)
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.NONE
+
+
 def test_a_task_without_offers_does_not_begin_the_count_for_the_others() -> None:
     instance = Instance(2)
     assert instance.guards.unmatched == 0

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import examples
+
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.join import Chain
 from consumer.core.planning import SettledSpans, fit
@@ -143,3 +147,33 @@ def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go
     spans.forget(0, decided_to=10**9)
     assert spans.least_decided_to(0) == SettledSpans.MOST
     assert not spans._spans
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(0, 9), st.booleans()), max_size=8)
+
+
+@examples(300)
+@given(SPANS, st.integers(0, 12), st.integers(0, 10), st.integers(0, 8), st.booleans())
+def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
+    shapes: list[tuple[int, int, int, bool]], committed: int, decided_to: int, most: int, twice: bool
+) -> None:
+    all_of_them, fewer = SettledSpans(), SettledSpans()
+    fewer.MOST = most  # type: ignore[misc] # for this one
+    for first, length, decide_at, disordered in shapes:
+        offsets = (first + length, first) if disordered else (first, first + length)
+        for spans in (all_of_them, fewer):
+            spans.add(chain(*offsets, decide_at))
+    for _ in range(1 + twice):
+        fewer.forget(committed, decided_to)
+    for later in range(committed, 16):
+        assert fewer.least_decided_to(later) >= all_of_them.least_decided_to(later)
+        for d in range(max(fewer.least_decided_to(later), 0), 12):
+            # A commit never goes back below the one before.
+            assert max(committed, fewer.start(later, d)) == max(committed, all_of_them.start(later, d))
+    left = [s for s in shapes if s[0] + s[1] >= committed]
+    if len(left) <= most:
+        assert fewer.least_decided_to(committed) == all_of_them.least_decided_to(committed)
+        assert len(fewer._spans) == len(left)
+    else:
+        assert all(s.disordered or s.decide_at > decided_to for s in fewer._spans)
+        assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))
