@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance torture simulate bench lock clean
+.PHONY: help install demo test lint kafka acceptance torture simulate mutants bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)
 
+mutants: $(INSTALLED) ## break core/ and the commit path in 3,000 places, one at a time: each has to be noticed (1 hour)
+	@$(BIN)/python tests/mutation/mutants.py $(ARGS)
+
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
@@ -55,7 +58,7 @@ lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (
 	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock --quiet
 
 clean: ## remove .venv and everything else that was made here
-	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache build dist mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The lock file has a hash for each package and pip checks them. The tree itself is installed in place, without

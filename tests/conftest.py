@@ -9,6 +9,11 @@ from collections.abc import Iterator
 
 import brokers
 import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
+
+# For `make mutants`: whether a mutant lives must not depend on luck, and nobody reads a shrunk example.
+hypothesis_settings.register_profile("mutants", derandomize=True, phases=(Phase.explicit, Phase.generate))
 
 _SEARCH = pytest.StashKey[brokers.Search]()
 _USED = pytest.StashKey[str]()

@@ -252,17 +252,14 @@ def decode_offsets(text: str, base: int, limit: int) -> frozenset[int]:
     return frozenset(offsets)
 
 
-def _runs(offsets: Iterable[int]) -> Iterable[tuple[int, int]]:
-    start = stop = -1
+def _runs(offsets: Iterable[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
     for offset in offsets:
-        if offset == stop:
-            stop += 1
-            continue
-        if stop > start:
-            yield start, stop
-        start, stop = offset, offset + 1
-    if stop > start:
-        yield start, stop
+        if runs and runs[-1][1] == offset:
+            runs[-1] = (runs[-1][0], offset + 1)
+        else:
+            runs.append((offset, offset + 1))
+    return runs
 
 
 def _put(out: bytearray, number: int) -> None:

@@ -187,11 +187,7 @@ class Join:
             session = self._sessions[event.session_id] = Session(event.session_id)
         else:
             event.session_id = session.session_id
-        checkouts = session.checkouts
-        if not checkouts or checkouts[-1].completed_at <= event.completed_at:
-            checkouts.append(event)
-        else:
-            insort(checkouts, event, key=_by_time)
+        insort(session.checkouts, event, key=_by_time)
         self._held.add(event.completed_at, event)
         for open_offer in session.offers:
             self._measure(open_offer)

@@ -31,9 +31,8 @@ class OfferOffsets:
 
     def skip_to(self, offset: int) -> None:
         """Nothing is open between what was read before and `offset`, which is the next to be read."""
-        if offset > self.next_offset:
-            self._reach(offset)
-            self.next_offset = offset
+        self._reach(offset)
+        self.next_offset = max(self.next_offset, offset)
 
     def settle(self, offset: int) -> None:
         """Nothing more will be done for it. Doing so twice changes nothing."""

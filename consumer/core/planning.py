@@ -15,15 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
+from typing import NamedTuple
 
 from .checkpoint import OfferCheckpoint
 from .join import Chain
 from .rules import MIN_TIME
 
 
+class Span(NamedTuple):
+    """A settled chain of several records: its first and last offset, when it was due (ms), and whether its records
+    came out of order."""
+
+    first: int
+    last: int
+    decide_at: int
+    disordered: bool
+
+
 class SettledSpans:
-    """Settled chains of several records: first and last offset, decide_at, and whether they came out of order."""
+    """The settled chains of several records, as far as a commit may still cut one."""
 
     MOST = 10_000
     """How many are kept so that D may be lowered below them. One offer that cannot be settled for days would else
@@ -31,36 +42,33 @@ class SettledSpans:
 
     def __init__(self) -> None:
         self._dropped = MIN_TIME
-        self._spans: list[tuple[int, int, int, bool]] = []
+        self._spans: list[Span] = []
 
     def add(self, chain: Chain) -> None:
         """The chain was settled."""
         offsets = [presentation.offset for presentation in chain.presentations]
-        disordered = any(a > b for a, b in pairwise(offsets))
-        self._spans.append((min(offsets), max(offsets), chain.decide_at, disordered))
+        self._spans.append(Span(min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
 
     def start(self, offset: int, decided_to: int) -> int:
         """`offset`, or the lower one at which no chain is cut that may not be."""
         # By falling first offset one pass does: what was passed over begins at or above the offset found since.
-        for first, last, decide_at, disordered in sorted(self._spans, reverse=True):
-            if first < offset <= last and (disordered or decide_at > decided_to):
-                offset = first
+        for span in sorted(self._spans, reverse=True):
+            if span.first < offset <= span.last and (span.disordered or span.decide_at > decided_to):
+                offset = span.first
         return offset
 
     def least_decided_to(self, committed: int) -> int:
         """The lowest D that may go with a commit of this offset or a higher one: below it a chain would be cut."""
-        cut = max((span[2] for span in self._spans if span[0] < committed <= span[1]), default=MIN_TIME)
-        return max(self._dropped, cut)
+        cut = [span.decide_at for span in self._spans if span.first < committed <= span.last]
+        return max((self._dropped, *cut))
 
     def forget(self, committed: int, decided_to: int) -> None:
         """Drop what no commit at or after this offset can cut; where there are too many, what none with this D can."""
-        self._spans = [span for span in self._spans if span[1] >= committed]
+        self._spans = [span for span in self._spans if span.last >= committed]
         if len(self._spans) > self.MOST:
-            kept = [span for span in self._spans if span[3] or span[2] > decided_to]
-            self._dropped = max(
-                self._dropped, max((s[2] for s in self._spans if not s[3] and s[2] <= decided_to), default=MIN_TIME)
-            )
-            self._spans = kept
+            dropped = [span for span in self._spans if not span.disordered and span.decide_at <= decided_to]
+            self._dropped = max((self._dropped, *(span.decide_at for span in dropped)))
+            self._spans = [span for span in self._spans if span.disordered or span.decide_at > decided_to]
 
 
 def fit(
@@ -88,8 +96,9 @@ def fit(
         None if the metadata does not fit however low D is.
     """
     # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
-    chains = list(islice(pending.values(), 2 * limit + 1))
-    complete = len(chains) <= 2 * limit
+    most = 2 * limit
+    chains = list(islice(pending.values(), most + 1))
+    complete = len(chains) <= most
     chains = sorted({id(c): c for c in (*chains, *stragglers.values())}.values(), key=lambda c: c.decide_at)
 
     def attempt(count: int) -> tuple[int, OfferCheckpoint] | None:

@@ -229,7 +229,7 @@ class Task:
 
         True: it is to be dead-lettered, then `acknowledged`. Times are those of the record and of the wall clock (ms).
         """
-        settled = self._found is not None and offset < self._until[1]
+        settled = offset < self._until[1]
         between = self._between(timestamp, MAX_TIME, now)
         self._checkouts.read(offset, between[1])
         for session_id in sessions:
@@ -358,10 +358,12 @@ class Task:
         It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
         """
         offers, checkouts = self._inputs[0].value, self._inputs[1].value
-        gap = abs(offers - checkouts)
-        if gap > self._rules.window:
-            self._ahead = Input.OFFERS if offers > checkouts else Input.CHECKOUTS
-        elif gap <= self._rules.window // 2:
+        window = self._rules.window
+        if offers > checkouts + window:
+            self._ahead = Input.OFFERS
+        elif checkouts > offers + window:
+            self._ahead = Input.CHECKOUTS
+        elif 2 * abs(offers - checkouts) <= window:
             self._ahead = None
         return self._ahead
 

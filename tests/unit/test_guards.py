@@ -6,7 +6,7 @@ from copy import copy
 
 from strategies import START
 
-from consumer.core.checkpoint import CheckoutCheckpoint, GuardState
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
 from consumer.core.guards import Guards, Hold
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
 from consumer.core.task import Input, Position, Task
@@ -280,6 +280,90 @@ def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew
     instance.idle(1_000)
     assert instance.turn() == []
     assert instance.guards.hold is Hold.SILENCE
+
+
+def test_an_instance_without_tasks_or_without_events_holds_nothing() -> None:
+    instance = Instance(0)
+    assert instance.turn() == []
+    instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
+    instance.idle(0)
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.NONE
+
+
+def test_a_task_without_offers_does_not_begin_the_count_for_the_others() -> None:
+    instance = Instance(2)
+    assert instance.guards.unmatched == 0
+    instance.offer(0, "o0", task=0)
+    instance.idle(120)
+    assert instance.turn() == ["o0"]
+
+
+def test_a_task_that_still_reads_again_says_nothing_of_a_silence() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    committed = OfferCheckpoint(rules_key(RULES), 1, MIN_TIME, next_offset=9, next_checkout=0).encode(0)
+    instance.tasks.append(Task(RULES, partitions=1, offers=Position(0, committed), checkouts=BEGIN))
+    instance.logs.append(([], []))
+    instance.offer(SILENCE + 1, task=1)
+    instance.idle(1_000)
+    instance.turn()
+    assert instance.tasks[1].rebuilding
+    assert instance.guards.hold is Hold.NONE
+
+
+def test_a_task_that_has_read_no_checkouts_yet_is_not_said_to_be_landing() -> None:
+    instance = Instance(2)
+    instance.checkout(0)
+    instance.offer(200)
+    instance.tasks[0].idle(Input.CHECKOUTS, START + 200)
+    instance.turn()
+    assert instance.guards.hold is Hold.SILENCE
+    instance.checkout(400)
+    instance.turn()
+    instance.checkout(800)
+    instance.turn()
+    assert instance.guards.hold is Hold.NONE
+
+
+def test_each_task_goes_on_by_itself_when_its_checkouts_have_landed() -> None:
+    instance = broken_producer()
+    instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
+    instance.logs.append(([], []))
+    instance.idle(200)
+    instance.turn()
+    instance.checkout(210)
+    instance.turn()
+    landed = instance.guards.resume_at
+    instance.tasks[0].idle(Input.CHECKOUTS, landed + RULES.lateness)
+    assert instance.turn() == [], "1 ms is missing"
+    instance.tasks[0].idle(Input.CHECKOUTS, landed + RULES.lateness + 1)
+    assert instance.turn() == ["o10"]
+    assert instance.guards.hold is Hold.LANDING, "for the other task"
+
+
+def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
+    for newest, hold in ((SILENCE + 50, Hold.LANDING), (SILENCE + 51, Hold.SILENCE)):
+        instance = broken_producer()
+        instance.offer(newest)
+        instance.turn()
+        instance.restart()
+        instance.checkout(50)
+        instance.turn()
+        assert instance.guards.hold is hold, newest
+
+
+def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_on_at_once() -> None:
+    instance = Instance(2)
+    instance.offer(0, task=0)
+    instance.offer(SILENCE + 1, task=0)
+    instance.offer(SILENCE, "o", task=1)
+    instance.idle(300)
+    assert instance.turn() == []
+    assert instance.guards.hold is Hold.SILENCE
+    del instance.tasks[0]
+    assert instance.turn() == ["o"]
+    assert instance.guards.hold is Hold.NONE
 
 
 def test_checkout_silence_0_turns_the_guard_off_over_a_restart_too() -> None:

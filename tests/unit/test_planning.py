@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import examples
+
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.join import Chain
-from consumer.core.planning import SettledSpans
+from consumer.core.planning import SettledSpans, fit
 from consumer.core.rules import MIN_TIME, Rules
 from consumer.core.task import Input, Plan, Position, Task
 from consumer.events import OfferPresented, Reason
@@ -49,6 +55,63 @@ def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits(
     assert called >= {chain.offer_id for chain in [*chains[:40], *chains[41::2]]}, "an unsettled call was lost"
 
 
+def fitted(
+    chains: list[Chain], limit: int, *, lowest: int = 0, dead: Iterable[int] = (), splits: Iterable[int] = ()
+) -> tuple[int, OfferCheckpoint] | None:
+    """What fits for a task that has decided up to 50,000, with these chains unsettled."""
+    whole = OfferCheckpoint(
+        (1_000, 0, 2_000, True), 1, 50_000, 99_999, 7, splits=frozenset(splits), dead=frozenset(dead)
+    )
+    pending = {c.presentations[0].offset: c for c in chains}
+    return fit(
+        whole, lowest, pending=pending, stragglers={}, unacknowledged=(), spans=SettledSpans(), floor=0, limit=limit
+    )
+
+
+def alone(offset: int, decide_at: int) -> Chain:
+    return Chain([OfferPresented(f"s{offset}", "P", "o", 0, offset)], decide_at, Reason.DECLINED, None, False)
+
+
+def test_as_many_are_listed_as_there_is_room_for_and_d_is_just_below_the_next() -> None:
+    chains = [alone(offset, decide_at=20_000 + 10 * n) for n, offset in enumerate(range(0, 9_000, 700))]
+    lengths = [
+        OfferCheckpoint(
+            (1_000, 0, 2_000, True), 1, 10_000, 99_999, 7, unsettled=frozenset(range(0, 700 * count, 700))
+        ).encode(0)
+        for count in range(len(chains) + 1)
+    ]
+    assert fitted(chains, len(lengths[0]) - 1) is None
+    for limit in range(len(lengths[0]), len(lengths[-1]) + 1):
+        room = max(count for count, text in enumerate(lengths) if len(text) <= limit)
+        found = fitted(chains, limit)
+        assert found is not None
+        assert len(found[1].unsettled) == room
+        assert found[1].decided_to == (chains[room].decide_at - 1 if room < len(chains) else 50_000)
+
+
+def test_what_was_not_even_looked_at_is_above_d() -> None:
+    for more, complete in ((0, True), (1, False)):
+        chains = [alone(n, decide_at=20_000 + n) for n in range(2 * LIMIT + more)]  # one run: it would fit
+        found = fitted(chains, LIMIT)
+        assert found is not None
+        assert (found[1].decided_to == 50_000) is complete
+        assert all(
+            c.presentations[0].offset in found[1].unsettled for c in chains if c.decide_at <= found[1].decided_to
+        )
+
+
+def test_only_what_is_below_the_committed_offset_is_left_out_of_the_lists() -> None:
+    found = fitted([], LIMIT, lowest=5, dead=(4, 5, 6), splits=(3, 5, 9))
+    assert found is not None
+    assert (found[0], found[1].dead, found[1].splits) == (5, {5, 6}, {5, 9})
+
+
+def test_where_nothing_else_fits_dead_letters_are_written_once_more() -> None:
+    full = fitted([alone(0, decide_at=10_000)], LIMIT, dead=range(0, 90_000, 500))
+    assert full is not None
+    assert (full[1].dead, full[1].unsettled, full[1].decided_to) == (frozenset(), {0}, 50_000)
+
+
 def chain(first: int, last: int, decide_at: int) -> Chain:
     shown = [OfferPresented("s", "P", "o", offset, offset) for offset in (first, last)]
     return Chain(shown, decide_at, Reason.DECLINED, None, False)
@@ -84,3 +147,33 @@ def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go
     spans.forget(0, decided_to=10**9)
     assert spans.least_decided_to(0) == SettledSpans.MOST
     assert not spans._spans
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(0, 9), st.booleans()), max_size=8)
+
+
+@examples(300)
+@given(SPANS, st.integers(0, 12), st.integers(0, 10), st.integers(0, 8), st.booleans())
+def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
+    shapes: list[tuple[int, int, int, bool]], committed: int, decided_to: int, most: int, twice: bool
+) -> None:
+    all_of_them, fewer = SettledSpans(), SettledSpans()
+    fewer.MOST = most  # type: ignore[misc] # for this one
+    for first, length, decide_at, disordered in shapes:
+        offsets = (first + length, first) if disordered else (first, first + length)
+        for spans in (all_of_them, fewer):
+            spans.add(chain(*offsets, decide_at))
+    for _ in range(1 + twice):
+        fewer.forget(committed, decided_to)
+    for later in range(committed, 16):
+        assert fewer.least_decided_to(later) >= all_of_them.least_decided_to(later)
+        for d in range(max(fewer.least_decided_to(later), 0), 12):
+            # A commit never goes back below the one before.
+            assert max(committed, fewer.start(later, d)) == max(committed, all_of_them.start(later, d))
+    left = [s for s in shapes if s[0] + s[1] >= committed]
+    if len(left) <= most:
+        assert fewer.least_decided_to(committed) == all_of_them.least_decided_to(committed)
+        assert len(fewer._spans) == len(left)
+    else:
+        assert all(s.disordered or s.decide_at > decided_to for s in fewer._spans)
+        assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))
