@@ -100,11 +100,11 @@ class OpenOffer:
 
     __slots__ = ("count", "decide_at", "presentations", "queued", "session")
 
-    def __init__(self, session: Session, presentations: list[OfferPresented]) -> None:
+    def __init__(self, session: Session, first: OfferPresented, decide_at: int) -> None:
         self.session = session
-        self.presentations = presentations
-        self.count = 0
-        self.decide_at = 0
+        self.presentations = [first]
+        self.count = 1
+        self.decide_at = decide_at
         self.queued = NEVER
 
 
@@ -172,13 +172,10 @@ class Join:
             head = open_offer.presentations[0]
             if head.offer_id == offer_id and head.partner_code == partner_code:
                 self._extend(open_offer, event)
-                break
-        else:
-            open_offer = OpenOffer(session, [event])
-            session.offers.append(open_offer)
-            open_offer.count = 1
-            open_offer.decide_at = self._decide_at(event.presented_at, session.checkouts)
-            self._index.push(open_offer.decide_at, open_offer)
+                return
+        open_offer = OpenOffer(session, event, self._decide_at(event.presented_at, session.checkouts))
+        session.offers.append(open_offer)
+        self._index.push(open_offer.decide_at, open_offer)
 
     def complete(self, event: CheckoutCompleted) -> None:
         """Add a checkout. It joins whatever of its session is undecided, however late it comes."""

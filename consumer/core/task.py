@@ -159,7 +159,7 @@ class Task:
         """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms)."""
         offset, presented_at = event.offset, event.presented_at
         verdict = Verdict.ACCEPTED
-        if self._found is not None and offset < self._until[0]:
+        if offset < self._until[0]:
             verdict = self._judge_again(event, timestamp)
             self._inputs[0].observe(presented_at, timestamp, now)
         elif not self._inputs[0].observe(presented_at, timestamp, now):
@@ -379,8 +379,7 @@ class Task:
             self._enlist(chain, straggler=chain.decide_at <= self._decided_to)
             due.append(chain)
         self._decided_to = watermark
-        if watermark > MIN_TIME:
-            self._forget(watermark)
+        self._forget(watermark)
         return due
 
     def listed(self) -> list[Chain]:

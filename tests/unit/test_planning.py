@@ -122,6 +122,7 @@ def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
     spans.add(chain(5, 20, decide_at=100))
     assert spans.start(10, decided_to=100) == 10, "by D what is left of it is known as settled"
     assert spans.start(10, decided_to=99) == 5
+    assert spans.start(20, decided_to=99) == 5
     assert spans.start(5, decided_to=99) == 5
     assert spans.start(21, decided_to=99) == 21
 
@@ -136,8 +137,8 @@ def test_going_back_for_one_chain_may_mean_going_back_for_another() -> None:
 def test_d_never_falls_below_a_chain_that_the_commit_cuts() -> None:
     spans = SettledSpans()
     spans.add(chain(5, 20, decide_at=100))
-    assert spans.least_decided_to(10) == 100
-    assert spans.least_decided_to(5) == MIN_TIME
+    assert [spans.least_decided_to(offset) for offset in (10, 20)] == [100, 100]
+    assert [spans.least_decided_to(offset) for offset in (5, 21)] == [MIN_TIME, MIN_TIME]
 
 
 def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
+from consumer.core.join import Join, Undated
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
 from consumer.core.task import LEAST_METADATA, Chain, Input, Plan, Position, Task, Verdict
 from consumer.events import CheckoutCompleted, OfferPresented
@@ -246,3 +249,94 @@ def test_of_a_settled_chain_no_split_is_listed() -> None:
 def test_the_room_for_metadata_is_halved_to_where_no_list_fits() -> None:
     task = fresh(metadata_limit=1_000)
     assert [task.shorten_metadata() for _ in range(4)] == [500, 250, LEAST_METADATA, LEAST_METADATA]
+
+
+# --- presentations
+
+
+def test_a_late_presentation_that_was_dead_lettered_before_a_restart_is_settled() -> None:
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 0, late_below=T)
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
+    assert task.offer(offer(0, -1), T, LATER) is Verdict.SETTLED
+    assert task.next_offset(Input.OFFERS) == 1
+    assert not task.rebuilding
+
+
+def test_what_is_late_is_told_by_the_input_that_is_behind() -> None:
+    task = fresh()
+    late_after = RULES.window + RULES.checkout_grace
+    task.idle(Input.OFFERS, T + 10_000)
+    task.idle(Input.CHECKOUTS, T + RULES.lateness + 1)  # W is T
+    assert task.offer(offer(0, -late_after), T, LATER) is Verdict.ACCEPTED
+    assert task.offer(offer(1, -late_after - 1), T, LATER) is Verdict.LATE
+
+
+def test_the_undecided_presentations_are_counted() -> None:
+    task = fresh()
+    for offset, (time, offer_id) in enumerate(((0, "a"), (10, "a"), (50, "b"), (400, "a"))):
+        task.offer(offer(offset, time, offer_id), T + time, LATER)
+    assert task.undecided == 4
+    reach(task, 110)
+    assert task.undecided == 2
+    reach(task, 500)
+    assert task.undecided == 0
+
+
+@pytest.mark.parametrize(("earliest", "reason"), [(100, "DECLINED"), (101, "ABANDONED")])
+def test_an_undated_checkout_declines_up_to_the_end_of_the_window(earliest: int, reason: str) -> None:
+    join = Join(RULES)
+    join.present(offer(0, 0))
+    join.complete_undated(Undated("s", T + earliest, T + 1_000, checkout(0, 1_000)))
+    (chain,) = join.decide(T + 100)
+    assert chain.reason.name == reason
+
+
+# --- changed settings
+
+
+def test_only_changed_rules_are_found_odd_at_a_start() -> None:
+    assert restarted(next_offset=0).findings == []
+    offers = OfferCheckpoint((200, 10, 300, True), 1, T, 0, 0)
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
+    assert len(task.findings) == 1
+
+
+# --- what was called, and what is forgotten
+
+LONG = Rules(window=100, checkout_grace=10, lookback=100_000, lateness=5, max_skew=50)
+BUCKET = 2**14
+"""What expires is kept up to so many ms longer."""
+
+
+@pytest.mark.parametrize(("call_abandoned", "bought"), [(True, True), (False, False), (True, False)])
+def test_only_what_was_called_is_remembered_as_called(call_abandoned: bool, bought: bool) -> None:
+    rules = replace(LONG, call_abandoned=call_abandoned)
+    task = Task(rules, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.offer(offer(0, 0), T, LATER)
+    if bought:
+        task.checkout(checkout(0, 50, "a"), T + 50, LATER)
+    (chain,) = reach(task, 200)
+    task.settle(chain)
+    task.checkout(checkout(1, 90, "a"), T + 90, LATER)
+    assert bool(task.bought_after_call) is (call_abandoned and not bought)
+
+
+def test_a_call_is_remembered_for_lookback_and_not_much_longer() -> None:
+    for later, known in ((LONG.lookback, True), (LONG.lookback + 2 * BUCKET, False)):
+        task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+        task.offer(offer(0, 0), T, LATER)
+        (chain,) = reach(task, 100)
+        task.settle(chain)
+        reach(task, 100 + later)
+        task.checkout(checkout(0, 90, "a"), T + 90, LATER)
+        assert bool(task.bought_after_call) is known
+
+
+def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() -> None:
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.checkout(checkout(0, 0), T, LATER)
+    needed = LONG.late_after + 2 * LONG.lookback
+    reach(task, needed)
+    assert task.sessions == 1
+    reach(task, needed + 2 * BUCKET)
+    assert task.sessions == 0
