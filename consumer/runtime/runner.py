@@ -122,17 +122,16 @@ class TaskRunner:
         timestamp = message.timestamp()[1]
         try:
             if source is Input.OFFERS:
-                verdict = self.task.offer(self._codec.decode_offer(message.key(), value, offset), timestamp, now)
-            else:
-                verdict = self.task.checkout(self._codec.decode_checkout(message.key(), value, offset), timestamp, now)
+                shown = self._codec.decode_offer(message.key(), value, offset)
+                if (verdict := self.task.offer(shown, timestamp, now)) is not Verdict.ACCEPTED:
+                    self._refuse(verdict, message, shown)
+                return
+            completed = self._codec.decode_checkout(message.key(), value, offset)
         except DecodeError as error:
             self._take_unreadable(source, message, error, now)
             return
-        if verdict is not Verdict.ACCEPTED:
-            if source is Input.OFFERS:
-                self._refuse(verdict, message)
-            else:
-                self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
+        if self.task.checkout(completed, timestamp, now) is not Verdict.ACCEPTED:
+            self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
         if self.task.bought_after_call:
             self._report_bought_after_call()
         if self.task.bought_before_settled:
@@ -161,10 +160,9 @@ class TaskRunner:
             )
         self.task.read_to(source, offset)
 
-    def _refuse(self, verdict: Verdict, message: Message) -> None:
+    def _refuse(self, verdict: Verdict, message: Message, event: OfferPresented) -> None:
         if verdict is Verdict.SETTLED:
             return
-        event = self._codec.decode_offer(message.key(), message.value() or b"", message.offset() or 0)
         if verdict is Verdict.LATE:
             reason, why = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
         else:

@@ -189,7 +189,6 @@ class Service:
             self._failed = True
             raise
         finally:
-            self._wound_up = True
             with self._health.waiting("leaving the group"):
                 self._source.close()
             self._delivery.stop(timeout=0)
@@ -265,7 +264,7 @@ class Service:
             intakes=self._intakes,
             wall=self._clock.wall,
             releases=self._releases,
-            read_again=self._read_again if self._rereader is not None else None,
+            read_again=self._read_again,
         )
         self._runners[partition] = runner
         for source in Input:
@@ -325,7 +324,7 @@ class Service:
             self._take_records()
 
     def _read_again(self, result: CallResult) -> None:
-        assert self._rereader is not None  # noqa: S101 - begin() has looked
+        assert self._rereader is not None  # noqa: S101 - or nothing would be reported as to be dead-lettered
         self._rereader.ask(result.call.source, result)
 
     def _take_records(self) -> None:

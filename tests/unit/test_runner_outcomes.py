@@ -135,6 +135,7 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         runner.take(Input.OFFERS, offer(offset, AT), NOW)
     runner.take(Input.OFFERS, offer(3, ahead, offer_id="ahead"), NOW)
     assert (sink.outcomes[3].reason, sink.outcomes[3].presented_at) == (Reason.IMPLAUSIBLE_TIME, ahead)
+    assert sink.outcomes[3].note == "dated ahead of its record or of the clock by more than join.max_skew"
     assert sink.records[3][1] == "implausible_time"
     with pytest.raises(TooManyDeadLettersError, match=r"2 in a row.*max_skew"):
         runner.take(Input.OFFERS, offer(4, ahead), NOW)
@@ -187,6 +188,74 @@ def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world
     with capture_logs() as logs:
         world.runner.take(Input.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1"), NOW)
     assert logs == []
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None:
+    (call,) = show(world)
+    world.runner.take(Input.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+    world.runner.come_back(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
+    assert told(world) == replace(
+        PLAIN,
+        outcome=Outcome.PURCHASED,
+        reason=Reason.PURCHASED,
+        checkout_id="c9",
+        status_code=503 if attempts else None,
+        attempts=attempts,
+    )
+    with capture_logs() as logs:
+        world.runner.take(Input.CHECKOUTS, checkout(1, AT + 20, "o1", session="s1"), NOW)
+    assert [line["event"] for line in logs] == ["purchase_after_opt_out"] * bool(attempts)
+
+
+def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None:
+    world.runner.take(Input.OFFERS, offer(3, AT), NOW)
+    pass_time(world.runner, 12_000)
+    world.runner.task._due = world.runner.task.decide()  # as after a rebuild
+    with capture_logs() as logs:
+        world.runner.take(Input.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+        assert world.runner.decide() == []
+    assert told(world) == replace(PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9")
+    assert logs == [], "nobody was told of it"
+
+
+def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: World) -> None:
+    (call,) = show(world)
+    result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
+    world.runner.come_back(result)
+    world.runner.take(Input.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+    assert world.runner.record_came(result, None) is None
+    assert told(world) == replace(
+        PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9", status_code=422, attempts=1
+    )
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_record_is_there(
+    found: bool, tmp_path: Path
+) -> None:
+    releases = Releases(release_file(tmp_path))
+    world = World(releases)
+    (call,) = show(world)
+    result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
+    world.runner.come_back(result)
+    release_file(tmp_path, "o1")
+    assert releases.changed(10**9)
+    record = Record.of(offer(3, AT)) if found else None  # type: ignore[arg-type] # the part of a message that it reads
+    assert world.runner.record_came(result, record) is None
+    expected = replace(PLAIN, status_code=422, attempts=1)
+    assert told(world) == (
+        replace(expected, outcome=Outcome.DEAD_LETTERED, note="Unexpected field")
+        if found
+        else replace(expected, outcome=Outcome.RELEASED, reason=Reason.RELEASED, note=NOTE)
+    )
+
+
+def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: World) -> None:
+    world.runner.take(Input.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+    ((_, reason, error),) = world.sink.records
+    assert reason == "undecodable"
+    assert error.startswith("not a optout.events.OfferPresented: ")
 
 
 # --- what else a runner does with records
