@@ -223,13 +223,13 @@ class Source:
             level = log.info if cause.code() in _LOST_MEMBERSHIP else log.warning
             level("commit failed", error=str(cause), partitions=sorted(plans))
             return set()
-        failed = {answer.partition for answer in answers if answer.error is not None}
         for answer in answers:
             if answer.error is not None:
                 log.warning("commit failed", topic=answer.topic, partition=answer.partition, error=str(answer.error))
                 if answer.error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
                     self._tasks.metadata_refused(answer.partition)
-        return set(plans) - failed
+        acknowledged = {(answer.topic, answer.partition) for answer in answers if answer.error is None}
+        return {partition for partition in plans if all((topic, partition) in acknowledged for topic in self._topics)}
 
     def close(self) -> None:
         """Leave the group. Tasks that still run are revoked first."""

@@ -92,6 +92,16 @@ def test_every_call_of_the_offer_that_waits_is_taken_back() -> None:
     assert {chain.partner_code for chain in world.read(bought(50))[0]} == {"ada", "eve"}
 
 
+def test_a_call_that_waits_is_found_behind_one_that_was_settled_and_one_decided_later() -> None:
+    world = Decided("ada", "bob")
+    world.task.settle(world.chains[1])
+    world.task.offer(OfferPresented("s", "eve", "o1", START + 150, 2), START + 150, LATER)
+    for source in Input:
+        world.task.idle(source, START + 300)
+    (eve,) = world.task.decide()
+    assert world.read(bought(60)) == ([eve, world.chains[0]], [])
+
+
 def test_a_call_that_waits_for_long_is_taken_back_too_and_is_forgotten_once_it_is_settled() -> None:
     world = Decided("ada", "bob")
     first, second = world.chains

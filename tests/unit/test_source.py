@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ class Client:
         self.commits: list[Any] = []
         self.answers: list[Any] = []
         self.reading: list[tuple[str, int, int]] = []
+        self.member: str | None = None
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
@@ -55,6 +57,9 @@ class Client:
 
     def pause(self, places: list[TopicPartition]) -> None:
         pass
+
+    def memberid(self) -> str | None:
+        return self.member
 
 
 class Starts:
@@ -103,7 +108,7 @@ class Tasks:
 class World:
     """A source with what it stands between."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_spare: Callable[[str], bool] | None = None) -> None:
         self.starts, self.tasks, self.trouble = Starts(), Tasks(), list[str]()
         clients: list[Client] = []
 
@@ -111,7 +116,7 @@ class World:
             clients.append(Client(on_error))
             return clients[0]
 
-        self.source = Source(make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0)  # type: ignore[arg-type] # the part of it that is used
+        self.source = Source(make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0, is_spare)  # type: ignore[arg-type] # the part of it that is used
         self.client = clients[0]
         self.source.subscribe(0)
 
@@ -130,8 +135,12 @@ def message(error: Any = None) -> Any:
     return SimpleNamespace(topic=lambda: "offers", partition=lambda: 2, error=lambda: error)
 
 
-def answer(partition: int, code: int | None = None) -> Any:
-    return SimpleNamespace(topic="offers", partition=partition, error=None if code is None else KafkaError(code))
+def answer(partition: int, code: int | None = None, *, topic: str = "checkouts") -> Any:
+    return SimpleNamespace(topic=topic, partition=partition, error=None if code is None else KafkaError(code))
+
+
+def acknowledged(*partitions: int) -> list[Any]:
+    return [answer(partition, topic=topic) for partition in partitions for topic in ("offers", "checkouts")]
 
 
 # --- configuration
@@ -158,7 +167,7 @@ def test_what_promises_rest_on_is_set_whatever_the_settings_pass_through() -> No
 
 def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited_for() -> None:
     world = World()
-    world.client.answers = [[answer(0), answer(0), answer(1), answer(1)]]
+    world.client.answers = [acknowledged(0, 1)]
     assert world.source.commit({0: PLAN, 1: PLAN}) == {0, 1}
     (how,) = world.client.commits
     assert how["asynchronous"] is False
@@ -173,11 +182,19 @@ def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited
 def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:
     world = World()
     refused = answer(1, KafkaError.OFFSET_METADATA_TOO_LARGE)
-    world.client.answers = [[answer(0), answer(0), answer(1), refused, answer(2, KafkaError.UNKNOWN_MEMBER_ID)]]
+    member = answer(2, KafkaError.UNKNOWN_MEMBER_ID)
+    world.client.answers = [[*acknowledged(0), answer(1, topic="offers"), refused, answer(2, topic="offers"), member]]
     with capture_logs() as logs:
         assert world.source.commit({0: PLAN, 1: PLAN, 2: PLAN}) == {0}
     assert [line["partition"] for line in logs] == [1, 2]
     assert world.tasks.told == [("metadata refused", 1)], "the other refusal says nothing of the metadata"
+
+
+@pytest.mark.parametrize("answers", [None, [], [answer(0)], [answer(0, topic="offers")]])
+def test_what_the_broker_does_not_answer_for_is_not_committed(answers: Any) -> None:
+    world = World()
+    world.client.answers = [answers]
+    assert world.source.commit({0: PLAN}) == set()
 
 
 @pytest.mark.parametrize(
@@ -196,9 +213,9 @@ def test_a_commit_before_the_news_of_a_new_epoch_is_made_again(monkeypatch: pyte
     waits: list[float] = []
     monkeypatch.setattr("consumer.kafka.source.time.sleep", waits.append)
     world, stale = World(), KafkaError.STALE_MEMBER_EPOCH
-    world.client.answers = [stale, stale, [answer(0), answer(0)]]
+    world.client.answers = [stale, stale, acknowledged(0)]
     assert world.source.commit({0: PLAN}) == {0}
-    world.client.answers = [stale] * 20 + [[answer(0), answer(0)]]
+    world.client.answers = [stale] * 20 + [acknowledged(0)]
     assert world.source.commit({0: PLAN}) == {0}
     world.client.answers = [stale] * 30
     assert world.source.commit({0: PLAN}) == set()
@@ -217,10 +234,24 @@ def test_a_task_begins_where_its_start_says_and_the_rest_is_read_no_more_when_it
     assert world.source.assigned
     assert world.client.reading == [("offers", 0, 3), ("checkouts", 0, 4), ("offers", 1, 3), ("checkouts", 1, 4)]
     assert world.tasks.told == [("begin", 0), ("begin", 1)]
-    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(0, 1))])
-    assert world.tasks.told[2:] == [("revoked", [0, 1])]
+    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(1))])
+    assert world.source.assigned
+    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(0))])
+    assert world.tasks.told[2:] == [("revoked", [1]), ("revoked", [0])]
     assert not world.source.assigned
     assert world.client.reading == []
+
+
+def test_a_member_that_is_given_nothing_asks_whether_it_is_spare_until_it_is_given_something() -> None:
+    asked: list[str] = []
+    world = World(lambda member: bool(asked.append(member)) or len(asked) > 1)
+    world.poll()
+    assert not world.source.assigned
+    world.client.member = "m1"
+    world.poll()
+    assert world.source.assigned
+    world.poll()
+    assert asked == ["", "m1"]
 
 
 def test_what_is_lost_is_trouble_since_others_may_have_gone_on() -> None:

@@ -332,6 +332,20 @@ def test_a_call_is_remembered_for_lookback_and_not_much_longer() -> None:
         assert bool(task.bought_after_call) is known
 
 
+def test_a_call_from_before_a_restart_is_remembered_for_lookback_too() -> None:
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.offer(offer(0, 0, "hangs"), T, LATER)
+    task.offer(offer(1, 0), T, LATER)
+    task.settle(next(chain for chain in reach(task, 100) if chain.offer_id == "a"))
+    plan, _, _ = planned(task)
+    again = Task(LONG, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    again.offer(offer(0, 0, "hangs"), T, LATER)
+    again.offer(offer(1, 0), T, LATER)
+    reach(again, 100 + LONG.lookback)
+    again.checkout(checkout(0, 90, "a"), T + 90, LATER)
+    assert len(again.bought_after_call) == 1
+
+
 def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() -> None:
     task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
     task.checkout(checkout(0, 0), T, LATER)
