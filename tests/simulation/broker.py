@@ -68,6 +68,10 @@ class Partition:
         found.reverse()
         return found[:most]
 
+    def between(self, first: int, end: int) -> list[Record]:
+        """Records from an offset up to another."""
+        return [record for record in self.records if first <= record.offset < end]
+
 
 @dataclass
 class Member:

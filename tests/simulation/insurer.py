@@ -58,6 +58,7 @@ class Insurer:
     unknown: frozenset[str]
     partners: dict[str, Partner] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    answers: set[tuple[str, int]] = field(default_factory=set)
     answered: Counter[str] = field(default_factory=Counter)
     on_call: Callable[[Call], None] = lambda _: None
 
@@ -82,6 +83,7 @@ class Insurer:
         settling = told and (status == 204 or (status == 404 and body == JSON_404))
         call = Call(self.clock.ms, process.name, partner_code, offer_id, reason, status, settling)
         self.calls.append(call)
+        self.answers.add((offer_id, status))
         process.tell(f"calls {partner_code}/{offer_id} {reason}: {mode} {status}")
         self.on_call(call)
         process.touch("call, before its answer")

@@ -9,11 +9,13 @@ from datetime import timedelta
 from random import Random
 
 from broker import Broker, CommitFault
+from drawing import draw
 from insurer import MODES, Call, Insurer, Partner
-from judge import Judge, Violation
+from judge import Judge
 from process import SimulatedProcess
-from scenario import CHECKOUTS, OFFERS, START, Scenario, draw
+from scenario import CHECKOUTS, OFFERS, START, Scenario
 from timeline import Clock
+from truth import Violation
 
 from consumer.core.rules import Rules
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
@@ -31,13 +33,13 @@ class World:
         self.random = Random(seed * 7_919 + 1)
         self.scenario: Scenario = draw(seed)
         self.clock = Clock(float(START))
-        self.trace: deque[str] = deque(maxlen=400)
-        self.faults: Counter[str] = Counter()
-        self._digest = hashlib.sha256()
         scenario = self.scenario
+        self.trace: deque[str] = deque(maxlen=400)
+        self.faults: Counter[str] = Counter(scenario.kinds)
+        self._digest = hashlib.sha256()
         self.broker = Broker(self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions)
         self.insurer = Insurer(self.clock, self.random, scenario.unknown)
-        self.judge = Judge(scenario, self.broker, CONCURRENCY, self.tell)
+        self.judge = Judge(scenario, self.broker, self.insurer, frozenset(), CONCURRENCY)
         self.insurer.on_call = self._judge_call
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
@@ -105,6 +107,7 @@ class World:
         self.clock.now += seconds
         while self._records and self._records[0].at <= self.clock.ms:
             written = self._records.popleft()
+            self.judge.on_written(written)
             log = self.broker.logs[written.topic, written.partition]
             log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
         while self._plan and self._plan[0][0] <= self.clock.now - START:
