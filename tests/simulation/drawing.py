@@ -55,6 +55,10 @@ def draw(seed: int) -> Scenario:
         unmatched_limit=random.choice((0, 3, 50)),
         max_unsettled=1_000,
         commit_interval=random.choice((0.3, 2.0, 5.0)),
+        group_protocol="consumer" if random.random() < 0.3 else "classic",
+        rejected=random.choice(("hold", "dead-letter")),
+        metadata_limit=random.choice((4_096, 4_096, 512, 203)),
+        loses_metadata=random.random() < 0.0,
     )
     if scenario.unmatched_limit == 0:
         # Held for that reason with no room to read on, no offer is read that could match: it takes a person.
@@ -83,11 +87,12 @@ class _Drawing:
 
     def draw(self) -> None:
         scenario, random = self.scenario, self.random
-        known: set[str] = set()
+        self.known: list[tuple[str, str]] = []
         for name in self.names:
-            self._session(name, known)
+            self._session(name)
         self._closing()
-        scenario.unknown = frozenset(o for o in sorted(known) if random.random() < 0.1)
+        scenario.unknown = frozenset(o for _, o in self.known if random.random() < 0.1)
+        scenario.refused = frozenset(o for o in self.known if random.random() < 0.05)
         ends: dict[tuple[str, int], int] = {}
         newest: dict[tuple[str, int], int] = {}
         for d in sorted(self.drafts, key=lambda d: d.at):
@@ -103,12 +108,12 @@ class _Drawing:
                 self._count("comes behind a newer one", dated < newest.get(place, 0))
                 newest[place] = max(newest.get(place, 0), dated if dated <= d.at else 0)
 
-    def _session(self, session: str, known: set[str]) -> None:
+    def _session(self, session: str) -> None:
         random = self.random
         begin = START * 1000 + random.randint(0, self.scenario.span)
         partner = random.choice(PARTNERS)
         offers = [f"{session}-o{n}" for n in range(random.choice((1, 1, 2, 3)))]
-        known.update(offers)
+        self.known += [(partner, offer) for offer in offers]
         moments = [begin]
         for offer in offers:
             for _ in range(random.choice((1, 1, 1, 2, 4))):

@@ -19,12 +19,19 @@ class Judge:
     """Knows the scenario and the oracle's fates; is told of commits, calls and records written."""
 
     def __init__(
-        self, scenario: Scenario, broker: Broker, insurer: Insurer, released: Collection[str], concurrency: int
+        self,
+        scenario: Scenario,
+        broker: Broker,
+        insurer: Insurer,
+        released: Collection[str],
+        concurrency: int,
+        faults: Counter[str],
     ) -> None:
         self._scenario, self._broker = scenario, broker
         self._concurrency = concurrency
-        self._truth = Truth(scenario)
-        self._outputs = Outputs(self._truth, broker, insurer, released)
+        self.truth = Truth(scenario)
+        self._faults = faults
+        self._outputs = Outputs(self.truth, broker, insurer, released)
         self._settling: Counter[str] = Counter()
         self._since_commit: Counter[int] = Counter()
         self._allowed_repeats: Counter[int] = Counter()
@@ -44,7 +51,7 @@ class Judge:
 
     def on_call(self, call: Call) -> None:
         """No call before its watermark; none for an offer that was bought."""
-        offer, truth = call.offer_id, self._truth
+        offer, truth = call.offer_id, self.truth
         if offer not in truth.chains:
             raise Violation(f"{offer} is called, and no presentation of it is to be believed")
         if offer in truth.surely_bought:
@@ -58,10 +65,11 @@ class Judge:
             due = min(fate.decide_at for fate in may)
             if call.at <= due + rules.lateness:
                 raise Violation(f"{offer} is called at {call.at}, before its watermark: it is due at {due}")
-        owner = self._broker.group.members.get(call.process)
-        if call.settling and (owner is None or partition not in owner.partitions):
-            # A member that was frozen does not know yet that it lost the task; the new one makes the call too.
-            self._allowed_repeats[partition] += 1
+        group = self._broker.group
+        if not group.runs(call.process, partition):
+            # A member that was held up does not know yet that it lost the task; the new one makes the call too.
+            self._faults["two own a task: the former makes a call"] += group.owner(partition) is not None
+            self._allowed_repeats[partition] += call.settling
         if call.settling and call.status == 204:
             # Not a 404: while the guard does not believe it, it is asked again, and settles nothing.
             self._settling[offer] += 1
@@ -70,6 +78,9 @@ class Judge:
     def on_begin(self, partition: int) -> None:
         """A member begins with a task: it may repeat what was not committed."""
         self._allowed_repeats[partition] += self._concurrency + self._since_commit[partition]
+
+    def on_loss(self) -> None:
+        """What was committed with the offsets is about to be lost."""
 
     def on_commit(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""
@@ -91,12 +102,12 @@ class Judge:
     def _check_hold(self, committed: dict[Place, tuple[int, str]]) -> None:
         """An offer that would be read again is never without the checkout that bought it."""
         checkouts = self._broker.topics[1]
-        for (partition, offset), fate in self._truth.home.items():
+        for (partition, offset), fate in self.truth.home.items():
             spot = partition, offset
-            buyer = self._truth.buyer(spot)
+            buyer = self.truth.buyer(spot)
             if buyer < 0 or offset < committed.get((OFFERS, partition), (0, ""))[0]:
                 continue
-            if spot in self._outputs.covered or not self._truth.strict(spot):
+            if spot in self._outputs.covered or not self.truth.strict(spot):
                 continue
             if buyer < committed.get((checkouts, partition), (0, ""))[0]:
                 raise Violation(f"{fate.offer_id} at {offset} would be read again without the checkout that bought it")
@@ -107,23 +118,23 @@ class Judge:
         """Every record has met its one fate, and repeats are bounded."""
         self._outputs.check_end()
         for partition in range(self._scenario.partitions):
-            repeats = sum(self._repeats(o) for o, p in self._truth.partition_of.items() if p == partition)
+            repeats = sum(self._repeats(o) for o, p in self.truth.partition_of.items() if p == partition)
             allowed = self._allowed_repeats[partition]
             if repeats > allowed:
                 raise Violation(f"partition {partition}: {repeats} repeated, {allowed} allowed")
 
     def _repeats(self, offer: str) -> int:
-        chains = self._truth.chains[offer]
+        chains = self.truth.chains[offer]
         if not self._scenario.strict(chains[0].session_id):
             return 0
         return max(0, self._settling[offer] - sum(callable_reason(f.reason, self._scenario.rules) for f in chains))
 
     def _untold(self, partition: int) -> int:
         """Calls that were answered 204, and whose outcome is not written yet: a commit cannot rely on them."""
-        mine = (offer for offer in self._settling if self._truth.partition_of[offer] == partition)
+        mine = (offer for offer in self._settling if self.truth.partition_of[offer] == partition)
         return sum(max(0, self._settling[offer] - self._outputs.told[offer]) for offer in mine)
 
     @property
     def repeats(self) -> int:
         """Settling answers beyond one a chain."""
-        return sum(self._repeats(offer) for offer in self._truth.chains)
+        return sum(self._repeats(offer) for offer in self.truth.chains)

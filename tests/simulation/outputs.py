@@ -1,4 +1,4 @@
-"""Judges what stands in the output topics: outcomes and dead letters, each against what was read and what was called."""
+"""Judges what stands in the output topics: outcomes and dead letters, each against what was read and called."""
 
 from __future__ import annotations
 

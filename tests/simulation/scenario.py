@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from unit.oracle import Fate, Undated, fates
 
@@ -49,6 +49,7 @@ class Scenario:
     Attributes:
         span: ms from the first event to the last.
         settings: those of each start in turn; the last ones stay.
+        unknown, refused: offers that the insurer answers by 404, by 422 (with partner_code).
         kinds: what was drawn, for the summary.
     """
 
@@ -61,9 +62,13 @@ class Scenario:
     unmatched_limit: int
     max_unsettled: int
     commit_interval: float
-    rejected: str = "hold"
+    group_protocol: Literal["classic", "consumer"]
+    rejected: Literal["hold", "dead-letter"]
+    metadata_limit: int
+    loses_metadata: bool
     records: list[Written] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
+    refused: frozenset[tuple[str, str]] = frozenset()
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -88,6 +93,10 @@ class Scenario:
     def strict(self, session_id: str) -> bool:
         """Whether each fate of the session is the oracle's: its events are on time, and the settings do not change."""
         return self.one_setting and session_id not in self._loose
+
+    def offers(self) -> Iterator[OfferPresented]:
+        """All presentations that can be read."""
+        yield from (w.event for w in self.records if isinstance(w.event, OfferPresented))
 
     def presentations(self, partition: int) -> list[Written]:
         """Those that can be read and believed."""

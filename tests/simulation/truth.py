@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain, product
 
 from scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
 from unit.oracle import Fate, fates
@@ -95,16 +96,24 @@ class Truth:
         """Offers of which some presentation alone was not bought by a checkout on time, by any of the settings."""
         found: set[str] = set()
         for partition in range(self.scenario.partitions):
-            # One that comes late may end a chain sooner, if it is read in time for that; what it buys is not relied on.
-            mine = [w for w in self.scenario.records if w.partition == partition and w.topic == CHECKOUTS]
-            late = {w.offset for w in mine if not w.on_time}
-            checkouts = [_empty(c) if c.offset in late else c for c in self.scenario.checkouts(partition)]
+            # One that comes late may end a chain sooner or later, if it is read in time for that, which nobody
+            # promises; what it buys is not relied on.
+            late = {
+                w.offset
+                for w in self.scenario.records
+                if w.partition == partition and w.topic == CHECKOUTS and not w.on_time
+            }
+            checkouts = self.scenario.checkouts(partition)
             for written in self.scenario.presentations(partition):
-                assert isinstance(written.event, OfferPresented)
+                event = written.event
+                assert isinstance(event, OfferPresented)
+                mine = [c for c in checkouts if c.session_id == event.session_id]
+                sometimes = [((), (_empty(c),)) if c.offset in late else ((c,),) for c in mine]
                 for rules in self.scenario.settings:
-                    (alone,) = fates([written.event], checkouts, rules)
-                    if alone.reason is not Reason.PURCHASED:
-                        found.add(written.event.offer_id)
+                    for there in product(*sometimes):
+                        (alone,) = fates([event], chain.from_iterable(there), rules)
+                        if alone.reason is not Reason.PURCHASED:
+                            found.add(event.offer_id)
         return found
 
 
