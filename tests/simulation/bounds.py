@@ -46,8 +46,10 @@ class Bounds:
             doubtful | {w.event.session_id for w in self._scenario.records if w.event and not w.on_time}
         )
         self._holds: dict[str, Hold] = {}
-        self._moved: dict[tuple[str, int], tuple[int, float]] = {}
-        self._decided: dict[tuple[str, int], int] = {}
+        self._tasks: dict[str, list[Task]] = {}
+        self._landing: dict[str, int] = {}
+        self._moved: dict[tuple[str, int], tuple[tuple[Task, int, bool], float]] = {}
+        self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
 
     def check(self, process: SimulatedProcess) -> None:
         """To be called after each turn of a process."""
@@ -55,8 +57,13 @@ class Bounds:
             return
         self._turn += 1
         service = process.service
-        self._note_hold(process, service._guarding.hold)
         tasks = {runner.partition: runner.task for runner in service._runners.values()}
+        if self._tasks.get(process.name) != [*tasks.values()]:
+            # What the guards remember comes and goes with the tasks.
+            self._tasks[process.name] = [*tasks.values()]
+            self._holds.pop(process.name, None)
+            self._landing.pop(process.name, None)
+        self._note_hold(process, service._guarding.hold, tasks)
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
@@ -89,20 +96,32 @@ class Bounds:
 
     # --- the guards
 
-    def _note_hold(self, process: SimulatedProcess, hold: Hold) -> None:
+    def _note_hold(self, process: SimulatedProcess, hold: Hold, tasks: dict[int, Task]) -> None:
         before = self._holds.get(process.name, Hold.NONE)
         if hold is not before:
             self._holds[process.name] = hold
+            if before is Hold.SILENCE:
+                heard = (self._read(CHECKOUTS, p, task.next_offset(Input.CHECKOUTS)) for p, task in tasks.items())
+                newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
+                self._landing[process.name] = newest + self._scenario.rules.lateness
             self._faults[f"decisions held: {hold.value}" if hold is not Hold.NONE else "decisions go on"] += 1
 
     def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
         """Nothing is decided while presentations run too far ahead of all checkouts that are written."""
         place, decided_to = (process.name, partition), task._decided_to
-        before = self._decided.get(place, MIN_TIME)
-        self._decided[place] = decided_to
+        before_task, before = self._decided.get(place, (None, MIN_TIME))
+        self._decided[place] = task, decided_to
         silence = self._scenario.checkout_silence
-        if task.rebuilding or not silence or before in (MIN_TIME, decided_to) or self._scenario.loses_metadata:
+        if (
+            task.rebuilding
+            or not silence
+            or task is not before_task
+            or before == decided_to
+            or self._scenario.loses_metadata
+        ):
             return
+        if task.input_watermark(Input.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
+            raise Violation(f"{process.name} decided {partition} to {decided_to}, while what was kept back still lands")
         now = self._broker.clock.ms
         heard = [e[2] for p in tasks for e in self._inputs[CHECKOUTS, p] if e[1] <= now]
         # A task that was taken over does not see what was settled before.
@@ -113,23 +132,44 @@ class Bounds:
         if ahead > silence:
             raise Violation(f"{process.name} decided {partition} to {decided_to}, {ahead} ms after the last checkout")
 
+    def _check_unmatched(self, process: SimulatedProcess, partition: int, decided_to: int) -> None:
+        """Nothing is decided behind so many purchased ids in a row that can be of no offer."""
+        scenario = self._scenario
+        if not scenario.unmatched_limit or scenario.partitions > 1 or not scenario.all_on_time:
+            return
+        run: set[tuple[str, str]] = set()
+        for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):
+            if checkout.completed_at > decided_to:
+                break
+            for purchased in checkout.purchased:
+                if "booking" not in purchased:
+                    run.clear()
+                run.add((checkout.session_id, purchased))
+        if len(run) > scenario.unmatched_limit:
+            raise Violation(
+                f"{process.name} decided {partition} to {decided_to}, with {len(run)} ids of nothing in a row"
+            )
+
     # --- standing still
 
     def _check_moving(self, process: SimulatedProcess, partition: int, task: Task, *, full: bool) -> None:
         """A watermark that stands has a reason that is stated."""
         now, place = self._broker.clock.now, (process.name, partition)
-        watermark, since = self._moved.get(place, (None, now))
+        before, since = self._moved.get(place, (None, now))
+        state = task, task.watermark, task.rebuilding
         broker = self._broker
         excused = (
             broker.down
             or full
             or process.service._guarding.hold is not Hold.NONE
             or process.skew
+            or not process.beats
+            or now < process.reader.unaware_until + PATIENCE
             or not all(broker.fetches((topic, partition)) for topic in (OFFERS, CHECKOUTS))
         )
-        if excused or (task.watermark, task.rebuilding) != watermark:
-            self._moved[place] = (task.watermark, task.rebuilding), now
-        elif now - since > PATIENCE and process.beats:
+        if excused or state != before:
+            self._moved[place] = state, now
+        elif now - since > PATIENCE:
             raise Violation(f"{process.name} stands still in {partition} for {now - since:.1f} s: {process.describe()}")
 
 

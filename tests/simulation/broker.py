@@ -85,8 +85,8 @@ class Broker:
     """The cluster. Faults are set from outside.
 
     Attributes:
-        down: nobody is answered.
-        refused: output topics that may not be written.
+        down: nobody is answered. refused: output topics that may not be written. last_down, last_refused: when it was
+            so last.
         stalled: topics, or partitions of inputs, that answer nothing for now: writes wait, and reads bring nothing.
         moving: partitions whose leader moves, which is said to those who ask.
         coordinator_moves: the group's coordinator does.
@@ -114,6 +114,7 @@ class Broker:
             clock, random, topics, partitions
         )
         self.down = False
+        self.last_down = self.last_refused = -1.0
         self.commit_fault = CommitFault.NONE
         self.refused: set[str] = set()
         self.stalled: set[str | Place] = set()
@@ -159,6 +160,8 @@ class Broker:
             )
         }
         self.on_commit(kept)
+        if not self.group.members[name].owned.issuperset(offsets):
+            raise AssertionError(f"{name} commits {sorted(offsets)}, and has {sorted(self.group.members[name].owned)}")
         self.group.committed.update(kept)
         return fault, set(kept)
 

@@ -58,7 +58,7 @@ def draw(seed: int) -> Scenario:
         group_protocol="consumer" if random.random() < 0.3 else "classic",
         rejected=random.choice(("hold", "dead-letter")),
         metadata_limit=random.choice((4_096, 4_096, 512, 203)),
-        loses_metadata=random.random() < 0.0,
+        loses_metadata=random.random() < 0.06,
     )
     if scenario.unmatched_limit == 0:
         # Held for that reason with no room to read on, no offer is read that could match: it takes a person.
@@ -80,9 +80,11 @@ class _Drawing:
     def __init__(self, scenario: Scenario, random: Random) -> None:
         self.scenario, self.random, self.rules = scenario, random, scenario.rules
         self.late = random.random() < 0.3
+        self.gaps = random.choice((0.1, 0.1, 0.6))
         self.doubtful = random.random() < 0.5
         self.names = [f"s{number}" for number in range(random.choice((3, 10, 25)))]
         self.drafts: list[_Draft] = []
+        self.odd_time, self.oddity = self._draw_odd_time()
         self.distances = [0, 1, self.rules.window, self.rules.checkout_grace, self.rules.lookback, self.rules.lateness]
 
     def draw(self) -> None:
@@ -97,7 +99,7 @@ class _Drawing:
         newest: dict[tuple[str, int], int] = {}
         for d in sorted(self.drafts, key=lambda d: d.at):
             place = d.topic, d.partition
-            offset = ends.get(place, 0) + (random.randint(1, 3) if random.random() < 0.1 else 0)
+            offset = ends.get(place, 0) + (random.choice((1, 3, 20_000)) if random.random() < self.gaps else 0)
             ends[place] = offset + 1
             event = None if d.make is None else d.make(offset)
             scenario.records.append(
@@ -107,6 +109,16 @@ class _Drawing:
                 dated = event.presented_at if d.topic == OFFERS else event.completed_at
                 self._count("comes behind a newer one", dated < newest.get(place, 0))
                 newest[place] = max(newest.get(place, 0), dated if dated <= d.at else 0)
+
+    def _draw_odd_time(self) -> tuple[range, str]:
+        """A time in which something is wrong with all checkouts, or with all presentations."""
+        length = self.random.choice((12_000, 25_000))
+        begin = START * 1000 + self.random.randint(0, max(0, self.scenario.span - length))
+        what = ("silence of offers", "silence of checkouts", "checkouts kept back", "booking ids instead of offer ids")
+        oddity = self.random.choice(what) if self.random.random() < 0.4 else ""
+        if oddity:
+            self.scenario.kinds[oddity] += 1
+        return range(begin, begin + length), oddity
 
     def _session(self, session: str) -> None:
         random = self.random
@@ -124,7 +136,13 @@ class _Drawing:
             at = self._near(moments)
             moments.append(at)
             bought = [o for o in [*offers, "booking"] if random.random() < 0.35]
-            self._checkout(session, f"{session}-c{number}", at, bought)
+            checkout = f"{session}-c{number}"
+            if self._is_odd(at, "booking ids instead of offer ids"):
+                bought = [f"{checkout}-booking"]
+            self._checkout(session, checkout, at, bought)
+
+    def _is_odd(self, at: int, how: str) -> bool:
+        return self.oddity == how and at in self.odd_time
 
     def _near(self, moments: list[int]) -> int:
         random = self.random
@@ -168,11 +186,15 @@ class _Drawing:
         self, topic: str, session: str, at: int, write: Callable[[int], tuple[bytes, Any]], *, plain: bool
     ) -> None:
         random, rules = self.random, self.rules
+        if not plain and self._is_odd(at, f"silence of {topic}"):
+            return
         partition, key = self._partition(session), session.encode()
         value, make = write(at)
         delay = 0 if plain else random.choice((0, 0, random.randint(0, rules.lateness), rules.lateness))
         if self.late and not plain and random.random() < 0.12:
             delay = random.randint(rules.lateness, 3 * (rules.window + rules.lookback))
+        if not plain and topic == CHECKOUTS and self._is_odd(at, "checkouts kept back"):
+            delay = self.odd_time.stop - at
         on_time = delay <= rules.lateness
         draft = _Draft(at + delay, topic, partition, random.choice((at, at + delay)), key, value, make, on_time)
         if plain:

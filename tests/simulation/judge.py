@@ -8,7 +8,7 @@ from collections.abc import Collection
 from broker import Broker, Place
 from insurer import Call, Insurer
 from outputs import Outputs
-from scenario import OFFERS, Scenario, Written, callable_reason
+from scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
 from truth import Truth, Violation
 
 from consumer.core.checkpoint import OfferCheckpoint
@@ -80,7 +80,13 @@ class Judge:
         self._allowed_repeats[partition] += self._concurrency + self._since_commit[partition]
 
     def on_loss(self) -> None:
-        """What was committed with the offsets is about to be lost."""
+        """The metadata of what is committed is about to be lost: everything from there on may be called again."""
+        committed = self._broker.group.committed
+        for partition in range(self._scenario.partitions):
+            self.truth.cut(partition, committed.get((OFFERS, partition), (0, ""))[0])
+            checkouts = committed.get((CHECKOUTS, partition), (0, ""))[0]
+            self._outputs.on_loss(partition, checkouts)
+            self._allowed_repeats[partition] += 1_000_000
 
     def on_commit(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""

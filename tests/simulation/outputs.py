@@ -7,10 +7,10 @@ from collections.abc import Collection
 
 from broker import Broker, Record
 from insurer import Insurer
-from scenario import CODEC, OFFERS, callable_reason, implausible
+from scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
 from truth import Spot, Truth, Violation
 
-from consumer.events import OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 
 CALLED = {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
 LET_GO = {Outcome.DEAD_LETTERED, Outcome.RELEASED}
@@ -35,6 +35,7 @@ class Outputs:
         self._letters: set[tuple[str, int, int]] = set()
         self._rejected: set[Spot] = set()
         self._too_late: set[Spot] = set()
+        self._lost: list[tuple[int, int, int]] = []
         self._seen = {place: 0 for place in broker.logs if place[0] in (broker.outcome_topic, broker.dead_letter_topic)}
 
     def read(self) -> None:
@@ -62,6 +63,11 @@ class Outputs:
     def is_too_late(self, spot: Spot) -> None:
         """When the presentation was written, a commit had long said that all of its time is decided."""
         self._too_late.add(spot)
+
+    def on_loss(self, partition: int, checkouts: int) -> None:
+        """The metadata is lost: how much was forgotten is told by the first checkout from this offset on."""
+        self._too_late = {spot for spot in self._too_late if spot[0] != partition}
+        self._lost.append((partition, checkouts, self._broker.clock.ms))
 
     # --- outcomes
 
@@ -147,11 +153,25 @@ class Outputs:
 
     def _may_be_late(self, spot: Spot) -> bool:
         written = self._truth.shown.get(spot)
-        if written is None or (self._scenario.one_setting and written.on_time):
+        if written is None:
             return False
         assert isinstance(written.event, OfferPresented)
+        if any(written.event.presented_at < self._horizon(*lost) for lost in self._lost if lost[0] == spot[0]):
+            return True
+        if self._scenario.one_setting and written.on_time:
+            return False
         watermark = self._broker.clock.ms - self._scenario.rules.lateness - 1
         return written.event.presented_at < watermark - min(rules.late_after for rules in self._scenario.settings)
+
+    def _horizon(self, partition: int, checkouts: int, lost_at: int) -> int:
+        """After a loss: before this time (ms) what bought an offer may be gone."""
+        rules = self._scenario.rules
+        dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
+        first = next((self._truth.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
+        if first is None or first.at > lost_at:
+            return self._broker.clock.ms + rules.lateness + rules.lookback
+        assert isinstance(first.event, CheckoutCompleted)
+        return max(first.event.completed_at, first.timestamp) + rules.lateness + rules.lookback
 
     # --- at the end
 

@@ -139,6 +139,7 @@ class SimulatedProcess:
         self.dead = False
         self.died_at: str | None = None
         self.error: OptOutError | None = None
+        self.began = clock.now
         self.frozen_until = 0.0
         self.stuck_until = 0.0
         self._broker, self._clock = broker, clock

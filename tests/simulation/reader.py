@@ -49,8 +49,10 @@ class Consumer:
             if not self._told_down:
                 self._told_down = True
                 self._on_error(KafkaError(OUTAGE, "all brokers are down"))
-            return []
-        self._told_down = False
+            if self._subscribed:
+                return []
+        else:
+            self._told_down = False
         if not self._subscribed:
             messages = self._fetch(most)
             if not messages:
@@ -228,6 +230,8 @@ class Consumer:
 
     def _failed(self, place: TopicPartition) -> Any:
         too_large = len(place.metadata or "") >= self._broker.metadata_limit
+        if too_large:
+            self._process.refused("OFFSET_METADATA_TOO_LARGE", [place.partition])
         code = KafkaError.OFFSET_METADATA_TOO_LARGE if too_large else KafkaError.UNKNOWN_TOPIC_OR_PART
         error = KafkaError(code, "not taken")
         return SimpleNamespace(topic=place.topic, partition=place.partition, offset=place.offset, error=error)

@@ -58,6 +58,17 @@ class Truth:
         """Whether the chain's fate is the oracle's, and no other."""
         return self.scenario.strict(self.home[spot].session_id)
 
+    def cut(self, partition: int, offset: int) -> None:
+        """The metadata is lost: what stands before the committed offset, or is given up as late, is not known any more,
+        and what is left of each chain is judged alone. It is the exception that the README states.
+        """
+        shown = [w for w in self.scenario.presentations(partition) if w.offset >= offset]
+        for since in {w.event.presented_at for w in shown if isinstance(w.event, OfferPresented)}:
+            left = (w for w in shown if isinstance(w.event, OfferPresented) and w.event.presented_at >= since)
+            for _, may in self.scenario.fates(partition, left):
+                self._add(partition, may)
+                self.surely_bought.difference_update(f.offer_id for f in may if f.reason is not Reason.PURCHASED)
+
     def is_bad(self, written: Written) -> bool:
         """Whether the record can only be dead-lettered."""
         return written.value is not None and (

@@ -20,7 +20,7 @@ from timeline import Clock, Waiter
 from truth import Violation
 
 from consumer.core.rules import Rules
-from consumer.errors import SettingsError
+from consumer.errors import DeadLetterError, OptOutError, SettingsError, StartError
 from consumer.kafka import source, starts
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
 
@@ -28,6 +28,8 @@ CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
+SHORTER = 20
+"""So often a process may have metadata refused: it is halved each time, for each assignment anew."""
 
 
 class World:
@@ -53,6 +55,7 @@ class World:
         self.insurer.on_call = self._judge_call
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
+        self._too_large: Counter[tuple[str, int]] = Counter()
         self.started = 0
         self.crashes = 0
         self.turns = 0
@@ -130,6 +133,10 @@ class World:
             if process.beats:
                 self.broker.heartbeat(process.name)
         self.broker.tick()
+        if self.broker.down:
+            self.broker.last_down = self.clock.now
+        if self.broker.refused:
+            self.broker.last_refused = self.clock.now
 
     def _next_step(self) -> float:
         """Seconds until something happens, or a little while."""
@@ -190,6 +197,11 @@ class World:
         return None
 
     def _count_refusal(self, name: str, why: str, partition: int) -> None:
+        if why == "OFFSET_METADATA_TOO_LARGE":
+            self.faults["metadata too large"] += 1
+            self._too_large[name, partition] += 1
+            if self._too_large[name, partition] > SHORTER:
+                raise Violation(f"{name} commits metadata of {partition} that is too large, again and again")
         owner = self.broker.group.owner(partition)
         if owner is not None and owner != name:
             self.faults["two own a task: the commit of the former is refused"] += 1
@@ -201,8 +213,15 @@ class World:
             between = " (between the outcomes' flush and the commit)" if process.died_at == "commit, before" else ""
             self.faults[f"crash: {process.died_at}{between}"] += 1
         elif process.error is not None:
-            self.faults[f"stopped: {type(process.error).__name__}"] += 1
+            self._judge_stop(process, process.error)
         self.start_at(self.clock.now + self.random.choice((0.0, 1.0, 10.0)))
+
+    def _judge_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
+        """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
+        self.faults[f"stopped: {type(error).__name__}"] += 1
+        known = {StartError: self.broker.last_down, DeadLetterError: self.broker.last_refused}
+        if known.get(type(error), -1.0) < process.began:
+            raise Violation(f"{process.name} has no reason to stop: {error}")
 
     def _in_some_order(self) -> list[SimulatedProcess]:
         processes = list(self.processes)
