@@ -111,14 +111,11 @@ class Bounds:
         place, decided_to = (process.name, partition), task._decided_to
         before_task, before = self._decided.get(place, (None, MIN_TIME))
         self._decided[place] = task, decided_to
+        if task.rebuilding or task is not before_task or before == decided_to or self._scenario.loses_metadata:
+            return
+        self._check_unmatched(process, partition, task)
         silence = self._scenario.checkout_silence
-        if (
-            task.rebuilding
-            or not silence
-            or task is not before_task
-            or before == decided_to
-            or self._scenario.loses_metadata
-        ):
+        if not silence:
             return
         if task.input_watermark(Input.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
             raise Violation(f"{process.name} decided {partition} to {decided_to}, while what was kept back still lands")
@@ -132,23 +129,23 @@ class Bounds:
         if ahead > silence:
             raise Violation(f"{process.name} decided {partition} to {decided_to}, {ahead} ms after the last checkout")
 
-    def _check_unmatched(self, process: SimulatedProcess, partition: int, decided_to: int) -> None:
+    def _check_unmatched(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is decided behind so many purchased ids in a row that can be of no offer."""
         scenario = self._scenario
         if not scenario.unmatched_limit or scenario.partitions > 1 or not scenario.all_on_time:
             return
+        # A restart may go back behind an id that was of an offer.
+        judged_to = max(task._decided_to, task._matching.judged_to)
         run: set[tuple[str, str]] = set()
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):
-            if checkout.completed_at > decided_to:
+            if checkout.completed_at > judged_to:
                 break
-            for purchased in checkout.purchased:
-                if "booking" not in purchased:
-                    run.clear()
-                run.add((checkout.session_id, purchased))
-        if len(run) > scenario.unmatched_limit:
-            raise Violation(
-                f"{process.name} decided {partition} to {decided_to}, with {len(run)} ids of nothing in a row"
-            )
+            if all("booking" in purchased for purchased in checkout.purchased):
+                run.update((checkout.session_id, purchased) for purchased in checkout.purchased)
+            else:
+                run.clear()
+        if len(run) >= scenario.unmatched_limit:
+            raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
 
     # --- standing still
 

@@ -57,7 +57,7 @@ def draw(seed: int) -> Scenario:
         commit_interval=random.choice((0.3, 2.0, 5.0)),
         group_protocol="consumer" if random.random() < 0.3 else "classic",
         rejected=random.choice(("hold", "dead-letter")),
-        metadata_limit=random.choice((4_096, 4_096, 512, 203)),
+        metadata_limit=random.choice((4_096, 4_096, 140, 115)),
         loses_metadata=random.random() < 0.06,
     )
     if scenario.unmatched_limit == 0:
@@ -118,6 +118,8 @@ class _Drawing:
         oddity = self.random.choice(what) if self.random.random() < 0.4 else ""
         if oddity:
             self.scenario.kinds[oddity] += 1
+        if oddity.startswith("booking"):
+            self.scenario.unmatched_limit, self.scenario.max_unsettled = 3, 1_000
         return range(begin, begin + length), oddity
 
     def _session(self, session: str) -> None:
@@ -138,7 +140,7 @@ class _Drawing:
             bought = [o for o in [*offers, "booking"] if random.random() < 0.35]
             checkout = f"{session}-c{number}"
             if self._is_odd(at, "booking ids instead of offer ids"):
-                bought = [f"{checkout}-booking"]
+                bought = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
             self._checkout(session, checkout, at, bought)
 
     def _is_odd(self, at: int, how: str) -> bool:

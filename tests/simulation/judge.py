@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 
 from broker import Broker, Place
 from insurer import Call, Insurer
@@ -11,7 +12,7 @@ from outputs import Outputs
 from scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
 from truth import Truth, Violation
 
-from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.checkpoint import OfferCheckpoint, UnreadableMetadata
 from consumer.events import OfferPresented
 
 
@@ -44,7 +45,7 @@ class Judge:
         if not self._scenario.one_setting or written.on_time or not isinstance(written.event, OfferPresented):
             return
         offset, metadata = self._broker.group.committed.get((OFFERS, written.partition), (0, ""))
-        if metadata:
+        with suppress(UnreadableMetadata):
             decided_to = OfferCheckpoint.decode(metadata, offset).decided_to
             if written.event.presented_at < decided_to - self._scenario.rules.late_after:
                 self._outputs.is_too_late((written.partition, written.offset))
