@@ -48,7 +48,7 @@ class Bounds:
         self._holds: dict[str, Hold] = {}
         self._tasks: dict[str, list[Task]] = {}
         self._landing: dict[str, int] = {}
-        self._moved: dict[tuple[str, int], tuple[tuple[Task, int, bool], float]] = {}
+        self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
         self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
 
     def check(self, process: SimulatedProcess) -> None:
@@ -137,23 +137,27 @@ class Bounds:
         # A restart may go back behind an id that was of an offer.
         judged_to = max(task._decided_to, task._matching.judged_to)
         run: set[tuple[str, str]] = set()
+        named: set[tuple[str, str]] = set()
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):
             if checkout.completed_at > judged_to:
                 break
+            ids = {(checkout.session_id, purchased) for purchased in checkout.purchased}
             if all("booking" in purchased for purchased in checkout.purchased):
-                run.update((checkout.session_id, purchased) for purchased in checkout.purchased)
+                run |= ids - named
             else:
                 run.clear()
+            named |= ids  # named again, it is not counted
         if len(run) >= scenario.unmatched_limit:
             raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
 
     # --- standing still
 
     def _check_moving(self, process: SimulatedProcess, partition: int, task: Task, *, full: bool) -> None:
-        """A watermark that stands has a reason that is stated."""
+        """A watermark that stands, while nothing is read, has a reason that is stated."""
         now, place = self._broker.clock.now, (process.name, partition)
         before, since = self._moved.get(place, (None, now))
-        state = task, task.watermark, task.rebuilding
+        read_to = [task.next_offset(source) for source in Input]
+        state = task, task.watermark, task.rebuilding, *read_to
         broker = self._broker
         excused = (
             broker.down

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from group import ClassicGroup, ConsumerGroup, Place
 from timeline import Clock
+from truth import Violation
 
 
 class Record(NamedTuple):
@@ -161,7 +162,7 @@ class Broker:
         }
         self.on_commit(kept)
         if not self.group.members[name].owned.issuperset(offsets):
-            raise AssertionError(f"{name} commits {sorted(offsets)}, and has {sorted(self.group.members[name].owned)}")
+            raise Violation(f"{name} commits {sorted(offsets)}, and has {sorted(self.group.members[name].owned)}")
         self.group.committed.update(kept)
         return fault, set(kept)
 

@@ -132,6 +132,7 @@ class SimulatedProcess:
         on_begin: Callable[[int], None],
         on_refusal: Callable[[str, str, int], None],
     ) -> None:
+        releases = Releases(release_file)  # type: ignore[arg-type]  # it is read as a path is
         self.name = name
         self.random = random
         self.loop = Loop(clock)
@@ -148,7 +149,6 @@ class SimulatedProcess:
         self._tell = tell
         self._on_begin, self._on_refusal = on_begin, on_refusal
         self._waiter = waiter
-        releases = Releases(release_file)  # type: ignore[arg-type]  # it is read as a path is
         self.readers: list[Consumer] = []
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)

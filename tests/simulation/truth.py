@@ -35,6 +35,7 @@ class Truth:
         self.shown: dict[Spot, Written] = {}
         self.inputs = {(w.topic, w.partition, w.offset): w for w in scenario.records}
         self.partition_of: dict[str, int] = {}
+        self._cut: set[int] = set()
         self._reasons: dict[Spot, set[Reason]] = defaultdict(set)
         for partition in range(scenario.partitions):
             for fate, may in scenario.fates(partition):
@@ -56,12 +57,14 @@ class Truth:
 
     def strict(self, spot: Spot) -> bool:
         """Whether the chain's fate is the oracle's, and no other."""
-        return self.scenario.strict(self.home[spot].session_id)
+        return spot[0] not in self._cut and self.scenario.strict(self.home[spot].session_id)
 
     def cut(self, partition: int, offset: int) -> None:
         """The metadata is lost: what stands before the committed offset, or is given up as late, is not known any more,
         and what is left of each chain is judged alone. It is the exception that the README states.
         """
+        # What is left of a chain may make one with what comes after.
+        self._cut.add(partition)
         shown = [w for w in self.scenario.presentations(partition) if w.offset >= offset]
         for since in {w.event.presented_at for w in shown if isinstance(w.event, OfferPresented)}:
             left = (w for w in shown if isinstance(w.event, OfferPresented) and w.event.presented_at >= since)
