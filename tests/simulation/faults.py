@@ -92,7 +92,7 @@ class Faults:
             self._during(
                 what,
                 random.uniform(0.5, 5),
-                lambda: setattr(broker, "coordinator_moves", True),
+                lambda: (setattr(broker, "coordinator_moves", True), broker.group.share_anew()),
                 lambda: setattr(broker, "coordinator_moves", False),
             )
 

@@ -54,6 +54,10 @@ class Group:
         if self.members.pop(name, None) is not None:
             self._rebalance()
 
+    def share_anew(self) -> None:
+        """As the group does in the very moment in which a broker goes."""
+        self._rebalance()
+
     def runs(self, name: str, partition: int) -> bool:
         """Whether the member has both partitions of the task."""
         member = self.members.get(name)
