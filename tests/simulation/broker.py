@@ -1,4 +1,4 @@
-"""The simulated Kafka: logs with gaps, groups with generations, commits that fail in every way a commit can.
+"""The simulated Kafka: logs with gaps, and commits that fail in every way a commit can. `group.py` has its coordinator.
 
 It is as strict as a real one where the service relies on it: a commit of a member that is not of the present
 generation is refused, a partition has one owner a generation, records come in the order of their offsets.
@@ -7,14 +7,13 @@ generation is refused, a partition has one owner a generation, records come in t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import NamedTuple
 
+from group import ClassicGroup, ConsumerGroup, Place
 from timeline import Clock
-
-Place = tuple[str, int]
+from truth import Violation
 
 
 class Record(NamedTuple):
@@ -68,16 +67,9 @@ class Partition:
         found.reverse()
         return found[:most]
 
-
-@dataclass
-class Member:
-    """One member of the group, as the coordinator knows it."""
-
-    name: str
-    seen: float
-    generation: int = -1
-    joined: bool = False
-    partitions: tuple[int, ...] = ()
+    def between(self, first: int, end: int) -> list[Record]:
+        """Records from an offset up to another."""
+        return [record for record in self.records if first <= record.offset < end]
 
 
 class CommitFault(Enum):
@@ -90,21 +82,26 @@ class CommitFault(Enum):
     CHECKOUTS_ONLY = "works for the checkout partitions only"
 
 
-@dataclass
-class Group:
-    """The coordinator's view: members, generation, what is committed."""
-
-    members: dict[str, Member] = field(default_factory=dict)
-    generation: int = 0
-    rebalancing: bool = False
-    committed: dict[Place, tuple[int, str]] = field(default_factory=dict)
-
-
 class Broker:
-    """The cluster. Faults are set from outside: `down`, `commit_fault`, `refuses_writes`."""
+    """The cluster. Faults are set from outside.
+
+    Attributes:
+        down: nobody is answered. refused: output topics that may not be written. last_down, last_refused: when it was
+            so last.
+        stalled: topics, or partitions of inputs, that answer nothing for now: writes wait, and reads bring nothing.
+        moving: partitions whose leader moves, which is said to those who ask.
+        coordinator_moves: the group's coordinator does.
+        metadata_limit: characters of metadata that are taken with a commit.
+    """
 
     def __init__(
-        self, clock: Clock, random: Random, topics: tuple[str, str], outputs: tuple[str, str], partitions: int
+        self,
+        clock: Clock,
+        random: Random,
+        topics: tuple[str, str],
+        outputs: tuple[str, str],
+        partitions: int,
+        group_protocol: str,
     ) -> None:
         self.clock = clock
         self.random = random
@@ -114,89 +111,64 @@ class Broker:
         self.logs: dict[Place, Partition] = {
             (topic, number): Partition() for topic in (*topics, *outputs) for number in range(partitions)
         }
-        self.group = Group()
-        self.session_timeout = 6.0
+        self.group = (ConsumerGroup if group_protocol == "consumer" else ClassicGroup)(
+            clock, random, topics, partitions
+        )
         self.down = False
+        self.last_down = self.last_refused = -1.0
         self.commit_fault = CommitFault.NONE
-        self.refuses_writes = False
+        self.refused: set[str] = set()
+        self.stalled: set[str | Place] = set()
+        self.moving: set[Place] = set()
+        self.coordinator_moves = False
+        self.metadata_limit = 4_096
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
 
-    # --- the group
-
     def tick(self) -> None:
-        """Give up members that were not heard of for the session time-out."""
-        gone = [m.name for m in self.group.members.values() if self.clock.now - m.seen > self.session_timeout]
-        for name in gone:
-            del self.group.members[name]
-        if gone:
-            self._rebalance()
+        """Time has passed."""
+        self.group.tick()
 
     def heartbeat(self, name: str) -> None:
         """A member lives."""
-        if not self.down and name in self.group.members:
-            self.group.members[name].seen = self.clock.now
+        if not self.down:
+            self.group.heartbeat(name)
 
-    def join(self, name: str) -> None:
-        """A member wants partitions; it has let go of those it had."""
-        group = self.group
-        member = group.members.get(name)
-        if member is None:
-            member = group.members[name] = Member(name, self.clock.now)
-            self._rebalance()
-        member.joined = True
-        member.partitions = ()
-        if all(m.joined for m in group.members.values()):
-            self._assign()
+    def fetches(self, place: Place) -> bool:
+        """Whether a partition can be read."""
+        return not (self.down or place in self.stalled or place in self.moving)
 
-    def leave(self, name: str) -> None:
-        """A member says goodbye."""
-        if self.group.members.pop(name, None) is not None:
-            self._rebalance()
-
-    def _rebalance(self) -> None:
-        self.group.rebalancing = True
-        for member in self.group.members.values():
-            member.joined = False
-
-    def _assign(self) -> None:
-        group = self.group
-        group.generation += 1
-        group.rebalancing = False
-        names = sorted(group.members)
-        share, more = divmod(self.count, len(names))
-        begin = 0
-        for number, name in enumerate(names):
-            member = group.members[name]
-            end = begin + share + (number < more)
-            member.partitions = tuple(range(begin, end))
-            member.generation = group.generation
-            begin = end
-
-    def commit(self, name: str, generation: int, offsets: dict[Place, tuple[int, str]]) -> CommitFault | str:
-        """Take a commit. Returns the fault that struck, or the reason of a refusal."""
-        member = self.group.members.get(name)
+    def commit(
+        self, name: str, generation: int, offsets: dict[Place, tuple[int, str]]
+    ) -> tuple[CommitFault | str, set[Place]]:
+        """Take a commit. Returns the fault that struck, or the reason of a refusal; and what was taken of it."""
         if self.down:
-            return CommitFault.REFUSED
-        if member is None:
-            return "UNKNOWN_MEMBER_ID"
-        if generation != self.group.generation:
-            return "ILLEGAL_GENERATION"
+            return CommitFault.REFUSED, set()
+        if self.coordinator_moves:
+            return "NOT_COORDINATOR", set()
+        reason = self.group.refuses(name, generation)
+        if reason is not None:
+            return reason, set()
         fault = self.commit_fault
         if fault is CommitFault.REFUSED:
-            return fault
+            return fault, set()
         kept = {
             place: value
             for place, value in offsets.items()
-            if fault in (CommitFault.NONE, CommitFault.ANSWER_LOST)
-            or place[0] == self.topics[fault is CommitFault.CHECKOUTS_ONLY]
+            if len(value[1]) < self.metadata_limit
+            and (
+                fault in (CommitFault.NONE, CommitFault.ANSWER_LOST)
+                or place[0] == self.topics[fault is CommitFault.CHECKOUTS_ONLY]
+            )
         }
         self.on_commit(kept)
+        if not self.group.members[name].owned.issuperset(offsets):
+            raise Violation(f"{name} commits {sorted(offsets)}, and has {sorted(self.group.members[name].owned)}")
         self.group.committed.update(kept)
-        return fault
+        return fault, set(kept)
 
     def commit_start(self, offsets: dict[Place, tuple[int, str]]) -> bool:
         """A commit from outside the group's generations: taken only while it has no members."""
-        if self.down or self.group.members:
+        if self.down or self.coordinator_moves or self.group.members:
             return False
         self.on_commit(offsets)
         self.group.committed.update(offsets)

@@ -56,8 +56,10 @@ class Insurer:
     clock: Clock
     random: Random
     unknown: frozenset[str]
+    refused: frozenset[tuple[str, str]]
     partners: dict[str, Partner] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    answers: set[tuple[str, int]] = field(default_factory=set)
     answered: Counter[str] = field(default_factory=Counter)
     on_call: Callable[[Call], None] = lambda _: None
 
@@ -77,11 +79,12 @@ class Insurer:
             await asyncio.sleep(10.0 if mode == "hang" else 0)
             raise httpx.ReadTimeout("nothing came") if mode == "hang" else httpx.ConnectError("refused")
         process.touch("call, before it arrives")
-        status, body, headers = self._status(mode, offer_id)
+        status, body, headers = self._status(mode, partner_code, offer_id)
         told = mode not in ("hang", "recorded, then cut")
         settling = told and (status == 204 or (status == 404 and body == JSON_404))
         call = Call(self.clock.ms, process.name, partner_code, offer_id, reason, status, settling)
         self.calls.append(call)
+        self.answers.add((offer_id, status))
         process.tell(f"calls {partner_code}/{offer_id} {reason}: {mode} {status}")
         self.on_call(call)
         process.touch("call, before its answer")
@@ -93,7 +96,7 @@ class Insurer:
             raise httpx.RemoteProtocolError("cut")
         return httpx.Response(status, content=body, headers=headers)
 
-    def _status(self, mode: str, offer_id: str) -> tuple[int, bytes, dict[str, str]]:
+    def _status(self, mode: str, partner_code: str, offer_id: str) -> tuple[int, bytes, dict[str, str]]:
         match mode:
             case "500" | "302" | "403" | "422":
                 return int(mode), b"{}", {"Location": "/elsewhere"} if mode == "302" else {}
@@ -103,6 +106,8 @@ class Insurer:
                 return 404, JSON_404, {}
             case "html":
                 return 404, b"<html>not here</html>", {}
+            case _ if (partner_code, offer_id) in self.refused:
+                return 422, b"{}", {}
             case _:
                 return (404, JSON_404, {}) if offer_id in self.unknown else (204, b"", {})
 

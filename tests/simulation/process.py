@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
 
 from broker import Broker
-from clients import Admin, Consumer, Producer
+from clients import Admin, Producer
 from insurer import Insurer
-from timeline import Clock, Loop
+from operators import InlineRereader, ReleaseFile
+from reader import Consumer
+from timeline import Clock, Loop, Waiter
 
 from consumer.errors import OptOutError
 from consumer.kafka.codec import PlainCodec
 from consumer.kafka.ends import EndOffsets
 from consumer.kafka.sink import Sink
 from consumer.runtime import service as runtime
+from consumer.runtime.releases import Releases
 from consumer.settings import Settings
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
@@ -90,6 +93,12 @@ class InlineDelivery:
     def withdraw(self, tokens: Iterable[object]) -> None:
         self._process.later(self.delivery.withdraw, list(tokens))
 
+    def hold(self, call: OptOutCall) -> None:
+        self._process.later(lambda: self.delivery.submit([call], held=True))
+
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        self._process.later(self.delivery.release, offers)
+
     def set_share(self, fraction: float) -> None:
         self._process.later(self.delivery.set_share, fraction)
 
@@ -98,8 +107,15 @@ class SimulatedProcess:
     """A process of the deployment.
 
     Args:
-        fuse: the process dies at its so-manieth call to the outside; None: it does not.
+        fuse: the process dies at its so-manieth call of that name to the outside, "" being any; None: it does not.
         pass_time: lets so many seconds pass in the world.
+
+    Attributes:
+        frozen_until: all of it stands still.
+        stuck_until: its poll thread does, and is not heard of by the group; calls go on.
+
+    Raises:
+        SettingsError: the release file is wrong.
     """
 
     def __init__(
@@ -111,11 +127,15 @@ class SimulatedProcess:
         *,
         clock: Clock,
         random: Random,
-        fuse: int | None,
+        fuse: tuple[str, int] | None,
+        waiter: Waiter,
+        release_file: ReleaseFile,
         pass_time: Callable[[float], None],
         tell: Callable[[str], None],
         on_begin: Callable[[int], None],
+        on_refusal: Callable[[str, str, int], None],
     ) -> None:
+        releases = Releases(release_file)  # type: ignore[arg-type]  # it is read as a path is
         self.name = name
         self.random = random
         self.loop = Loop(clock)
@@ -123,26 +143,42 @@ class SimulatedProcess:
         self.dead = False
         self.died_at: str | None = None
         self.error: OptOutError | None = None
+        self.began = clock.now
         self.frozen_until = 0.0
-        self._clock = clock
+        self.stuck_until = 0.0
+        self._broker, self._clock = broker, clock
         self._fuse = fuse
         self._pass_time = pass_time
         self._tell = tell
-        self._on_begin = on_begin
+        self._on_begin, self._on_refusal = on_begin, on_refusal
+        self._waiter = waiter
+        self.readers: list[Consumer] = []
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         self.delivery = InlineDelivery(settings, insurer, self)
         self.service = runtime.Service(
             settings,
             partitions=broker.count,
-            consumer=lambda on_error, **_: Consumer(broker, self, on_error),  # type: ignore[arg-type,return-value]
+            consumer=self._read,  # type: ignore[arg-type]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
             sink=Sink(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
             clock=runtime.Clock(wall=self.wall, monotonic=self.loop.time),
+            releases=releases,
+            rereader=InlineRereader(broker, self),  # type: ignore[arg-type]
         )
         self._steps = self.service.steps()
+
+    @property
+    def reader(self) -> Consumer:
+        """Its member of the group."""
+        return self.readers[0]
+
+    @property
+    def beats(self) -> bool:
+        """Whether the group hears of it."""
+        return max(self.frozen_until, self.stuck_until) <= self._clock.now
 
     def wall(self) -> float:
         """This machine's clock, which may be wrong."""
@@ -154,10 +190,12 @@ class SimulatedProcess:
         """One turn. False: it has ended, in whatever way."""
         if self.dead:
             return False
+        self._waiter.sleeps = lambda seconds: self.wait(lambda: False, seconds)
         try:
             self.loop.advance()
             self.check_loop()
-            next(self._steps)
+            if self.stuck_until <= self._clock.now:
+                next(self._steps)
         except StopIteration:
             self._end()
         except OptOutError as error:
@@ -172,7 +210,16 @@ class SimulatedProcess:
         """From now on it lives, and its clock is right."""
         self._fuse = None
         self.skew = 0.0
-        self.frozen_until = 0.0
+        self.frozen_until = self.stuck_until = 0.0
+
+    def hold_up(self, seconds: float, *, calls_too: bool) -> None:
+        """Its poll thread stands still, or all of it does; it hears what the group made of that a little later."""
+        until = self._clock.now + seconds
+        if calls_too:
+            self.frozen_until = until
+        else:
+            self.stuck_until = until
+        self.reader.unaware_until = until + self.random.choice((0.0, 0.5, 3.0))
 
     def describe(self) -> str:
         """How far it has come, for a failure."""
@@ -199,9 +246,10 @@ class SimulatedProcess:
     def touch(self, what: str) -> None:
         if self.dead:
             raise Crash
-        if self._fuse is not None:
-            self._fuse -= 1
-            if self._fuse <= 0:
+        if self._fuse is not None and what.startswith(self._fuse[0]):
+            name, left = self._fuse
+            self._fuse = name, left - 1
+            if left <= 1:
                 self.died_at = what
                 self.tell(f"crashes at: {what}")
                 self.dead = True
@@ -227,6 +275,15 @@ class SimulatedProcess:
     def begins(self, partition: int) -> None:
         """It was given a task."""
         self._on_begin(partition)
+
+    def refused(self, why: str, partitions: list[int]) -> None:
+        """A commit of these tasks was."""
+        for partition in partitions:
+            self._on_refusal(self.name, why, partition)
+
+    def _read(self, on_error: Any, **_: Any) -> Consumer:
+        self.readers.append(Consumer(self._broker, self, on_error))
+        return self.readers[-1]
 
     def tell(self, what: str) -> None:
         self._tell(f"{self.name} {what}")

@@ -19,7 +19,7 @@ import structlog
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from judge import Violation  # noqa: E402 - the path comes first
+from truth import Violation  # noqa: E402 - the path comes first
 from world import World  # noqa: E402 - as above
 
 

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from simulate import run
 
+from consumer.core.checkpoint import METADATA_LIMIT
+from consumer.core.guards import Guards
 from consumer.core.join import Join
 from consumer.core.offsets import OfferOffsets
 from consumer.core.task import Task
+from consumer.core.watermark import InputWatermark
+from consumer.kafka.assignment import Assignment
 from consumer.kafka.sink import Sink
 from consumer.runtime.idleness import Idleness
+from consumer.runtime.service import Service
 
-SECONDS = float(os.environ.get("SIMULATE_SECONDS", "45"))
+SECONDS = float(os.environ.get("SIMULATE_SECONDS", "30"))
 """How long CI looks for a seed that breaks an invariant."""
 
 
@@ -45,8 +50,36 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Join, "decide", lambda real: lambda self, watermark: real(self, watermark + 2_000)),
         (Sink, "flush", lambda real: lambda self, timeout: True),
         (Idleness, "trouble", lambda real: lambda self, reason: None),
+        (Join, "complete_undated", lambda real: lambda self, undated: None),
+        (
+            InputWatermark,
+            "observe",
+            lambda real: lambda self, event_time, timestamp, now: real(self, event_time, -1, 10**15),
+        ),
+        (Task, "_is_late", lambda real: lambda self, presented_at: False),
+        (Task, "shorten_metadata", lambda real: lambda self: METADATA_LIMIT),
+        (Guards, "_judge_silence", lambda real: lambda self, tasks, awake: False),
+        (Guards, "_judge_unmatched", lambda real: lambda self, tasks: None),
+        (Service, "_pause", lambda real: lambda self: None),
+        (Service, "_heed_releases", lambda real: lambda self: None),
+        (Assignment, "_whole", lambda real: lambda self: self._held[0] | self._held[1]),
     ],
-    ids=["the hold forgets lookback", "one too far", "decided too early", "no flush before the commit", "no trouble"],
+    ids=[
+        "the hold forgets lookback",
+        "one too far",
+        "decided too early",
+        "no flush before the commit",
+        "no trouble",
+        "no doubt by unreadable checkouts",
+        "any date is believed",
+        "nothing is late",
+        "metadata stays too long",
+        "no silence",
+        "any id matches",
+        "nothing is paused",
+        "the release file is read at the start only",
+        "half a task is whole",
+    ],
 )
 def test_a_broken_rule_is_noticed(
     where: type, name: str, broken: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch

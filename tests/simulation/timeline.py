@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 from typing import Any
 
 
@@ -17,6 +18,23 @@ class Clock:
     @property
     def ms(self) -> int:
         return int(self.now * 1000)
+
+
+class Waiter:
+    """Stands for the module `time` where the service sleeps: to sleep is to let the world's time pass.
+
+    `sleeps` is told by each process, for as long as it is its turn.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.sleeps: Callable[[float], object] = lambda _: None
+
+    def monotonic(self) -> float:
+        return self._clock.now - self._clock.start
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps(seconds)
 
 
 class _NothingToRead(selectors.SelectSelector):

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 
-from broker import Broker, CommitFault
-from insurer import MODES, Call, Insurer, Partner
-from judge import Judge, Violation
+from bounds import Bounds
+from broker import Broker
+from drawing import draw
+from faults import Faults
+from insurer import Call, Insurer
+from judge import Judge
+from operators import ReleaseFile
 from process import SimulatedProcess
-from scenario import CHECKOUTS, OFFERS, START, Scenario, draw
-from timeline import Clock
+from scenario import CHECKOUTS, OFFERS, START, Scenario
+from timeline import Clock, Waiter
+from truth import Violation
 
+from consumer.core import task
 from consumer.core.rules import Rules
+from consumer.errors import DeadLetterError, OffsetGoneError, OptOutError, SettingsError, StartError
+from consumer.kafka import source, starts
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
 
 CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
+SHORTER = 20
+"""So often a process may have metadata refused: it is halved each time, for each assignment anew."""
 
 
 class World:
@@ -31,23 +40,29 @@ class World:
         self.random = Random(seed * 7_919 + 1)
         self.scenario: Scenario = draw(seed)
         self.clock = Clock(float(START))
-        self.trace: deque[str] = deque(maxlen=400)
-        self.faults: Counter[str] = Counter()
-        self._digest = hashlib.sha256()
         scenario = self.scenario
-        self.broker = Broker(self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions)
-        self.insurer = Insurer(self.clock, self.random, scenario.unknown)
-        self.judge = Judge(scenario, self.broker, CONCURRENCY, self.tell)
+        self.trace: deque[str] = deque(maxlen=400)
+        self.faults: Counter[str] = Counter(scenario.kinds)
+        self._digest = hashlib.sha256()
+        self.waiter = Waiter(self.clock)
+        self.broker = Broker(
+            self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions, scenario.group_protocol
+        )
+        self.broker.metadata_limit = scenario.metadata_limit
+        self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
+        self.release_file = ReleaseFile(self.clock)
+        self.judge = Judge(scenario, self.broker, self.insurer, self.release_file.since, CONCURRENCY, self.faults)
+        self.bounds = Bounds(self.judge.truth, self.broker, self.faults)
         self.insurer.on_call = self._judge_call
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
+        self._too_large: Counter[tuple[str, int]] = Counter()
         self.started = 0
         self.crashes = 0
         self.turns = 0
         self._records = deque(scenario.records)
-        self._plan = deque(sorted(self._draw_faults(), key=lambda f: f[0]))
-        self._faults_until = max([at for at, _ in self._plan], default=0.0)
-        self._due_starts: list[float] = [0.0] * scenario.instances
+        self.plan = Faults(self).draw()
+        self._due_starts = [self.clock.now] * scenario.instances
         self._calm = False
 
     @property
@@ -63,12 +78,18 @@ class World:
 
     def run(self) -> None:
         """Run to the end, judging all the way."""
+        real = starts.time, source.time, task.LEAST_METADATA
+        # They sleep while something comes up that will not be long.
+        starts.time = source.time = self.waiter  # type: ignore[assignment]
+        # A seed's lists are short.
+        task.LEAST_METADATA = 110
         try:
             self._run()
             self.judge.check_end()
         finally:
             for process in self.processes:
                 process.kill()
+            starts.time, source.time, task.LEAST_METADATA = real
 
     def _run(self) -> None:
         end = None
@@ -81,7 +102,7 @@ class World:
                 if process.frozen_until <= self.clock.now:
                     if not process.step():
                         self._bury(process)
-                    self._check_bounds(process)
+                    self.bounds.check(process)
             if self._is_over():
                 if self._settled():
                     break
@@ -105,63 +126,107 @@ class World:
         self.clock.now += seconds
         while self._records and self._records[0].at <= self.clock.ms:
             written = self._records.popleft()
+            self.judge.on_written(written)
             log = self.broker.logs[written.topic, written.partition]
             log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
-        while self._plan and self._plan[0][0] <= self.clock.now - START:
-            _, happen = self._plan.popleft()
+        while self.plan and self.plan[0][0] <= self.clock.now - START:
+            _, happen = self.plan.popleft()
             happen()
         for process in self.processes:
-            if process.frozen_until <= self.clock.now:
+            if process.beats:
                 self.broker.heartbeat(process.name)
         self.broker.tick()
+        if self.broker.down:
+            self.broker.last_down = self.clock.now
+        if self.broker.refused:
+            self.broker.last_refused = self.clock.now
 
     def _next_step(self) -> float:
         """Seconds until something happens, or a little while."""
         cap = self.random.choice((0.01, 0.1, 0.5, 1.0) if not self._calm else (0.5, 2.0, 5.0))
         now = self.clock.now
         due = [self._records[0].at / 1000 - now + 0.001] if self._records else []
-        due += [START + self._plan[0][0] - now] if self._plan else []
-        due += [p.loop.next_timer() - p.loop.time() for p in self.processes if not p.dead]
+        due += [START + self.plan[0][0] - now] if self.plan else []
+        due += [max(START + p.loop.next_timer(), p.frozen_until) - now for p in self.processes if not p.dead]
         return max(0.001, min([cap, *due]))
 
     # --- processes
 
     def _start_what_is_due(self) -> None:
-        for at in [at for at in self._due_starts if at <= self.clock.now - START]:
+        for at in [at for at in self._due_starts if at <= self.clock.now]:
             self._due_starts.remove(at)
             self._start()
+
+    def start_at(self, moment: float) -> None:
+        """One more process is to be started then."""
+        self._due_starts.append(moment)
 
     def _start(self) -> None:
         scenario = self.scenario
         rules = scenario.settings[min(self.started, len(scenario.settings) - 1)]
-        fuse = None
-        if not self._calm and self.random.random() < 0.5:
-            fuse = int(self.random.expovariate(1 / self.random.choice((20, 300, 2_000)))) + 1
         self.started += 1
         name = f"p{self.started}"
         self.tell(f"{name} starts" + (f" with {rules}" if len(scenario.settings) > 1 else ""))
-        process = SimulatedProcess(
-            name,
-            settings_of(scenario, rules),
-            self.broker,
-            self.insurer,
-            clock=self.clock,
-            random=self.random,
-            fuse=fuse,
-            pass_time=self._pass_time,
-            tell=self.tell,
-            on_begin=self.judge.on_begin,
-        )
+        try:
+            process = SimulatedProcess(
+                name,
+                settings_of(scenario, rules),
+                self.broker,
+                self.insurer,
+                clock=self.clock,
+                random=self.random,
+                fuse=None if self._calm else self._draw_fuse(),
+                waiter=self.waiter,
+                release_file=self.release_file,
+                pass_time=self._pass_time,
+                tell=self.tell,
+                on_begin=self.judge.on_begin,
+                on_refusal=self._count_refusal,
+            )
+        except SettingsError as error:
+            self.tell(f"{name} does not start: {error}")
+            self.faults["stopped: SettingsError"] += 1
+            self.start_at(self.clock.now + 2.0)
+            return
         self.processes.append(process)
+
+    def _draw_fuse(self) -> tuple[str, int] | None:
+        luck = self.random.random()
+        if luck < 0.06:
+            # The outcomes are acknowledged, what relies on them is not committed yet.
+            return "commit, before", self.random.randint(2, 12)
+        if luck < 0.5:
+            return "", int(self.random.expovariate(1 / self.random.choice((20, 300, 2_000)))) + 1
+        return None
+
+    def _count_refusal(self, name: str, why: str, partition: int) -> None:
+        if why == "OFFSET_METADATA_TOO_LARGE":
+            self.faults["metadata too large"] += 1
+            self._too_large[name, partition] += 1
+            if self._too_large[name, partition] > SHORTER:
+                raise Violation(f"{name} commits metadata of {partition} that is too large, again and again")
+        owner = self.broker.group.owner(partition)
+        if owner is not None and owner != name:
+            self.faults["two own a task: the commit of the former is refused"] += 1
 
     def _bury(self, process: SimulatedProcess) -> None:
         self.processes.remove(process)
         if process.died_at is not None:
             self.crashes += 1
-            self.faults[f"crash: {process.died_at}"] += 1
+            between = " (between the outcomes' flush and the commit)" if process.died_at == "commit, before" else ""
+            self.faults[f"crash: {process.died_at}{between}"] += 1
         elif process.error is not None:
-            self.faults[f"stopped: {type(process.error).__name__}"] += 1
-        self._due_starts.append(self.clock.now - START + self.random.choice((0.0, 1.0, 10.0)))
+            self._judge_stop(process, process.error)
+        self.start_at(self.clock.now + self.random.choice((0.0, 1.0, 10.0)))
+
+    def _judge_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
+        """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
+        self.faults[f"stopped: {type(error).__name__}"] += 1
+        if isinstance(error, OffsetGoneError) and process.name not in self.broker.group.members:
+            return  # held up for long, it reads what others have settled since, and retention has deleted
+        known = {StartError: self.broker.last_down, DeadLetterError: self.broker.last_refused}
+        if known.get(type(error), -1.0) < process.began:
+            raise Violation(f"{process.name} has no reason to stop: {error}")
 
     def _in_some_order(self) -> list[SimulatedProcess]:
         processes = list(self.processes)
@@ -171,10 +236,15 @@ class World:
     # --- the end
 
     def _is_over(self) -> bool:
-        over = not self._records and not self._plan
+        over = not self._records and not self.plan
         if over and not self._calm:
             self._calm = True
             self.tell("from now on nothing fails")
+            self.release_file.mend()
+            if self.scenario.rejected == "hold":
+                # What will be refused for ever takes a person.
+                for partner, offer in sorted(self.scenario.refused):
+                    self.release_file.release(partner, offer)
             for process in self.processes:
                 process.defuse()
         return over
@@ -191,134 +261,6 @@ class World:
         ends = {place: log.end for place, log in self.broker.logs.items() if place[0] in self.broker.topics}
         return f"committed {committed} of {ends}; {[p.describe() for p in self.processes]}"
 
-    def _check_bounds(self, process: SimulatedProcess) -> None:
-        if process.dead:
-            return
-        most = self.scenario.max_unsettled
-        unsettled = sum(r.task.unsettled for r in process.service._runners.values())
-        read = sum(r.task.undecided for r in process.service._runners.values())
-        total = sum(len(self.broker.logs[OFFERS, p].records) for p in range(self.scenario.partitions))
-        if unsettled > most + total or read > total:
-            raise Violation(f"{process.name} holds {unsettled} unsettled and {read} undecided, of {total} presented")
-
-    # --- faults
-
-    def _draw_faults(self) -> list[tuple[float, Callable[[], None]]]:
-        random, span = self.random, self.scenario.span / 1000 + 20
-        plan: list[tuple[float, Callable[[], None]]] = []
-
-        def during(name: str, seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
-            at = random.uniform(0, span)
-            plan.append((at, self._told(name, begin)))
-            plan.append((at + seconds, self._told(f"no longer {name}", end)))
-
-        for _ in range(random.choice((0, 2, 5, 10))):
-            match random.randrange(11):
-                case 0:
-                    plan.append((random.uniform(0, span), self._kill))
-                case 1:
-                    plan.append((random.uniform(0, span), self._stop))
-                case 2:
-                    plan.append((random.uniform(0, span), self._freeze))
-                case 3:
-                    during("broker down", random.uniform(0.5, 8), self._down, self._up)
-                case 4:
-                    fault = random.choice(list(CommitFault)[1:])
-                    during(
-                        f"a commit {fault.value}",
-                        random.uniform(0.5, 10),
-                        lambda fault=fault: setattr(self.broker, "commit_fault", fault),
-                        lambda: setattr(self.broker, "commit_fault", CommitFault.NONE),
-                    )
-                case 5:
-                    during(
-                        "outputs refused",
-                        random.uniform(0.5, 5),
-                        lambda: setattr(self.broker, "refuses_writes", True),
-                        lambda: setattr(self.broker, "refuses_writes", False),
-                    )
-                case 6:
-                    plan.append((random.uniform(0, span), self._jump))
-                case 7:
-                    plan.append((random.uniform(0, span), self._delete))
-                case 8:
-                    plan.append((random.uniform(0, span), self._scale))
-                case _:
-                    self._draw_partner_fault(during)
-        return plan
-
-    def _draw_partner_fault(self, during: Callable[..., None]) -> None:
-        mode, code = self.random.choice(MODES), self.random.choice(("ada", "bob", "eve"))
-        partner = self.insurer.partners.setdefault(code, Partner())
-        during(
-            f"{code} answers {mode}",
-            self.random.choice((1, 10, 60)),
-            lambda: setattr(partner, "mode", mode),
-            lambda: setattr(partner, "mode", "ok"),
-        )
-
-    def _told(self, name: str, happen: Callable[[], None]) -> Callable[[], None]:
-        def told() -> None:
-            self.tell(name)
-            if not name.startswith("no longer"):
-                self.faults[name] += 1
-            happen()
-
-        return told
-
-    def _some(self) -> SimulatedProcess | None:
-        return self.random.choice(self.processes) if self.processes else None
-
-    def _kill(self) -> None:
-        if (process := self._some()) is not None:
-            self.tell(f"kill -9 of {process.name}")
-            process.kill()
-
-    def _stop(self) -> None:
-        if (process := self._some()) is not None:
-            self.tell(f"SIGTERM to {process.name}")
-            self.faults["SIGTERM"] += 1
-            process.service.stop()
-
-    def _freeze(self) -> None:
-        if (process := self._some()) is not None:
-            seconds = self.random.choice((0.5, 3.0, 12.0))
-            self.tell(f"{process.name} is frozen for {seconds} s")
-            self.faults["frozen"] += 1
-            process.frozen_until = self.clock.now + seconds
-
-    def _jump(self) -> None:
-        if (process := self._some()) is not None:
-            lateness = self.scenario.rules.lateness / 1000
-            process.skew = self.random.choice((-1.4, 1.5, 30.0, 86_400.0))
-            self.tell(f"the clock of {process.name} jumps by {process.skew} s")
-            self.faults["clock jumps"] += 1
-            back = self.clock.now - START + self.random.uniform(0, 0.9 * lateness)
-            self._plan.append((back, lambda: self._set_right(process)))
-            self._plan = deque(sorted(self._plan, key=lambda f: f[0]))
-
-    def _set_right(self, process: SimulatedProcess) -> None:
-        self.tell(f"the clock of {process.name} is right again")
-        process.skew = 0.0
-
-    def _delete(self) -> None:
-        """Retention, as far as it may go: what is committed is not needed any more."""
-        self.faults["retention"] += 1
-        for place, (offset, _) in self.broker.group.committed.items():
-            self.broker.logs[place].delete_below(offset)
-
-    def _scale(self) -> None:
-        self.faults["one more instance"] += 1
-        self._due_starts.append(self.clock.now - START)
-
-    def _down(self) -> None:
-        self.broker.down = True
-
-    def _up(self) -> None:
-        self.broker.down = False
-        for log in self.broker.logs.values():
-            log.epoch += 1
-
 
 def settings_of(scenario: Scenario, rules: Rules) -> Settings:
     """The settings of a process, by rules in ms."""
@@ -333,6 +275,7 @@ def settings_of(scenario: Scenario, rules: Rules) -> Settings:
             checkout_topic=CHECKOUTS,
             outcome_topic=OUTCOMES,
             dead_letter_topic=DEAD,
+            group_protocol=scenario.group_protocol,
             commit_interval=timedelta(seconds=scenario.commit_interval),
             revoke_timeout=timedelta(seconds=2),
         ),
@@ -352,6 +295,7 @@ def settings_of(scenario: Scenario, rules: Rules) -> Settings:
             concurrency=CONCURRENCY,
             rate_limit=0,
             max_unsettled=scenario.max_unsettled,
+            rejected=scenario.rejected,
             shutdown_timeout=timedelta(seconds=5),
         ),
     )

@@ -1,0 +1,182 @@
+"""Invariants of a process's inside, looked at while it runs: what it keeps, what it waits for, what it holds back."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from broker import Broker
+from process import SimulatedProcess
+from scenario import CHECKOUTS, OFFERS, Written, implausible
+from truth import Truth, Violation
+
+from consumer.core.guards import Hold
+from consumer.core.rules import MIN_TIME
+from consumer.core.task import Input, Task
+from consumer.events import CheckoutCompleted, OfferPresented
+
+PATIENCE = 20.0
+"""Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after."""
+
+EVERY = 8
+"""So many turns between two counts of what is in memory."""
+
+
+BUCKET = 1 << 14
+"""ms that a checkout may be kept too long, for the sake of cheap bookkeeping."""
+
+
+class Bounds:
+    """What is known of the inputs, and what each process was seen to do last."""
+
+    def __init__(self, truth: Truth, broker: Broker, faults: Counter[str]) -> None:
+        self._truth, self._scenario, self._broker, self._faults = truth, truth.scenario, broker, faults
+        self._turn = 0
+        settings = self._scenario.settings
+        self._lookback = max(rules.lookback for rules in settings)
+        self._open = max(rules.late_after for rules in settings) + self._lookback
+        self._inputs: dict[tuple[str, int], list[tuple[int, int, int, str]]] = defaultdict(list)
+        for written in self._scenario.records:
+            if written.event is not None and not implausible(written, self._scenario.rules):
+                event = written.event
+                entry = written.offset, written.at, _dated(written), event.session_id
+                self._inputs[written.topic, written.partition].append(entry)
+        doubtful = {u.session_id for p in range(self._scenario.partitions) for _, u, _ in self._scenario.undated(p)}
+        self._doubtful = len(
+            doubtful | {w.event.session_id for w in self._scenario.records if w.event and not w.on_time}
+        )
+        self._holds: dict[str, Hold] = {}
+        self._tasks: dict[str, list[Task]] = {}
+        self._landing: dict[str, int] = {}
+        self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
+        self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
+
+    def check(self, process: SimulatedProcess) -> None:
+        """To be called after each turn of a process."""
+        if process.dead:
+            return
+        self._turn += 1
+        service = process.service
+        tasks = {runner.partition: runner.task for runner in service._runners.values()}
+        if self._tasks.get(process.name) != [*tasks.values()]:
+            # What the guards remember comes and goes with the tasks.
+            self._tasks[process.name] = [*tasks.values()]
+            self._holds.pop(process.name, None)
+            self._landing.pop(process.name, None)
+        self._note_hold(process, service._guarding.hold, tasks)
+        unsettled = sum(task.unsettled for task in tasks.values())
+        full = unsettled >= self._scenario.max_unsettled
+        for partition, task in tasks.items():
+            if full and not task.rebuilding and (OFFERS, partition) not in process.reader.paused:
+                raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
+            self._check_guards(process, partition, task, tasks)
+            self._check_moving(process, partition, task, full=full)
+            # It forgets as it decides: while that is held, what a restart has read again stays.
+            if self._turn % EVERY == 0 and not task.rebuilding and service._guarding.lets_decide(task):
+                self._check_memory(process, partition, task)
+
+    # --- memory
+
+    def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
+        """Nothing is kept that no coming event can need."""
+        since = task._decided_to - self._open
+        read_to = [task.next_offset(source) for source in Input]
+        offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
+        if task.undecided > len(offers):
+            raise Violation(
+                f"{process.name} keeps {task.undecided} presentations of {partition}, {len(offers)} are open"
+            )
+        held = self._read(CHECKOUTS, partition, read_to[1])
+        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= since - self._lookback - BUCKET}
+        if task.sessions > len(sessions) + self._doubtful:
+            raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
+
+    def _read(self, topic: str, partition: int, end: int) -> Iterable[tuple[int, int, int, str]]:
+        return (entry for entry in self._inputs[topic, partition] if entry[0] < end)
+
+    # --- the guards
+
+    def _note_hold(self, process: SimulatedProcess, hold: Hold, tasks: dict[int, Task]) -> None:
+        before = self._holds.get(process.name, Hold.NONE)
+        if hold is not before:
+            self._holds[process.name] = hold
+            if before is Hold.SILENCE:
+                heard = (self._read(CHECKOUTS, p, task.next_offset(Input.CHECKOUTS)) for p, task in tasks.items())
+                newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
+                self._landing[process.name] = newest + self._scenario.rules.lateness
+            self._faults[f"decisions held: {hold.value}" if hold is not Hold.NONE else "decisions go on"] += 1
+
+    def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
+        """Nothing is decided while presentations run too far ahead of all checkouts that are written."""
+        place, decided_to = (process.name, partition), task._decided_to
+        before_task, before = self._decided.get(place, (None, MIN_TIME))
+        self._decided[place] = task, decided_to
+        if task.rebuilding or task is not before_task or before == decided_to or self._scenario.loses_metadata:
+            return
+        self._check_unmatched(process, partition, task)
+        silence = self._scenario.checkout_silence
+        if not silence:
+            return
+        if task.input_watermark(Input.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
+            raise Violation(f"{process.name} decided {partition} to {decided_to}, while what was kept back still lands")
+        now = self._broker.clock.ms
+        heard = [e[2] for p in tasks for e in self._inputs[CHECKOUTS, p] if e[1] <= now]
+        # A task that was taken over does not see what was settled before.
+        since, _ = self._broker.group.committed.get((OFFERS, partition), (0, ""))
+        read = self._read(OFFERS, partition, task.next_offset(Input.OFFERS))
+        shown = [dated for offset, _, dated, _ in read if offset >= since and dated <= decided_to]
+        ahead = max(shown) - max(heard) if heard and shown else 0
+        if ahead > silence:
+            raise Violation(f"{process.name} decided {partition} to {decided_to}, {ahead} ms after the last checkout")
+
+    def _check_unmatched(self, process: SimulatedProcess, partition: int, task: Task) -> None:
+        """Nothing is decided behind so many purchased ids in a row that can be of no offer."""
+        scenario = self._scenario
+        if not scenario.unmatched_limit or scenario.partitions > 1 or not scenario.all_on_time:
+            return
+        # A restart may go back behind an id that was of an offer.
+        judged_to = max(task._decided_to, task._matching.judged_to)
+        run: set[tuple[str, str]] = set()
+        named: set[tuple[str, str]] = set()
+        for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):
+            if checkout.completed_at > judged_to:
+                break
+            ids = {(checkout.session_id, purchased) for purchased in checkout.purchased}
+            if all("booking" in purchased for purchased in checkout.purchased):
+                run |= ids - named
+            else:
+                run.clear()
+            named |= ids  # named again, it is not counted
+        if len(run) >= scenario.unmatched_limit:
+            raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
+
+    # --- standing still
+
+    def _check_moving(self, process: SimulatedProcess, partition: int, task: Task, *, full: bool) -> None:
+        """A watermark that stands, while nothing is read, has a reason that is stated."""
+        now, place = self._broker.clock.now, (process.name, partition)
+        before, since = self._moved.get(place, (None, now))
+        read_to = [task.next_offset(source) for source in Input]
+        state = task, task.watermark, task.rebuilding, *read_to
+        broker = self._broker
+        excused = (
+            broker.down
+            or full
+            or process.service._guarding.hold is not Hold.NONE
+            or process.skew
+            or not process.beats
+            or now < process.reader.unaware_until + PATIENCE
+            or not all(broker.fetches((topic, partition)) for topic in (OFFERS, CHECKOUTS))
+        )
+        if excused or state != before:
+            self._moved[place] = state, now
+        elif now - since > PATIENCE:
+            raise Violation(f"{process.name} stands still in {partition} for {now - since:.1f} s: {process.describe()}")
+
+
+def _dated(written: Written) -> int:
+    event = written.event
+    if isinstance(event, OfferPresented):
+        return event.presented_at
+    assert isinstance(event, CheckoutCompleted)
+    return event.completed_at

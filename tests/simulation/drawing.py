@@ -1,0 +1,245 @@
+"""Draws a seed's scenario: the settings, the events of its sessions, and the order in which their records come."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+from scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
+
+from consumer.core.rules import Rules
+from consumer.events import CheckoutCompleted, OfferPresented
+
+UNREADABLE = b"\xff\xff\xff"
+PARTNERS = ("ada", "bob", "eve")
+
+
+class _Draft(NamedTuple):
+    """A record that has no offset yet."""
+
+    at: int
+    topic: str
+    partition: int
+    stamp: int
+    key: bytes
+    value: bytes | None
+    make: Callable[[int], Any] | None = None
+    on_time: bool = True
+    sessions: tuple[str, ...] = ()
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    random = Random(seed)
+    window = 4_000
+    rules = Rules(
+        window=window,
+        checkout_grace=random.choice((0, 500, window)),
+        lookback=random.choice((window, 8_000, 12_000)),
+        lateness=random.choice((1_000, 3_000)),
+        max_skew=2_000,
+        call_abandoned=random.random() < 0.8,
+    )
+    settings = [rules]
+    if random.random() < 0.12:
+        settings += [_other(rules, random) for _ in range(random.randint(1, 2))]
+    scenario = Scenario(
+        seed=seed,
+        partitions=random.randint(1, 3),
+        instances=random.randint(1, 3),
+        span=random.choice((10_000, 30_000, 60_000)),
+        settings=settings,
+        checkout_silence=random.choice((0, 0, 10_000, 1_800_000)),
+        unmatched_limit=random.choice((0, 3, 50)),
+        max_unsettled=1_000,
+        commit_interval=random.choice((0.3, 2.0, 5.0)),
+        group_protocol="consumer" if random.random() < 0.3 else "classic",
+        rejected=random.choice(("hold", "dead-letter")),
+        metadata_limit=random.choice((4_096, 4_096, 140, 115)),
+        loses_metadata=random.random() < 0.06,
+    )
+    if scenario.unmatched_limit == 0:
+        # Held for that reason with no room to read on, no offer is read that could match: it takes a person.
+        scenario.max_unsettled = random.choice((5, 1_000))
+    _Drawing(scenario, random).draw()
+    return scenario
+
+
+def _other(rules: Rules, random: Random) -> Rules:
+    window = random.choice((2_000, 4_000, 6_000))
+    grace = random.choice((0, 500, 1_500))
+    lookback = max(window, random.choice((4_000, 8_000, 12_000)))
+    return Rules(window, grace, lookback, rules.lateness, rules.max_skew, random.random() < 0.8)
+
+
+class _Drawing:
+    """Draws events, then records of them with all that may be wrong with a record."""
+
+    def __init__(self, scenario: Scenario, random: Random) -> None:
+        self.scenario, self.random, self.rules = scenario, random, scenario.rules
+        self.late = random.random() < 0.3
+        self.gaps = random.choice((0.1, 0.1, 0.6))
+        self.doubtful = random.random() < 0.5
+        self.names = [f"s{number}" for number in range(random.choice((3, 10, 25)))]
+        self.drafts: list[_Draft] = []
+        self.odd_time, self.oddity = self._draw_odd_time()
+        self.distances = [0, 1, self.rules.window, self.rules.checkout_grace, self.rules.lookback, self.rules.lateness]
+
+    def draw(self) -> None:
+        scenario, random = self.scenario, self.random
+        self.known: list[tuple[str, str]] = []
+        for name in self.names:
+            self._session(name)
+        self._closing()
+        scenario.unknown = frozenset(o for _, o in self.known if random.random() < 0.1)
+        scenario.refused = frozenset(o for o in self.known if random.random() < 0.05)
+        ends: dict[tuple[str, int], int] = {}
+        newest: dict[tuple[str, int], int] = {}
+        for d in sorted(self.drafts, key=lambda d: d.at):
+            place = d.topic, d.partition
+            offset = ends.get(place, 0) + (random.choice((1, 3, 20_000)) if random.random() < self.gaps else 0)
+            ends[place] = offset + 1
+            event = None if d.make is None else d.make(offset)
+            scenario.records.append(
+                Written(d.at, *place, offset, d.stamp, d.key, d.value, event, d.on_time, d.sessions)
+            )
+            if event is not None and d.on_time:
+                dated = event.presented_at if d.topic == OFFERS else event.completed_at
+                self._count("comes behind a newer one", dated < newest.get(place, 0))
+                newest[place] = max(newest.get(place, 0), dated if dated <= d.at else 0)
+
+    def _draw_odd_time(self) -> tuple[range, str]:
+        """A time in which something is wrong with all checkouts, or with all presentations."""
+        length = self.random.choice((12_000, 25_000))
+        begin = START * 1000 + self.random.randint(0, max(0, self.scenario.span - length))
+        what = ("silence of offers", "silence of checkouts", "checkouts kept back", "booking ids instead of offer ids")
+        oddity = self.random.choice(what) if self.random.random() < 0.4 else ""
+        if oddity:
+            self.scenario.kinds[oddity] += 1
+        if oddity.startswith("booking"):
+            self.scenario.unmatched_limit, self.scenario.max_unsettled = 3, 1_000
+        return range(begin, begin + length), oddity
+
+    def _session(self, session: str) -> None:
+        random = self.random
+        begin = START * 1000 + random.randint(0, self.scenario.span)
+        partner = random.choice(PARTNERS)
+        offers = [f"{session}-o{n}" for n in range(random.choice((1, 1, 2, 3)))]
+        self.known += [(partner, offer) for offer in offers]
+        moments = [begin]
+        for offer in offers:
+            for _ in range(random.choice((1, 1, 1, 2, 4))):
+                at = self._near(moments)
+                moments.append(at)
+                self._offer(session, partner, offer, at)
+        for number in range(random.choice((0, 1, 1, 2))):
+            at = self._near(moments)
+            moments.append(at)
+            bought = [o for o in [*offers, "booking"] if random.random() < 0.35]
+            checkout = f"{session}-c{number}"
+            if self._is_odd(at, "booking ids instead of offer ids"):
+                bought = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
+            self._checkout(session, checkout, at, bought)
+
+    def _is_odd(self, at: int, how: str) -> bool:
+        return self.oddity == how and at in self.odd_time
+
+    def _near(self, moments: list[int]) -> int:
+        random = self.random
+        sign = random.choice((1, 1, 1, -1))
+        at = random.choice(moments) + sign * random.choice(self.distances) + random.choice((-1, 0, 0, 1, 300, 1_500))
+        return max(START * 1000, at)
+
+    def _closing(self) -> None:
+        """At the end, and after the last fault, something is shown and bought in every partition, so that no guard has
+        a reason to hold."""
+        end = START * 1000 + self.scenario.span + 4 * self.rules.lookback + 90_000
+        for partition in range(self.scenario.partitions):
+            session = next(s for n in range(1_000) if self._partition(s := f"end{n}") == partition)
+            self._offer(session, "ada", f"{session}-o", end, plain=True)
+            self._checkout(session, f"{session}-c", end + 100, [f"{session}-o"], plain=True)
+            for partner in PARTNERS:
+                # A 204 at last, or a partner's 404s would not be believed.
+                self._offer(session, partner, f"{session}-{partner}", end, plain=True)
+
+    def _offer(self, session: str, partner: str, offer: str, at: int, *, plain: bool = False) -> None:
+        fields = {"event_id": "e", "session_id": session, "partner_code": partner, "offer_id": offer}
+
+        def write(dated: int) -> tuple[bytes, Callable[[int], OfferPresented]]:
+            value = CODEC.encode_offer({**fields, "presented_at": dated})
+            return value, lambda offset: OfferPresented(session, partner, offer, dated, offset)
+
+        self._write(OFFERS, session, at, write, plain=plain)
+
+    def _checkout(self, session: str, checkout: str, at: int, bought: list[str], *, plain: bool = False) -> None:
+        fields = {"event_id": "e", "session_id": session, "checkout_id": checkout, "purchased_offer_ids": bought}
+
+        def write(dated: int) -> tuple[bytes, Callable[[int], CheckoutCompleted]]:
+            value = CODEC.encode_checkout({**fields, "completed_at": dated})
+            return value, lambda offset: CheckoutCompleted(session, checkout, dated, offset, tuple(bought))
+
+        self._write(CHECKOUTS, session, at, write, plain=plain)
+
+    # --- what may be wrong with a record
+
+    def _write(
+        self, topic: str, session: str, at: int, write: Callable[[int], tuple[bytes, Any]], *, plain: bool
+    ) -> None:
+        random, rules = self.random, self.rules
+        if not plain and self._is_odd(at, f"silence of {topic}"):
+            return
+        partition, key = self._partition(session), session.encode()
+        value, make = write(at)
+        delay = 0 if plain else random.choice((0, 0, random.randint(0, rules.lateness), rules.lateness))
+        if self.late and not plain and random.random() < 0.12:
+            delay = random.randint(rules.lateness, 3 * (rules.window + rules.lookback))
+        if not plain and topic == CHECKOUTS and self._is_odd(at, "checkouts kept back"):
+            delay = self.odd_time.stop - at
+        on_time = delay <= rules.lateness
+        draft = _Draft(at + delay, topic, partition, random.choice((at, at + delay)), key, value, make, on_time)
+        if plain:
+            self.drafts.append(draft)
+            return
+        luck = random.random()
+        if luck < 0.02:
+            self.drafts.append(draft._replace(value=None, make=None, on_time=True))  # and what it should have said
+        elif luck < 0.05:
+            again = at + random.randint(delay, max(delay, rules.lateness))
+            self.drafts.append(draft._replace(at=again, stamp=random.choice((at, again))))
+        elif luck < (0.09 if topic == OFFERS or self.doubtful else 0.05):
+            draft = self._unusable(draft)
+        elif luck < (0.13 if topic == OFFERS or self.doubtful else 0.05):
+            draft = self._misdated(draft, at, write)
+        self._count("comes late", not draft.on_time)
+        self.drafts.append(draft)
+
+    def _unusable(self, draft: _Draft) -> _Draft:
+        """It cannot be read, or its key is another session's."""
+        # Such a record lies about nothing but itself: if it were late too, nobody could tell.
+        own = draft.key.decode()
+        draft = draft._replace(at=min(draft.at, draft.stamp + self.rules.lateness), make=None, on_time=True)
+        if self.random.random() < 0.6:
+            self._count("cannot be read")
+            return draft._replace(value=UNREADABLE, sessions=(own,))
+        self._count("has a foreign key")
+        foreign = self.random.choice([*self.names, "nobody"])
+        if foreign == own:
+            return draft._replace(value=UNREADABLE, sessions=(own,))
+        return draft._replace(key=foreign.encode(), partition=self._partition(foreign), sessions=(foreign, own))
+
+    def _misdated(self, draft: _Draft, at: int, write: Callable[[int], tuple[bytes, Any]]) -> _Draft:
+        """Its date is ahead of its record, or both are ahead of every clock: it is not to be believed."""
+        self._count("is dated ahead")
+        draft = draft._replace(at=at, stamp=at, on_time=True)
+        ahead = self.random.choice((self.rules.max_skew + 1, 10_000, FAR_AHEAD))
+        value, make = write(at + ahead)
+        stamp = at + ahead if ahead == FAR_AHEAD and self.random.random() < 0.5 else at
+        return draft._replace(value=value, make=make, stamp=stamp)
+
+    def _count(self, what: str, happens: bool = True) -> None:
+        self.scenario.kinds[f"a record {what}"] += happens
+
+    def _partition(self, session: str) -> int:
+        return zlib.crc32(session.encode()) % self.scenario.partitions

@@ -1,0 +1,221 @@
+"""What goes wrong in a seed, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from broker import CommitFault
+from insurer import MODES, Partner
+from process import SimulatedProcess
+from scenario import CHECKOUTS, OFFERS, START
+
+if TYPE_CHECKING:
+    from world import World
+
+Happening: TypeAlias = tuple[float, Callable[[], None]]
+"""Seconds from the start on, and what happens then."""
+
+
+class Faults:
+    """Draws the faults of a world, and carries them out. Each is counted in `world.faults` as it happens."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._random = world, world.random
+        self._span = world.scenario.span / 1000 + 20
+        self._plan: list[Happening] = []
+
+    def draw(self) -> deque[Happening]:
+        """All that is to happen, in the order of time."""
+        at_once = (
+            self._kill, self._stop, self._freeze, self._freeze, self._jump, self._retain, self._scale, self._release,
+        )  # fmt: skip
+        lasting = (
+            self._draw_outage, self._draw_commit_fault, self._draw_outputs, self._draw_inputs, self._draw_file,
+            self._draw_partner, self._draw_partner, self._draw_partner,
+        )  # fmt: skip
+        for _ in range(self._random.choice((0, 2, 5, 10))):
+            what = self._random.choice((*at_once, *lasting))
+            if what in lasting:
+                what()
+            else:
+                self._plan.append((self._moment(), what))
+        if self._world.scenario.loses_metadata:
+            self._plan.append((self._moment(), self._lose_metadata))
+        return self._sorted(self._plan)
+
+    def _moment(self) -> float:
+        return self._random.uniform(0, self._span)
+
+    @staticmethod
+    def _sorted(plan: list[Happening]) -> deque[Happening]:
+        return deque(sorted(plan, key=lambda happening: happening[0]))
+
+    # --- what lasts for a while
+
+    def _during(self, name: str, seconds: float, begin: Callable[[], object], end: Callable[[], object]) -> None:
+        world, at = self._world, self._moment()
+
+        def begins() -> None:
+            world.tell(name)
+            world.faults[name] += 1
+            begin()
+
+        def ends() -> None:
+            world.tell(f"no longer {name}")
+            end()
+
+        self._plan += [(at, begins), (at + seconds, ends)]
+
+    def _draw_outage(self) -> None:
+        broker, random = self._world.broker, self._random
+
+        def set_down(down: bool) -> None:
+            broker.down = down
+            for log in broker.logs.values():
+                log.epoch += not down
+
+        def set_moving(place: tuple[str, int], moving: bool) -> None:
+            (broker.moving.add if moving else broker.moving.discard)(place)
+            broker.logs[place].epoch += not moving
+
+        what = random.choice(("broker down", "a leader moves", "the coordinator moves"))
+        if what == "broker down":
+            self._during(what, random.uniform(0.5, 8), lambda: set_down(True), lambda: set_down(False))
+        elif what == "a leader moves":
+            place = random.choice((OFFERS, CHECKOUTS)), random.randrange(broker.count)
+            self._during(
+                what, random.uniform(0.5, 8), lambda: set_moving(place, True), lambda: set_moving(place, False)
+            )
+        else:
+            self._during(
+                what,
+                random.uniform(0.5, 5),
+                lambda: (setattr(broker, "coordinator_moves", True), broker.group.share_anew()),
+                lambda: setattr(broker, "coordinator_moves", False),
+            )
+
+    def _draw_commit_fault(self) -> None:
+        broker, fault = self._world.broker, self._random.choice(list(CommitFault)[1:])
+        self._during(
+            f"a commit {fault.value}",
+            self._random.uniform(0.5, 10),
+            lambda: setattr(broker, "commit_fault", fault),
+            lambda: setattr(broker, "commit_fault", CommitFault.NONE),
+        )
+
+    def _draw_outputs(self) -> None:
+        broker, random = self._world.broker, self._random
+        outcomes, dead = broker.outcome_topic, broker.dead_letter_topic
+        topics, which = random.choice(
+            (((outcomes, dead), "outputs"), ((outcomes,), "outcomes"), ((dead,), "dead letters"))
+        )
+        how, does = random.choice(((broker.refused, "are refused"), (broker.stalled, "are not acknowledged")))
+        self._during(
+            f"{which} {does}",
+            random.uniform(0.5, 5),
+            lambda: how.update(topics),
+            lambda: how.difference_update(topics),
+        )
+
+    def _draw_inputs(self) -> None:
+        broker, random = self._world.broker, self._random
+        topic = random.choice((OFFERS, CHECKOUTS))
+        place = topic, random.randrange(broker.count)
+        self._during(
+            f"{topic} are not read, and fall far behind",
+            random.uniform(2, 20),
+            lambda: broker.stalled.add(place),
+            lambda: broker.stalled.discard(place),
+        )
+
+    def _draw_file(self) -> None:
+        file, gone = self._world.release_file, self._random.random() < 0.5
+        self._during(
+            "the release file is gone" if gone else "the release file is wrong",
+            self._random.uniform(1, 10),
+            lambda: file.spoil(gone),
+            file.mend,
+        )
+
+    def _draw_partner(self) -> None:
+        mode, code = self._random.choice(MODES), self._random.choice(("ada", "bob", "eve"))
+        partner = self._world.insurer.partners.setdefault(code, Partner())
+        self._during(
+            f"a partner's calls: {mode}",
+            self._random.choice((1, 10, 60)),
+            lambda: setattr(partner, "mode", mode),
+            lambda: setattr(partner, "mode", "ok"),
+        )
+
+    # --- what happens at once
+
+    def _some(self, what: str, *, counted: str | None = None) -> SimulatedProcess | None:
+        world = self._world
+        if not world.processes:
+            return None
+        process = self._random.choice(world.processes)
+        world.tell(f"{process.name} {what}")
+        if counted is not None:
+            world.faults[counted] += 1
+        return process
+
+    def _kill(self) -> None:
+        if (process := self._some("is killed")) is not None:
+            process.kill()
+
+    def _stop(self) -> None:
+        if (process := self._some("is told to end", counted="SIGTERM")) is not None:
+            process.service.stop()
+
+    def _freeze(self) -> None:
+        seconds, calls_too = self._random.choice((0.5, 3.0, 12.0, 12.0)), self._random.random() < 0.5
+        what = "frozen" if calls_too else "poll thread stuck"
+        if (process := self._some(f"for {seconds} s: {what}", counted=what)) is not None:
+            process.hold_up(seconds, calls_too=calls_too)
+
+    def _jump(self) -> None:
+        skew = self._random.choice((-1.4, 1.5, 30.0, 86_400.0))
+        if (process := self._some(f"has a clock that jumps by {skew} s", counted="clock jumps")) is not None:
+            process.skew = skew
+            world = self._world
+            back = world.clock.now - START + self._random.uniform(0, 0.9 * world.scenario.rules.lateness / 1000)
+            world.plan = self._sorted([*world.plan, (back, lambda: self._set_right(process))])
+
+    def _set_right(self, process: SimulatedProcess) -> None:
+        self._world.tell(f"the clock of {process.name} is right again")
+        process.skew = 0.0
+
+    def _retain(self) -> None:
+        """Retention, as far as it may go: what is committed is not needed any more."""
+        self._world.faults["retention"] += 1
+        for place, (offset, _) in self._world.broker.group.committed.items():
+            self._world.broker.logs[place].delete_below(offset)
+
+    def _scale(self) -> None:
+        self._world.faults["one more instance"] += 1
+        self._world.start_at(self._world.clock.now)
+
+    def _release(self) -> None:
+        world = self._world
+        offers = sorted({(event.partner_code, event.offer_id) for event in world.scenario.offers()})
+        self._world.faults["an offer is let go"] += 1
+        partner, offer = self._random.choice(offers)
+        world.tell(f"{offer} is let go")
+        world.release_file.release(partner, offer)
+
+    def _lose_metadata(self) -> None:
+        """All are stopped, the offsets are set by hand to what they are, and all are started again."""
+        world, random = self._world, self._random
+        for process in world.processes:
+            process.kill()
+        text = random.choice(("", "0:garbage"))
+        topics = random.choice(((OFFERS,), (CHECKOUTS,), (OFFERS, CHECKOUTS)))
+        world.faults[f"the metadata of {' and '.join(topics)} is {'unreadable' if text else 'lost'}"] += 1
+        world.tell(f"the metadata of {topics} is {text!r}")
+        committed = world.broker.group.committed
+        world.judge.on_loss()
+        for (topic, partition), (offset, _) in committed.items():
+            if topic in topics:
+                committed[topic, partition] = offset, text

@@ -1,0 +1,195 @@
+"""Judges what stands in the output topics: outcomes and dead letters, each against what was read and called."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+
+from broker import Broker, Record
+from insurer import Insurer
+from scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
+from truth import Spot, Truth, Violation
+
+from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
+
+CALLED = {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
+LET_GO = {Outcome.DEAD_LETTERED, Outcome.RELEASED}
+
+
+class Outputs:
+    """Reads the output topics as they grow.
+
+    `released`: the offers that an operator has named so far.
+
+    Attributes:
+        covered: presentations that are settled, by what is written.
+        told: by offer, how many OPTED_OUT are written.
+    """
+
+    def __init__(self, truth: Truth, broker: Broker, insurer: Insurer, released: Collection[str]) -> None:
+        self._truth, self._broker, self._insurer = truth, broker, insurer
+        self._scenario, self._released = truth.scenario, released
+        self.covered: set[Spot] = set()
+        self.told: Counter[str] = Counter()
+        self._outcomes: dict[Spot, set[Outcome]] = defaultdict(set)
+        self._letters: set[tuple[str, int, int]] = set()
+        self._rejected: set[Spot] = set()
+        self._too_late: set[Spot] = set()
+        self._lost: list[tuple[int, int, int]] = []
+        self._seen = {place: 0 for place in broker.logs if place[0] in (broker.outcome_topic, broker.dead_letter_topic)}
+
+    def read(self) -> None:
+        """Take in what is new."""
+        for place, seen in self._seen.items():
+            records = self._broker.logs[place].records
+            if len(records) == seen:
+                continue
+            self._seen[place] = len(records)
+            for record in records[seen:]:
+                if place[0] == self._broker.outcome_topic:
+                    self._take_outcome(CODEC.decode_outcome(record.value or b""))
+                else:
+                    self._take_dead_letter(record)
+
+    def is_settled(self, topic: str, partition: int, record: Record) -> bool:
+        """Whether an offer's or a checkout's record may be behind what is committed."""
+        if record.value is None:
+            return True
+        if topic == OFFERS:
+            return (partition, record.offset) in self.covered
+        written = self._truth.inputs[topic, partition, record.offset]
+        return not self._truth.is_bad(written) or (topic, partition, record.offset) in self._letters
+
+    def is_too_late(self, spot: Spot) -> None:
+        """When the presentation was written, a commit had long said that all of its time is decided."""
+        self._too_late.add(spot)
+
+    def on_loss(self, partition: int, checkouts: int) -> None:
+        """The metadata is lost: how much was forgotten is told by the first checkout from this offset on."""
+        self._too_late = {spot for spot in self._too_late if spot[0] != partition}
+        self._lost.append((partition, checkouts, self._broker.clock.ms))
+
+    # --- outcomes
+
+    def _take_outcome(self, outcome: OfferOutcome) -> None:
+        spot = outcome.source.partition, outcome.source.offset
+        written = self._truth.inputs[OFFERS, *spot]
+        event = written.event
+        if not isinstance(event, OfferPresented) or event.offer_id != outcome.offer_id:
+            raise Violation(f"an outcome for {outcome.offer_id} names {spot}, where it is not: {written}")
+        if outcome.reason in (Reason.LATE, Reason.IMPLAUSIBLE_TIME):
+            # Its dead letter is judged, and is what settles it.
+            return
+        home = self._truth.home.get(spot)
+        if home is None:
+            raise Violation(f"{outcome.offer_id} at {spot} is not to be believed, and is told {outcome.reason}")
+        self._outcomes[spot].add(outcome.outcome)
+        self.told[outcome.offer_id] += outcome.outcome is Outcome.OPTED_OUT
+        self._judge_outcome(outcome)
+        if outcome.outcome is not Outcome.DEAD_LETTERED or outcome.reason is Reason.CHECKOUT_UNREADABLE:
+            self._cover(spot)
+        if not self._truth.strict(spot):
+            return
+        if outcome.reason not in (may := self._truth.reasons(spot)) and outcome.reason is not Reason.RELEASED:
+            raise Violation(f"{outcome.offer_id} at {spot} is told {outcome.reason}, it is {may}")
+
+    def _judge_outcome(self, outcome: OfferOutcome) -> None:
+        """What was done fits why it was done."""
+        kind, reason, offer = outcome.outcome, outcome.reason, outcome.offer_id
+        called = any(callable_reason(reason, rules) for rules in self._scenario.settings)
+        fits = {
+            Outcome.PURCHASED: reason is Reason.PURCHASED,
+            Outcome.IGNORED: reason is Reason.ABANDONED and not all(r.call_abandoned for r in self._scenario.settings),
+            Outcome.OPTED_OUT: called and (offer, 204) in self._insurer.answers,
+            Outcome.NOT_FOUND: called and (offer, 404) in self._insurer.answers,
+            Outcome.DEAD_LETTERED: reason is Reason.CHECKOUT_UNREADABLE
+            or (called and (offer, 422) in self._insurer.answers),
+            Outcome.RELEASED: reason is Reason.RELEASED and offer in self._released,
+        }[kind]
+        if not fits:
+            raise Violation(f"{offer}: {reason} cannot be {kind}")
+
+    def _cover(self, spot: Spot) -> None:
+        if self._truth.strict(spot):
+            self.covered.update((spot[0], offset) for offset in self._truth.home[spot].offsets)
+            return
+        # Where presentations are given up as late or the rules change, a chain is not the oracle's: all that was
+        # shown of the offer up to the chain's last is settled by it.
+        last = self._truth.shown[spot].event
+        assert isinstance(last, OfferPresented)
+        for other, written in self._truth.shown.items():
+            event = written.event
+            assert isinstance(event, OfferPresented)
+            same = (event.session_id, event.offer_id) == (last.session_id, last.offer_id)
+            if other[0] == spot[0] and same and event.presented_at <= last.presented_at:
+                self.covered.add(other)
+
+    # --- dead letters
+
+    def _take_dead_letter(self, record: Record) -> None:
+        headers = {name: (value or b"").decode() for name, value in record.headers}
+        topic, reason = headers["source.topic"], headers["reason"]
+        spot = int(headers["source.partition"]), int(headers["source.offset"])
+        written = self._truth.inputs[topic, *spot]
+        if (record.key, record.value) != (written.key, written.value):
+            raise Violation(f"the dead letter of {topic}{spot} is not what was read")
+        if reason == "rejected":
+            if self._scenario.rejected == "hold" or (self._truth.home[spot].offer_id, 422) not in self._insurer.answers:
+                raise Violation(f"{self._truth.home[spot].offer_id} is dead-lettered as rejected, and was not")
+            self._rejected.add(spot)
+            self._cover(spot)
+            return
+        fits = {
+            "undecodable": written.event is None,
+            "key_mismatch": written.event is None,
+            "implausible_time": topic == OFFERS and implausible(written, self._scenario.rules),
+            "late": topic == OFFERS and self._may_be_late(spot),
+        }
+        if not fits[reason]:
+            raise Violation(f"{topic}{spot} is dead-lettered, and is not {reason}: {written.event}")
+        self._letters.add((topic, *spot))
+        if topic == OFFERS:
+            self.covered.add(spot)
+
+    def _may_be_late(self, spot: Spot) -> bool:
+        written = self._truth.shown.get(spot)
+        if written is None:
+            return False
+        assert isinstance(written.event, OfferPresented)
+        if any(written.event.presented_at < self._horizon(*lost) for lost in self._lost if lost[0] == spot[0]):
+            return True
+        if self._scenario.one_setting and written.on_time:
+            return False
+        watermark = self._broker.clock.ms - self._scenario.rules.lateness - 1
+        return written.event.presented_at < watermark - min(rules.late_after for rules in self._scenario.settings)
+
+    def _horizon(self, partition: int, checkouts: int, lost_at: int) -> int:
+        """After a loss: before this time (ms) what bought an offer may be gone."""
+        rules = self._scenario.rules
+        dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
+        first = next((self._truth.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
+        if first is None or first.at > lost_at:
+            return self._broker.clock.ms + rules.lateness + rules.lookback
+        assert isinstance(first.event, CheckoutCompleted)
+        return max(first.event.completed_at, first.timestamp) + rules.lateness + rules.lookback
+
+    # --- at the end
+
+    def check_end(self) -> None:
+        """Every record has met its one fate."""
+        self.read()
+        for (topic, *spot), written in self._truth.inputs.items():
+            if not self.is_settled(topic, spot[0], Record(written.offset, 0, written.key, written.value)):
+                raise Violation(f"{topic}{spot} {written.event} was lost")
+        for spot in self._too_late:
+            if (OFFERS, *spot) not in self._letters:
+                raise Violation(f"{self._truth.shown[spot].event} came far too late, and is not dead-lettered")
+        for spot, kinds in self._outcomes.items():
+            may = self._truth.reasons(spot)
+            if not self._truth.strict(spot) or len(may) > 1:
+                continue
+            tainted = may == {Reason.CHECKOUT_UNREADABLE}
+            if kinds == {Outcome.DEAD_LETTERED} and not tainted and spot not in self._rejected:
+                raise Violation(f"{spot} is told to be dead-lettered, and is not")
+            if len(kinds) > 1 and not kinds <= CALLED | LET_GO:
+                raise Violation(f"{spot} has met {len(kinds)} fates: {kinds}")
