@@ -21,7 +21,7 @@ from consumer.kafka.sink import Sink
 from consumer.runtime.idleness import Idleness
 from consumer.runtime.service import Service
 
-SECONDS = float(os.environ.get("SIMULATE_SECONDS", "30"))
+SECONDS = float(os.environ.get("SIMULATE_SECONDS", "60"))
 """How long CI looks for a seed that breaks an invariant."""
 
 
