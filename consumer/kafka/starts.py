@@ -98,7 +98,9 @@ class Starts:
             # Where nothing older is left than what is wanted, older ones may be gone: H is then learnt by reading.
             if offset > low or low == 0:
                 horizon = moment - self._rules.lookback
-                metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
+                metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode(
+                    offset
+                )
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
         self._commit(consumer, places)
         log.warning(
@@ -194,7 +196,7 @@ class Starts:
             return checkouts  # those that are needed now may be gone
         start = min(first, checkouts.offset)
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
-        return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode())
+        return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]

@@ -13,7 +13,7 @@ from avro_reader import Checkout, HarmlessError, NotAvroError, Offer, read_check
 from fuzzing import LONGS, fuzz, spoilt
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from unit.oracle import Undated, fates
+from oracle import Undated, fates
 
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
 from consumer.core.task import Input, Position, Task
