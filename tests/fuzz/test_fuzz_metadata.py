@@ -27,7 +27,7 @@ from consumer.core.checkpoint import (
     encode_offsets,
 )
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
-from consumer.core.task import PartitionsMoved, Position, Task
+from consumer.core.task import Input, PartitionsMoved, Position, Task
 
 RULES = Rules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
 OFFSETS = st.integers(0, 2**62)
@@ -192,5 +192,7 @@ def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list
         checkouts = Position(checkouts.offset, data.draw(changed(checkouts.metadata)))
     world.broker = offers, checkouts
     world.crash()
+    if world.task.stop_offset(Input.OFFERS) == offers.offset and not world.logs.checkouts[world.at[1] :]:
+        world.task.idle(Input.CHECKOUTS, world.clock)  # H is to be learnt, and there is nothing to learn it from
     world.finish()
     world.check_all_told()
