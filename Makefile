@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance torture simulate mutants bench lock clean
+.PHONY: help install demo test lint kafka acceptance torture simulate mutants fuzz bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service i
 
 mutants: $(INSTALLED) ## break core/ and the commit path in 3,000 places, one at a time: each has to be noticed (1 hour)
 	@$(BIN)/python tests/mutation/mutants.py $(ARGS)
+
+fuzz: $(INSTALLED) ## what comes from outside, forty times as many examples as in the tests (10 minutes)
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
 	@$(BIN)/python tests/benchmarks/bench_join.py

@@ -1,7 +1,10 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
-Offer partition      1:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE
-Checkout partition   1:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
+Offer partition      1CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE
+Checkout partition   1CHECK:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
+
+CHECK is a CRC-32 of the rest and of the committed offset. A list that was cut, or that was copied to another offset, as
+tools do that mirror a cluster or move a group, reads well and would settle offers that are not: calls would be missed.
 
 RULES are the numbers that decided what is settled: window, checkout_grace, lookback (ms) and `a` (abandoned offers
 are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` stands for a time not known.
@@ -16,7 +19,7 @@ read, and are settled unless listed. H of another commit could not tell.
 HEARD, RESUME, UNMATCHED and JUDGED are what the guards remember (`GuardState`): the newest checkout's time, or `f`
 and the first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a
 number of ids, and up to when they were counted. LOOKBACK (ms) is the one that H was made with: the offer partition's
-may be of another commit. The first version had neither these five nor LATE, and is still read.
+may be of another commit. The first version had neither these five nor LATE nor CHECK, and is still read.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -27,12 +30,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from zlib import crc32
 
 from .rules import MAX_TIME, MIN_TIME, Rules
 
 METADATA_LIMIT = 4095
 """Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
 librdkafka sends a closing NUL along."""
+
+MOST_LISTED = 10_000_000
+"""Offsets that one set may hold when it is read: a few bytes can name so many that no memory holds them. Ten times what
+`delivery.max_unsettled` allows by default; a longer list counts as unreadable, and its calls are repeated."""
 
 RULES_VERSION = "1"
 """Raised when the rules of the decision change, so that what older code settled is not taken for settled by these."""
@@ -71,9 +79,9 @@ class OfferCheckpoint:
     def encode(self, committed: int) -> str:
         """As metadata for a commit of the offset `committed`, to which the sets are relative."""
         window, grace, lookback, call_abandoned = self.rules
-        return ":".join(
+        return _checked(
+            committed,
             (
-                RULES_VERSION,
                 f"{window},{grace},{lookback},{'a' if call_abandoned else 'i'}",
                 str(self.partitions),
                 _time(self.decided_to),
@@ -83,7 +91,7 @@ class OfferCheckpoint:
                 encode_offsets(self.dead, committed),
                 encode_offsets(self.unsettled, committed),
                 _time(self.late_below),
-            )
+            ),
         )
 
     @classmethod
@@ -94,19 +102,17 @@ class OfferCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, rules, partitions, decided_to, next_offset, next_checkout, *rest = metadata.split(":")
-            if version != RULES_VERSION:
-                raise ValueError(f"version {version}")
+            rules, partitions, decided_to, next_offset, next_checkout, *rest = _fields(metadata, committed)
             if len(rest) not in (3, 4):
                 raise ValueError(f"{len(rest)} fields after Pc instead of 4")
-            splits, dead, unsettled = (decode_offsets(text, committed, int(next_offset)) for text in rest[:3])
+            splits, dead, unsettled = (decode_offsets(text, committed, _number(next_offset)) for text in rest[:3])
             window, grace, lookback, abandoned = rules.split(",")
             checkpoint = cls(
-                (int(window), int(grace), int(lookback), {"a": True, "i": False}[abandoned]),
-                int(partitions),
+                (_number(window), _number(grace), _number(lookback), {"a": True, "i": False}[abandoned]),
+                _number(partitions),
                 _parse_time(decided_to),
-                int(next_offset),
-                int(next_checkout),
+                _number(next_offset),
+                _number(next_checkout),
                 splits,
                 dead,
                 unsettled,
@@ -152,13 +158,11 @@ class GuardState:
         Raises:
             ValueError: not such fields.
         """
-        if int(unmatched) < 0:
-            raise ValueError("numbers out of range")
         return cls(
             MIN_TIME if heard.startswith("f") else _parse_time(heard),
-            int(heard[1:]) if heard.startswith("f") else MIN_TIME,
+            _parse_time(heard[1:]) if heard.startswith("f") else MIN_TIME,
             MAX_TIME if resume_at == "!" else _parse_time(resume_at),
-            int(unmatched),
+            _number(unmatched),
             _parse_time(judged),
         )
 
@@ -181,11 +185,13 @@ class CheckoutCheckpoint:
     guard: GuardState = GuardState()
     lookback: int | None = None
 
-    def encode(self) -> str:
-        """As metadata for a commit."""
-        lookback = "-" if self.lookback is None else self.lookback
-        horizon = f"{_time(self.horizon)}:{lookback}"
-        return f"{RULES_VERSION}:{self.partitions}:{self.next_offset}:{horizon}:{self.guard.encode()}"
+    def encode(self, committed: int) -> str:
+        """As metadata for a commit of the offset `committed`."""
+        lookback = "-" if self.lookback is None else str(self.lookback)
+        horizon = _time(self.horizon)
+        return _checked(
+            committed, (str(self.partitions), str(self.next_offset), horizon, lookback, self.guard.encode())
+        )
 
     @classmethod
     def decode(cls, metadata: str, committed: int) -> CheckoutCheckpoint:
@@ -195,18 +201,16 @@ class CheckoutCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            version, partitions, next_offset, horizon, *more = metadata.split(":")
-            if version != RULES_VERSION:
-                raise ValueError(f"version {version}")
+            partitions, next_offset, horizon, *more = _fields(metadata, committed)
             if len(more) not in (0, 5):
                 raise ValueError(f"{len(more)} fields after H instead of 5")
             lookback, *guard = more or ("-",)
             checkpoint = cls(
-                int(partitions),
-                int(next_offset),
+                _number(partitions),
+                _number(next_offset),
                 _parse_time(horizon),
                 GuardState.decode(*guard),
-                None if lookback == "-" else int(lookback),
+                None if lookback == "-" else _number(lookback),
             )
             if not 0 <= committed <= checkpoint.next_offset:
                 raise ValueError("numbers out of range")
@@ -234,7 +238,7 @@ def encode_offsets(offsets: Collection[int], base: int) -> str:
 
 
 def decode_offsets(text: str, base: int, limit: int) -> frozenset[int]:
-    """Read what `encode_offsets` wrote; every offset must be below `limit`.
+    """Read what `encode_offsets` wrote; every offset must be below `limit`, and there are at most `MOST_LISTED`.
 
     Raises:
         ValueError: not such a text.
@@ -248,6 +252,8 @@ def decode_offsets(text: str, base: int, limit: int) -> frozenset[int]:
         start, position = position + gap, position + gap + more + 1
         if position > limit:
             raise ValueError(f"offset {position - 1} is not below {limit}")
+        if len(offsets) + position - start > MOST_LISTED:
+            raise ValueError(f"more than {MOST_LISTED} offsets are listed")
         offsets.update(range(start, position))
     return frozenset(offsets)
 
@@ -282,9 +288,43 @@ def _get(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
+def _checked(committed: int, fields: Iterable[str]) -> str:
+    rest = ":".join(fields)
+    return f"{RULES_VERSION}{_check(committed, rest)}:{rest}"
+
+
+def _check(committed: int, rest: str) -> str:
+    return base64.b85encode(crc32(f"{committed}:{rest}".encode()).to_bytes(4, "big")).decode("ascii")
+
+
+def _fields(metadata: str, committed: int) -> list[str]:
+    """The fields behind version and check.
+
+    Raises:
+        ValueError: it is of another version, or damaged, or stands with another offset than it was written for.
+    """
+    head, _, rest = metadata.partition(":")
+    if not head.startswith(RULES_VERSION):
+        raise ValueError(f"version {head[:10]!r}")
+    if head not in (RULES_VERSION, RULES_VERSION + _check(committed, rest)):
+        raise ValueError(f"it was changed since it was written, or is not of offset {committed}")
+    return rest.split(":")
+
+
 def _time(value: int) -> str:
     return "-" if value in (MIN_TIME, MAX_TIME) else str(value)
 
 
 def _parse_time(text: str) -> int:
-    return MIN_TIME if text == "-" else int(text)
+    sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
+    time = int(f"{sign}{_number(digits)}") if text != "-" else MIN_TIME
+    if not MIN_TIME <= time < MAX_TIME:
+        raise ValueError("numbers out of range")
+    return time
+
+
+def _number(text: str) -> int:
+    # int() would take blanks, underscores and the digits of other scripts too, and numbers of any size.
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{text[:30]!r} is not a number from 0 on")
+    return int(text)

@@ -463,7 +463,7 @@ class Task:
         held = self._checkouts.lowest_held(hold)
         return Plan(
             Position(offset, checkpoint.encode(offset)),
-            Position(held, checkouts.encode()),
+            Position(held, checkouts.encode(held)),
             hold,
             checkpoint.decided_to,
         )

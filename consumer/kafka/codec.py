@@ -36,6 +36,9 @@ EMPTY_ID = "empty_id"
 _SHARED_DETAILS = 16_384
 """Details kept to be shared. Prices vary, so the store is emptied when it is full rather than grow."""
 
+_NO_COUNT = b"\xff" * 9
+"""How the lowest of all longs begins. As a count of items it has no opposite, and fastavro reads it as no items."""
+
 # One call each into C, instead of a look-up per field.
 _OFFER: Callable[[dict[str, Any]], tuple[str, str, str, int, dict[str, str]]] = itemgetter(
     "session_id", "partner_code", "offer_id", "presented_at", "metadata"
@@ -107,6 +110,8 @@ class PlainCodec:
         session_id, checkout_id, completed_at, purchased = _CHECKOUT(fields)
         if not (session_id and checkout_id):
             _refuse_empty(fields, ("session_id", "checkout_id"))
+        if _NO_COUNT in value:
+            raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", session_id)
         if "" in purchased:
             # Something was bought and cannot be named: reading on would take it for not bought.
             raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id", session_id)

@@ -111,7 +111,8 @@ class Starts:
             if offset > low or low == 0:
                 # An offer that is on time may be written after the start and dated before it.
                 horizon = since + self._rules.max_skew
-                metadata = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode()
+                found = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback)
+                metadata = found.encode(offset)
             places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
         self._commit(consumer, places)
         log.warning(
@@ -207,7 +208,7 @@ class Starts:
             return checkouts  # those that are needed now may be gone
         start = min(first, checkouts.offset)
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
-        return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode())
+        return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]

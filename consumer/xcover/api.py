@@ -7,11 +7,12 @@ answer is ever taken for a success, or for "no such offer", that was not one.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
 import httpx
@@ -19,6 +20,7 @@ import httpx
 from ..settings import ApiSettings
 from .auth import Credentials
 from .call import OptOutCall
+from .transport import MAX_BODY
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -26,6 +28,10 @@ RETRY_AFTER_MAX_S = 300.0
 """One wrong header must not silence a key for a year; after five minutes the server is asked, and may say it again."""
 NOTE_LENGTH = 200
 """How much of an answer's own words is kept, in characters: enough for the API's message, not for an HTML page."""
+
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+_PACKED = b"[its body cannot be unpacked]"
+"""In the place of such a body: its status counts all the same, and a 404 is not the API's own."""
 
 _TRANSIENT = frozenset({408, 423, 425, 429})
 _JSON = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "offer-opt-out"}
@@ -98,9 +104,9 @@ class OptOutApi:
             response = await self._transport.handle_async_request(request)
             if response.status_code == 204:
                 return RECORDED
-            body = await response.aread()
+            body = await _unpacked(response)
         except httpx.RequestError as error:
-            return Answer(Verdict.TRANSIENT, note=f"{type(error).__name__}: {error}"[:NOTE_LENGTH])
+            return Answer(Verdict.TRANSIENT, note=_note(f"{type(error).__name__}: {error}"))
         answer = classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock())
         return _without_values(answer, call.metadata) if call.metadata else answer
 
@@ -143,7 +149,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         # Digits beyond these can only mean "the maximum", and int() of very long text is an error.
-        seconds = float(text[:12])
+        seconds = float(text.lstrip("0")[:12] or 0)
     else:
         try:
             when = parsedate_to_datetime(text)
@@ -151,6 +157,20 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
             return None
         seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
     return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+
+
+async def _unpacked(response: httpx.Response) -> bytes:
+    """The body as the API wrote it. Not by httpx: it takes a part of a packed body for the whole, and a part of a few
+    bytes for an empty one, which would be terminal with a 404; and what it unpacks has no bounds."""
+    body = b"".join([chunk async for chunk in response.aiter_raw()])
+    if not body or response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
+        return body
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out by itself which of the two it is
+    try:
+        unpacked = unpacker.decompress(body, MAX_BODY)
+    except zlib.error:
+        return _PACKED
+    return unpacked if unpacker.eof else _PACKED
 
 
 def _without_values(answer: Answer, metadata: Mapping[str, str]) -> Answer:
@@ -172,9 +192,19 @@ def _is_empty_or_object(body: bytes) -> bool:
     if not body.strip():
         return True
     try:
-        return isinstance(json.loads(body), dict)
+        return isinstance(json.loads(body, parse_constant=_no_json), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _no_json(constant: str) -> NoReturn:
+    """Python reads NaN and Infinity, which are not JSON: whoever writes them is not the API."""
+    raise ValueError(constant)
+
+
+def _note(text: str) -> str:
+    # JSON can spell half of a character (a lone surrogate), which can be written nowhere.
+    return text.encode("utf-8", "replace").decode()[:NOTE_LENGTH]
 
 
 def _words(body: bytes) -> str | None:
@@ -183,7 +213,7 @@ def _words(body: bytes) -> str | None:
         parsed = json.loads(body)
         if isinstance(parsed, dict) and isinstance(message := parsed.get("message"), str):
             errors = parsed.get("errors")
-            return f"{message} {errors}"[:NOTE_LENGTH] if errors else message[:NOTE_LENGTH]
+            return _note(f"{message} {errors}" if errors else message) or None
     except (ValueError, RecursionError):
         pass
     return " ".join(body[: 4 * NOTE_LENGTH].decode("utf-8", "replace").split())[:NOTE_LENGTH] or None

@@ -45,7 +45,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 total=settings.timeout.total_seconds(), sock_connect=settings.connect_timeout.total_seconds()
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # httpx decodes what a gateway compresses unasked.
+            # What a gateway compresses unasked is unpacked within bounds, once its status is known.
             auto_decompress=False,
             skip_auto_headers=_SOFT_HEADERS,
             # Not trust_env: it would read the environment at every call, which makes it five times as slow, and add

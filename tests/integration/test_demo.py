@@ -150,7 +150,7 @@ def test_progress_is_read_from_what_the_group_committed(bootstrap: str) -> None:
         for p in range(PARTITIONS)
     ]
     committer.commit(
-        offsets=[*offers, TopicPartition("p-checkouts", 0, 0, CheckoutCheckpoint(PARTITIONS, 0, 0).encode())],
+        offsets=[*offers, TopicPartition("p-checkouts", 0, 0, CheckoutCheckpoint(PARTITIONS, 0, 0).encode(0))],
         asynchronous=False,
     )
     committer.close()

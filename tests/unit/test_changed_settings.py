@@ -31,7 +31,7 @@ def restart(world: World) -> None:
     raised = world.later_rules[0].lookback - world.rules.lookback if world.later_rules else 0
     if raised > 0:
         found = CheckoutCheckpoint.decode(world.broker[1].metadata, world.broker[1].offset)
-        metadata = replace(found, horizon=found.horizon - raised).encode()
+        metadata = replace(found, horizon=found.horizon - raised).encode(0)
         world.broker = world.broker[0], Position(0, metadata)
     world.crash(7)
     world.rebuild()

@@ -30,11 +30,13 @@ OFFERS = OfferCheckpoint(
     unsettled=frozenset({510, 511, 512, 640}),
     late_below=1_789_999_000_000,
 )
-OFFERS_TEXT = "1:1800000,60000,7200000,a:12:1790000000000:700:90:000:0Ra:3Icxs:1789999000000"
+OFFERS_TEXT = "1$x>r`:1800000,60000,7200000,a:12:1790000000000:700:90:000:0Ra:3Icxs:1789999000000"
+UNCHECKED = OFFERS_TEXT.replace("$x>r`", "")
+"""As before there was a checksum: still read, so that what it refuses can be shown one by one."""
 
 GUARD = GuardState(1_790_000_000_000, MIN_TIME, 1_790_000_000_500, 3, 1_789_000_000_000)
 CHECKOUTS = CheckoutCheckpoint(12, 90, 1_789_000_000_000, GUARD, 7_200_000)
-CHECKOUTS_TEXT = "1:12:90:1789000000000:7200000:1790000000000:1790000000500:3:1789000000000"
+CHECKOUTS_TEXT = "1I~uAV:12:90:1789000000000:7200000:1790000000000:1790000000500:3:1789000000000"
 
 
 def test_the_offer_partition_s_metadata_is_written_as_ever_and_read_again() -> None:
@@ -45,7 +47,7 @@ def test_the_offer_partition_s_metadata_is_written_as_ever_and_read_again() -> N
 
 
 def test_the_checkout_partition_s_metadata_is_written_as_ever_and_read_again() -> None:
-    assert CHECKOUTS.encode() == CHECKOUTS_TEXT
+    assert CHECKOUTS.encode(80) == CHECKOUTS_TEXT
     assert CheckoutCheckpoint.decode(CHECKOUTS_TEXT, 80) == CHECKOUTS
 
 
@@ -63,14 +65,14 @@ def test_what_the_guards_remember_is_written_as_ever_and_read_again(text: str, s
 
 
 def test_what_the_first_version_wrote_is_still_read() -> None:
-    assert OfferCheckpoint.decode(OFFERS_TEXT.rpartition(":")[0], 500) == replace(OFFERS, late_below=MIN_TIME)
+    assert OfferCheckpoint.decode(UNCHECKED.rpartition(":")[0], 500) == replace(OFFERS, late_below=MIN_TIME)
     assert CheckoutCheckpoint.decode("1:12:90:-", 80) == CheckoutCheckpoint(12, 90, MIN_TIME)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("1:1800000", "2:1800000", "version 2"),
+        ("1:1800000", "2:1800000", "version '2'"),
         (":1789999000000", "", None),
         (":1789999000000", ":1:2", "5 fields after Pc instead of 4"),
         (":0Ra:3Icxs:1789999000000", "", "1 fields after Pc instead of 4"),
@@ -85,13 +87,27 @@ def test_what_the_first_version_wrote_is_still_read() -> None:
     ],
 )
 def test_what_is_damaged_is_found_out_and_said(old: str, new: str, why: str | None) -> None:
-    damaged = OFFERS_TEXT.replace(old, new)
-    assert damaged != OFFERS_TEXT
+    damaged = UNCHECKED.replace(old, new)
+    assert damaged != UNCHECKED
     if why is None:
         OfferCheckpoint.decode(damaged, 500)
         return
     with pytest.raises(UnreadableMetadata, match=rf"offer partition's commit metadata .*: .*{why}$"):
         OfferCheckpoint.decode(damaged, 500)
+
+
+def test_what_was_changed_or_stands_with_another_offset_is_found_out() -> None:
+    for decode, text, committed in (
+        (OfferCheckpoint.decode, OFFERS_TEXT, 500),
+        (CheckoutCheckpoint.decode, CHECKOUTS_TEXT, 80),
+    ):
+        for at in range(1, len(text)):
+            with pytest.raises(UnreadableMetadata):
+                decode(text[:at] + ("8" if text[at] != "8" else "9") + text[at + 1 :], committed)
+        with pytest.raises(
+            UnreadableMetadata, match=f"changed since it was written, or is not of offset {committed - 1}"
+        ):
+            decode(text, committed - 1)
 
 
 def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
@@ -105,11 +121,11 @@ def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("metadata", "committed", "why"),
     [
-        ("2:12:90:-", 80, "version 2"),
+        ("2:12:90:-", 80, "version '2'"),
         ("1:12:90:-:-", 80, "1 fields after H instead of 5"),
         ("1:12:90:-", 91, "numbers out of range"),
         ("1:12:90:-", -1, "numbers out of range"),
-        ("1:12:90:-:-:-:-:-1:-", 80, "numbers out of range"),
+        ("1:12:90:-:-:-:-:-1:-", 80, "'-1' is not a number"),
         ("1:12:90", 80, "not enough values"),
         ("1:12:x:-", 80, "'x'"),
     ],

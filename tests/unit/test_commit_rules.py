@@ -400,6 +400,6 @@ def test_what_was_late_before_is_told_by_the_offers_own_commit(
         rules_key(RULES), 1, START + 1200 * S, 1, 0, unsettled=frozenset(unsettled), late_below=START + late_below * S
     )
     checkouts = CheckoutCheckpoint(1, 0, START + 1000 * S)
-    positions = Position(0, offers.encode(0)), Position(0, checkouts.encode())
+    positions = Position(0, offers.encode(0)), Position(0, checkouts.encode(0))
     task = Task(RULES, partitions=1, offers=positions[0], checkouts=positions[1])
     assert task.offer(shown.event, shown.timestamp, START + 9000 * S) is verdict

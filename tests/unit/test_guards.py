@@ -545,12 +545,12 @@ def test_what_the_guards_remember_is_in_the_checkout_metadata() -> None:
         GuardState(newest_checkout=18, resume_at=99, judged_to=12),
     ):
         written = CheckoutCheckpoint(6, 100, 55, state)
-        assert CheckoutCheckpoint.decode(written.encode(), 100) == written
+        assert CheckoutCheckpoint.decode(written.encode(100), 100) == written
 
 
 def test_a_task_goes_on_with_what_was_committed() -> None:
     state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
-    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode()))
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7)))
     assert (task.newest_checkout, task.resume_at, task.unmatched) == (18, 99, 2)
     plan = task.plan()
     assert plan is not None

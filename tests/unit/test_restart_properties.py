@@ -57,7 +57,7 @@ def test_a_commit_that_reaches_one_partition_only_is_survived(drawn: Logs, sched
     world.check_all_told()
 
 
-@pytest.mark.parametrize("limit", [30, 36, 40, 44])
+@pytest.mark.parametrize("limit", [35, 41, 45, 49])
 @examples(60)
 @given(logs(garbage=True), schedules())
 def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, drawn: Logs, schedule: list[Step]) -> None:
@@ -106,7 +106,7 @@ def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, sch
     world.check_all_told()
 
 
-@pytest.mark.parametrize("limit", [4096, 40])
+@pytest.mark.parametrize("limit", [4096, 45])
 @examples(120)
 @given(logs(late=True, garbage=True), schedules())
 def test_late_presentations_are_never_called_wrongly_across_restarts(

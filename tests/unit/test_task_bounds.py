@@ -56,7 +56,7 @@ def restarted(
         RULES,
         partitions=1,
         offers=Position(at, offers.encode(at)),
-        checkouts=Position(0, checkouts.encode()),
+        checkouts=Position(0, checkouts.encode(0)),
     )
 
 

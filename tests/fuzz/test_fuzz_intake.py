@@ -1,0 +1,286 @@
+"""Records of any kind on their way in: each meets a fate, none is lost, none is called that somebody may have bought.
+
+Real are the codec, the task, its runner and the sink; played are the client, which hands out records, and the producer.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from avro_reader import Checkout, HarmlessError, NotAvroError, Offer, read_checkout, read_offer
+from fuzzing import LONGS, fuzz, spoilt
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from oracle import Undated, fates
+
+from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
+from consumer.core.task import Input, Position, Task
+from consumer.errors import StopError
+from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from consumer.kafka.codec import PlainCodec
+from consumer.kafka.sink import Sink
+from consumer.runtime.guarding import Guarding
+from consumer.runtime.intake import Intake
+from consumer.runtime.runner import TaskRunner
+from consumer.settings import JoinSettings
+from consumer.xcover.call import CallResult
+
+CODEC = PlainCodec()
+RULES = Rules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
+NOW = 1_767_225_600_000
+TOPICS = ("offers", "checkouts")
+
+SESSIONS = st.sampled_from(("s", "t", "☃"))
+TIMES = st.one_of(
+    st.integers(NOW - 3_600_000, NOW),
+    st.sampled_from((NOW // 1000, 0, -1, NOW * 1000, NOW + RULES.max_skew, NOW + RULES.max_skew + 1)),
+    LONGS,
+)
+STAMPS = st.one_of(st.integers(NOW - 3_600_000, NOW), st.sampled_from((-1, 0, NOW, -(2**63), 2**63 - 1)), LONGS)
+HEADERS = st.none() | st.lists(
+    st.tuples(st.sampled_from(("", "reason", "x", "☃")), st.none() | st.binary(max_size=5) | st.text("a☃", max_size=3)),
+    max_size=3,
+)
+
+
+class Message:
+    """What the runner and a dead letter ask of a Kafka message."""
+
+    def __init__(self, topic: str, key: bytes | None, value: bytes | None, stamp: int, headers: Any) -> None:
+        self._topic, self._key, self._value, self._stamp, self._headers = topic, key, value, stamp, headers
+        self.at = 0
+
+    def __repr__(self) -> str:
+        return f"Message({self._topic!r}, {self._key!r}, {self._value!r}, {self._stamp}, {self._headers})"
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._stamp
+
+    def headers(self) -> Any:
+        return self._headers
+
+    def error(self) -> None:
+        return None
+
+
+class Producer:
+    """Takes what a real producer takes, and acknowledges it at once."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]] = []
+
+    def produce(self, topic: str, value: Any, key: Any, partition: int, delivered: Any, *, headers: Any) -> None:
+        for name, text in headers:
+            name.encode()
+            assert text is None or isinstance(text, bytes) or text.encode() is not None
+        assert all(part is None or isinstance(part, bytes) for part in (key, value))
+        self.written.append((topic, key, value, headers))
+        delivered(None, None)
+
+
+@st.composite
+def records(draw: st.DrawFn, source: Input) -> Message:
+    """A record of one of the topics, as often good as not."""
+    session = draw(SESSIONS)
+    if source is Input.OFFERS:
+        value = CODEC.encode_offer(
+            {
+                "event_id": "e",
+                "session_id": session,
+                "partner_code": draw(st.sampled_from(("P", "Q"))),
+                "offer_id": draw(st.sampled_from(("o1", "o2"))),
+                "presented_at": draw(TIMES),
+            }
+        )
+    else:
+        value = CODEC.encode_checkout(
+            {
+                "event_id": "e",
+                "session_id": session,
+                "checkout_id": "c",
+                "completed_at": draw(TIMES),
+                "purchased_offer_ids": draw(st.lists(st.sampled_from(("o1", "o2", "x", "")), max_size=2)),
+            }
+        )
+    value = draw(st.just(value) | st.just(value) | spoilt(value) | st.binary(max_size=20) | st.none())
+    key = draw(st.just(session.encode()) | st.sampled_from((b"s", b"t", b"other")))
+    if source is Input.OFFERS:
+        key = draw(st.just(key) | st.sampled_from((None, b"", b"\xff")))
+    return Message(TOPICS[source], key, value, draw(STAMPS), draw(HEADERS))
+
+
+def said(source: Input, message: Message) -> Any:
+    """What the record says, by the other reader; None if it cannot be read."""
+    value = message.value() or b""
+    try:
+        return read_offer(value) if source is Input.OFFERS else read_checkout(value)
+    except HarmlessError:
+        assume(False)
+    except NotAvroError:
+        return None
+
+
+def is_good(message: Message, event: Any) -> bool:
+    """Whether what was read can be used."""
+    if event is None:
+        return False
+    ids = event[1:4] if isinstance(event, Offer) else (*event[1:3], *event.purchased_offer_ids)
+    hidden = isinstance(event, Checkout) and b"\xff" * 9 in (message.value() or b"")
+    return all(ids) and message.key() == event.session_id.encode() and not hidden
+
+
+def between(message: Message, dated: int) -> tuple[int, int]:
+    """The earliest and the latest time of a checkout that is not believed, or not readable."""
+    stamp = message.timestamp()[1]
+    earliest = stamp - RULES.lateness if 0 <= stamp <= NOW + RULES.max_skew else MIN_TIME
+    return earliest, min(dated, NOW) + RULES.max_skew
+
+
+def is_ahead(time: int, message: Message) -> bool:
+    """Whether an event is dated too far ahead of its record, if that is stamped, or of the clock."""
+    stamp = message.timestamp()[1]
+    return time - RULES.max_skew > NOW or 0 <= stamp < time - RULES.max_skew
+
+
+def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Producer, list[CallResult]]:
+    """Read everything, let time pass, answer every call with 204."""
+    producer = Producer()
+    runner = TaskRunner(
+        0,
+        Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
+        topics=TOPICS,
+        codec=CODEC,
+        sink=Sink(producer, "outcomes", "dead", CODEC),  # type: ignore[arg-type]
+        intakes=(Intake("offers", 1_000, 1.0), Intake("checkouts", 1_000, 1.0)),
+        wall=lambda: NOW / 1000,
+    )
+    guarding = Guarding(JoinSettings(), 1_000)
+    # The checkouts first: a presentation that is not late then finds all of them.
+    for source, messages in ((Input.CHECKOUTS, checkouts), (Input.OFFERS, offers)):
+        for offset, message in enumerate(messages):
+            message.at = offset
+            runner.take(source, message, NOW)  # type: ignore[arg-type]
+            guarding.turn([runner.task])
+            guarding.report([runner.task])
+    results: list[CallResult] = []
+    for source in Input:
+        runner.task.idle(source, NOW + 10 * RULES.lookback)
+    guarding.turn([runner.task])
+    for call in runner.decide():
+        results.append(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+        runner.come_back(results[-1])
+    return runner, producer, results
+
+
+@fuzz(80)
+@given(st.lists(records(Input.OFFERS), max_size=8), st.lists(records(Input.CHECKOUTS), max_size=5))
+def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[Message]) -> None:
+    runner, producer, calls = run(offers, checkouts)
+    dead = dead_letters(producer, {"offers": offers, "checkouts": checkouts})
+    completed: list[CheckoutCompleted] = []
+    undated: list[Undated] = []
+    reached = [MIN_TIME, MIN_TIME]
+    for message in checkouts:
+        event = said(Input.CHECKOUTS, message)
+        if message.value() is None:
+            continue
+        if not is_good(message, event):
+            assert dead.pop(("checkouts", message.at)) in {"undecodable", "empty_id", "key_mismatch"}
+            hidden = event is None or b"\xff" * 9 in (message.value() or b"")
+            sessions = {(message.key() or b"").decode(), "" if hidden and event is None else event.session_id} - {""}
+            undated += [Undated(session, *between(message, MAX_TIME)) for session in sorted(sessions)]
+            continue
+        checkout = CheckoutCompleted(event[1], event[2], event[3], message.at, tuple(event.purchased_offer_ids))
+        if is_ahead(event.completed_at, message):
+            undated.append(Undated(event.session_id, *between(message, event.completed_at), checkout))
+        else:
+            completed.append(checkout)
+            reached[1] = max(reached[1], seen(event.completed_at, message))
+    shown: list[OfferPresented] = []
+    expected: list[tuple[object, ...]] = []
+    for message in offers:
+        event = said(Input.OFFERS, message)
+        if message.value() is None:
+            continue
+        if not is_good(message, event):
+            assert dead.pop(("offers", message.at)) in {"undecodable", "empty_id", "key_mismatch"}
+            continue
+        presentation = OfferPresented(*event[1:5], message.at)
+        if is_ahead(event.presented_at, message):
+            why = Reason.IMPLAUSIBLE_TIME
+        else:
+            reached[0] = max(reached[0], seen(event.presented_at, message))
+            late = event.presented_at < min(reached) - RULES.window - RULES.checkout_grace
+            why = Reason.LATE if late or event.presented_at < MIN_TIME + RULES.lookback else None
+        if why is None:
+            shown.append(presentation)
+        else:
+            assert dead.pop(("offers", message.at)) == why.value.lower()
+            expected.append((message.at, event.offer_id, Outcome.DEAD_LETTERED, why))
+    assert dead == {}, "only what cannot be used is dead-lettered"
+    for fate in fates(shown, completed, RULES, undated):
+        outcome = {
+            Reason.PURCHASED: Outcome.PURCHASED,
+            Reason.CHECKOUT_UNREADABLE: Outcome.DEAD_LETTERED,
+        }.get(fate.reason, Outcome.OPTED_OUT)
+        last = min(o for o in fate.offsets if o in {p.offset for p in shown if p.presented_at == fate.last})
+        expected.append((last, fate.offer_id, outcome, fate.reason))
+    told = [CODEC.decode_outcome(value or b"") for topic, _, value, _ in producer.written if topic == "outcomes"]
+    assert sorted((o.source.offset, o.offer_id, o.outcome, o.reason) for o in told) == sorted(expected)
+    assert len(calls) == sum(o.outcome is Outcome.OPTED_OUT for o in told)
+    plan = runner.task.plan()
+    assert plan is not None
+    assert plan.offers.offset == len(offers), "something is held that nobody will settle"
+
+
+def seen(time: int, message: Message) -> int:
+    """How far the record moves its input's watermark."""
+    stamp = message.timestamp()[1]
+    return (time if stamp < 0 else min(time, stamp)) - RULES.lateness - 1
+
+
+def dead_letters(producer: Producer, logs: dict[str, list[Message]]) -> dict[tuple[str, int], str]:
+    """Why each record was dead-lettered; checks that it was once, and unchanged."""
+    dead: dict[tuple[str, int], str] = {}
+    for topic, key, value, headers in producer.written:
+        if topic != "dead":
+            continue
+        facts = dict(headers[-6:])
+        where = facts["source.topic"], int(facts["source.offset"])
+        assert where not in dead
+        dead[where] = facts["reason"]
+        record = logs[where[0]][where[1]]
+        assert (key, value) == (record.key(), record.value())
+        own = [(name, text.encode() if isinstance(text, str) else text) for name, text in record.headers() or []]
+        assert headers[:-6] == own
+        assert facts["source.timestamp"] == str(record.timestamp()[1])
+    return dead
+
+
+@fuzz(30)
+@given(st.none() | st.binary(max_size=5), st.binary(max_size=30), STAMPS)
+def test_an_unreadable_checkout_without_a_readable_key_stops_the_service(
+    key: bytes | None, value: bytes, stamp: int
+) -> None:
+    with suppress(UnicodeDecodeError):
+        assume(not (key or b"").decode())
+    message = Message("checkouts", key, value, stamp, None)
+    with pytest.raises(StopError, match=r"checkouts\[0\] offset 0: .*no readable key"):
+        run([], [message])
