@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance torture simulate bench lock clean
+.PHONY: help install demo test lint kafka acceptance torture simulate fuzz bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API
 
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)
+
+fuzz: $(INSTALLED) ## whatever comes from outside, forty times as thoroughly as the tests do (10 minutes)
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
 	@$(BIN)/python tests/benchmarks/bench_join.py

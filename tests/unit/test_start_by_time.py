@@ -41,9 +41,10 @@ class Consumer:
         return [SimpleNamespace(topic=p.topic, partition=0, error=self.refuses.get(p.topic)) for p in offsets]
 
 
-def begin(consumer: Any) -> dict[str, tuple[int, str]]:
-    settings = KafkaSettings(
-        offer_topic="offers", checkout_topic="checkouts", start_from=datetime.fromtimestamp(SINCE / 1000, UTC)
+def begin(consumer: Any, moment: str | None = None) -> dict[str, tuple[int, str]]:
+    since = moment or datetime.fromtimestamp(SINCE / 1000, UTC)
+    settings = KafkaSettings.model_validate(
+        {"offer_topic": "offers", "checkout_topic": "checkouts", "start_from": since}
     )
     Starts(settings, RULES, 1).begin_group(consumer, SINCE + 10**6)
     commits: dict[str, tuple[int, str]] = consumer.commits
@@ -65,6 +66,11 @@ def test_a_start_by_time_at_the_very_first_record_ever_knows_its_horizon() -> No
 def test_a_start_by_time_learns_its_horizon_where_retention_may_have_cut_what_it_needs(at: int) -> None:
     commits = begin(Consumer(low=3, at=at) if at > 0 else _Emptied())
     assert commits["checkouts"][1] == "", "older checkouts may be gone, and nobody would know"
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T00:00:00Z"])
+def test_a_start_by_any_time_that_can_be_set_can_be_logged(moment: str) -> None:
+    assert begin(Consumer(low=0, at=7), moment)["offers"][0] == 7
 
 
 class _Emptied(Consumer):
