@@ -177,7 +177,7 @@ def _known() -> list[str]:
 def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
     try:
         tables = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problems.append(f"the file {config} given by --config cannot be read: {error}")
         return {}
     known = _known()
@@ -237,7 +237,9 @@ def _take(
             try:
                 value = Path(given).read_text(encoding="utf-8").strip()
             except (OSError, ValueError, TypeError) as error:
-                problems.append(f"{_both(name)} is {given!r}, which cannot be read: {error}; name a readable file")
+                problems.append(
+                    f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
+                )
                 continue
             whence = f"file {given}"
         group, key = setting.split(".", 1)
@@ -265,8 +267,17 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> s
     elif name in SECRETS:
         given = "(its value is not shown)"
     else:
-        given = f"is {values[group][key]!r}"
+        given = f"is {_quoted(values[group][key])}"
     return f"{_both(name)} {given}: {text}"
+
+
+def _quoted(value: object) -> str:
+    """What was given, for a message: no longer than a line or two."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError) as error:
+        return f"something that cannot be shown ({error})"
+    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
 
 
 def _missing(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from .duration import format_duration
 from .settings_types import Duration, Group, PositiveDuration, read_json, read_object
@@ -20,6 +20,29 @@ from .settings_types import Duration, Group, PositiveDuration, read_json, read_o
 
 def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
+
+
+def _in_a_header(key: str) -> str:
+    if not re.fullmatch(r"[!#-\[\]-~]+", key):
+        raise ValueError(
+            "must be printable ASCII characters, with no blanks, quotes and backslashes: it goes into headers"
+        )
+    return key
+
+
+ApiKey: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
+
+
+def _check_url(given: str, right: str) -> None:
+    """Those who will make calls of it read it more strictly than the standard library."""
+    import httpx  # noqa: PLC0415 - slow to load, and most keep the default
+    from yarl import URL  # noqa: PLC0415 - as above
+
+    try:
+        URL(given)
+        httpx.Request("POST", given)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ValueError(f"{right} ({error})") from None
 
 
 class AvroSettings(Group):
@@ -101,7 +124,7 @@ class JoinSettings(Group):
 class PartnerCredentials(Group):
     """What the calls of one partner are signed with."""
 
-    key: str = Field(min_length=1, repr=False)
+    key: ApiKey = Field(repr=False)
     secret: SecretStr = Field(min_length=1)
 
 
@@ -113,9 +136,7 @@ class ApiSettings(Group):
         default="/partners/{partner_code}/offers/{offer_id}/opt_out/", description="The call's path below base_url."
     )
     auth: Literal["signature", "none"] = Field(default="signature", description="Sign each call, or not at all.")
-    key: str | None = Field(
-        default=None, min_length=1, repr=False, description="API key of partners not in credentials."
-    )
+    key: ApiKey | None = Field(default=None, repr=False, description="API key of partners not in credentials.")
     secret: SecretStr | None = Field(default=None, min_length=1, description="The secret that belongs to key.")
     credentials: dict[str, PartnerCredentials] = Field(
         default_factory=dict, description='Per partner code: {"CODE": {"key": …, "secret": …}}.'
@@ -142,6 +163,7 @@ class ApiSettings(Group):
             raise ValueError(f"{right}, with no query and no fragment")
         if "@" in url.netloc:
             raise ValueError(f"{right}, with no user name in it; see api.key and api.secret")
+        _check_url(given, right)
         return given.rstrip("/")
 
     @field_validator("path")
@@ -150,8 +172,8 @@ class ApiSettings(Group):
         places = re.findall(r"[{}]|\{\w*\}", re.sub(r"\{(partner_code|offer_id)\}", "", given))
         if not given.startswith("/") or "{partner_code}" not in given or "{offer_id}" not in given or places:
             raise ValueError("must begin with / and contain {partner_code} and {offer_id}, and no other braces")
-        if re.search(r"[?#\s]", given):
-            raise ValueError("must have no query, no fragment and no blanks")
+        if re.search(r"[?#\s\x00-\x1f\x7f]", given):
+            raise ValueError("must have no query, no fragment, no blanks and no control characters")
         return given
 
     @field_validator("secret")

@@ -95,7 +95,10 @@ class KafkaSettings(Group):
     @classmethod
     def _read_properties(cls, given: object) -> object:
         table = read_object(given)
-        return dict(_flat(table)) if isinstance(table, Mapping) else table
+        try:
+            return dict(_flat(table)) if isinstance(table, Mapping) else table
+        except RecursionError:
+            raise ValueError("its tables are nested too deep") from None
 
     @field_validator("properties")
     @classmethod
@@ -109,18 +112,27 @@ class KafkaSettings(Group):
             ]
         if wrong:
             raise ValueError("; ".join(wrong))
+        _poll_interval(properties)
         return properties
 
     @field_validator("revoke_timeout")
     @classmethod
     def _within_poll_interval(cls, timeout: timedelta, info: ValidationInfo) -> timedelta:
-        most = timedelta(milliseconds=float(info.data.get("properties", {}).get("max.poll.interval.ms", 300_000)))
+        most = _poll_interval(info.data.get("properties", {}))
         if timeout >= most:
             raise ValueError(
                 f"must be shorter than max.poll.interval.ms ({format_duration(most)}), after which the group "
                 "gives the partitions away without a commit"
             )
         return timeout
+
+
+def _poll_interval(properties: Mapping[str, Any]) -> timedelta:
+    given = properties.get("max.poll.interval.ms", 300_000)
+    try:
+        return timedelta(milliseconds=float(given))
+    except (ValueError, OverflowError):
+        raise ValueError("max.poll.interval.ms must be a number of milliseconds") from None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

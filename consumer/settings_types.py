@@ -42,7 +42,7 @@ def read_json(text: str, right: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         # The error's text gives a position and never the text itself, which may be secret.
         raise ValueError(f"not JSON ({error}); write {right}") from None
 

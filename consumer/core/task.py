@@ -160,7 +160,7 @@ class Task:
         offset, presented_at = event.offset, event.presented_at
         verdict = Verdict.ACCEPTED
         if offset < self._until[0]:
-            verdict = self._judge_again(event, timestamp)
+            verdict = self._judge_again(event, timestamp, now)
             self._inputs[0].observe(presented_at, timestamp, now)
         elif not self._inputs[0].observe(presented_at, timestamp, now):
             verdict = Verdict.IMPLAUSIBLE
@@ -544,13 +544,14 @@ class Task:
         if found != self._partitions:
             raise PartitionsMoved(f"committed with {found} partitions, the topics now have {self._partitions}")
 
-    def _judge_again(self, event: OfferPresented, timestamp: int) -> Verdict:
+    def _judge_again(self, event: OfferPresented, timestamp: int, now: int) -> Verdict:
         """A presentation from below P: what was found about it before the restart is found again."""
         found = self._found
         assert found is not None  # noqa: S101 - the caller has looked
         if event.offset in found.dead:
             return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
-        if event.presented_at - self._rules.max_skew > timestamp >= 0:
+        believed = event.presented_at - self._rules.max_skew
+        if believed > timestamp >= 0 or believed > now:
             return Verdict.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at < found.late_below:
             return Verdict.LATE if event.offset in found.unsettled else Verdict.SETTLED

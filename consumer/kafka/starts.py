@@ -309,7 +309,8 @@ def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 
 
 def _readable(moment: int) -> str:
-    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
+    """For people, and at most as far as years have four digits; a start before 1970 is one at the first record."""
+    return datetime.fromtimestamp(min(max(moment, 0), 253_402_300_799_000) / 1000, UTC).isoformat(timespec="seconds")
 
 
 def unread(consumer: Consumer, topics: Sequence[str], partitions: int) -> list[tuple[TopicPartition, int]]:

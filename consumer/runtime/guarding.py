@@ -113,4 +113,9 @@ def _ms(seconds: float) -> int:
 
 def _time(ms: int) -> str | None:
     """For people: a time as they write it."""
-    return None if ms == MIN_TIME else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    if ms == MIN_TIME:
+        return None
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"  # an event may be dated in a year that no calendar has

@@ -119,7 +119,7 @@ def read(content: bytes | str) -> dict[Offer, str]:
         )
     try:
         tables = tomllib.loads(content.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not TOML: {error}; {_RIGHT}") from None
     try:
         entries = _File.model_validate(tables).release
@@ -138,8 +138,8 @@ def _content(path: Path) -> bytes | str:
     """What is in the file, or in words why it cannot be read. Follows the links by which mounted files are swapped."""
     try:
         return path.read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _mistakes(error: ValidationError, tables: Mapping[str, object]) -> Iterator[str]:

@@ -162,7 +162,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 async def _unpacked(response: httpx.Response) -> bytes:
     """The body as the API wrote it. Not by httpx: it takes a part of a packed body for the whole, and a part of a few
     bytes for an empty one, which would be terminal with a 404; and what it unpacks has no bounds."""
-    body = b"".join([chunk async for chunk in response.aiter_raw()])
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it comes from an asynchronous transport
+    body = b"".join([chunk async for chunk in response.stream])
     if not body or response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
         return body
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out by itself which of the two it is

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from avro_reader import Checkout, HarmlessError, NotAvroError, Offer, read_checkout, read_offer
 from fuzzing import LONGS, fuzz, spoilt
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from oracle import Undated, fates
 
@@ -272,6 +272,26 @@ def dead_letters(producer: Producer, logs: dict[str, list[Message]]) -> dict[tup
         assert headers[:-6] == own
         assert facts["source.timestamp"] == str(record.timestamp()[1])
     return dead
+
+
+@fuzz(30)
+@given(TIMES, STAMPS, TIMES)
+@example(-(10**15), -1, NOW)
+@example(-(2**60), -1, -(10**15))
+def test_a_hold_is_reported_whatever_year_its_events_are_of(completed: int, stamp: int, presented: int) -> None:
+    checkout = {"event_id": "e", "session_id": "s", "checkout_id": "c", "completed_at": completed}
+    offer = {"event_id": "e", "session_id": "s", "partner_code": "P", "offer_id": "o", "presented_at": presented}
+    task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0))
+    assume(completed > -(2**63))
+    task.checkout(
+        CODEC.decode_checkout(b"s", CODEC.encode_checkout(checkout | {"purchased_offer_ids": []}), 0), stamp, NOW
+    )
+    task.offer(CODEC.decode_offer(b"s", CODEC.encode_offer(offer), 0), stamp, NOW)
+    guarding = Guarding(JoinSettings(), 1_000)
+    for source in Input:
+        task.idle(source, NOW)
+    guarding.turn([task])
+    guarding.report([task])
 
 
 @fuzz(30)

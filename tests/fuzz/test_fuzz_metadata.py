@@ -27,7 +27,8 @@ from consumer.core.checkpoint import (
     encode_offsets,
 )
 from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
-from consumer.core.task import Input, PartitionsMoved, Position, Task
+from consumer.core.task import Input, PartitionsMoved, Position, Task, Verdict
+from consumer.events import OfferPresented
 
 RULES = Rules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
 OFFSETS = st.integers(0, 2**62)
@@ -177,6 +178,15 @@ def test_a_task_starts_from_whatever_is_committed_and_says_what_it_ignores(
         assert plan is not None
         assert (plan.offers.offset, plan.checkouts.offset) == (at, held)
         assert max(len(plan.offers.metadata), len(plan.checkouts.metadata)) <= METADATA_LIMIT
+
+
+@pytest.mark.parametrize("stamp", [-1, 2**63 - 1])
+def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_for_it(stamp: int) -> None:
+    # Its record's stamp is missing, or as wrong as its date: only the clock tells.
+    committed = OfferCheckpoint((1_800_000, 60_000, 7_200_000, True), 1, 0, 1, 0)
+    task = Task(RULES, partitions=1, offers=Position(0, committed.encode(0)), checkouts=Position(0))
+    event = OfferPresented("s", "P", "o", 2**63 - 1, 0)
+    assert task.offer(event, stamp, 1_767_225_600_000) is Verdict.IMPLAUSIBLE
 
 
 @fuzz(40)

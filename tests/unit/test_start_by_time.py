@@ -43,9 +43,10 @@ class Consumer:
         return [SimpleNamespace(topic=p.topic, partition=0, error=self.refuses.get(p.topic)) for p in offsets]
 
 
-def begin(consumer: Any) -> dict[str, tuple[int, str]]:
-    settings = KafkaSettings(
-        offer_topic="offers", checkout_topic="checkouts", start_from=datetime.fromtimestamp(SINCE / 1000, UTC)
+def begin(consumer: Any, moment: str | None = None) -> dict[str, tuple[int, str]]:
+    since = moment or datetime.fromtimestamp(SINCE / 1000, UTC)
+    settings = KafkaSettings.model_validate(
+        {"offer_topic": "offers", "checkout_topic": "checkouts", "start_from": since}
     )
     Starts(settings, RULES, 1).begin_group(consumer, SINCE + 10**6)
     commits: dict[str, tuple[int, str]] = consumer.commits
@@ -81,6 +82,11 @@ def test_an_offer_on_time_whose_record_is_the_first_after_the_start_is_no_late_o
     task = Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=MAX_TIME)
     shown = OfferPresented("s", "ada", "o1", SINCE - before, offers.offset)
     assert task.offer(shown, SINCE, SINCE + 10) is verdict
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T00:00:00Z"])
+def test_a_start_by_any_time_that_can_be_set_can_be_logged(moment: str) -> None:
+    assert begin(Consumer(low=0, at=7), moment)["offers"][0] == 7
 
 
 class _Emptied(Consumer):
