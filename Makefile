@@ -46,7 +46,7 @@ torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)
 
-fuzz: $(INSTALLED) ## whatever comes from outside, forty times as thoroughly as the tests do (10 minutes)
+fuzz: $(INSTALLED) ## whatever comes from outside, sixty times as thoroughly as the tests do (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
