@@ -381,7 +381,7 @@ def test_the_command_ends_with_0_or_2_and_never_with_a_traceback(
 ) -> None:
     file = tmp_path / "opt-out.toml"
     file.write_bytes(content)
-    given = {name: value for name, value in environ.items() if "=" not in name}
+    given = {name: value for name, value in environ.items() if "=" not in name and "\0" not in value}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setitem(os.environ, name, value)
