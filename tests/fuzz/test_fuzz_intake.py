@@ -203,8 +203,23 @@ def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Pr
     return runner, producer, results
 
 
+DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN = CODEC.encode_offer(
+    {
+        "event_id": "e",
+        "session_id": "s",
+        "partner_code": "P",
+        "offer_id": "o1",
+        "presented_at": NOW - RULES.lateness - RULES.window,
+    }
+)
+
+
 @fuzz(100)
 @given(st.lists(records(Input.OFFERS), min_size=1, max_size=8), st.lists(records(Input.CHECKOUTS), max_size=5))
+@example(
+    [Message("offers", b"s", DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN, NOW, None)],
+    [Message("checkouts", b"s", b"\xff", NOW, b"\xff")],
+)
 def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[Message]) -> None:
     runner, producer, calls = run(offers, checkouts)
     dead = dead_letters(producer, {"offers": offers, "checkouts": checkouts})
