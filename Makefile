@@ -49,7 +49,7 @@ simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service i
 mutants: $(INSTALLED) ## break core/ and the commit path in 3,000 places, one at a time: each has to be noticed (1 hour)
 	@$(BIN)/python tests/mutation/mutants.py $(ARGS)
 
-fuzz: $(INSTALLED) ## what comes from outside, forty times as many examples as in the tests (10 minutes)
+fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made

@@ -28,7 +28,11 @@ class Record(NamedTuple):
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if topic is None or partition is None or offset is None:
             raise ValueError(f"not a record but an event: {message.error()}")
-        headers = message.headers() or []
+        try:
+            headers = message.headers() or []
+        except UnicodeDecodeError as error:
+            # The client hands out none of them then. The record itself stays where the dead letter says.
+            headers = [("headers.left_out", f"a name among the record's headers is not UTF-8: {error}")]
         return cls(
             topic,
             partition,

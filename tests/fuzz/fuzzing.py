@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 # The oracle and the world of one task, which the unit tests have, are used here too.
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
-THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
+THOROUGH = {"quick": 1, "thorough": 60}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
 """How many times the examples of a quick run are made: `make fuzz` sets HYPOTHESIS_PROFILE=thorough."""
 
 F = TypeVar("F", bound=Callable[..., None])

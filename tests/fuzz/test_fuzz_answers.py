@@ -185,7 +185,7 @@ def http(status: int, body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join([b"HTTP/1.1 %d X" % status, *length, b"Connection: close", *headers, b"", body])
 
 
-@fuzz(150)
+@fuzz(75)
 @given(
     STATUSES,
     BODIES,
@@ -207,7 +207,7 @@ def test_every_answer_has_the_meaning_of_the_table(
     assert (answer.status_code, answer.verdict) == (status, meaning(status, body[:65_536]))
 
 
-@fuzz(80)
+@fuzz(40)
 @given(
     STATUSES,
     BODIES,
@@ -249,7 +249,7 @@ def test_a_small_answer_is_not_unpacked_into_a_large_one(line: Line, times: int)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16_384, "kB"
 
 
-@fuzz(120)
+@fuzz(60)
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -300,7 +300,7 @@ WAITS = st.one_of(
 )
 
 
-@fuzz(300)
+@fuzz(150)
 @given(WAITS, st.floats(0, 4e9))
 @example("Mon, 01 Jan 0001 00:00:00 +2359", NOW)
 @example("Fri, 31 Dec 9999 23:59:59 -2359", NOW)
@@ -313,14 +313,14 @@ def test_retry_after_is_a_time_within_its_bounds_or_nothing(text: str, now: floa
         assert pause == min(max(int(digits[-4000:]) if len(digits) < 4000 else 300, 1), 300)
 
 
-@fuzz(100)
+@fuzz(50)
 @given(DATES, st.floats(0, 250e9))
 def test_retry_after_by_date_is_the_time_until_then(at: datetime, now: float) -> None:
     pause = parse_retry_after(format_datetime(at, usegmt=True), now)
     assert pause == pytest.approx(min(max(at.replace(microsecond=0).timestamp() - now, 1), 300), abs=0.001)
 
 
-@fuzz(100)
+@fuzz(50)
 @given(st.lists(st.integers(0, 400), min_size=2, max_size=20), st.integers(0, 400))
 def test_a_longer_wait_is_never_read_as_a_shorter_one(waits: list[int], skew: int) -> None:
     at = datetime.fromtimestamp(NOW + skew, UTC)
@@ -329,7 +329,7 @@ def test_a_longer_wait_is_never_read_as_a_shorter_one(waits: list[int], skew: in
         assert pauses == sorted(pauses)
 
 
-@fuzz(40)
+@fuzz(20)
 @given(st.lists(WAITS.map(lambda text: text.encode("utf-8", "replace").translate(None, b"\r\n\0")), max_size=3))
 def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: list[bytes]) -> None:
     answer = line.ask(http(503, b"", *(b"Retry-After: " + value for value in values)))
@@ -339,7 +339,7 @@ def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: 
         assert answer.retry_after is not None
 
 
-@fuzz(100)
+@fuzz(50)
 @given(STATUSES | st.integers(100, 599), BODIES, st.none() | WAITS)
 def test_the_table_alone(status: int, body: bytes, wait: str | None) -> None:
     answer = classify(status, wait, body, NOW)
@@ -377,7 +377,7 @@ IDS = TEXT | st.sampled_from(
 METADATA = st.dictionaries(TEXT.filter(lambda key: key != "reason"), TEXT, max_size=3)
 
 
-@fuzz(120)
+@fuzz(60)
 @given(IDS, IDS, METADATA)
 @example("{offer_id}", "o", {})
 @example("..", "o", {})
@@ -402,7 +402,7 @@ def test_an_id_is_data_whatever_is_in_it(line: Line, partner: str, offer: str, m
     assert json.loads(body) == {"partner_metadata": {**metadata, "reason": "DECLINED"}}
 
 
-@fuzz(100)
+@fuzz(50)
 @given(TEXT, TEXT)
 def test_the_key_of_an_outcome_tells_both_ids_apart(partner: str, offer: str) -> None:
     key = outcome_key(partner, offer)

@@ -87,7 +87,7 @@ def refusal(decode: Any, key: bytes | None, value: bytes) -> str | None:
     return None
 
 
-@fuzz(60)
+@fuzz(30)
 @given(OFFERS)
 def test_an_offer_reads_back_as_it_was_written(fields: dict[str, Any]) -> None:
     value = CODEC.encode_offer(fields)
@@ -107,7 +107,7 @@ def test_an_offer_reads_back_as_it_was_written(fields: dict[str, Any]) -> None:
     assert dict(event.metadata) == {k: v for k, v in fields.get("metadata", {}).items() if k == "tier"}
 
 
-@fuzz(60)
+@fuzz(30)
 @given(CHECKOUTS)
 def test_a_checkout_reads_back_as_it_was_written(fields: dict[str, Any]) -> None:
     value = CODEC.encode_checkout(fields)
@@ -125,7 +125,7 @@ def test_a_checkout_reads_back_as_it_was_written(fields: dict[str, Any]) -> None
     assert event.purchased == tuple(bought)
 
 
-@fuzz(250)
+@fuzz(125)
 @given(ANY_BYTES)
 @example(b"")
 @example(b"\x00" * 12)
@@ -144,7 +144,7 @@ def test_any_bytes_are_the_offer_that_they_say_or_undecodable(value: bytes) -> N
     key = b"" if said is None else said.session_id.encode()
     reason = refusal(CODEC.decode_offer, key, value)
     if said is None:
-        assert reason is not None
+        assert reason == UNDECODABLE
     elif not (said.session_id and said.partner_code and said.offer_id):
         assert reason == EMPTY_ID
     else:
@@ -154,7 +154,7 @@ def test_any_bytes_are_the_offer_that_they_say_or_undecodable(value: bytes) -> N
         assert tuple(event.details) == said[5:9]
 
 
-@fuzz(250)
+@fuzz(125)
 @given(ANY_BYTES)
 @example(b"")
 @example(BEGIN + varint(2**40) + varint(0))
@@ -175,7 +175,7 @@ def test_any_bytes_are_the_checkout_that_they_say_or_undecodable(value: bytes) -
     key = b"" if said is None else said.session_id.encode()
     reason = refusal(CODEC.decode_checkout, key, value)
     if said is None:
-        assert reason is not None
+        assert reason == UNDECODABLE
     elif MIN_LONG in value and reason != EMPTY_ID:
         assert reason == UNDECODABLE, "no time is that low, and as a count it may hide what was bought"
     elif not (said.session_id and said.checkout_id) or "" in said.purchased_offer_ids:
@@ -187,7 +187,7 @@ def test_any_bytes_are_the_checkout_that_they_say_or_undecodable(value: bytes) -
         assert list(event.purchased) == said.purchased_offer_ids
 
 
-@fuzz(60)
+@fuzz(30)
 @given(OFFER_BYTES | CHECKOUT_BYTES, KEYS)
 def test_a_key_that_is_not_the_session_is_never_passed_over(value: bytes, key: bytes | None) -> None:
     for read, decode in ((read_offer, CODEC.decode_offer), (read_checkout, CODEC.decode_checkout)):

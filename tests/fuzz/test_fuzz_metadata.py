@@ -85,7 +85,7 @@ def read(kind: Any, text: str, committed: int) -> tuple[Any, str]:
         return None, str(error)
 
 
-@fuzz(60)
+@fuzz(30)
 @given(offer_checkpoints(), checkout_checkpoints())
 def test_metadata_reads_back_as_it_was_written(
     offers: tuple[OfferCheckpoint, int], checkouts: tuple[CheckoutCheckpoint, int]
@@ -96,7 +96,7 @@ def test_metadata_reads_back_as_it_was_written(
         assert type(checkpoint).decode(text, committed) == checkpoint
 
 
-@fuzz(150)
+@fuzz(75)
 @given(offer_checkpoints() | checkout_checkpoints(), st.data())
 def test_metadata_that_was_changed_is_read_as_it_was_or_not_at_all(drawn: tuple[Any, int], data: st.DataObject) -> None:
     checkpoint, committed = drawn
@@ -106,7 +106,7 @@ def test_metadata_that_was_changed_is_read_as_it_was_or_not_at_all(drawn: tuple[
     assert words.isprintable(), "it goes into the log"
 
 
-@fuzz(60)
+@fuzz(30)
 @given(offer_checkpoints() | checkout_checkpoints(), OFFSETS | st.integers(-5, 5))
 def test_metadata_with_another_offset_is_not_read(drawn: tuple[Any, int], other: int) -> None:
     checkpoint, committed = drawn
@@ -134,7 +134,7 @@ ANY_TEXT = st.text(max_size=50) | UNCHECKED_OFFERS | UNCHECKED_CHECKOUTS
 ENDLESS = "1:1800000,60000,7200000,a:1:-:4000000000000000000:0:::" + "{}:-"
 
 
-@fuzz(200)
+@fuzz(100)
 @given(ANY_TEXT, st.integers(0, 10))
 @example(ENDLESS.format(encode_offsets(range(5), 0)), 0)
 def test_whatever_the_metadata_says_its_numbers_are_in_range(text: str, committed: int) -> None:
@@ -156,7 +156,7 @@ def test_a_few_bytes_that_list_more_offsets_than_fit_in_memory_are_not_read() ->
         decode_offsets(text, 0, 2**62)
 
 
-@fuzz(100)
+@fuzz(50)
 @given(ANY_TEXT, ANY_TEXT, st.integers(0, 5), st.integers(0, 5))
 def test_a_task_starts_from_whatever_is_committed_and_says_what_it_ignores(
     offers: str, checkouts: str, at: int, held: int
@@ -189,7 +189,7 @@ def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_f
     assert task.offer(event, stamp, 1_767_225_600_000) is Verdict.IMPLAUSIBLE
 
 
-@fuzz(40)
+@fuzz(20)
 @given(logs(), schedules(), st.data())
 def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list[Step], data: st.DataObject) -> None:
     # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
