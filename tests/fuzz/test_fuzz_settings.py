@@ -374,6 +374,7 @@ def _readable(file: Path) -> bool:
 @fuzz(15)
 @given(ENVIRONMENTS, TOML_BYTES)
 @example({"OPT_OUT_SERVER__HOST": "\udcff"}, b"")
+@example({"OPT_OUT_\0": ""}, b"")
 @example({"OPT_OUT_KAFKA__GROUP_ID": "[red]x[/blue]"}, b"")
 @example({"OPT_OUT_KAFKA__GROUP_ID": "\ud7ff\u202e\x1b[31m"}, b"")
 def test_the_command_ends_with_0_or_2_and_never_with_a_traceback(
@@ -381,7 +382,7 @@ def test_the_command_ends_with_0_or_2_and_never_with_a_traceback(
 ) -> None:
     file = tmp_path / "opt-out.toml"
     file.write_bytes(content)
-    given = {name: value for name, value in environ.items() if "=" not in name and "\0" not in value}
+    given = {name: value for name, value in environ.items() if "=" not in name and "\0" not in name + value}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setitem(os.environ, name, value)
