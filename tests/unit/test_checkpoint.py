@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
+from consumer.core import checkpoint
 from consumer.core.checkpoint import (
     CheckoutCheckpoint,
     GuardState,
@@ -134,6 +135,31 @@ def test_damaged_metadata_of_checkouts_is_found_out_and_said(metadata: str, comm
     with pytest.raises(UnreadableMetadata, match=rf"checkout partition's commit metadata '{metadata}': .*{why}"):
         CheckoutCheckpoint.decode(metadata, committed)
     assert CheckoutCheckpoint.decode("1:12:90:-", 90).next_offset == 90
+
+
+@pytest.mark.parametrize("time", [-7, 0, MIN_TIME + 1, MAX_TIME - 1, 10**18])
+def test_any_time_is_read_as_it_was_written(time: int) -> None:
+    assert CheckoutCheckpoint.decode(f"1:12:90:{time}", 80).horizon == time
+
+
+@pytest.mark.parametrize("time", [MIN_TIME - 1, MAX_TIME, 10**19, "--7", "+7", "\u0667", "7_0", " 7"])
+def test_what_is_no_time_is_found_out(time: object) -> None:
+    with pytest.raises(UnreadableMetadata):
+        CheckoutCheckpoint.decode(f"1:12:90:{time}", 80)
+
+
+def test_a_number_has_at_most_nineteen_digits() -> None:
+    assert CheckoutCheckpoint.decode(f"1:12:{'9' * 19}:-", 80).next_offset == 10**19 - 1
+    with pytest.raises(UnreadableMetadata):
+        CheckoutCheckpoint.decode(f"1:12:{'9' * 20}:-", 80)
+
+
+def test_more_offsets_than_memory_holds_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MOST_LISTED", 5)
+    most, more = [1, 2, 3, 7, 8], [1, 2, 3, 7, 8, 9]
+    assert decode_offsets(encode_offsets(most, 0), 0, 100) == set(most)
+    with pytest.raises(ValueError, match="more than 5 offsets"):
+        decode_offsets(encode_offsets(more, 0), 0, 100)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,12 @@ def test_read_again_an_offer_max_skew_ahead_of_its_record_is_plausible() -> None
     assert task.offer(offer(1, RULES.max_skew + 1), T, LATER) is Verdict.IMPLAUSIBLE
 
 
+def test_read_again_an_offer_max_skew_ahead_of_the_clock_is_plausible() -> None:
+    task, ahead = restarted(next_offset=2), RULES.max_skew
+    assert task.offer(offer(0, ahead), T + ahead, T) is Verdict.ACCEPTED
+    assert task.offer(offer(1, ahead + 1), T + ahead + 1, T) is Verdict.IMPLAUSIBLE
+
+
 def test_a_tombstone_is_read_and_is_nothing() -> None:
     task = fresh()
     for source in Input:
