@@ -62,7 +62,7 @@ def found() -> tuple[dict[str, Counter[str]], dict[Survivor, str]]:
             fate = FATES.get(code, "killed")
             count[fate] += 1
             if fate in {"survived", "no test"}:
-                function = name.rpartition("__mutmut_")[0].replace("xǁ", "").replace(".x_", ".").replace("ǁ", ".")
+                function = name.rpartition("__mutmut_")[0].replace(".xǁ", ".").replace(".x_", ".").replace("ǁ", ".")
                 survivors[Survivor(function, changed_lines(get_diff_for_mutant(name)))] = name
     return counts, survivors
 
