@@ -108,10 +108,11 @@ class PlainCodec:
         """See `Codec`. `offset` is where the record stands in its partition."""
         fields = _read(self._checkout, value)
         session_id, checkout_id, completed_at, purchased = _CHECKOUT(fields)
+        # As the checkout's time it is one, if an odd one. No text holds these bytes.
+        if value.count(_NO_COUNT) > (completed_at == -(2**63)):
+            raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", session_id)
         if not (session_id and checkout_id):
             _refuse_empty(fields, ("session_id", "checkout_id"))
-        if _NO_COUNT in value:
-            raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", session_id)
         if "" in purchased:
             # Something was bought and cannot be named: reading on would take it for not bought.
             raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id", session_id)

@@ -53,7 +53,7 @@ class Line:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20)
         self.port = self.server.sockets[0].getsockname()[1]
         settings = ApiSettings.model_validate(
-            {"base_url": f"http://127.0.0.1:{self.port}/x", "auth": "none", "timeout": "2s"}
+            {"base_url": f"http://127.0.0.1:{self.port}/x", "auth": "none", "timeout": "1m"}
         )
         self.transport = AiohttpTransport(settings, connections=4)
         self.api = OptOutApi(settings, Credentials(settings, lambda: NOW), self.transport, lambda: NOW)
@@ -146,9 +146,9 @@ BODIES = st.one_of(
     st.binary(max_size=50),
     st.integers(0, 200_000).map(lambda size: b"x" * size),
 )
-STATUSES = st.sampled_from((200, 204, 301, 302, 304, 400, 401, 403, 404, 404, 404, 422, 429, 500, 503)) | st.integers(
-    200, 599
-)
+STATUSES = st.sampled_from(
+    (200, 204, 301, 302, 304, 400, 401, 403, 404, 404, 404, 408, 422, 423, 425, 429, 500, 503)
+) | st.integers(200, 599)
 WORDS = st.binary(max_size=20).map(lambda data: data.translate(None, b"\r\n\0"))
 
 
@@ -337,6 +337,12 @@ def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: 
     assert answer.retry_after is None or 1 <= answer.retry_after <= 300
     if answer.status_code == 503 and len(values) == 1 and values[0].isdigit():
         assert answer.retry_after is not None
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>"])
+def test_each_status_has_its_meaning_with_the_plainest_bodies(body: bytes) -> None:
+    found = {status: classify(status, None, body, NOW).verdict for status in range(100, 600)}
+    assert found == {status: meaning(status, body) for status in range(100, 600)}
 
 
 @fuzz(50)

@@ -136,6 +136,7 @@ ENDLESS = "1:1800000,60000,7200000,a:1:-:4000000000000000000:0:::" + "{}:-"
 
 @fuzz(100)
 @given(ANY_TEXT, st.integers(0, 10))
+@example("1:1800000,60000,7200000,a:1:-:2:0:::" + encode_offsets(range(5), 0) + ":-", 0)
 @example(ENDLESS.format(encode_offsets(range(5), 0)), 0)
 def test_whatever_the_metadata_says_its_numbers_are_in_range(text: str, committed: int) -> None:
     for kind in (OfferCheckpoint, CheckoutCheckpoint):
