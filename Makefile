@@ -38,10 +38,10 @@ kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 	@cd tests && exec $(abspath $(BIN))/python -m brokers
 
 acceptance: $(INSTALLED) ## 100,000 events, two consumers, faults and a kill -9, judged from outside (3 minutes)
-	@$(BIN)/python tests/benchmarks/acceptance.py
+	@$(BIN)/python tests/soak/acceptance.py
 
 torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API that fails; ARGS="--events 20000 --seconds 60"
-	@$(BIN)/python tests/torture/torture.py $(ARGS)
+	@$(BIN)/python tests/soak/torture.py $(ARGS)
 
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)

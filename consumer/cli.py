@@ -74,7 +74,7 @@ def run(config: Config = None) -> None:
         export OPT_OUT_API__KEY=… OPT_OUT_API__SECRET_FILE=/run/secrets/api
         opt-out run
     """
-    from .runtime.logs import configure_logs
+    from .logs import configure_logs
     from .settings import load_settings
 
     settings = load_settings(config, for_kafka=True, for_api=True)
@@ -125,8 +125,8 @@ def emulate_api(
         opt-out emulate-api --scenario 429 --port 8081
         OPT_OUT_API__BASE_URL=http://127.0.0.1:8081/x opt-out run
     """
-    from .demo import emulator
-    from .demo.scenario import ScenarioError
+    from .emulator import emulator
+    from .emulator.scenario import ScenarioError
 
     try:
         emulator.serve(
@@ -175,7 +175,7 @@ def topics(
     settings = load_settings(config, for_kafka=True)
     from confluent_kafka.admin import AdminClient
 
-    from .kafka.clients import for_producer
+    from .kafka.config import for_producer
     from .kafka.topics import inspect_topics, make_topics, table
 
     kafka = settings.kafka
@@ -203,7 +203,7 @@ def show_settings(config: Config = None) -> None:
         opt-out settings --config opt-out.toml
     """
     from .settings import load
-    from .settings_table import table
+    from .settings.table import table
 
     _console().print(table(load(config)))
 

@@ -107,7 +107,7 @@ class CheckoutCompleted:
         )
 
 
-class Source(NamedTuple):
+class RecordRef(NamedTuple):
     """Where a record stands in the log."""
 
     topic: str
@@ -131,6 +131,6 @@ class OfferOutcome:
     status_code: int | None
     attempts: int
     details: Details
-    source: Source
+    source: RecordRef
     mode: Mode
     note: str | None

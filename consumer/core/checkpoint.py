@@ -32,7 +32,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
-from .rules import MAX_TIME, MIN_TIME, Rules
+from .rules import MAX_TIME, MIN_TIME, DecisionRules
 
 METADATA_LIMIT = 4095
 """Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
@@ -219,7 +219,7 @@ class CheckoutCheckpoint:
         return checkpoint
 
 
-def rules_key(rules: Rules) -> tuple[int, int, int, bool]:
+def rules_key(rules: DecisionRules) -> tuple[int, int, int, bool]:
     """What of the rules decides which chains there are and what becomes of them."""
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
 

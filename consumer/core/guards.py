@@ -18,10 +18,10 @@ from collections.abc import Collection
 from enum import Enum
 
 from .rules import MAX_TIME, MIN_TIME
-from .task import Input, Task
+from .task import Side, Task
 
 
-class Hold(Enum):
+class SuspendedBy(Enum):
     """Why decisions are held; the first that applies. NONE: they are not."""
 
     NONE = "none"
@@ -46,7 +46,7 @@ class Guards:
     """
 
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
-        self.hold = Hold.NONE
+        self.hold = SuspendedBy.NONE
         self.newest_checkout = self.newest_offer = MIN_TIME
         self.unmatched = 0
         self.resume_at = MIN_TIME
@@ -61,19 +61,19 @@ class Guards:
         self._judge_unmatched(tasks)
         silent = self._judge_silence(tasks, awake)
         if silent:
-            self.hold = Hold.SILENCE
+            self.hold = SuspendedBy.SILENCE
         elif self._limit and self.unmatched >= self._limit:
-            self.hold = Hold.UNMATCHED
-        elif any(task.input_watermark(Input.CHECKOUTS) < self.resume_at for task in awake):
-            self.hold = Hold.LANDING
+            self.hold = SuspendedBy.UNMATCHED
+        elif any(task.input_watermark(Side.CHECKOUTS) < self.resume_at for task in awake):
+            self.hold = SuspendedBy.LANDING
         else:
-            self.hold = Hold.NONE
+            self.hold = SuspendedBy.NONE
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
-        if self.hold is Hold.LANDING:
-            return task.input_watermark(Input.CHECKOUTS) >= self.resume_at
-        return self.hold is Hold.NONE
+        if self.hold is SuspendedBy.LANDING:
+            return task.input_watermark(Side.CHECKOUTS) >= self.resume_at
+        return self.hold is SuspendedBy.NONE
 
     def _judge_silence(self, tasks: Collection[Task], awake: list[Task]) -> bool:
         if not self._silence:

@@ -28,9 +28,9 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
+from .calendar import NEVER, TimeIndex
 from .expiry import Expiry
-from .rules import Rules
-from .timeindex import NEVER, TimeIndex
+from .rules import DecisionRules
 
 _completed = attrgetter("completed_at")
 _by_time = attrgetter("completed_at", "offset")
@@ -129,7 +129,7 @@ class Join:
     them in their chain may no longer be read. `rules` may be exchanged by `change_rules` only.
     """
 
-    def __init__(self, rules: Rules, splits: frozenset[int] = frozenset()) -> None:
+    def __init__(self, rules: DecisionRules, splits: frozenset[int] = frozenset()) -> None:
         self.rules = rules
         self._splits = set(splits)
         self._sessions: dict[str, Session] = {}
@@ -226,7 +226,7 @@ class Join:
             if not left:
                 del self._undated[undated.session_id]
 
-    def change_rules(self, rules: Rules) -> None:
+    def change_rules(self, rules: DecisionRules) -> None:
         """Measure every open chain anew. Looks at all sessions: for the start after a change of settings only."""
         self.rules = rules
         for session in self._sessions.values():

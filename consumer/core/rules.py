@@ -12,7 +12,7 @@ MAX_TIME = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """What decides a chain's fate. All durations are in milliseconds.
 
     Attributes:

@@ -13,34 +13,27 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
-from .checkpoint import (
-    METADATA_LIMIT,
-    CheckoutCheckpoint,
-    GuardState,
-    OfferCheckpoint,
-    UnreadableMetadata,
-    rules_key,
-)
+from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, GuardState, OfferCheckpoint, UnreadableMetadata, rules_key
+from .commits import SettledSpans, fit
 from .expiry import Expiry
 from .join import Chain, Join, Undated
 from .matching import Matching
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
-from .planning import SettledSpans, fit
-from .rules import MAX_TIME, MIN_TIME, Rules
+from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import InputWatermark
 
 LEAST_METADATA = 200
 """Characters that metadata without any list fit into."""
 
 
-class Input(IntEnum):
+class Side(IntEnum):
     """The two inputs of a task."""
 
     OFFERS = 0
     CHECKOUTS = 1
 
 
-class Verdict(Enum):
+class Admission(Enum):
     """What becomes of a record.
 
     ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
@@ -63,7 +56,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CommitPlan:
     """What may be committed, both partitions together. `hold` and `decided_to` are what it rests on (ms)."""
 
     offers: Position
@@ -103,7 +96,7 @@ class Task:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: DecisionRules,
         *,
         partitions: int,
         offers: Position,
@@ -129,7 +122,7 @@ class Task:
         self._dead = set(found.dead)
 
         window, grace, lookback, call_abandoned = found.rules
-        then = Rules(window, grace, lookback, rules.lateness, rules.max_skew, call_abandoned)
+        then = DecisionRules(window, grace, lookback, rules.lateness, rules.max_skew, call_abandoned)
         self._join = Join(then, found.splits)
         guard = found_checkouts.guard
         self.resume_at = guard.resume_at
@@ -150,28 +143,28 @@ class Task:
         self._called: dict[tuple[str, str], Chain] = {}
         self._called_until: Expiry[Chain] = Expiry()
         self._due: list[Chain] = []
-        self._ahead: Input | None = None
+        self._ahead: Side | None = None
         self._end_rebuild_if_done()
 
     # --- what comes in
 
-    def offer(self, event: OfferPresented, timestamp: int, now: int) -> Verdict:
+    def offer(self, event: OfferPresented, timestamp: int, now: int) -> Admission:
         """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms)."""
         offset, presented_at = event.offset, event.presented_at
-        verdict = Verdict.ACCEPTED
+        verdict = Admission.ACCEPTED
         if offset < self._until[0]:
             verdict = self._judge_again(event, timestamp, now)
             self._inputs[0].observe(presented_at, timestamp, now)
         elif not self._inputs[0].observe(presented_at, timestamp, now):
-            verdict = Verdict.IMPLAUSIBLE
+            verdict = Admission.IMPLAUSIBLE
             self._dead.add(offset)
         elif self._is_late(presented_at):
-            verdict = Verdict.LATE
-        if verdict is Verdict.SETTLED:
+            verdict = Admission.LATE
+        if verdict is Admission.SETTLED:
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
-            if verdict is Verdict.ACCEPTED:
+            if verdict is Admission.ACCEPTED:
                 self._earliest.add(offset, presented_at)
                 self._join.present(event)
             else:
@@ -180,7 +173,7 @@ class Task:
             self._end_rebuild_if_done()
         return verdict
 
-    def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Verdict:
+    def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Admission:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
         plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
         if self._horizon == MAX_TIME and plausible:
@@ -208,7 +201,7 @@ class Task:
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
             self._end_rebuild_if_done()
-        return Verdict.ACCEPTED if plausible else Verdict.IMPLAUSIBLE
+        return Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
 
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
@@ -239,19 +232,19 @@ class Task:
         self._end_rebuild_if_done()
         return not settled
 
-    def skip(self, source: Input, offset: int) -> None:
+    def skip(self, source: Side, offset: int) -> None:
         """A tombstone was read."""
         self.read_to(source, offset + 1)
 
-    def read_to(self, source: Input, offset: int) -> None:
+    def read_to(self, source: Side, offset: int) -> None:
         """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
-        (self._offers if source is Input.OFFERS else self._checkouts).skip_to(offset)
+        (self._offers if source is Side.OFFERS else self._checkouts).skip_to(offset)
         self._end_rebuild_if_done()
 
-    def idle(self, source: Input, asked_at: int) -> None:
+    def idle(self, source: Side, asked_at: int) -> None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms)."""
         self._inputs[source].idle(asked_at)
-        if source is Input.CHECKOUTS and self._horizon == MAX_TIME:
+        if source is Side.CHECKOUTS and self._horizon == MAX_TIME:
             self._horizon = asked_at + self._rules.lateness
             self.findings.append("the checkout log holds no record, and its first ones are gone")
             self._end_rebuild_if_done()
@@ -296,11 +289,11 @@ class Task:
         """The chain, decided and not settled, that begins first in the log."""
         return self._pending[min(self._pending)] if self._pending else None
 
-    def next_offset(self, source: Input) -> int:
+    def next_offset(self, source: Side) -> int:
         """The first offset that has not been applied."""
-        return (self._offers if source is Input.OFFERS else self._checkouts).next_offset
+        return (self._offers if source is Side.OFFERS else self._checkouts).next_offset
 
-    def input_watermark(self, source: Input) -> int:
+    def input_watermark(self, source: Side) -> int:
         """The watermark (ms) of one input."""
         return self._inputs[source].value
 
@@ -344,15 +337,15 @@ class Task:
         """Count the purchased ids whose offers must have been read by now. True if one named an offer."""
         return self._matching.judge(self.watermark)
 
-    def stop_offset(self, source: Input) -> int | None:
+    def stop_offset(self, source: Side) -> int | None:
         """While rebuilding: the offset at which to stop applying records until the rebuild is over."""
         if self._found is None:
             return None
         if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
-            return None if source is Input.CHECKOUTS else self._offers.next_offset
+            return None if source is Side.CHECKOUTS else self._offers.next_offset
         return self._until[source]
 
-    def ahead(self) -> Input | None:
+    def ahead(self) -> Side | None:
         """The input to pause so that the other catches up, and memory stays bounded; never the one that holds W.
 
         It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
@@ -360,9 +353,9 @@ class Task:
         offers, checkouts = self._inputs[0].value, self._inputs[1].value
         window = self._rules.window
         if offers > checkouts + window:
-            self._ahead = Input.OFFERS
+            self._ahead = Side.OFFERS
         elif checkouts > offers + window:
-            self._ahead = Input.CHECKOUTS
+            self._ahead = Side.CHECKOUTS
         elif 2 * abs(offers - checkouts) <= window:
             self._ahead = None
         return self._ahead
@@ -403,9 +396,9 @@ class Task:
             self._forget_called(chain)
         self._close(chain)
 
-    def acknowledged(self, offset: int, source: Input = Input.OFFERS) -> None:
+    def acknowledged(self, offset: int, source: Side = Side.OFFERS) -> None:
         """The dead letter of the record at `offset` is written."""
-        if source is Input.OFFERS:
+        if source is Side.OFFERS:
             self._unacknowledged.discard(offset)
             self._offers.settle(offset)
         else:
@@ -413,7 +406,7 @@ class Task:
 
     # --- commits
 
-    def plan(self) -> Plan | None:
+    def plan(self) -> CommitPlan | None:
         """What may be committed now. To be called when every outcome handed to the producer is acknowledged.
 
         None while rebuilding, while a checkout's dead letter is not acknowledged, or where nothing better than the
@@ -461,7 +454,7 @@ class Task:
             self._rules.lookback,
         )
         held = self._checkouts.lowest_held(hold)
-        return Plan(
+        return CommitPlan(
             Position(offset, checkpoint.encode(offset)),
             Position(held, checkouts.encode(held)),
             hold,
@@ -473,7 +466,7 @@ class Task:
         self._metadata_limit = max(LEAST_METADATA, self._metadata_limit // 2)
         return self._metadata_limit
 
-    def committed(self, plan: Plan) -> None:
+    def committed(self, plan: CommitPlan) -> None:
         """The broker acknowledged the plan, for both partitions."""
         self._committed = plan.offers.offset
         self._horizon = max(self._horizon, plan.hold)
@@ -544,20 +537,20 @@ class Task:
         if found != self._partitions:
             raise PartitionsMoved(f"committed with {found} partitions, the topics now have {self._partitions}")
 
-    def _judge_again(self, event: OfferPresented, timestamp: int, now: int) -> Verdict:
+    def _judge_again(self, event: OfferPresented, timestamp: int, now: int) -> Admission:
         """A presentation from below P: what was found about it before the restart is found again."""
         found = self._found
         assert found is not None  # noqa: S101 - the caller has looked
         if event.offset in found.dead:
-            return Verdict.IMPLAUSIBLE if event.offset in found.unsettled else Verdict.SETTLED
+            return Admission.IMPLAUSIBLE if event.offset in found.unsettled else Admission.SETTLED
         believed = event.presented_at - self._rules.max_skew
         if believed > timestamp >= 0 or believed > now:
-            return Verdict.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
+            return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at < found.late_below:
-            return Verdict.LATE if event.offset in found.unsettled else Verdict.SETTLED
+            return Admission.LATE if event.offset in found.unsettled else Admission.SETTLED
         if event.presented_at - self._rules.lookback < self._horizon:
-            return Verdict.LATE  # checkouts are gone that were there when it was read before
-        return Verdict.ACCEPTED
+            return Admission.LATE  # checkouts are gone that were there when it was read before
+        return Admission.ACCEPTED
 
     def _is_late(self, presented_at: int) -> bool:
         # `watermark` spelt out: this runs for every offer.

@@ -7,7 +7,7 @@ does the asking; here is only what an answer means.
 
 from __future__ import annotations
 
-from .rules import MIN_TIME, Rules
+from .rules import MIN_TIME, DecisionRules
 
 
 class InputWatermark:
@@ -19,7 +19,7 @@ class InputWatermark:
 
     __slots__ = ("_lag", "_max_skew", "first", "newest", "value")
 
-    def __init__(self, rules: Rules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
+    def __init__(self, rules: DecisionRules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
         self.value = MIN_TIME
         self.first = first
         self.newest = newest

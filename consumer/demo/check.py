@@ -23,13 +23,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from .calllog import Call, read_calls
+from ..emulator.call_log import Call, read_calls
 from .reading import Checkout, Presentation, read_events
 
 BOUGHT, DECLINED, ABANDONED = "bought", "declined", "abandoned"
 
 
-class Rules(NamedTuple):
+class CheckRules(NamedTuple):
     """The spans of the decision, in ms, and whether abandoned offers are called."""
 
     window: int
@@ -93,7 +93,7 @@ class Judgement:
         return not (self.missed or self.false or self.early or self.misreported)
 
 
-def fates(presentations: Iterable[Presentation], checkouts: Iterable[Checkout], rules: Rules) -> list[Fate]:
+def fates(presentations: Iterable[Presentation], checkouts: Iterable[Checkout], rules: CheckRules) -> list[Fate]:
     """What must become of every chain."""
     shown: defaultdict[tuple[str, str, str], set[int]] = defaultdict(set)
     for session_id, partner_code, offer_id, at in presentations:
@@ -109,7 +109,7 @@ def fates(presentations: Iterable[Presentation], checkouts: Iterable[Checkout], 
 
 
 def judge(
-    presentations: Sequence[Presentation], checkouts: Sequence[Checkout], calls: Sequence[Call], rules: Rules
+    presentations: Sequence[Presentation], checkouts: Sequence[Checkout], calls: Sequence[Call], rules: CheckRules
 ) -> Judgement:
     """Compare what should have become of every offer with the calls that reached the API."""
     found = Judgement(
@@ -132,7 +132,7 @@ def judge(
     return found
 
 
-def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: Rules) -> Judgement:
+def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: CheckRules) -> Judgement:
     """Read the offer topic and the checkout topic to their ends, and judge the calls of an emulator's log.
 
     Raises:
@@ -164,7 +164,7 @@ def in_words(found: Judgement) -> list[tuple[bool, str]]:
     return lines
 
 
-def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: Rules) -> Iterator[list[int]]:
+def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: CheckRules) -> Iterator[list[int]]:
     chain = [times[0]]
     for before, at in pairwise(times):
         if at <= _decide_at(before, checkouts, rules) and at <= chain[0] + rules.lookback:
@@ -175,16 +175,16 @@ def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: Rules) -
     yield chain
 
 
-def _first(at: int, checkouts: Sequence[Checkout], rules: Rules) -> Checkout | None:
+def _first(at: int, checkouts: Sequence[Checkout], rules: CheckRules) -> Checkout | None:
     return next((checkout for checkout in checkouts if at <= checkout.at <= at + rules.window), None)
 
 
-def _decide_at(at: int, checkouts: Sequence[Checkout], rules: Rules) -> int:
+def _decide_at(at: int, checkouts: Sequence[Checkout], rules: CheckRules) -> int:
     first = _first(at, checkouts, rules)
     return at + rules.window if first is None else first.at + rules.grace
 
 
-def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Checkout], rules: Rules) -> Fate:
+def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Checkout], rules: CheckRules) -> Fate:
     begin, last = chain[0], chain[-1]
     decide_at = _decide_at(last, checkouts, rules)
     buying = [checkout.at for checkout in checkouts if offer[2] in checkout.bought]
@@ -198,7 +198,7 @@ def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Che
 
 
 def _judge_offer(
-    found: Judgement, offer: tuple[str, str], chains: Sequence[Fate], calls: Sequence[Call], rules: Rules
+    found: Judgement, offer: tuple[str, str], chains: Sequence[Fate], calls: Sequence[Call], rules: CheckRules
 ) -> None:
     to_call = [
         chain for chain in chains if chain.fate == DECLINED or (chain.fate == ABANDONED and rules.call_abandoned)

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import check
+from ..demo import check
+from ..emulator.call_log import Call
+from ..emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
 from .broker import PARTITIONS, embedded_broker, make_topics
-from .calllog import Call
-from .check import Judgement, Rules
-from .emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
+from .check import CheckRules, Judgement
 from .feed import feed
 from .generator import DEMO_PARTNERS, Event, Plan, generate
 from .progress import ProgressProbe
@@ -73,7 +73,7 @@ class _Demo:
         self._log_path = folder / "consumer.log"
         self._view = view
         self._seed = seed
-        self._rules = Rules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+        self._rules = CheckRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
         self._shop = _Shop(bootstrap, seed)
         self._probe = ProgressProbe(bootstrap, GROUP, TOPICS, PARTITIONS)
 

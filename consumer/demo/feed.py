@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from ..kafka.codec import PlainCodec
+from ..codecs.plain import PlainCodec
 from .generator import Event
 
 Written = Callable[[Event, int], None]

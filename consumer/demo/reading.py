@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import fastavro
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from ..schema_files import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
+from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
 
 
 class Presentation(NamedTuple):

@@ -92,7 +92,7 @@ def beyond_chance(agreeing: int, keys: int, partitions: int) -> bool:
     return keys * entropy > CHANCE
 
 
-class Verdict(Enum):
+class Agreement(Enum):
     """See the module. TOO_FEW and NEITHER are the two ways not to know."""
 
     AGREE = "agree"
@@ -111,7 +111,7 @@ class Finding:
         misplaced: how many keys it would have put elsewhere.
     """
 
-    verdict: Verdict
+    verdict: Agreement
     words: str
     by: str | None = None
     misplaced: int = 0
@@ -202,24 +202,24 @@ class SampledKeys:
     def find(self) -> Finding:
         """What the keys show by now."""
         if self._partitions == 1:
-            return Finding(Verdict.AGREE, "one partition holds every session")
+            return Finding(Agreement.AGREE, "one partition holds every session")
         words = "; ".join(topic.words() for topic in self._topics)
         if len(self._split) > strays(self._met):
             first = next(iter(self._split.values()))
             found = f"{len(self._split)} sampled sessions are in two partitions each, such as {first}; {words}"
-            return Finding(Verdict.DISAGREE, found)
+            return Finding(Agreement.DISAGREE, found)
         which = range(len(PARTITIONERS))
         fitting = [one for one in which if all(topic.fits(one) for topic in self._topics)]
         for one in fitting:
             if all(topic.shows(one) for topic in self._topics):
                 misplaced = sum(topic.misplaced(one) for topic in self._topics)
-                return Finding(Verdict.AGREE, words, list(PARTITIONERS)[one], misplaced)
+                return Finding(Agreement.AGREE, words, list(PARTITIONERS)[one], misplaced)
         shown = [one for one in which if any(topic.shows(one) for topic in self._topics)]
         if shown and not fitting:
             by = max(shown, key=lambda one: sum(topic.agreeing[one] for topic in self._topics))
-            return Finding(Verdict.DISAGREE, f"{words}; {self.example(list(PARTITIONERS)[by])}")
+            return Finding(Agreement.DISAGREE, f"{words}; {self.example(list(PARTITIONERS)[by])}")
         enough = all(topic.has_enough() for topic in self._topics)
-        return Finding(Verdict.NEITHER if enough and not fitting else Verdict.TOO_FEW, words)
+        return Finding(Agreement.NEITHER if enough and not fitting else Agreement.TOO_FEW, words)
 
     def example(self, by: str) -> str:
         """In words, the newest record that this partitioner would have put elsewhere. There must be one."""

@@ -17,9 +17,9 @@ from confluent_kafka.admin import (
 )
 from rich.table import Table
 
-from ..duration import format_duration
 from ..errors import StartError, TopicsError
 from ..settings import KafkaSettings, Settings
+from ..settings.durations import format_duration
 
 log = structlog.get_logger(__name__)
 

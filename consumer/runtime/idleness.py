@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from ..core.task import Input, Task
-from ..kafka.ends import EndOffsets
+from ..core.task import Side, Task
+from ..kafka.end_offsets import EndOffsets
 
 log = structlog.get_logger(__name__)
 
@@ -49,20 +49,20 @@ class Idleness:
         self._drift = wall() - monotonic()
         self._trusted_from = float("-inf")
         self._next_reminder = float("-inf")
-        self._watched: dict[tuple[Input, int], float] = {}
-        self._heard: dict[tuple[Input, int], float] = {}
+        self._watched: dict[tuple[Side, int], float] = {}
+        self._heard: dict[tuple[Side, int], float] = {}
         self._next_question = 0.0
         self._asked = 0.0
 
-    def begin(self, source: Input, partition: int) -> None:
+    def begin(self, source: Side, partition: int) -> None:
         """The input was just assigned."""
         self._watched[source, partition] = self._heard[source, partition] = self._monotonic()
 
-    def heard(self, source: Input, partition: int) -> None:
+    def heard(self, source: Side, partition: int) -> None:
         """A record came."""
         self._heard[source, partition] = self._monotonic()
 
-    def drop(self, source: Input, partition: int) -> None:
+    def drop(self, source: Side, partition: int) -> None:
         """The input is no longer assigned."""
         del self._watched[source, partition], self._heard[source, partition]
 
@@ -84,7 +84,7 @@ class Idleness:
         answer = self._ends.answers()
         if answer is not None and self._asked >= self._trusted_from:
             asked_at, ends = answer
-            for source in Input:
+            for source in Side:
                 for partition, task in tasks.items():
                     end = ends.get((topics[source], partition))
                     watched = self._asked - self._watched[source, partition] >= self._lateness

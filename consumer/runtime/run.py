@@ -12,19 +12,19 @@ import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
-from ..kafka.clients import for_producer
-from ..kafka.codec import PlainCodec
-from ..kafka.ends import EndOffsets
-from ..kafka.membership import Membership
-from ..kafka.reread import Rereader, reread_config
-from ..kafka.sink import Sink, producer_config
-from ..kafka.source import consumer_config
+from ..codecs.plain import PlainCodec
+from ..delivery.thread import DeliveryThread
+from ..kafka.config import for_producer
+from ..kafka.consumer import consumer_config
+from ..kafka.end_offsets import EndOffsets
+from ..kafka.group import Membership
+from ..kafka.producer import OutputProducer, producer_config
+from ..kafka.reader import RecordReader, record_reader_config
 from ..kafka.topics import check_topics
+from ..server.health import Health, bound_of, serving
 from ..settings import Settings
-from ..xcover.thread import DeliveryThread
-from .health import Health, bound_of, serving
+from .loop import Loop
 from .releases import Releases
-from .service import Service
 
 log = structlog.get_logger(__name__)
 
@@ -67,16 +67,16 @@ def _run(settings: Settings, health: Health) -> int:
     admin = AdminClient(client)
     topics = check_topics(admin, settings)
     codec = PlainCodec(settings.api.metadata_keys)
-    service = Service(
+    service = Loop(
         settings,
         partitions=topics.partitions,
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
-        sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
         codec=codec,
         releases=releases,
-        rereader=Rereader(lambda: Consumer(reread_config(kafka))),
+        rereader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
         health=health,
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
     )

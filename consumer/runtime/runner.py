@@ -7,15 +7,15 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import Message
 
+from ..calls import CallResult, OptOutCall
+from ..codecs.plain import Codec
 from ..core.join import Chain
-from ..core.task import Input, Task, Verdict
+from ..core.task import Admission, Side, Task
 from ..errors import DecodeError, StopError, TruncatedLogError
-from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, Source
-from ..kafka.codec import Codec
+from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from ..kafka.producer import OutputProducer
 from ..kafka.record import Record
-from ..kafka.sink import Sink
-from ..xcover.delivery import CallResult, OptOutCall
-from .intake import Intake
+from .bad_records import BadRecordLimit
 from .releases import Releases
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,8 @@ class TaskRunner:
         *,
         topics: tuple[str, str],
         codec: Codec,
-        sink: Sink,
-        intakes: tuple[Intake, Intake],
+        sink: OutputProducer,
+        intakes: tuple[BadRecordLimit, BadRecordLimit],
         wall: Callable[[], float],
         releases: Releases | None = None,
         read_again: Callable[[CallResult], None] | None = None,
@@ -69,7 +69,7 @@ class TaskRunner:
 
     # --- records
 
-    def take(self, source: Input, message: Message, now: int) -> None:
+    def take(self, source: Side, message: Message, now: int) -> None:
         """A record or a partition end, in the order of the log. `now` is the wall clock (ms)."""
         if not self._held[source] and self._reaches(source, message):
             self._apply(source, message, now)
@@ -80,24 +80,24 @@ class TaskRunner:
         """Apply what was held back, as far as the rebuild now allows."""
         if self.task.findings:
             self._report_findings()
-        for source in Input:
+        for source in Side:
             waiting = self._held[source].copy()
             self._held[source].clear()
             for message in waiting:
                 self.take(source, message, now)
 
-    def pauses(self) -> set[Input]:
+    def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
         if self.task.rebuilding:
-            return {source for source in Input if self._held[source] or self._at_stop(source)}
+            return {source for source in Side if self._held[source] or self._at_stop(source)}
         ahead = self.task.ahead()
-        return {source for source in Input if self._held[source] or source is ahead}
+        return {source for source in Side if self._held[source] or source is ahead}
 
-    def _at_stop(self, source: Input) -> bool:
+    def _at_stop(self, source: Side) -> bool:
         stop = self.task.stop_offset(source)
         return stop is not None and self.task.next_offset(source) >= stop
 
-    def _reaches(self, source: Input, message: Message) -> bool:
+    def _reaches(self, source: Side, message: Message) -> bool:
         """Whether it may be applied now. While rebuilding, what had not been read before has to wait."""
         stop = self.task.stop_offset(source)
         if stop is None or message.error() is not None or (message.offset() or 0) < stop:
@@ -106,7 +106,7 @@ class TaskRunner:
         self.task.read_to(source, stop)
         return self.task.stop_offset(source) is None
 
-    def _apply(self, source: Input, message: Message, now: int) -> None:
+    def _apply(self, source: Side, message: Message, now: int) -> None:
         offset = message.offset() or 0
         if message.error() is not None:
             self._end(source, offset)
@@ -121,36 +121,36 @@ class TaskRunner:
         intake.read += 1
         timestamp = message.timestamp()[1]
         try:
-            if source is Input.OFFERS:
+            if source is Side.OFFERS:
                 shown = self._codec.decode_offer(message.key(), value, offset)
-                if (verdict := self.task.offer(shown, timestamp, now)) is not Verdict.ACCEPTED:
+                if (verdict := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
                     self._refuse(verdict, message, shown)
                 return
             completed = self._codec.decode_checkout(message.key(), value, offset)
         except DecodeError as error:
             self._take_unreadable(source, message, error, now)
             return
-        if self.task.checkout(completed, timestamp, now) is not Verdict.ACCEPTED:
+        if self.task.checkout(completed, timestamp, now) is not Admission.ACCEPTED:
             self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
         if self.task.bought_after_call:
             self._report_bought_after_call()
         if self.task.bought_before_settled:
             self._take_back()
 
-    def _take_unreadable(self, source: Input, message: Message, error: DecodeError, now: int) -> None:
+    def _take_unreadable(self, source: Side, message: Message, error: DecodeError, now: int) -> None:
         offset = message.offset() or 0
-        if source is Input.OFFERS:
+        if source is Side.OFFERS:
             dead = self.task.unreadable_offer(offset)
         else:
             sessions = _sessions_of(message, error)
             dead = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
         if dead:
             self._dead_letter(source, message, error.reason, str(error))
-        if dead or source is Input.CHECKOUTS:
+        if dead or source is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
             self._intakes[source].bad(str(error))
 
-    def _end(self, source: Input, offset: int) -> None:
+    def _end(self, source: Side, offset: int) -> None:
         stop = self.task.stop_offset(source)
         if stop is not None and offset < stop:
             raise TruncatedLogError(
@@ -160,23 +160,23 @@ class TaskRunner:
             )
         self.task.read_to(source, offset)
 
-    def _refuse(self, verdict: Verdict, message: Message, event: OfferPresented) -> None:
-        if verdict is Verdict.SETTLED:
+    def _refuse(self, verdict: Admission, message: Message, event: OfferPresented) -> None:
+        if verdict is Admission.SETTLED:
             return
-        if verdict is Verdict.LATE:
+        if verdict is Admission.LATE:
             reason, why = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
         else:
             reason, why = (
                 Reason.IMPLAUSIBLE_TIME,
                 "dated ahead of its record or of the clock by more than join.max_skew",
             )
-        self._dead_letter(Input.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
+        self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._write_refused(event, reason, why)
-        if verdict is Verdict.IMPLAUSIBLE:
+        if verdict is Admission.IMPLAUSIBLE:
             # One clock that is wrong, ours or a producer's, makes every record implausible.
-            self._intakes[Input.OFFERS].bad(why)
+            self._intakes[Side.OFFERS].bad(why)
 
-    def _dead_letter(self, source: Input, message: Message, reason: str, error: str) -> None:
+    def _dead_letter(self, source: Side, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
         self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, source))
 
@@ -291,7 +291,7 @@ class TaskRunner:
             session_id=last.session_id,
             reason=chain.reason,
             metadata=last.metadata,
-            source=Source(self._topics[0], self.partition, last.offset),
+            source=RecordRef(self._topics[0], self.partition, last.offset),
             owner=self,
             token=chain,
         )
@@ -409,7 +409,7 @@ class TaskRunner:
                 status_code=status_code,
                 attempts=attempts,
                 details=event.details,
-                source=Source(self._topics[0], self.partition, event.offset),
+                source=RecordRef(self._topics[0], self.partition, event.offset),
                 mode=Mode.LIVE,
                 note=note,
             ),

@@ -11,15 +11,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from urllib.parse import quote
 
 import httpx
 
+from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
 from ..settings import ApiSettings
 from .auth import Credentials
-from .call import OptOutCall
 from .transport import MAX_BODY
 
 RETRY_AFTER_MIN_S = 1.0
@@ -35,37 +34,6 @@ _PACKED = b"[its body cannot be unpacked]"
 
 _TRANSIENT = frozenset({408, 423, 425, 429})
 _JSON = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "offer-opt-out"}
-
-
-class Verdict(Enum):
-    """What an answer means for the call."""
-
-    RECORDED = auto()
-    """204: the insurer has it."""
-    NOT_FOUND = auto()
-    """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
-    CREDENTIALS = auto()
-    """401 or 403, or no credentials at all: no call of this partner can succeed."""
-    DENIED = auto()
-    """401 or 403 again, for this offer alone, while the partner's others are recorded: never made by `classify`."""
-    TRANSIENT = auto()
-    """It may go better next time."""
-    UNEXPECTED = auto()
-    """Not in the contract (a redirect, a 200, a gateway's page): retried like TRANSIENT, and reported."""
-    REFUSED = auto()
-    """Another 4xx: this request is wrong, and will be until somebody changes something."""
-
-
-class Answer(NamedTuple):
-    """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
-
-    verdict: Verdict
-    status_code: int | None = None
-    retry_after: float | None = None
-    note: str | None = None
-
-
-RECORDED = Answer(Verdict.RECORDED, 204)
 
 
 class OptOutApi:
@@ -89,15 +57,15 @@ class OptOutApi:
         headers = self._credentials.headers(call.partner_code)
         if headers is None:
             return Answer(
-                Verdict.CREDENTIALS,
+                AnswerKind.CREDENTIALS,
                 note="no credentials for this partner_code: set api.credentials or api.key, and restart",
             )
         if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
-            return Answer(Verdict.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
+            return Answer(AnswerKind.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
         try:
             request = httpx.Request("POST", self.url(call), headers={**_JSON, **headers}, content=self.body(call))
         except (httpx.InvalidURL, UnicodeError) as error:
-            return Answer(Verdict.REFUSED, note=f"not sent: no URL can be made of its ids: {error}"[:NOTE_LENGTH])
+            return Answer(AnswerKind.REFUSED, note=f"not sent: no URL can be made of its ids: {error}"[:NOTE_LENGTH])
         try:
             # Not through httpx.AsyncClient: it would add cookies, redirects and its own time-outs, of which a
             # call needs none, at half of the throughput.
@@ -106,7 +74,7 @@ class OptOutApi:
                 return RECORDED
             body = await _unpacked(response)
         except httpx.RequestError as error:
-            return Answer(Verdict.TRANSIENT, note=_note(f"{type(error).__name__}: {error}"))
+            return Answer(AnswerKind.TRANSIENT, note=_note(f"{type(error).__name__}: {error}"))
         answer = classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock())
         return _without_values(answer, call.metadata) if call.metadata else answer
 
@@ -128,18 +96,18 @@ def classify(status: int, retry_after: str | None, body: bytes, now: float) -> A
     if status == 204:
         return RECORDED
     if status in {401, 403}:
-        return Answer(Verdict.CREDENTIALS, status, None, _words(body))
+        return Answer(AnswerKind.CREDENTIALS, status, None, _words(body))
     if status == 404 and _is_empty_or_object(body):
-        return Answer(Verdict.NOT_FOUND, status, None, _words(body))
+        return Answer(AnswerKind.NOT_FOUND, status, None, _words(body))
     pause = parse_retry_after(retry_after, now)
     if status == 404:
         note = f"404 without the API's own body: a wrong route or a gateway. {_words(body) or ''}".rstrip()
-        return Answer(Verdict.UNEXPECTED, status, pause, note)
+        return Answer(AnswerKind.UNEXPECTED, status, pause, note)
     if status in _TRANSIENT or status >= 500:
-        return Answer(Verdict.TRANSIENT, status, pause, _words(body))
+        return Answer(AnswerKind.TRANSIENT, status, pause, _words(body))
     if status >= 400:
-        return Answer(Verdict.REFUSED, status, None, _words(body))
-    return Answer(Verdict.UNEXPECTED, status, pause, _words(body))
+        return Answer(AnswerKind.REFUSED, status, None, _words(body))
+    return Answer(AnswerKind.UNEXPECTED, status, pause, _words(body))
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

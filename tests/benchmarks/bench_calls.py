@@ -23,13 +23,13 @@ from random import Random
 import httpx
 import structlog
 
-from consumer.events import Outcome, Reason, Source
+from consumer.calls import CallResult, OptOutCall
+from consumer.delivery.queue import Delivery
+from consumer.delivery.thread import DeliveryThread
+from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.delivery import Delivery
-from consumer.xcover.thread import DeliveryThread
 from consumer.xcover.transport import AiohttpTransport
 
 SERVER = """
@@ -69,7 +69,7 @@ class Bench:
         self.calls = [
             OptOutCall("LLODT", f"fe92ecc3-fe4c-4000-8000-{i:012d}", f"session-{i}", Reason.DECLINED, {}, source, None)
             for i in range(calls)
-            for source in [Source("offer.presented", 0, i)]
+            for source in [RecordRef("offer.presented", 0, i)]
         ]
         self.rows: list[tuple[str, float, float]] = []
 

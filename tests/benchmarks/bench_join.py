@@ -33,13 +33,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
 
-from consumer.core.task import Input
-from consumer.kafka.codec import PlainCodec
-from consumer.kafka.ends import EndOffsets
-from consumer.kafka.sink import Sink, producer_config
-from consumer.kafka.source import consumer_config
+from consumer.codecs.plain import PlainCodec
+from consumer.core.task import Side
+from consumer.kafka.consumer import consumer_config
+from consumer.kafka.end_offsets import EndOffsets
+from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.runtime.loop import Loop
 from consumer.runtime.run import spare_the_collector
-from consumer.runtime.service import Service
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
 
 PARTITIONS = 4
@@ -148,24 +148,24 @@ def read_and_decode(settings: KafkaSettings, *, decode: bool) -> float:
     return rate
 
 
-def service(settings: Settings) -> tuple[Service, NoCalls]:
+def service(settings: Settings) -> tuple[Loop, NoCalls]:
     kafka = settings.kafka
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     codec, calls = PlainCodec(), NoCalls()
-    made = Service(
+    made = Loop(
         settings,
         partitions=PARTITIONS,
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
-        sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=calls,  # type: ignore[arg-type]
         codec=codec,
     )
     return made, calls
 
 
-def applied(made: Service) -> int:
-    return sum(runner.task.next_offset(source) for runner in made._runners.values() for source in Input)
+def applied(made: Loop) -> int:
+    return sum(runner.task.next_offset(source) for runner in made._runners.values() for source in Side)
 
 
 def join(settings: Settings, events: int) -> tuple[float, float]:

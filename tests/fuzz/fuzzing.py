@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 # The oracle and the world of one task, which the unit tests have, are used here too.
-sys.path.append(str(Path(__file__).parents[1] / "unit"))
-
 THOROUGH = {"quick": 1, "thorough": 60}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
 """How many times the examples of a quick run are made: `make fuzz` sets HYPOTHESIS_PROFILE=thorough."""
 

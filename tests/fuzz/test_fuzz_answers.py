@@ -20,16 +20,16 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from fuzzing import TEXT, fuzz, spoilt
+from fuzz.fuzzing import TEXT, fuzz, spoilt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, Source
-from consumer.kafka.codec import PlainCodec, outcome_key
+from consumer.calls import Answer, AnswerKind, OptOutCall
+from consumer.codecs.plain import PlainCodec, outcome_key
+from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings
-from consumer.xcover.api import NOTE_LENGTH, Answer, OptOutApi, Verdict, classify, parse_retry_after
+from consumer.xcover.api import NOTE_LENGTH, OptOutApi, classify, parse_retry_after
 from consumer.xcover.auth import Credentials
-from consumer.xcover.call import OptOutCall
 from consumer.xcover.transport import AiohttpTransport
 
 NOW = 1_767_225_600.0
@@ -79,7 +79,7 @@ class Line:
         """The answer, once it is known to fit into an outcome and a log."""
         self.reply = reply
         self.requests.clear()
-        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, Source("offers", 0, 1), "owner")
+        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner")
         answer = self.run(self.api(call))
         check_words(answer)
         return answer
@@ -110,7 +110,7 @@ def check_words(answer: Answer) -> None:
         status_code=answer.status_code,
         attempts=1,
         details=Details(),
-        source=Source("offers", 0, 0),
+        source=RecordRef("offers", 0, 0),
         mode=Mode.LIVE,
         note=answer.note,
     )
@@ -164,18 +164,18 @@ def is_object(body: bytes) -> bool:
         return False
 
 
-def meaning(status: int, body: bytes | None) -> Verdict:
+def meaning(status: int, body: bytes | None) -> AnswerKind:
     """The table of answers, a second time. The body None: it cannot be read."""
     if status == 204:
-        return Verdict.RECORDED
+        return AnswerKind.RECORDED
     if status in (401, 403):
-        return Verdict.CREDENTIALS
+        return AnswerKind.CREDENTIALS
     if status == 404:
         good = body is not None and (not body.strip() or is_object(body))
-        return Verdict.NOT_FOUND if good else Verdict.UNEXPECTED
+        return AnswerKind.NOT_FOUND if good else AnswerKind.UNEXPECTED
     if status in (408, 423, 425, 429) or 500 <= status <= 599:
-        return Verdict.TRANSIENT
-    return Verdict.REFUSED if status >= 400 else Verdict.UNEXPECTED
+        return AnswerKind.TRANSIENT
+    return AnswerKind.REFUSED if status >= 400 else AnswerKind.UNEXPECTED
 
 
 def http(status: int, body: bytes, *headers: bytes) -> bytes:
@@ -202,7 +202,7 @@ def test_every_answer_has_the_meaning_of_the_table(
     if answer.status_code is None:
         # A header that is none makes it no answer; that is the transport's to judge.
         assert headers
-        assert answer.verdict is Verdict.TRANSIENT
+        assert answer.verdict is AnswerKind.TRANSIENT
         return
     assert (answer.status_code, answer.verdict) == (status, meaning(status, body[:65_536]))
 
@@ -234,7 +234,7 @@ def test_a_body_that_cannot_be_unpacked_changes_no_meaning_of_a_status(
     else:
         whole = packed in ("gzip", "zlib") and len(body) < 65_536
         assert answer.verdict is meaning(404, body if whole else None)
-    if answer.verdict in (Verdict.TRANSIENT, Verdict.UNEXPECTED):
+    if answer.verdict in (AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED):
         assert answer.retry_after == 7
 
 
@@ -245,7 +245,7 @@ def test_a_small_answer_is_not_unpacked_into_a_large_one(line: Line, times: int)
         bomb = gzip.compress(bomb)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = line.ask(http(404, bomb[:65_536], b"Content-Encoding: " + b", ".join([b"gzip"] * times)))
-    assert answer.verdict is Verdict.UNEXPECTED
+    assert answer.verdict is AnswerKind.UNEXPECTED
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16_384, "kB"
 
 
@@ -269,12 +269,12 @@ def test_a_small_answer_is_not_unpacked_into_a_large_one(line: Line, times: int)
 @example(b"HTTP/1.1 404 X\r\nX: \xff\xed\xa0\x80\r\nContent-Length: \xd9\xa3\r\n\r\n")
 def test_bytes_that_are_no_answer_are_no_success_and_no_missing_offer(line: Line, reply: bytes) -> None:
     answer = line.ask(reply)
-    if answer.verdict is Verdict.RECORDED:
+    if answer.verdict is AnswerKind.RECORDED:
         assert b" 204" in reply
-    if answer.verdict is Verdict.NOT_FOUND:
+    if answer.verdict is AnswerKind.NOT_FOUND:
         assert b" 404" in reply
     if answer.status_code is None:
-        assert answer.verdict is Verdict.TRANSIENT
+        assert answer.verdict is AnswerKind.TRANSIENT
 
 
 # --- Retry-After
@@ -333,7 +333,7 @@ def test_a_longer_wait_is_never_read_as_a_shorter_one(waits: list[int], skew: in
 @given(st.lists(WAITS.map(lambda text: text.encode("utf-8", "replace").translate(None, b"\r\n\0")), max_size=3))
 def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: list[bytes]) -> None:
     answer = line.ask(http(503, b"", *(b"Retry-After: " + value for value in values)))
-    assert answer.verdict is Verdict.TRANSIENT
+    assert answer.verdict is AnswerKind.TRANSIENT
     assert answer.retry_after is None or 1 <= answer.retry_after <= 300
     if answer.status_code == 503 and len(values) == 1 and values[0].isdigit():
         assert answer.retry_after is not None
@@ -391,10 +391,10 @@ METADATA = st.dictionaries(TEXT.filter(lambda key: key != "reason"), TEXT, max_s
 def test_an_id_is_data_whatever_is_in_it(line: Line, partner: str, offer: str, metadata: dict[str, str]) -> None:
     answer = line.ask(http(204, b""), partner=partner, offer=offer, metadata=metadata)
     if {partner, offer} & {"", ".", ".."} or len(partner) + len(offer) > 20_000:
-        assert (answer.verdict, line.requests) == (Verdict.REFUSED, [])
+        assert (answer.verdict, line.requests) == (AnswerKind.REFUSED, [])
         assert answer.note
         return
-    assert answer.verdict is Verdict.RECORDED
+    assert answer.verdict is AnswerKind.RECORDED
     ((head, body),) = line.requests
     first, *rest = head.split(b"\r\n")
     method, path, version = first.split(b" ")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from avro_reader import HarmlessError, NotAvroError, read_checkout, read_offer
-from fuzzing import LONGS, TEXT, fuzz, spoilt, varint, varints
+from fuzz.avro_reader import HarmlessError, NotAvroError, read_checkout, read_offer
+from fuzz.fuzzing import LONGS, TEXT, fuzz, spoilt, varint, varints
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from consumer.codecs.plain import EMPTY_ID, KEY_MISMATCH, UNDECODABLE, PlainCodec
 from consumer.errors import DecodeError
-from consumer.kafka.codec import EMPTY_ID, KEY_MISMATCH, UNDECODABLE, PlainCodec
 
 CODEC = PlainCodec(metadata_keys=("tier",))
 BEGIN = b"".join(varint(len(text)) + text for text in (b"e", b"s", b"c")) + varint(5)

@@ -9,26 +9,26 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from avro_reader import HarmlessError, NotAvroError, Offer, read_checkout, read_offer
-from fuzzing import LONGS, fuzz, spoilt
+from fuzz.avro_reader import HarmlessError, NotAvroError, Offer, read_checkout, read_offer
+from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from oracle import Undated, fates
+from support.oracle import Undated, fates
 
-from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
-from consumer.core.task import Input, Position, Task
+from consumer.calls import CallResult
+from consumer.codecs.plain import PlainCodec
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import Position, Side, Task
 from consumer.errors import StopError
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
-from consumer.kafka.codec import PlainCodec
-from consumer.kafka.sink import Sink
-from consumer.runtime.guarding import Guarding
-from consumer.runtime.intake import Intake
+from consumer.kafka.producer import OutputProducer
+from consumer.runtime.bad_records import BadRecordLimit
 from consumer.runtime.runner import TaskRunner
+from consumer.runtime.suspension import Suspension
 from consumer.settings import JoinSettings
-from consumer.xcover.call import CallResult
 
 CODEC = PlainCodec()
-RULES = Rules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
+RULES = DecisionRules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
 NOW = 1_767_225_600_000
 TOPICS = ("offers", "checkouts")
 
@@ -110,10 +110,10 @@ class Producer:
 
 
 @st.composite
-def records(draw: st.DrawFn, source: Input) -> Message:
+def records(draw: st.DrawFn, source: Side) -> Message:
     """A record of one of the topics, as often good as not."""
     session = draw(SESSIONS)
-    if source is Input.OFFERS:
+    if source is Side.OFFERS:
         value = CODEC.encode_offer(
             {
                 "event_id": "e",
@@ -135,16 +135,16 @@ def records(draw: st.DrawFn, source: Input) -> Message:
         )
     value = draw(st.one_of(*[st.just(value)] * 4, spoilt(value), st.binary(max_size=20), st.none()))
     key = draw(st.just(session.encode()) | st.sampled_from((b"s", b"t", "☃".encode())))
-    if source is Input.OFFERS:
+    if source is Side.OFFERS:
         key = draw(st.just(key) | st.sampled_from((None, b"", b"\xff")))
     return Message(TOPICS[source], key, value, draw(STAMPS), draw(HEADERS))
 
 
-def said(source: Input, message: Message) -> Any:
+def said(source: Side, message: Message) -> Any:
     """What the record says, by the other reader; None if it cannot be read."""
     value = message.value() or b""
     try:
-        return read_offer(value) if source is Input.OFFERS else read_checkout(value)
+        return read_offer(value) if source is Side.OFFERS else read_checkout(value)
     except HarmlessError:
         assume(False)
     except NotAvroError:
@@ -180,20 +180,20 @@ def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Pr
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
         topics=TOPICS,
         codec=CODEC,
-        sink=Sink(producer, "outcomes", "dead", CODEC),  # type: ignore[arg-type]
-        intakes=(Intake("offers", 1_000, 1.0), Intake("checkouts", 1_000, 1.0)),
+        sink=OutputProducer(producer, "outcomes", "dead", CODEC),  # type: ignore[arg-type]
+        intakes=(BadRecordLimit("offers", 1_000, 1.0), BadRecordLimit("checkouts", 1_000, 1.0)),
         wall=lambda: NOW / 1000,
     )
-    guarding = Guarding(JoinSettings(), 1_000)
+    guarding = Suspension(JoinSettings(), 1_000)
     # The checkouts first: a presentation that is not late then finds all of them.
-    for source, messages in ((Input.CHECKOUTS, checkouts), (Input.OFFERS, offers)):
+    for source, messages in ((Side.CHECKOUTS, checkouts), (Side.OFFERS, offers)):
         for offset, message in enumerate(messages):
             message.at = offset
             runner.take(source, message, NOW)  # type: ignore[arg-type]
             guarding.turn([runner.task])
             guarding.report([runner.task])
     results: list[CallResult] = []
-    for source in Input:
+    for source in Side:
         runner.task.idle(source, NOW + 10 * RULES.lookback)
     guarding.turn([runner.task])
     for call in runner.decide():
@@ -214,7 +214,7 @@ DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN = CODEC.encode_offer(
 
 
 @fuzz(100)
-@given(st.lists(records(Input.OFFERS), min_size=1, max_size=8), st.lists(records(Input.CHECKOUTS), max_size=5))
+@given(st.lists(records(Side.OFFERS), min_size=1, max_size=8), st.lists(records(Side.CHECKOUTS), max_size=5))
 @example(
     [Message("offers", b"s", DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN, NOW, None)],
     [Message("checkouts", b"s", b"\xff", NOW, b"\xff")],
@@ -226,7 +226,7 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
     undated: list[Undated] = []
     reached = [MIN_TIME, MIN_TIME]
     for message in checkouts:
-        event = said(Input.CHECKOUTS, message)
+        event = said(Side.CHECKOUTS, message)
         if message.value() is None:
             continue
         if not is_good(message, event):
@@ -243,7 +243,7 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
     shown: list[OfferPresented] = []
     expected: list[tuple[object, ...]] = []
     for message in offers:
-        event = said(Input.OFFERS, message)
+        event = said(Side.OFFERS, message)
         if message.value() is None:
             continue
         if not is_good(message, event):
@@ -316,8 +316,8 @@ def test_a_hold_is_reported_whatever_year_its_events_are_of(completed: int, stam
         CODEC.decode_checkout(b"s", CODEC.encode_checkout(checkout | {"purchased_offer_ids": []}), 0), stamp, NOW
     )
     task.offer(CODEC.decode_offer(b"s", CODEC.encode_offer(offer), 0), stamp, NOW)
-    guarding = Guarding(JoinSettings(), 1_000)
-    for source in Input:
+    guarding = Suspension(JoinSettings(), 1_000)
+    for source in Side:
         task.idle(source, NOW)
     guarding.turn([task])
     guarding.report([task])

@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fuzzing import LONGS, fuzz, spoilt
+from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import Logs, Step, logs, schedules
-from task_world import World
+from support.strategies import Logs, Step, logs, schedules
+from support.task_world import World
 
 from consumer.core.checkpoint import (
     METADATA_LIMIT,
@@ -26,11 +26,11 @@ from consumer.core.checkpoint import (
     decode_offsets,
     encode_offsets,
 )
-from consumer.core.rules import MAX_TIME, MIN_TIME, Rules
-from consumer.core.task import Input, PartitionsMoved, Position, Task, Verdict
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import Admission, PartitionsMoved, Position, Side, Task
 from consumer.events import OfferPresented
 
-RULES = Rules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
+RULES = DecisionRules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
 OFFSETS = st.integers(0, 2**62)
 TIMES = st.just(MIN_TIME) | st.integers(MIN_TIME, MAX_TIME - 1)
 
@@ -187,7 +187,7 @@ def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_f
     committed = OfferCheckpoint((1_800_000, 60_000, 7_200_000, True), 1, 0, 1, 0)
     task = Task(RULES, partitions=1, offers=Position(0, committed.encode(0)), checkouts=Position(0))
     event = OfferPresented("s", "P", "o", 2**63 - 1, 0)
-    assert task.offer(event, stamp, 1_767_225_600_000) is Verdict.IMPLAUSIBLE
+    assert task.offer(event, stamp, 1_767_225_600_000) is Admission.IMPLAUSIBLE
 
 
 @fuzz(20)
@@ -203,7 +203,7 @@ def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list
         checkouts = Position(checkouts.offset, data.draw(changed(checkouts.metadata)))
     world.broker = offers, checkouts
     world.crash()
-    if world.task.stop_offset(Input.OFFERS) == offers.offset and not world.logs.checkouts[world.at[1] :]:
-        world.task.idle(Input.CHECKOUTS, world.clock)  # H is to be learnt, and there is nothing to learn it from
+    if world.task.stop_offset(Side.OFFERS) == offers.offset and not world.logs.checkouts[world.at[1] :]:
+        world.task.idle(Side.CHECKOUTS, world.clock)  # H is to be learnt, and there is nothing to learn it from
     world.finish()
     world.check_all_told()

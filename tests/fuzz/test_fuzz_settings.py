@@ -13,21 +13,22 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fuzzing import TEXT, fuzz, spoilt
+from fuzz.fuzzing import TEXT, fuzz, spoilt
 from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from consumer.calls import OptOutCall
 from consumer.cli import app
-from consumer.duration import format_duration, parse_duration
 from consumer.errors import SettingsError
-from consumer.events import Reason, Source
+from consumer.events import Reason, RecordRef
+from consumer.runtime.loop import rules_of
 from consumer.runtime.releases import Releases
-from consumer.runtime.service import rules_of
-from consumer.settings import PREFIX, Settings, load, names
+from consumer.settings import Settings, load
+from consumer.settings.durations import format_duration, parse_duration
+from consumer.settings.load import PREFIX, names
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
-from consumer.xcover.call import OptOutCall
 from consumer.xcover.transport import _proxy_for
 
 VARIABLES = [f"{PREFIX}{group.upper()}__{name.upper()}" for group, name in names()]
@@ -179,7 +180,7 @@ def check(settings: Settings) -> None:
         return
     made: list[httpx.Request] = []
     api = OptOutApi(settings.api, Credentials(settings.api, lambda: 1e9), Keeps(made), lambda: 1e9)
-    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, Source("t", 0, 0), "owner")
+    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 0), "owner")
     with pytest.raises(StopIteration):
         api(call).send(None)
     assert made, "no request can be made with these settings"

@@ -13,14 +13,14 @@ from random import Random
 
 import pytest
 
+from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
+from consumer.delivery.queue import Delivery
+from consumer.delivery.thread import DeliveryThread
 from consumer.errors import StopError
-from consumer.events import Outcome, Reason, Source
+from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import Answer, OptOutApi, Verdict
+from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials, sign
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.delivery import Delivery
-from consumer.xcover.thread import DeliveryThread
 from consumer.xcover.transport import MAX_BODY, AiohttpTransport
 
 Writer = asyncio.StreamWriter
@@ -113,7 +113,7 @@ class Server:
 
 def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
     return OptOutCall(
-        partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, Source("offer.presented", 0, 1), "owner"
+        partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner"
     )
 
 
@@ -147,28 +147,28 @@ def answer_of(reply: Reply, **values: object) -> Answer:
 @pytest.mark.parametrize(
     ("reply", "status", "verdict"),
     [
-        (raw("204 No Content"), 204, Verdict.RECORDED),
-        (raw("200 OK", b"{}"), 200, Verdict.UNEXPECTED),
-        (raw("400 Bad Request", b'{"message": "x"}'), 400, Verdict.REFUSED),
-        (raw("401 Unauthorized", b"{}"), 401, Verdict.CREDENTIALS),
-        (raw("403 Forbidden", b"{}"), 403, Verdict.CREDENTIALS),
-        (raw("404 Not Found"), 404, Verdict.NOT_FOUND),
-        (raw("404 Not Found", b'{"message": "Quote package does not exist"}'), 404, Verdict.NOT_FOUND),
-        (raw("404 Not Found", b"[1]"), 404, Verdict.UNEXPECTED),
-        (raw("404 Not Found", b"<html></html>", "Content-Type: text/html"), 404, Verdict.UNEXPECTED),
-        (raw("408 Request Timeout"), 408, Verdict.TRANSIENT),
-        (raw("422 Unprocessable", b'{"message": "Unexpected field"}'), 422, Verdict.REFUSED),
-        (raw("423 Locked"), 423, Verdict.TRANSIENT),
-        (raw("425 Too Early"), 425, Verdict.TRANSIENT),
-        (raw("429 Too Many Requests"), 429, Verdict.TRANSIENT),
-        (raw("500 Oops", b"<html>"), 500, Verdict.TRANSIENT),
-        (raw("503 Unavailable"), 503, Verdict.TRANSIENT),
-        (reset_mid_answer, None, Verdict.TRANSIENT),
-        (close_without_an_answer, None, Verdict.TRANSIENT),
-        (raw("not http at all"), None, Verdict.TRANSIENT),
+        (raw("204 No Content"), 204, AnswerKind.RECORDED),
+        (raw("200 OK", b"{}"), 200, AnswerKind.UNEXPECTED),
+        (raw("400 Bad Request", b'{"message": "x"}'), 400, AnswerKind.REFUSED),
+        (raw("401 Unauthorized", b"{}"), 401, AnswerKind.CREDENTIALS),
+        (raw("403 Forbidden", b"{}"), 403, AnswerKind.CREDENTIALS),
+        (raw("404 Not Found"), 404, AnswerKind.NOT_FOUND),
+        (raw("404 Not Found", b'{"message": "Quote package does not exist"}'), 404, AnswerKind.NOT_FOUND),
+        (raw("404 Not Found", b"[1]"), 404, AnswerKind.UNEXPECTED),
+        (raw("404 Not Found", b"<html></html>", "Content-Type: text/html"), 404, AnswerKind.UNEXPECTED),
+        (raw("408 Request Timeout"), 408, AnswerKind.TRANSIENT),
+        (raw("422 Unprocessable", b'{"message": "Unexpected field"}'), 422, AnswerKind.REFUSED),
+        (raw("423 Locked"), 423, AnswerKind.TRANSIENT),
+        (raw("425 Too Early"), 425, AnswerKind.TRANSIENT),
+        (raw("429 Too Many Requests"), 429, AnswerKind.TRANSIENT),
+        (raw("500 Oops", b"<html>"), 500, AnswerKind.TRANSIENT),
+        (raw("503 Unavailable"), 503, AnswerKind.TRANSIENT),
+        (reset_mid_answer, None, AnswerKind.TRANSIENT),
+        (close_without_an_answer, None, AnswerKind.TRANSIENT),
+        (raw("not http at all"), None, AnswerKind.TRANSIENT),
     ],
 )
-def test_each_row_of_the_answer_table(reply: Reply, status: int | None, verdict: Verdict) -> None:
+def test_each_row_of_the_answer_table(reply: Reply, status: int | None, verdict: AnswerKind) -> None:
     answer = answer_of(reply)
     assert (answer.status_code, answer.verdict) == (status, verdict)
 
@@ -181,7 +181,7 @@ def test_a_redirect_is_never_followed(status: str) -> None:
                 status, b"", f"Location: http://127.0.0.1:{server.port}/x/partners/P/offers/else/opt_out/"
             )
             (answer,) = await ask(server.port, "offer")
-            assert answer.verdict is Verdict.UNEXPECTED
+            assert answer.verdict is AnswerKind.UNEXPECTED
             assert answer.status_code == int(status[:3])
             assert len(server.requests) == 1, "the 204 behind the redirect must not be asked for"
 
@@ -199,12 +199,12 @@ def test_retry_after_is_read_from_a_real_answer_in_both_forms() -> None:
 def test_a_404_that_a_gateway_compressed_is_still_read() -> None:
     reply = raw("404 Not Found", gzip.compress(b'{"message": "gone"}'), "Content-Encoding: gzip")
     answer = answer_of(reply)
-    assert (answer.verdict, answer.note) == (Verdict.NOT_FOUND, "gone")
+    assert (answer.verdict, answer.note) == (AnswerKind.NOT_FOUND, "gone")
 
 
 def test_a_body_without_end_is_cut_and_is_no_proof_of_a_missing_offer() -> None:
     reply = raw("404 Not Found", b'{"a": "' + b"x" * (4 * MAX_BODY) + b'"}')
-    assert answer_of(reply).verdict is Verdict.UNEXPECTED
+    assert answer_of(reply).verdict is AnswerKind.UNEXPECTED
 
 
 @pytest.mark.parametrize("reply", [hang, hang_mid_body, trickle])
@@ -212,7 +212,7 @@ def test_a_call_takes_no_longer_than_the_time_out_in_all(reply: Reply) -> None:
     began = time.monotonic()
     answer = answer_of(reply, timeout=timedelta(seconds=0.3), connect_timeout=timedelta(seconds=5))
     took = time.monotonic() - began
-    assert (answer.status_code, answer.verdict) == (None, Verdict.TRANSIENT)
+    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert "Timeout" in answer.note
     assert 0.3 <= took < 2.0, "the parts of a time-out must not add up"
@@ -222,7 +222,7 @@ def test_a_refused_connection_is_transient() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         (answer,) = asyncio.run(ask(nobody.getsockname()[1], "offer"))
-    assert (answer.status_code, answer.verdict) == (None, Verdict.TRANSIENT)
+    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert answer.note.startswith("ConnectError")
 

@@ -13,7 +13,7 @@ from brokers import Broker, MockBroker, Search, UnavailableError, search
 from brokers.apache import ApacheBroker
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from deployment import committed_offsets, read_topic, until
+from support.deployment import committed_offsets, read_topic, until
 
 from consumer.core.checkpoint import METADATA_LIMIT
 

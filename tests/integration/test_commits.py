@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from deployment import Deployment, deployed, now, until
+from support.deployment import Deployment, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome

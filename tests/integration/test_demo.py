@@ -19,15 +19,15 @@ from rich.console import Console
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
 from consumer.demo import demo
 from consumer.demo.broker import PARTITIONS, embedded_broker, make_topics
-from consumer.demo.calllog import Call
-from consumer.demo.check import BOUGHT, Fate, Rules, fates, judge_topics
+from consumer.demo.check import BOUGHT, CheckRules, Fate, fates, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
 from consumer.demo.progress import ProgressProbe
 from consumer.demo.reading import read_events
+from consumer.emulator.call_log import Call
 
 OFFERS, CHECKOUTS = "offers", "checkouts"
-RULES = Rules(window=3000, grace=500, lookback=6000)
+RULES = CheckRules(window=3000, grace=500, lookback=6000)
 
 
 @pytest.fixture(scope="module")

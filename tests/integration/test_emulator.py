@@ -15,10 +15,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from consumer.demo.calllog import CallLog
-from consumer.demo.emulator import DEMO_KEY, DEMO_SECRET, Emulator, ScenarioError, running
-from consumer.demo.emulator_app import EmulatorApp
-from consumer.demo.scenario import Scenario
+from consumer.emulator.app import EmulatorApp
+from consumer.emulator.call_log import CallLog
+from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator, ScenarioError, running
+from consumer.emulator.scenario import Scenario
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
-from test_job import wait_until_all_is_settled
+from integration.test_job import wait_until_all_is_settled
+from support.deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
 
-from consumer.demo.emulator import DEMO_SECRET
+from consumer.emulator.emulator import DEMO_SECRET
 from consumer.events import Outcome, Reason
 
 AGE = 20_000

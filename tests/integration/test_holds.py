@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deployment import WINDOW_MS, Deployment, Process, deployed, now, until
+from support.deployment import WINDOW_MS, Deployment, Process, deployed, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState
 from consumer.core.rules import MAX_TIME

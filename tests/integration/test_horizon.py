@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from deployment import LATENESS_MS, LOOKBACK_MS, Deployment, deployed, now, until
-from test_faults import AGE, headers
+from integration.test_faults import AGE, headers
+from support.deployment import LATENESS_MS, LOOKBACK_MS, Deployment, deployed, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 from consumer.events import Outcome, Reason

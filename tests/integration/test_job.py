@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from deployment import (
+from support.deployment import (
     GRACE_MS,
     LATENESS_MS,
     LOOKBACK_MS,
@@ -20,20 +20,20 @@ from deployment import (
     until,
 )
 
-from consumer.core.task import Input
-from consumer.demo.check import Judgement, Rules, judge_topics
+from consumer.calls import OptOutCall
+from consumer.codecs.plain import PlainCodec
+from consumer.core.task import Side
+from consumer.delivery.thread import DeliveryThread
+from consumer.demo.check import CheckRules, Judgement, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
-from consumer.kafka.codec import PlainCodec
-from consumer.kafka.ends import EndOffsets
-from consumer.kafka.sink import Sink, producer_config
-from consumer.kafka.source import consumer_config
-from consumer.runtime.service import BATCH, Service
+from consumer.kafka.consumer import consumer_config
+from consumer.kafka.end_offsets import EndOffsets
+from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
-from consumer.xcover.call import OptOutCall
-from consumer.xcover.thread import DeliveryThread
 
-RULES = Rules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+RULES = CheckRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
 
 
 def plan(events: int, span: int, seed: int) -> Plan:
@@ -223,21 +223,21 @@ def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(rea
         assert most < offers / 2
 
 
-def deployment_read(service: Service) -> int:
-    return sum(runner.task.next_offset(source) for runner in service._runners.values() for source in Input)
+def deployment_read(service: Loop) -> int:
+    return sum(runner.task.next_offset(source) for runner in service._runners.values() for source in Side)
 
 
-def in_this_process(deployment: Deployment) -> Service:
+def in_this_process(deployment: Deployment) -> Loop:
     """The deployment's service, to be turned by the test."""
     environ = {name: value for name, value in deployment.environ().items() if name.startswith("OPT_OUT_")}
     settings = load_settings(None, environ)
     kafka, codec = settings.kafka, PlainCodec()
-    return Service(
+    return Loop(
         settings,
         partitions=PARTITIONS,
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(deployment.admin, time.time, on_trouble),
-        sink=Sink(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=NoCalls(settings.api, settings.delivery),
         codec=codec,
     )

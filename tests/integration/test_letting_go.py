@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from deployment import Deployment, deployed, now, until
+from support.deployment import Deployment, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
-from consumer.events import Outcome, Reason, Source
-from consumer.kafka.reread import Rereader, reread_config
+from consumer.events import Outcome, Reason, RecordRef
+from consumer.kafka.reader import RecordReader, record_reader_config
 from consumer.settings import KafkaSettings
 
 AGE = 20_000
@@ -220,9 +220,9 @@ def test_single_records_are_read_again_and_those_that_are_gone_are_told(real_kaf
             group_id=deployment.group,
             group_instance_id="the-member-that-works",
         )
-        rereader: Rereader[int] = Rereader(lambda: Consumer(reread_config(settings)))
+        rereader: RecordReader[int] = RecordReader(lambda: Consumer(record_reader_config(settings)))
         for offset in (9, 3, 2, 10, 5):
-            rereader.ask(Source(deployment.offer_topic, 2, offset), offset)
+            rereader.ask(RecordRef(deployment.offer_topic, 2, offset), offset)
         answers = [rereader.results.get(timeout=30) for _ in range(5)]
         rereader.check()
         assert [(token, record and record.value) for token, record in answers] == [
@@ -237,8 +237,8 @@ def test_a_rereader_that_fails_says_so() -> None:
     def broken() -> Consumer:
         raise KeyError(KafkaError._FAIL)
 
-    rereader: Rereader[int] = Rereader(broken)
-    rereader.ask(Source("t", 0, 0), 1)
+    rereader: RecordReader[int] = RecordReader(broken)
+    rereader.ask(RecordRef("t", 0, 0), 1)
 
     def raised() -> str:
         try:

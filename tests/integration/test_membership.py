@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
-from deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
-from test_job import (
+from integration.test_job import (
     assert_nothing_missed_and_nothing_false,
     judged,
     plan,
@@ -19,12 +18,12 @@ from test_job import (
     whole_assignment,
     write,
 )
+from support.deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
 
-from consumer.core.task import Plan as CommitPlan
-from consumer.core.task import Position
-from consumer.kafka.source import Source, consumer_config
-from consumer.kafka.starts import Start, Starts
-from consumer.runtime.service import rules_of
+from consumer.core.task import CommitPlan, Position
+from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.start_offsets import StartOffsets, TaskStart
+from consumer.runtime.loop import rules_of
 from consumer.settings import load_settings
 
 AGE = 20_000
@@ -137,10 +136,10 @@ class Offsets:
     def __init__(self, deployment: Deployment) -> None:
         environ = {name: value for name, value in deployment.environ().items() if name.startswith("OPT_OUT_")}
         settings = load_settings(None, environ)
-        starts = Starts(settings.kafka, rules_of(settings.join), PARTITIONS)
+        starts = StartOffsets(settings.kafka, rules_of(settings.join), PARTITIONS)
         self.topics = deployment.offer_topic, deployment.checkout_topic
         self.next = {(topic, partition): 0 for topic in self.topics for partition in range(PARTITIONS)}
-        self.source = Source(
+        self.source = GroupConsumer(
             lambda on_error: Consumer(consumer_config(settings.kafka, on_error=on_error)),
             settings.kafka,
             starts,
@@ -149,7 +148,7 @@ class Offsets:
         )
         self.changed: set[int] = set()
 
-    def begin(self, partition: int, start: Start) -> None:
+    def begin(self, partition: int, start: TaskStart) -> None:
         self.changed.add(partition)
         found = start.offers.offset, start.checkouts.offset
         assert found == tuple(self.next[topic, partition] for topic in self.topics)

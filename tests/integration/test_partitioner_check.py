@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import NewPartitions
-from deployment import Deployment, Process, deployed, now, until
-from test_starts import moment
+from integration.test_starts import moment
+from support.deployment import Deployment, Process, deployed, now, until
 
 from consumer.events import Outcome
 from consumer.kafka.partitioners import PARTITIONERS

@@ -14,16 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from deployment import deployed, now, until
+from support.deployment import deployed, now, until
 
-from consumer.demo import emulator
-from consumer.demo.calllog import Call
-from consumer.demo.emulator import DEMO_KEY, DEMO_SECRET, Emulator
-from consumer.events import Outcome, Reason, Source
+from consumer.calls import CallResult, OptOutCall
+from consumer.delivery import partner as partner_module
+from consumer.delivery.thread import DeliveryThread
+from consumer.emulator import emulator
+from consumer.emulator.call_log import Call
+from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator
+from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover import partner as partner_module
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.thread import DeliveryThread
 
 PROBE_S = 1.0
 RETRY_AFTER_MS = 1_000
@@ -40,7 +40,7 @@ class Insured:
 
     def submit(self, partner: str, *offer_ids: str) -> None:
         self.thread.submit(
-            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, Source("offer.presented", 0, 1), "owner")
+            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner")
             for offer in offer_ids
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from brokers.base import free_port
 from confluent_kafka import Consumer, TopicPartition
-from deployment import Deployment, Process, deployed, now, until
+from support.deployment import Deployment, Process, deployed, now, until
 
 AGE = 20_000
 

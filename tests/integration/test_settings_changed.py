@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from deployment import Deployment, Process, deployed, now, until
+from support.deployment import Deployment, Process, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome, Reason

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from deployment import LOOKBACK_MS, deployed, now, until
+from support.deployment import LOOKBACK_MS, deployed, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 from consumer.events import Outcome

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from deployment import until
+from support.deployment import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +79,7 @@ def test_the_installed_command_tells_its_version(installed: Path, tmp_path: Path
 
 
 def test_the_installed_package_finds_its_schemas(installed: Path, tmp_path: Path) -> None:
-    script = "from consumer.kafka.codec import PlainCodec; PlainCodec(); print('read')"
+    script = "from consumer.codecs.plain import PlainCodec; PlainCodec(); print('read')"
     assert said(tmp_path, installed / "python", "-c", script) == "read"
 
 

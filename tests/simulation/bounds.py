@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from broker import Broker
-from process import SimulatedProcess
-from scenario import CHECKOUTS, OFFERS, Written, implausible
-from truth import Truth, Violation
+from simulation.broker import Broker
+from simulation.process import SimulatedProcess
+from simulation.scenario import CHECKOUTS, OFFERS, Written, implausible
+from simulation.truth import Truth, Violation
 
-from consumer.core.guards import Hold
+from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
-from consumer.core.task import Input, Task
+from consumer.core.task import Side, Task
 from consumer.events import CheckoutCompleted, OfferPresented
 
 PATIENCE = 20.0
@@ -45,7 +45,7 @@ class Bounds:
         self._doubtful = len(
             doubtful | {w.event.session_id for w in self._scenario.records if w.event and not w.on_time}
         )
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
@@ -80,7 +80,7 @@ class Bounds:
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is kept that no coming event can need."""
         since = task._decided_to - self._open
-        read_to = [task.next_offset(source) for source in Input]
+        read_to = [task.next_offset(source) for source in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
         if task.undecided > len(offers):
             raise Violation(
@@ -96,15 +96,15 @@ class Bounds:
 
     # --- the guards
 
-    def _note_hold(self, process: SimulatedProcess, hold: Hold, tasks: dict[int, Task]) -> None:
-        before = self._holds.get(process.name, Hold.NONE)
+    def _note_hold(self, process: SimulatedProcess, hold: SuspendedBy, tasks: dict[int, Task]) -> None:
+        before = self._holds.get(process.name, SuspendedBy.NONE)
         if hold is not before:
             self._holds[process.name] = hold
-            if before is Hold.SILENCE:
-                heard = (self._read(CHECKOUTS, p, task.next_offset(Input.CHECKOUTS)) for p, task in tasks.items())
+            if before is SuspendedBy.SILENCE:
+                heard = (self._read(CHECKOUTS, p, task.next_offset(Side.CHECKOUTS)) for p, task in tasks.items())
                 newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
                 self._landing[process.name] = newest + self._scenario.rules.lateness
-            self._faults[f"decisions held: {hold.value}" if hold is not Hold.NONE else "decisions go on"] += 1
+            self._faults[f"decisions held: {hold.value}" if hold is not SuspendedBy.NONE else "decisions go on"] += 1
 
     def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
         """Nothing is decided while presentations run too far ahead of all checkouts that are written."""
@@ -117,13 +117,13 @@ class Bounds:
         silence = self._scenario.checkout_silence
         if not silence:
             return
-        if task.input_watermark(Input.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
+        if task.input_watermark(Side.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
             raise Violation(f"{process.name} decided {partition} to {decided_to}, while what was kept back still lands")
         now = self._broker.clock.ms
         heard = [e[2] for p in tasks for e in self._inputs[CHECKOUTS, p] if e[1] <= now]
         # A task that was taken over does not see what was settled before.
         since, _ = self._broker.group.committed.get((OFFERS, partition), (0, ""))
-        read = self._read(OFFERS, partition, task.next_offset(Input.OFFERS))
+        read = self._read(OFFERS, partition, task.next_offset(Side.OFFERS))
         shown = [dated for offset, _, dated, _ in read if offset >= since and dated <= decided_to]
         ahead = max(shown) - max(heard) if heard and shown else 0
         if ahead > silence:
@@ -156,13 +156,13 @@ class Bounds:
         """A watermark that stands, while nothing is read, has a reason that is stated."""
         now, place = self._broker.clock.now, (process.name, partition)
         before, since = self._moved.get(place, (None, now))
-        read_to = [task.next_offset(source) for source in Input]
+        read_to = [task.next_offset(source) for source in Side]
         state = task, task.watermark, task.rebuilding, *read_to
         broker = self._broker
         excused = (
             broker.down
             or full
-            or process.service._guarding.hold is not Hold.NONE
+            or process.service._guarding.hold is not SuspendedBy.NONE
             or process.skew
             or not process.beats
             or now < process.reader.unaware_until + PATIENCE

@@ -11,9 +11,9 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from group import ClassicGroup, ConsumerGroup, Place
-from timeline import Clock
-from truth import Violation
+from simulation.group import ClassicGroup, ConsumerGroup, Place
+from simulation.timeline import Clock
+from simulation.truth import Violation
 
 
 class Record(NamedTuple):

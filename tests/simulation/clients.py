@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from broker import Broker, Record
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from group import Place
+from simulation.broker import Broker, Record
+from simulation.group import Place
 
 _Written = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
+from simulation.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
 
-from consumer.core.rules import Rules
+from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
 
 UNREADABLE = b"\xff\xff\xff"
@@ -34,7 +34,7 @@ def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     random = Random(seed)
     window = 4_000
-    rules = Rules(
+    rules = DecisionRules(
         window=window,
         checkout_grace=random.choice((0, 500, window)),
         lookback=random.choice((window, 8_000, 12_000)),
@@ -67,11 +67,11 @@ def draw(seed: int) -> Scenario:
     return scenario
 
 
-def _other(rules: Rules, random: Random) -> Rules:
+def _other(rules: DecisionRules, random: Random) -> DecisionRules:
     window = random.choice((2_000, 4_000, 6_000))
     grace = random.choice((0, 500, 1_500))
     lookback = max(window, random.choice((4_000, 8_000, 12_000)))
-    return Rules(window, grace, lookback, rules.lateness, rules.max_skew, random.random() < 0.8)
+    return DecisionRules(window, grace, lookback, rules.lateness, rules.max_skew, random.random() < 0.8)
 
 
 class _Drawing:

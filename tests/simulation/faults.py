@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from broker import CommitFault
-from insurer import MODES, Partner
-from process import SimulatedProcess
-from scenario import CHECKOUTS, OFFERS, START
+from simulation.broker import CommitFault
+from simulation.insurer import MODES, Partner
+from simulation.process import SimulatedProcess
+from simulation.scenario import CHECKOUTS, OFFERS, START
 
 if TYPE_CHECKING:
-    from world import World
+    from simulation.world import World
 
 Happening: TypeAlias = tuple[float, Callable[[], None]]
 """Seconds from the start on, and what happens then."""

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 
-from broker import Broker, Place
-from insurer import Call, Insurer
-from outputs import Outputs
-from scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
-from truth import Truth, Violation
+from simulation.broker import Broker, Place
+from simulation.insurer import Call, Insurer
+from simulation.outputs import Outputs
+from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
+from simulation.truth import Truth, Violation
 
 from consumer.core.checkpoint import OfferCheckpoint, UnreadableMetadata
 from consumer.events import OfferPresented

@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 from typing import Any, Protocol
 
-from broker import Broker
-from clients import Message
-from timeline import Clock, Loop
+from simulation.broker import Broker
+from simulation.clients import Message
+from simulation.timeline import Clock, Loop
 
-from consumer.events import Source
+from consumer.events import RecordRef
 from consumer.kafka.record import Record
 
 WRONG = b"[[release]]\npartner_code = "
@@ -84,14 +84,14 @@ class InlineRereader:
         self.results = Answers()
         self._broker, self._process = broker, process
 
-    def ask(self, source: Source, token: Any) -> None:
+    def ask(self, source: RecordRef, token: Any) -> None:
         self._process.loop.call_later(self._process.random.choice((0.01, 0.3, 2.0)), self._answer, source, token)
 
     def check(self) -> None: ...
 
     def stop(self) -> None: ...
 
-    def _answer(self, source: Source, token: Any) -> None:
+    def _answer(self, source: RecordRef, token: Any) -> None:
         place = source.topic, source.partition
         if not self._broker.fetches(place):
             self.ask(source, token)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from broker import Broker, Record
-from insurer import Insurer
-from scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
-from truth import Spot, Truth, Violation
+from simulation.broker import Broker, Record
+from simulation.insurer import Insurer
+from simulation.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
+from simulation.truth import Spot, Truth, Violation
 
 from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 

@@ -8,24 +8,24 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from broker import Broker
-from clients import Admin, Producer
-from insurer import Insurer
-from operators import InlineRereader, ReleaseFile
-from reader import Consumer
-from timeline import Clock, Loop, Waiter
+from simulation.broker import Broker
+from simulation.clients import Admin, Producer
+from simulation.insurer import Insurer
+from simulation.operators import InlineRereader, ReleaseFile
+from simulation.reader import Consumer
+from simulation.timeline import Clock, Loop, Waiter
 
+from consumer.calls import CallResult, OptOutCall
+from consumer.codecs.plain import PlainCodec
+from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
-from consumer.kafka.codec import PlainCodec
-from consumer.kafka.ends import EndOffsets
-from consumer.kafka.sink import Sink
-from consumer.runtime import service as runtime
+from consumer.kafka.end_offsets import EndOffsets
+from consumer.kafka.producer import OutputProducer
+from consumer.runtime import loop as runtime
 from consumer.runtime.releases import Releases
 from consumer.settings import Settings
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
-from consumer.xcover.call import CallResult, OptOutCall
-from consumer.xcover.delivery import Delivery
 
 CODEC = PlainCodec()
 
@@ -156,12 +156,12 @@ class SimulatedProcess:
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         self.delivery = InlineDelivery(settings, insurer, self)
-        self.service = runtime.Service(
+        self.service = runtime.Loop(
             settings,
             partitions=broker.count,
             consumer=self._read,  # type: ignore[arg-type]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
-            sink=Sink(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
+            sink=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
             clock=runtime.Clock(wall=self.wall, monotonic=self.loop.time),

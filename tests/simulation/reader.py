@@ -6,10 +6,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from broker import Broker, CommitFault, Partition, Record
-from clients import Message, Process
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from group import ClassicGroup, ConsumerGroup, Place
+from simulation.broker import Broker, CommitFault, Partition, Record
+from simulation.clients import Message, Process
+from simulation.group import ClassicGroup, ConsumerGroup, Place
 
 OUTAGE = KafkaError._ALL_BROKERS_DOWN
 

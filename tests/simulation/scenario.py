@@ -9,11 +9,11 @@ from functools import cached_property
 from itertools import product
 from typing import Literal, NamedTuple
 
-from unit.oracle import Fate, Undated, fates
+from support.oracle import Fate, Undated, fates
 
-from consumer.core.rules import Rules
+from consumer.codecs.plain import PlainCodec
+from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
-from consumer.kafka.codec import PlainCodec
 
 CODEC = PlainCodec()
 START = 1_800_000_000
@@ -57,7 +57,7 @@ class Scenario:
     partitions: int
     instances: int
     span: int
-    settings: list[Rules]
+    settings: list[DecisionRules]
     checkout_silence: int
     unmatched_limit: int
     max_unsettled: int
@@ -72,7 +72,7 @@ class Scenario:
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> DecisionRules:
         return self.settings[0]
 
     @property
@@ -146,7 +146,7 @@ class Scenario:
             yield from ((of_one[0], list(of_one)) for of_one in zip(*doubts, strict=True))
 
 
-def implausible(written: Written, rules: Rules) -> bool:
+def implausible(written: Written, rules: DecisionRules) -> bool:
     """Dated too far ahead of its record, or of any clock."""
     event = written.event
     if event is None:
@@ -155,6 +155,6 @@ def implausible(written: Written, rules: Rules) -> bool:
     return dated > min(written.timestamp, written.at + FAR_AHEAD // 2) + rules.max_skew
 
 
-def callable_reason(reason: Reason, rules: Rules) -> bool:
+def callable_reason(reason: Reason, rules: DecisionRules) -> bool:
     """Whether a chain of this reason is called."""
     return reason is Reason.DECLINED or (reason is Reason.ABANDONED and rules.call_abandoned)

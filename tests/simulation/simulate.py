@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import structlog
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from truth import Violation  # noqa: E402 - the path comes first
-from world import World  # noqa: E402 - as above
+from simulation.truth import Violation
+from simulation.world import World
 
 
 class Result(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from simulate import run
+from simulation.simulate import run
 
 
 @pytest.mark.parametrize("seed", range(25))

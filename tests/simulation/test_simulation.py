@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simulate import run
+from simulation.simulate import run
 
 from consumer.core.checkpoint import METADATA_LIMIT
 from consumer.core.guards import Guards
@@ -17,9 +17,9 @@ from consumer.core.offsets import OfferOffsets
 from consumer.core.task import Task
 from consumer.core.watermark import InputWatermark
 from consumer.kafka.assignment import Assignment
-from consumer.kafka.sink import Sink
+from consumer.kafka.producer import OutputProducer
 from consumer.runtime.idleness import Idleness
-from consumer.runtime.service import Service
+from consumer.runtime.loop import Loop
 
 SECONDS = float(os.environ.get("SIMULATE_SECONDS", "60"))
 """How long CI looks for a seed that breaks an invariant."""
@@ -48,7 +48,7 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Task, "_hold", lambda real: lambda self: real(self) + self._rules.lookback),
         (OfferOffsets, "lowest_open", lambda real: lambda self: real(self) + 1),
         (Join, "decide", lambda real: lambda self, watermark: real(self, watermark + 2_000)),
-        (Sink, "flush", lambda real: lambda self, timeout: True),
+        (OutputProducer, "flush", lambda real: lambda self, timeout: True),
         (Idleness, "trouble", lambda real: lambda self, reason: None),
         (Join, "complete_undated", lambda real: lambda self, undated: None),
         (
@@ -60,8 +60,8 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Task, "shorten_metadata", lambda real: lambda self: METADATA_LIMIT),
         (Guards, "_judge_silence", lambda real: lambda self, tasks, awake: False),
         (Guards, "_judge_unmatched", lambda real: lambda self, tasks: None),
-        (Service, "_pause", lambda real: lambda self: None),
-        (Service, "_heed_releases", lambda real: lambda self: None),
+        (Loop, "_pause", lambda real: lambda self: None),
+        (Loop, "_heed_releases", lambda real: lambda self: None),
         (Assignment, "_whole", lambda real: lambda self: self._held[0] | self._held[1]),
     ],
     ids=[

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import chain, product
 
-from scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
-from unit.oracle import Fate, fates
+from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
+from support.oracle import Fate, fates
 
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 

@@ -7,22 +7,23 @@ from collections import Counter, deque
 from datetime import timedelta
 from random import Random
 
-from bounds import Bounds
-from broker import Broker
-from drawing import draw
-from faults import Faults
-from insurer import Call, Insurer
-from judge import Judge
-from operators import ReleaseFile
-from process import SimulatedProcess
-from scenario import CHECKOUTS, OFFERS, START, Scenario
-from timeline import Clock, Waiter
-from truth import Violation
+from simulation.bounds import Bounds
+from simulation.broker import Broker
+from simulation.drawing import draw
+from simulation.faults import Faults
+from simulation.insurer import Call, Insurer
+from simulation.judge import Judge
+from simulation.operators import ReleaseFile
+from simulation.process import SimulatedProcess
+from simulation.scenario import CHECKOUTS, OFFERS, START, Scenario
+from simulation.timeline import Clock, Waiter
+from simulation.truth import Violation
 
 from consumer.core import task
-from consumer.core.rules import Rules
+from consumer.core.rules import DecisionRules
 from consumer.errors import DeadLetterError, OffsetGoneError, OptOutError, SettingsError, StartError
-from consumer.kafka import source, starts
+from consumer.kafka import consumer as source
+from consumer.kafka import start_offsets as starts
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
 
 CONCURRENCY = 4
@@ -262,7 +263,7 @@ class World:
         return f"committed {committed} of {ends}; {[p.describe() for p in self.processes]}"
 
 
-def settings_of(scenario: Scenario, rules: Rules) -> Settings:
+def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
     """The settings of a process, by rules in ms."""
 
     def ms(number: int) -> timedelta:

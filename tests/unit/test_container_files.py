@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import yaml
 from brokers.base import free_port, kafka_version
-from test_health import Told
 from typer.testing import CliRunner
+from unit.server.test_health import Told
 
 from consumer.cli import app
-from consumer.demo.emulator import DEMO_KEY, DEMO_SECRET, running
-from consumer.duration import parse_duration
-from consumer.runtime.health import serving
+from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, running
+from consumer.server.health import serving
 from consumer.settings import ServerSettings, Settings, load_settings
+from consumer.settings.durations import parse_duration
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

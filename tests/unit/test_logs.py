@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 import structlog
 
-from consumer.runtime.logs import configure_logs
+from consumer.logs import configure_logs
 from consumer.settings import LogSettings
 
 

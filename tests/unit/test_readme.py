@@ -10,9 +10,10 @@ import typer.main
 
 from consumer.cli import app
 from consumer.core.checkpoint import METADATA_LIMIT, OfferCheckpoint
-from consumer.duration import format_duration
 from consumer.runtime.releases import read
-from consumer.settings import SECRETS, Settings, load_settings, names
+from consumer.settings import Settings, load_settings
+from consumer.settings.durations import format_duration
+from consumer.settings.load import SECRETS, names
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

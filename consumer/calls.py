@@ -1,0 +1,74 @@
+"""What flows to the insurer and back: a call to make, the answer to one try, and what became of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from .events import Outcome, Reason, RecordRef
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OptOutCall:
+    """A call to make. Compared by identity, since one offer may be called for two chains.
+
+    `metadata` holds only what `api.metadata_keys` allows. `owner` is the assignment the call belongs to, by which
+    it is cancelled; `token` is handed back untouched; `source` is for the logs.
+    """
+
+    partner_code: str
+    offer_id: str
+    session_id: str
+    reason: Reason
+    metadata: Mapping[str, str]
+    source: RecordRef
+    owner: Hashable
+    token: object = None
+
+
+class CallResult(NamedTuple):
+    """What became of a call; each call that was submitted gets exactly one.
+
+    `outcome` is OPTED_OUT or NOT_FOUND; RELEASED when the offer was let go; DEAD_LETTERED when the request was refused
+    and is now to be dead-lettered; None when the call was cancelled before it settled. `status_code` is of the last
+    answer, if any came; `note` is in human words, such as the API's message, or who let the offer go.
+    """
+
+    call: OptOutCall
+    outcome: Outcome | None
+    status_code: int | None
+    attempts: int
+    note: str | None
+
+
+class AnswerKind(Enum):
+    """What an answer means for the call."""
+
+    RECORDED = auto()
+    """204: the insurer has it."""
+    NOT_FOUND = auto()
+    """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
+    CREDENTIALS = auto()
+    """401 or 403, or no credentials at all: no call of this partner can succeed."""
+    DENIED = auto()
+    """401 or 403 again, for this offer alone, while the partner's others are recorded: never made by `classify`."""
+    TRANSIENT = auto()
+    """It may go better next time."""
+    UNEXPECTED = auto()
+    """Not in the contract (a redirect, a 200, a gateway's page): retried like TRANSIENT, and reported."""
+    REFUSED = auto()
+    """Another 4xx: this request is wrong, and will be until somebody changes something."""
+
+
+class Answer(NamedTuple):
+    """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
+
+    verdict: AnswerKind
+    status_code: int | None = None
+    retry_after: float | None = None
+    note: str | None = None
+
+
+RECORDED = Answer(AnswerKind.RECORDED, 204)

@@ -1,0 +1,1 @@
+"""From value bytes to events and back, one module a wire format."""

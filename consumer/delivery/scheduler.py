@@ -1,0 +1,153 @@
+"""Whose turn it is: one credential after the other, and within it one partner after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Hashable
+from random import Random
+
+from ..settings import DeliverySettings
+from .partner import CredentialLimiter, Partner, PendingCall
+
+
+class Scheduler:
+    """Gives out calls fairly, as far as rate limits, gates and breakers let it, and wakes up when they let go."""
+
+    def __init__(
+        self,
+        settings: DeliverySettings,
+        credential_of: Callable[[str], Hashable],
+        random: Random,
+        on_wake: Callable[[], None],
+    ) -> None:
+        """`on_wake` is called on the loop when `next` may have a call again."""
+        self._settings = settings
+        self._credential_of = credential_of
+        self._random = random
+        self._on_wake = on_wake
+        self._loop = asyncio.get_running_loop()
+        self._share = 1.0
+        self._partners: dict[str, Partner] = {}
+        self._accounts: dict[Hashable, CredentialLimiter] = {}
+        self._turn: deque[CredentialLimiter] = deque()
+        """Accounts with a partner in turn, in the order they are served."""
+        self._waiting: set[Partner] = set()
+        """Partners that may have something to call; one whose calls are stopped waits for no slot."""
+        self._aside: set[Partner] = set()
+        """Those of them that have half of the slots and more to call, while others wait."""
+
+    def partner(self, code: str) -> Partner:
+        """The partner of this code, made when it is first asked for."""
+        partner = self._partners.get(code)
+        if partner is None:
+            credential = self._credential_of(code)
+            account = self._accounts.get(credential)
+            if account is None:
+                account = self._accounts[credential] = CredentialLimiter(self._rate())
+            partner = Partner(code, account, self._settings.not_found_limit, self._random)
+            self._partners[code] = partner
+        return partner
+
+    def partners(self) -> list[Partner]:
+        """All partners seen so far."""
+        return list(self._partners.values())
+
+    def set_share(self, fraction: float) -> None:
+        """The part of the deployment's rate that is ours."""
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"a share of the rate limit is between 0 and 1, not {fraction}")
+        self._share = fraction
+        for account in self._accounts.values():
+            account.pacer.rate = self._rate()
+            self._enlist_account(account)
+
+    def enlist(self, partner: Partner) -> None:
+        """The partner may have become callable: something was queued, a call ended, or a pause is over."""
+        if not partner.listed and (partner.fresh or partner.again):
+            partner.listed = True
+            partner.account.turn.append(partner)
+            self._waiting.add(partner)
+            self._aside.discard(partner)
+            self._enlist_account(partner.account)
+
+    def next(self) -> PendingCall | None:
+        """The next call to make, counted as in flight from now; None if nothing may be called now."""
+        entry = self._next()
+        if entry is None and self._aside:
+            for partner in [partner for partner in self._aside if not self._others_wait(partner)]:
+                self.enlist(partner)
+            entry = self._next()
+        return entry
+
+    def close(self) -> None:
+        """Wake up no more."""
+        sleepers: list[Partner | CredentialLimiter] = [*self._partners.values(), *self._accounts.values()]
+        for sleeper in sleepers:
+            if sleeper.timer is not None:
+                sleeper.timer.cancel()
+
+    def _next(self) -> PendingCall | None:
+        if not self._turn:
+            return None
+        now = self._loop.time()
+        while self._turn:
+            account = self._turn[0]
+            open_at = account.open_at()
+            entry = self._next_of(account, now) if open_at <= now else None
+            if entry is not None:
+                account.pacer.take(now)
+                self._turn.rotate(-1)
+                entry.partner.in_flight += 1
+                return entry
+            self._turn.popleft()
+            account.listed = False
+            if account.turn:
+                self._wake_at(account, open_at)
+        return None
+
+    def _rate(self) -> float:
+        return self._settings.rate_limit * self._share if self._settings.rate_limit else math.inf
+
+    def _enlist_account(self, account: CredentialLimiter) -> None:
+        if not account.listed and account.turn:
+            account.listed = True
+            self._turn.append(account)
+
+    def _next_of(self, account: CredentialLimiter, now: float) -> PendingCall | None:
+        # A partner that hangs must leave slots for others; while none waits, it may have them all.
+        half = max(1, self._settings.concurrency // 2)
+        while account.turn:
+            partner = account.turn.popleft()
+            partner.listed = False
+            if partner.in_flight >= half and self._others_wait(partner):
+                self._aside.add(partner)
+                continue
+            entry = partner.take(now)
+            self._waiting.discard(partner)
+            if entry is not None:
+                self.enlist(partner)
+                return entry
+            if partner.ready() and partner.probe is None:
+                self._wake_at(partner, partner.probe_at())
+        return None
+
+    def _others_wait(self, partner: Partner) -> bool:
+        return any(other is not partner and other.ready() for other in self._waiting)
+
+    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float) -> None:
+        timer = sleeper.timer
+        if when == math.inf or (timer is not None and timer.when() <= when):
+            return
+        if timer is not None:
+            timer.cancel()
+        sleeper.timer = self._loop.call_at(when, self._wake, sleeper)
+
+    def _wake(self, sleeper: Partner | CredentialLimiter) -> None:
+        sleeper.timer = None
+        if isinstance(sleeper, Partner):
+            self.enlist(sleeper)
+        else:
+            self._enlist_account(sleeper)
+        self._on_wake()

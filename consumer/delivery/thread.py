@@ -1,0 +1,217 @@
+"""The delivery on an event loop and a thread of its own, beside the thread that polls Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from itertools import islice
+from random import Random
+from typing import Any
+
+import httpx
+
+from ..calls import CallResult, OptOutCall
+from ..errors import StopError
+from ..settings import ApiSettings, DeliverySettings
+from ..xcover.api import OptOutApi
+from ..xcover.auth import Credentials
+from ..xcover.transport import AiohttpTransport
+from .queue import Delivery, DeliverySnapshot
+
+BATCH = 5_000
+"""So many submitted calls are taken over in one step of the loop, lest the calls in flight wait for them."""
+TransportFactory = Callable[[ApiSettings, int], httpx.AsyncBaseTransport]
+
+
+class DeliveryThread:
+    """Runs a `Delivery` with its transport. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        api: ApiSettings,
+        delivery: DeliverySettings,
+        *,
+        transport: TransportFactory = AiohttpTransport,
+        wall_clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+        max_refused_run: int = 100,
+    ) -> None:
+        """`transport` is called on the thread's loop with the settings and the most connections it may open.
+
+        `max_refused_run`: see `Delivery`.
+        """
+        self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
+        self._api, self._settings = api, delivery
+        self._max_refused_run = max_refused_run
+        self._make_transport = transport
+        self._wall_clock = wall_clock
+        self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._started = threading.Event()
+        self._inbox: deque[tuple[str, Any]] = deque()
+        self._scheduled = threading.Lock()
+        self._stopping = False
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._delivery: Delivery | None = None
+        self._stop: asyncio.Future[float] | None = None
+
+    def start(self) -> None:
+        """Start the thread; returns when it takes calls. Raises StopError if it could not be started."""
+        self._thread.start()
+        self._started.wait()
+        self.check()
+
+    def submit(self, calls: Iterable[OptOutCall]) -> None:
+        """Take over calls; each gets exactly one result in `results`."""
+        rest = iter(calls)
+        while batch := list(islice(rest, BATCH)):
+            self._send("submit", batch)
+
+    def hold(self, call: OptOutCall) -> None:
+        """Take over a call that was refused and cannot be dead-lettered: it is tried again for as long as it is."""
+        self._send("hold", [call])
+
+    def cancel(self, owner: Hashable) -> None:
+        """No new calls for the owner; see `Delivery.cancel`."""
+        self._send("cancel", owner)
+
+    def withdraw(self, tokens: Collection[object]) -> None:
+        """No new tries of these calls; see `Delivery.withdraw`."""
+        self._send("withdraw", frozenset(tokens))
+
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        """No new calls for these offers; see `Delivery.release`."""
+        self._send("release", offers)
+
+    def set_share(self, fraction: float) -> None:
+        """Use this part of the deployment's rate limit; see `Delivery.set_share`."""
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"a share of the rate limit is between 0 and 1, not {fraction}")
+        self._send("share", fraction)
+
+    def snapshot(self) -> DeliverySnapshot:
+        """What the delivery is doing, for logs and the status page. Raises StopError as `check` does."""
+        self.check()
+        if self._delivery is None:
+            return DeliverySnapshot(0, 0, 0, {})
+        return self._delivery.snapshot()
+
+    def check(self) -> None:
+        """Raise StopError if the thread has died, or something in it has failed that must not."""
+        if self._error is not None:
+            raise StopError(
+                f"the calls to the insurer have failed in a way that is a fault of this program, not of the network: "
+                f"{self._error!r}; restart, and report it with the log"
+            ) from self._error
+        if self._started.is_set() and not self._stopping and not self._thread.is_alive():
+            raise StopError("the thread that makes the calls to the insurer has ended by itself; restart")
+
+    def stop(self, timeout: float) -> None:
+        """No new calls; waits up to `timeout` seconds for those in flight, then cancels them and ends the thread."""
+        self._stopping = True
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._call(self._set_stop, timeout)
+            # Closing connections takes a moment more; the thread is a daemon, so it can't hold the process.
+            self._thread.join(timeout + 2.0)
+
+    def _send(self, what: str, value: Any) -> None:
+        self.check()
+        self._inbox.append((what, value))
+        # One wake-up for whatever has come in until it is served.
+        if self._scheduled.acquire(blocking=False):
+            self._call(self._serve)
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        assert self._loop is not None, "start() comes first"  # noqa: S101 - a mistake in the calling code
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            # The loop is closed: after stop() there is nothing left to do, otherwise it died.
+            self.check()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # surfaces in check()
+            self._error = self._error or error
+        finally:
+            self._started.set()
+
+    async def _main(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
+        stop = self._stop = loop.create_future()
+        transport = self._make_transport(self._api, self._settings.concurrency)
+        credentials = Credentials(self._api, self._wall_clock)
+        caller = OptOutApi(self._api, credentials, transport, self._wall_clock)
+        self._delivery = Delivery(
+            caller,
+            self._settings,
+            self.results.put,
+            credential_of=credentials.credential_of,
+            random=self._random,
+            max_refused_run=self._max_refused_run,
+        )
+        self._started.set()
+        try:
+            await self._delivery.close(await stop)
+        finally:
+            await transport.aclose()
+
+    def _set_stop(self, timeout: float) -> None:
+        while self._inbox:
+            self._take()
+        if self._stop is not None and not self._stop.done():
+            self._stop.set_result(timeout)
+
+    def _serve(self) -> None:
+        """Take over one batch, and come back for the next one when the loop has seen to everything else."""
+        self._take()
+        if self._inbox:
+            asyncio.get_running_loop().call_soon(self._serve)
+            return
+        self._scheduled.release()
+        # Something may have come in between the look and the release, and found the wake-up still pending.
+        if self._inbox and self._scheduled.acquire(blocking=False):
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _take(self) -> None:
+        if not self._inbox or self._delivery is None:
+            return
+        what, value = self._inbox.popleft()
+        if what == "submit":
+            self._delivery.submit(value)
+        elif what == "hold":
+            self._delivery.submit(value, held=True)
+        elif what == "withdraw":
+            self._delivery.withdraw(value)
+        elif what == "release":
+            self._delivery.release(value)
+        elif what == "share":
+            self._delivery.set_share(value)
+        else:
+            # A re-assignment cancels many owners at once: one pass over the queue for all of them.
+            owners = [value]
+            while self._inbox and self._inbox[0][0] == "cancel":
+                owners.append(self._inbox.popleft()[1])
+            self._delivery.cancel_all(owners)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None and _passed_through_us(error):
+            self._error = self._error or error
+        loop.default_exception_handler(context)
+
+
+def _passed_through_us(error: BaseException) -> bool:
+    """Whether our code was running; what a connection's own callbacks raise costs no more than that connection."""
+    return any(
+        str(frame.f_globals.get("__name__")).startswith(f"{__name__.partition('.')[0]}.")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )

@@ -1,0 +1,95 @@
+"""Structured logs: one line an event on standard error, JSON for machines or coloured for a terminal.
+
+What libraries log through the standard library goes the same way. Secrets and the values of metadata never get out,
+whatever a caller passes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from .settings import LogSettings
+
+HIDDEN = "***"
+
+_SECRET = re.compile(
+    r"secret|password|passwd|authorization|credential|signature|api[_-]?key|token|private", re.IGNORECASE
+)
+_METADATA = re.compile(r"metadata$", re.IGNORECASE)
+_SIGNED = re.compile(r'(signature=")[^"]*"', re.IGNORECASE)
+
+_TOO_CHATTY = ("httpx", "httpcore", "asyncio", "uvicorn.access")
+"""Libraries that log each call at INFO or below: our own line for it says more."""
+
+
+def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Send all logs of this process to `stream`, by default standard error.
+
+    To be called once, before anything is logged: loggers keep what they were made with.
+    """
+    stream = sys.stderr if stream is None else stream
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Tracebacks as plain text: the renderers' own ones print local variables, secrets among them.
+    if settings.format == "json":
+        rendering: list[Processor] = [
+            structlog.processors.format_exc_info,
+            hide_secrets,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
+    else:
+        console = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        rendering = [structlog.processors.format_exc_info, hide_secrets, console]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        # What is below the level costs one empty method call, as each call to the API is logged at DEBUG.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(True)
+    for name in _TOO_CHATTY:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def hide_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A processor: hides what stands under a name of a secret, and the values of metadata, at any depth."""
+    return {name: _hide(name, value) for name, value in event.items()}
+
+
+def _hide(name: str, value: Any) -> Any:
+    hidden = _SECRET.search(name) or (_METADATA.search(name) and not isinstance(value, Mapping))
+    if hidden and value is not None:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        all_of_it = _METADATA.search(name)
+        return {key: HIDDEN if all_of_it else _hide(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hide("", inner) for inner in value]
+    return _SIGNED.sub(rf'\1{HIDDEN}"', value) if isinstance(value, str) else value

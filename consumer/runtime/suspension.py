@@ -1,0 +1,122 @@
+"""Holds decisions while the checkouts look broken, and says so: the edge of `core.guards`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import structlog
+
+from ..core.guards import Guards, SuspendedBy
+from ..core.rules import MIN_TIME
+from ..core.task import Task
+from ..settings import JoinSettings
+
+log = structlog.get_logger(__name__)
+
+WHAT_TO_DO = {
+    SuspendedBy.SILENCE: "decisions are held: offers are presented, but no checkout comes. Look at the checkout "
+    "producer; decisions go on by themselves once checkouts come again and join.lateness has passed",
+    SuspendedBy.UNMATCHED: "decisions are held: the purchased ids name no offer that was presented. Look at what "
+    "the checkout producer writes into purchased_offer_ids; decisions go on by themselves once one matches",
+    SuspendedBy.LANDING: "checkouts come again: decisions go on once join.lateness has passed, for what was kept "
+    "back to land",
+}
+
+_FULL = (
+    "offers are read no further while decisions are held. Checkouts are, but a purchased id only matches an offer that "
+    "is read: if none does any more, a restart reads as many again"
+)
+
+
+class Suspension:
+    """Judges the tasks once a turn, and logs when decisions are held, still held, and go on.
+
+    Args:
+        most_undecided: presentations that may be read and kept undecided beyond those that a task had when a hold
+            began, or had read again when it came during one.
+    """
+
+    def __init__(self, join: JoinSettings, most_undecided: int) -> None:
+        self._settings = join
+        self._most = most_undecided
+        self._guards = Guards(
+            checkout_silence=_ms(join.checkout_silence.total_seconds()),
+            unmatched_limit=join.unmatched_limit,
+            lateness=_ms(join.lateness.total_seconds()),
+        )
+        self._hold = SuspendedBy.NONE
+        self._undecided_before: dict[Task, int] = {}
+        self._full = False
+
+    @property
+    def hold(self) -> SuspendedBy:
+        """Why decisions are held, if they are."""
+        return self._hold
+
+    def turn(self, tasks: Collection[Task]) -> None:
+        """Judge what was read. To be called before decisions are made."""
+        self._guards.judge(tasks)
+        if self._guards.hold is not self._hold:
+            self._change(self._guards.hold, tasks)
+        if self._hold is not SuspendedBy.NONE:
+            before = self._undecided_before
+            self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.rebuilding}
+
+    def lets_decide(self, task: Task) -> bool:
+        """Whether the task may decide now."""
+        return self._guards.lets_decide(task)
+
+    def stops_offers(self, tasks: Collection[Task]) -> bool:
+        """Whether so much is held that no more offers may be read. Checkouts are: they end the hold."""
+        if self._hold is SuspendedBy.NONE:
+            return False
+        undecided = sum(task.undecided for task in tasks if not task.rebuilding)
+        most = sum(self._undecided_before.values()) + self._most
+        full = undecided >= (0.9 * most if self._full else most)
+        if full != self._full:
+            self._full = full
+            log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
+        return full
+
+    def report(self, tasks: Collection[Task]) -> None:
+        """Say again that decisions are held, if they are."""
+        if self._hold is not SuspendedBy.NONE:
+            log.warning(WHAT_TO_DO[self._hold], **self._facts(tasks))
+
+    def _change(self, hold: SuspendedBy, tasks: Collection[Task]) -> None:
+        before, self._hold = self._hold, hold
+        if hold is SuspendedBy.NONE:
+            self._full = False
+            self._undecided_before.clear()
+            log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
+        else:
+            log.warning(WHAT_TO_DO[hold], **self._facts(tasks))
+
+    def _facts(self, tasks: Collection[Task]) -> dict[str, object]:
+        guards, hold = self._guards, self._hold
+        facts: dict[str, object] = {"held_by": hold.value, "undecided": sum(task.undecided for task in tasks)}
+        if hold is SuspendedBy.UNMATCHED:
+            last = next((task.last_unmatched for task in tasks if task.last_unmatched), None)
+            session_id, purchased_id = last or (None, None)
+            facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._settings.unmatched_limit}
+            facts |= {"session_id": session_id, "purchased_id": purchased_id}
+            return facts
+        facts |= {"newest_checkout": _time(guards.newest_checkout), "newest_offer": _time(guards.newest_offer)}
+        if hold is SuspendedBy.LANDING:
+            facts["resume_at"] = _time(guards.resume_at)
+        return facts
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _time(ms: int) -> str | None:
+    """For people: a time as they write it."""
+    if ms == MIN_TIME:
+        return None
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"  # an event may be dated in a year that no calendar has

@@ -1,0 +1,255 @@
+"""The settings of all groups but `kafka`: names, defaults, and what each value must be.
+
+Every value is checked even if others are wrong, so that one start lists all mistakes. A check between two settings
+sits at the later one; it is left out if the earlier one is wrong already.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from .durations import format_duration
+from .types import Duration, Group, PositiveDuration, read_json, read_object
+
+
+def _lower(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
+def _in_a_header(key: str) -> str:
+    if not re.fullmatch(r"[!#-\[\]-~]+", key):
+        raise ValueError(
+            "must be printable ASCII characters, with no blanks, quotes and backslashes: it goes into headers"
+        )
+    return key
+
+
+ApiKey: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
+
+
+def _check_url(given: str, right: str) -> None:
+    """Those who will make calls of it read it more strictly than the standard library."""
+    import httpx  # noqa: PLC0415 - slow to load, and most keep the default
+    from yarl import URL  # noqa: PLC0415 - as above
+
+    try:
+        URL(given)
+        httpx.Request("POST", given)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ValueError(f"{right} ({error})") from None
+
+
+class AvroSettings(Group):
+    """How values are framed."""
+
+    format: Literal["plain", "registry"] = Field(
+        default="plain", description="Plain Avro, or with a schema registry's id."
+    )
+    registry_url: str | None = Field(default=None, description="The schema registry.")
+    registry_user: str | None = Field(default=None, description="User name at the registry.")
+    registry_password: SecretStr | None = Field(default=None, description="Password at the registry.")
+
+    @field_validator("format")
+    @classmethod
+    def _plain_only(cls, given: str) -> str:
+        if given != "plain":
+            raise ValueError("is not built yet in this version; use plain")
+        return given
+
+    @field_validator("registry_url", "registry_user", "registry_password")
+    @classmethod
+    def _no_registry(cls, given: object) -> object:
+        if given is not None:
+            raise ValueError("is not built yet in this version; leave it out")
+        return given
+
+
+class JoinSettings(Group):
+    """When an offer counts as not bought. Event time throughout."""
+
+    window: PositiveDuration = Field(
+        default=timedelta(minutes=30), description="How long after a presentation a checkout may decide it."
+    )
+    checkout_grace: Duration = Field(
+        default=timedelta(seconds=60), description="How long after the deciding checkout a purchase still counts."
+    )
+    lateness: PositiveDuration = Field(
+        default=timedelta(minutes=5),
+        description="How late an event may arrive: at least the producers' delivery time-out and clock skew.",
+    )
+    lookback: PositiveDuration = Field(
+        default=timedelta(hours=2), description="How far before a presentation a purchase still counts."
+    )
+    abandoned: Literal["opt-out", "ignore"] = Field(
+        default="opt-out", description="What to do with an offer whose session never checked out."
+    )
+    max_skew: Duration = Field(
+        default=timedelta(minutes=5), description="How far ahead of its record or the clock an event may be dated."
+    )
+    checkout_silence: Duration = Field(
+        default=timedelta(minutes=30),
+        description="Offers without any checkout for so long stop the decisions; 0 = never.",
+    )
+    unmatched_limit: int = Field(
+        default=50, ge=0, description="So many purchased ids in a row naming no offer stop the decisions; 0 = never."
+    )
+    idle_after: PositiveDuration = Field(
+        default=timedelta(seconds=5),
+        description="Without a record for so long, the broker is asked for the topic's end.",
+    )
+
+    @field_validator("checkout_grace")
+    @classmethod
+    def _grace_within_window(cls, grace: timedelta, info: ValidationInfo) -> timedelta:
+        window = info.data.get("window")
+        if window is not None and grace > window:
+            raise ValueError(f"must be at most join.window, which is {format_duration(window)}")
+        return grace
+
+    @field_validator("lookback")
+    @classmethod
+    def _lookback_over_window(cls, lookback: timedelta, info: ValidationInfo) -> timedelta:
+        window = info.data.get("window")
+        if window is not None and lookback < window:
+            raise ValueError(f"must be at least join.window, which is {format_duration(window)}")
+        return lookback
+
+
+class PartnerCredentials(Group):
+    """What the calls of one partner are signed with."""
+
+    key: ApiKey = Field(repr=False)
+    secret: SecretStr = Field(min_length=1)
+
+
+class ApiSettings(Group):
+    """The partner API: where it is, and how a call is made."""
+
+    base_url: str = Field(default="https://api.xcover.com/x", description="The API, prefix included.")
+    path: str = Field(
+        default="/partners/{partner_code}/offers/{offer_id}/opt_out/", description="The call's path below base_url."
+    )
+    auth: Literal["signature", "none"] = Field(default="signature", description="Sign each call, or not at all.")
+    key: ApiKey | None = Field(default=None, repr=False, description="API key of partners not in credentials.")
+    secret: SecretStr | None = Field(default=None, min_length=1, description="The secret that belongs to key.")
+    credentials: dict[str, PartnerCredentials] = Field(
+        default_factory=dict, description='Per partner code: {"CODE": {"key": …, "secret": …}}.'
+    )
+    connect_timeout: PositiveDuration = Field(default=timedelta(seconds=5), description="Time to connect.")
+    timeout: PositiveDuration = Field(default=timedelta(seconds=10), description="Time for a whole call.")
+    body: Literal["metadata", "empty"] = Field(default="metadata", description="Send partner_metadata, or {}.")
+    metadata_keys: tuple[str, ...] = Field(
+        default=(), description="Keys of an offer's metadata that may go to the insurer: comma-separated or a list."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_url(cls, given: str) -> str:
+        right = "must be an http or https URL such as https://api.xcover.com/x"
+        try:
+            url = urlsplit(given)
+            host, _ = url.hostname, url.port
+        except ValueError as error:
+            raise ValueError(f"{right} ({error})") from None
+        if url.scheme not in ("http", "https") or not host or re.search(r"\s", given):
+            raise ValueError(right)
+        if "?" in given or "#" in given:
+            raise ValueError(f"{right}, with no query and no fragment")
+        if "@" in url.netloc:
+            raise ValueError(f"{right}, with no user name in it; see api.key and api.secret")
+        _check_url(given, right)
+        return given.rstrip("/")
+
+    @field_validator("path")
+    @classmethod
+    def _has_places(cls, given: str) -> str:
+        places = re.findall(r"[{}]|\{\w*\}", re.sub(r"\{(partner_code|offer_id)\}", "", given))
+        if not given.startswith("/") or "{partner_code}" not in given or "{offer_id}" not in given or places:
+            raise ValueError("must begin with / and contain {partner_code} and {offer_id}, and no other braces")
+        if re.search(r"[?#\s\x00-\x1f\x7f]", given):
+            raise ValueError("must have no query, no fragment, no blanks and no control characters")
+        return given
+
+    @field_validator("secret")
+    @classmethod
+    def _key_and_secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "key" in info.data and (secret is None) != (info.data["key"] is None):
+            raise ValueError("api.key and api.secret belong together: give both or neither")
+        return secret
+
+    @field_validator("credentials", mode="before")
+    @classmethod
+    def _read_credentials(cls, given: object) -> object:
+        return read_object(given)
+
+    @field_validator("metadata_keys", mode="before")
+    @classmethod
+    def _read_keys(cls, given: object) -> object:
+        if isinstance(given, str):
+            if given.lstrip().startswith("["):
+                return tuple(read_json(given, 'a list such as a,b or ["a", "b"]'))
+            return tuple(key.strip() for key in given.split(",") if key.strip())
+        return given
+
+    @field_validator("metadata_keys")
+    @classmethod
+    def _reason_is_ours(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if "reason" in keys:
+            raise ValueError("must not contain reason: the call gives its own")
+        return tuple(dict.fromkeys(keys))
+
+
+class DeliverySettings(Group):
+    """How many calls, how fast, and what becomes of those that are refused."""
+
+    concurrency: int = Field(default=64, ge=1, le=10_000, description="Calls at a time.")
+    rate_limit: float = Field(
+        default=10,
+        ge=0,
+        allow_inf_nan=False,
+        description="Calls a second per credential, whole deployment; 0 = no limit.",
+    )
+    max_unsettled: int = Field(
+        default=1_000_000, ge=1, description="So many offers decided and unsettled pause reading."
+    )
+    rejected: Literal["hold", "dead-letter"] = Field(default="hold", description="What to do with a refused request.")
+    not_found_limit: int = Field(
+        default=20,
+        ge=0,
+        description="So many 404s of a partner in a row look like a wrong URL; 0 = accept them at once.",
+    )
+    release_file: Path | None = Field(
+        default=None, description="TOML file of offers an operator lets go, with who and why."
+    )
+    shutdown_timeout: Duration = Field(default=timedelta(seconds=25), description="Time for calls in flight at a stop.")
+
+
+class DeadLetterSettings(Group):
+    """When so much input is unusable that the input itself must be wrong."""
+
+    max_run: int = Field(default=100, ge=0, description="Unusable records in a row that are still borne.")
+    max_ratio: float = Field(
+        default=0.1, ge=0, le=1, description="Part of the last 1,000 records that may be unusable."
+    )
+
+
+class ServerSettings(Group):
+    """Where the health endpoints answer."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the health endpoints listen at.")
+    port: int = Field(default=8080, ge=0, le=65_535, description="Their port; 0 = none.")
+
+
+class LogSettings(Group):
+    """What is logged, and how it looks."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="The least level that is logged; each call is at debug."
+    )
+    format: Literal["json", "console"] = Field(default="json", description="For machines, or for a terminal.")

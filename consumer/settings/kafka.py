@@ -1,0 +1,144 @@
+"""The settings of the group `kafka`, and which librdkafka settings they do not let through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
+
+from .durations import format_duration
+from .types import Duration, Group, PositiveDuration, read_object
+
+Topic: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+
+REFUSED_PROPERTIES: Mapping[str, str] = {
+    "enable.auto.commit": "offsets are committed only once opt-outs are settled",
+    "auto.commit.enable": "offsets are committed only once opt-outs are settled",
+    "enable.auto.offset.store": "offsets are committed only once opt-outs are settled",
+    "offset.store.method": "what is committed must be where the whole group finds it",
+    "auto.offset.reset": "a silent reset would lose opt-outs; see kafka.start_from",
+    "partition.assignment.strategy": "both topics' partition p must go to one member, which 'range' alone ensures",
+    "isolation.level": "an aborted checkout never happened: only committed records are read",
+    "enable.partition.eof": "the watermark of a quiet topic rests on it",
+    "group.protocol": "set kafka.group_protocol",
+    "group.remote.assignor": "both topics' partition p must go to one member, which 'range' alone ensures",
+    "group.id": "set kafka.group_id",
+    "group.instance.id": "set kafka.group_instance_id",
+    "bootstrap.servers": "set kafka.bootstrap_servers",
+    "metadata.broker.list": "set kafka.bootstrap_servers",
+    "default.topic.config": "it would carry settings past these checks; write them directly",
+    "acks": "an outcome counts once all in-sync replicas have it",
+    "request.required.acks": "an outcome counts once all in-sync replicas have it",
+    "enable.idempotence": "a retried write must not stand twice in a topic",
+    "delivery.report.only.error": "what relies on a write is committed once the write is acknowledged",
+    "transactional.id": "outcomes are not written in transactions, and such a producer could write nothing",
+}
+"""librdkafka settings that would break a promise or contradict a setting of ours, and why."""
+
+
+CLASSIC_PROPERTIES: Mapping[str, str] = {
+    "session.timeout.ms": "the brokers set it (group.consumer.session.timeout.ms)",
+    "heartbeat.interval.ms": "the brokers set it (group.consumer.heartbeat.interval.ms)",
+    "group.protocol.type": "it belongs to the classic protocol",
+}
+"""librdkafka settings that it takes on the classic group protocol only, and what to do instead."""
+
+
+class KafkaSettings(Group):
+    """The cluster, the group and the topics."""
+
+    bootstrap_servers: str = Field(default="", description="Brokers to ask first: host:port, comma-separated.")
+    group_id: str = Field(default="offer-opt-out", min_length=1, description="Consumer group of the deployment.")
+    offer_topic: Topic = Field(default="offer.presented", description="Input: offers presented.")
+    checkout_topic: Topic = Field(default="checkout.completed", description="Input: checkouts completed.")
+    outcome_topic: Topic = Field(default="offer.outcome", description="Output: the fate of each offer.")
+    dead_letter_topic: Topic = Field(default="opt-out.dead-letter", description="Output: input that could not be used.")
+    start_from: Literal["earliest", "latest"] | AwareDatetime = Field(
+        default="earliest", description="Where a new group starts: earliest, latest or a time with its zone."
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic", description="How the group shares partitions."
+    )
+    group_instance_id: str | None = Field(default=None, description="A fixed member name, for static membership.")
+    properties: dict[str, str | int | float | bool] = Field(
+        repr=False, default_factory=dict, description="More librdkafka settings, as JSON or a TOML table."
+    )
+    commit_interval: PositiveDuration = Field(default=timedelta(seconds=5), description="Time between two commits.")
+    revoke_timeout: Duration = Field(
+        default=timedelta(seconds=10), description="Time for calls in flight to end when partitions are taken away."
+    )
+
+    @field_validator("checkout_topic", "outcome_topic", "dead_letter_topic")
+    @classmethod
+    def _topics_differ(cls, topic: str, info: ValidationInfo) -> str:
+        for other in ("offer_topic", "checkout_topic", "outcome_topic"):
+            if other != info.field_name and info.data.get(other) == topic:
+                raise ValueError(f"is the same topic as kafka.{other}; each needs one of its own")
+        return topic
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _start(cls, given: object) -> object:
+        if given in ("earliest", "latest"):
+            return given
+        try:
+            moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise ValueError("must be earliest, latest, or a time with its zone such as 2026-11-01T00:00:00Z")
+        return moment
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _read_properties(cls, given: object) -> object:
+        table = read_object(given)
+        try:
+            return dict(_flat(table)) if isinstance(table, Mapping) else table
+        except RecursionError:
+            raise ValueError("its tables are nested too deep") from None
+
+    @field_validator("properties")
+    @classmethod
+    def _harmless(cls, properties: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        wrong = [f"{name} is refused: {REFUSED_PROPERTIES[name]}" for name in properties if name in REFUSED_PROPERTIES]
+        if info.data.get("group_protocol") == "consumer":
+            wrong += [
+                f"{name} is refused with kafka.group_protocol = consumer: {CLASSIC_PROPERTIES[name]}"
+                for name in properties
+                if name in CLASSIC_PROPERTIES
+            ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        _poll_interval(properties)
+        return properties
+
+    @field_validator("revoke_timeout")
+    @classmethod
+    def _within_poll_interval(cls, timeout: timedelta, info: ValidationInfo) -> timedelta:
+        most = _poll_interval(info.data.get("properties", {}))
+        if timeout >= most:
+            raise ValueError(
+                f"must be shorter than max.poll.interval.ms ({format_duration(most)}), after which the group "
+                "gives the partitions away without a commit"
+            )
+        return timeout
+
+
+def _poll_interval(properties: Mapping[str, Any]) -> timedelta:
+    given = properties.get("max.poll.interval.ms", 300_000)
+    try:
+        return timedelta(milliseconds=float(given))
+    except (ValueError, OverflowError):
+        raise ValueError("max.poll.interval.ms must be a number of milliseconds") from None
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Unquoted dotted names in TOML are tables within tables; librdkafka wants the dotted names back."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,297 @@
+"""One frozen, validated settings object, from the environment, a TOML file, and files that hold secrets.
+
+A variable `OPT_OUT_<GROUP>__<NAME>` wins over `<name>` in the TOML file's table `[<group>]`. A secret may also be
+given as the path of a file, by `OPT_OUT_<GROUP>__<NAME>_FILE` or `<name>_file`. An empty variable counts as not set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ..errors import SettingsError
+from .durations import format_duration
+from .groups import (
+    ApiSettings,
+    AvroSettings,
+    DeadLetterSettings,
+    DeliverySettings,
+    JoinSettings,
+    LogSettings,
+    ServerSettings,
+)
+from .kafka import KafkaSettings
+
+PREFIX = "OPT_OUT_"
+
+SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
+"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
+
+
+class Settings(BaseSettings):
+    """All settings. Built directly it reads nothing from outside; see `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        # JSON is read by the fields that take it, so that a mistake in it is listed among the others.
+        enable_decoding=False,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    avro: AvroSettings = AvroSettings()
+    join: JoinSettings = JoinSettings()
+    api: ApiSettings = ApiSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
+    server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: the sources are read by `load`, which says of all of them what is wrong."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each value that is not a default came from, by its name such as `join.window`."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load_settings(
+    config: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    for_kafka: bool = False,
+    for_api: bool = False,
+) -> Settings:
+    """As `load`, for those who need not know where a value came from."""
+    return load(config, environ, for_kafka=for_kafka, for_api=for_api).settings
+
+
+def load(
+    config: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    for_kafka: bool = False,
+    for_api: bool = False,
+) -> Loaded:
+    """Read and check all settings.
+
+    Args:
+        config: a TOML file, if there is one.
+        environ: instead of the process's environment.
+        for_kafka: what a connection to Kafka needs must be there too.
+        for_api: what a call to the API needs must be there too.
+
+    Raises:
+        SettingsError: lists every setting that is wrong: its names, what was given unless that is secret, what is
+            wrong about it and what would be right.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    values: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+    # The later ones win.
+    if config is not None:
+        _take(_from_toml(config, problems), f"file {config}", values, origins, problems)
+    _take(_from_environment(environ, problems), "environment", values, origins, problems)
+    settings: Settings | None = None
+    wrong: set[str] = set()
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            wrong.add(".".join(str(part) for part in detail["loc"][:2]))
+            problems.append(_explain(detail, values))
+    problems += _missing(values, wrong, for_kafka=for_kafka, for_api=for_api)
+    if settings is not None and for_kafka and not problems:
+        problems += _refused_by_librdkafka(settings.kafka)
+    if problems or settings is None:
+        count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+        raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return Loaded(settings, origins)
+
+
+def names() -> Iterator[tuple[str, str]]:
+    """(group, name) of every setting, in the order they are shown."""
+    for group, field in Settings.model_fields.items():
+        assert field.annotation is not None  # noqa: S101 - each group is a model
+        for name in field.annotation.model_fields:
+            yield group, name
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper().replace(".", "__", 1)
+
+
+def _both(name: str) -> str:
+    return f"{_variable(name)} ({name} in a TOML file)"
+
+
+def _known() -> list[str]:
+    known = [f"{group}.{name}" for group, name in names()]
+    return known + [f"{name}_file" for name in known if name in SECRETS]
+
+
+def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"the file {config} given by --config cannot be read: {error}")
+        return {}
+    known = _known()
+    flat: dict[str, Any] = {}
+    for group, table in tables.items():
+        if not isinstance(table, dict):
+            problems.append(f"{group} in {config} is not in a table{_nearest(group, known)}")
+            continue
+        for key, value in table.items():
+            if (name := f"{group}.{key}") in known:
+                flat[name] = value
+            else:
+                problems.append(f"{name} in {config} is not a setting{_nearest(name, known)}")
+    return flat
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    known = {_variable(name): name for name in _known()}
+    given = {variable: text for variable, text in environ.items() if variable.upper().startswith(PREFIX) and text}
+    problems += [
+        f"{variable} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
+        for variable in given
+        if variable not in known
+    ]
+    files = {name: given[variable] for variable, name in known.items() if variable in given and _is_file(name)}
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {
+        variable.lower(): given[variable] for variable, name in known.items() if variable in given and name not in files
+    }
+    nested: dict[str, dict[str, str]] = source()
+    return files | {f"{group}.{key}": text for group, table in nested.items() for key, text in table.items()}
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "; `opt-out settings` lists those there are"
+
+
+def _is_file(name: str) -> bool:
+    return name.removesuffix("_file") in SECRETS and name.endswith("_file")
+
+
+def _take(
+    flat: Mapping[str, Any],
+    origin: str,
+    values: dict[str, dict[str, Any]],
+    origins: dict[str, str],
+    problems: list[str],
+) -> None:
+    """Lay one source over those before it, reading the files it points to."""
+    for name, given in flat.items():
+        value, setting, whence = given, name, origin
+        if _is_file(name):
+            setting = name.removesuffix("_file")
+            if setting in flat:
+                problems.append(f"{_both(setting)} and {_both(name)} are both given; keep one")
+            try:
+                value = Path(given).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError, TypeError) as error:
+                problems.append(
+                    f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
+                )
+                continue
+            whence = f"file {given}"
+        group, key = setting.split(".", 1)
+        values.setdefault(group, {})[key] = value
+        origins[setting] = whence
+
+
+def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> str:
+    name = ".".join(str(part) for part in detail["loc"][:2])
+    group, _, key = name.partition(".")
+    within = ".".join(str(part) for part in detail["loc"][2:])
+    context = detail.get("ctx", {})
+    if detail["type"] == "value_error":
+        text = str(context["error"])
+    elif detail["type"] == "string_pattern_mismatch":
+        text = "must be a topic name: 1 to 249 letters, digits, dots, underscores and hyphens"
+    else:
+        text = detail["msg"].replace("Input should", "should").replace("Field required", "is missing")
+    if within:
+        text = f"{within}: {text}"
+    if key not in values.get(group, {}):
+        default = detail["input"]
+        shown = format_duration(default) if isinstance(default, timedelta) else repr(default)
+        given = "is not set" if default is None else f"is {shown} by default"
+    elif name in SECRETS:
+        given = "(its value is not shown)"
+    else:
+        given = f"is {_quoted(values[group][key])}"
+    return f"{_both(name)} {given}: {text}"
+
+
+def _quoted(value: object) -> str:
+    """What was given, for a message: no longer than a line or two."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError) as error:
+        return f"something that cannot be shown ({error})"
+    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+
+
+def _missing(
+    values: Mapping[str, Mapping[str, Any]], wrong: set[str], *, for_kafka: bool, for_api: bool
+) -> Iterator[str]:
+    if for_kafka and not values.get("kafka", {}).get("bootstrap_servers"):
+        yield f"{_both('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
+    api = values.get("api", {})
+    if (
+        for_api
+        and api.get("auth", "signature") == "signature"
+        and not wrong & {"api.key", "api.secret", "api.credentials"}
+        and str(api.get("credentials", "")).strip() in ("", "{}")
+        and not (api.get("key") and api.get("secret"))
+    ):
+        yield (
+            f"{_both('api.key')} and {_both('api.secret')} are not set, nor is {_both('api.credentials')}: calls "
+            "cannot be signed; give the key and the secret that the insurer handed out, or set api.auth to none"
+        )
+
+
+def _refused_by_librdkafka(kafka: KafkaSettings) -> Iterator[str]:
+    """What librdkafka itself says of the properties; it makes no connection without brokers."""
+    if not kafka.properties:
+        return
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - slow to load, and most have no properties
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - as above
+
+    try:
+        AdminClient({**kafka.properties, "log_level": 0})
+    except (KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0]
+        text = cause.str() if hasattr(cause, "str") else str(cause)
+        yield f"{_both('kafka.properties')} (its value is not shown): {text}"

@@ -1,0 +1,76 @@
+"""What `opt-out settings` shows: every setting, its value with secrets hidden, and where the value came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from ..settings import Loaded
+from .durations import format_duration
+from .load import SECRETS, names
+
+HIDDEN = "(hidden)"
+NOT_SET = "(not set)"
+
+_SECRET_PROPERTY = re.compile(r"password|secret|token|jaas|\.key|\.pem|oauth", re.IGNORECASE)
+
+
+class Row(NamedTuple):
+    """One setting as it is shown; `source` is `default`, `environment` or a file."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+
+
+def rows(loaded: Loaded) -> Iterator[Row]:
+    """Every setting, in the order of the groups."""
+    for group, name in names():
+        model = getattr(loaded.settings, group)
+        full = f"{group}.{name}"
+        yield Row(
+            full,
+            _shown(full, getattr(model, name)),
+            loaded.origins.get(full, "default"),
+            type(model).model_fields[name].description or "",
+        )
+
+
+def table(loaded: Loaded) -> Table:
+    """The rows as a table for a terminal."""
+    shown = Table(
+        title="Settings in force",
+        caption=r"join.window is OPT_OUT_JOIN__WINDOW in the environment, and window in table \[join] of a TOML file",
+        row_styles=["", "dim"],
+    )
+    for heading in ("setting", "value", "source", "meaning"):
+        shown.add_column(heading, overflow="fold", no_wrap=heading == "setting")
+    for row in rows(loaded):
+        shown.add_row(*(text.replace("[", r"\[") for text in row))
+    return shown
+
+
+def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
+    if value is None or value in ("", (), {}):
+        return NOT_SET
+    match name, value:
+        case "kafka.properties", _:
+            pairs = sorted(value.items())
+            return ", ".join(f"{key}={HIDDEN if _SECRET_PROPERTY.search(key) else inner}" for key, inner in pairs)
+        case "api.credentials", _:
+            return f"{', '.join(sorted(value))}: {HIDDEN}"
+        case _ if name in SECRETS:
+            return HIDDEN
+        case _, timedelta():
+            return format_duration(value)
+        case _, datetime():
+            return value.isoformat()
+        case _, tuple():
+            return ", ".join(value)
+        case _:
+            return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,270 @@
+"""A purchase that is read while its offer's call still waits: the call is taken back, as a restart would have it."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import httpx
+import pytest
+from support import virtual_time
+from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, make_calls
+from support.delivery_world import World as DeliveryWorld
+from support.strategies import FAR, START
+from unit.core.test_guards import LATER, RULES
+from unit.runtime.test_loop import World as ServiceWorld
+from unit.runtime.test_results import World as RunnerWorld
+from unit.runtime.test_results import record
+from unit.runtime.test_runner import NOW, checkout, offer
+
+from consumer.calls import Answer, CallResult, OptOutCall
+from consumer.core.join import Chain
+from consumer.core.task import Position, Side, Task
+from consumer.delivery.thread import DeliveryThread
+from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from consumer.settings import ApiSettings, DeliverySettings
+
+BEGIN = Position(0)
+
+
+def bought(at: int, offset: int = 0) -> CheckoutCompleted:
+    return CheckoutCompleted("s", f"c{offset}", START + at, offset, ("o1",))
+
+
+class Decided:
+    """A task that has decided one offer of each partner as abandoned, at 100, and does not settle it."""
+
+    def __init__(self, *partners: str, watermark: int = 200) -> None:
+        self.task = Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN)
+        self.shown = [OfferPresented("s", partner, "o1", START, n) for n, partner in enumerate(partners or ("ada",))]
+        for shown in self.shown:
+            self.task.offer(shown, START, LATER)
+        for source in Side:
+            self.task.idle(source, START + watermark)
+        self.chains = self.task.decide()
+        assert {chain.reason for chain in self.chains} == {Reason.ABANDONED}
+
+    def read(self, *checkouts: CheckoutCompleted) -> tuple[list[Chain], list[Chain]]:
+        """What is to be taken back, and what was called before, after these checkouts."""
+        for event in checkouts:
+            self.task.checkout(copy(event), min(event.completed_at, LATER), LATER)
+        return ([c for _, c in self.task.bought_before_settled], [c for _, c in self.task.bought_after_call])
+
+
+def test_a_restart_finds_the_purchase_of_an_offer_whose_call_waits() -> None:
+    world = Decided()
+    world.read(bought(50))
+    plan = world.task.plan()
+    assert plan is not None
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    again.checkout(bought(50), START + 50, LATER)
+    again.offer(world.shown[0], START, LATER)
+    assert [found.reason for found in again.decide()] == [Reason.PURCHASED]
+
+
+@pytest.mark.parametrize("at", [-300, 50, 100])
+def test_what_a_late_checkout_bought_is_taken_back_while_it_is_unsettled(at: int) -> None:
+    world = Decided()
+    assert world.read(bought(at)) == (world.chains, [])
+
+
+@pytest.mark.parametrize("at", [-301, 101])
+def test_a_purchase_that_the_rules_do_not_count_takes_nothing_back(at: int) -> None:
+    world = Decided()
+    assert world.read(bought(at)) == ([], world.chains)
+
+
+def test_an_undated_purchase_takes_back_what_it_may_have_bought() -> None:
+    world = Decided()
+    world.task.checkout(CheckoutCompleted("s", "c", FAR, 0, ("o1",)), START + 50, LATER)
+    assert [chain for _, chain in world.task.bought_before_settled] == world.chains
+
+
+def test_what_is_settled_is_not_taken_back_but_reported() -> None:
+    world = Decided()
+    world.task.settle(world.chains[0])
+    assert world.read(bought(50)) == ([], world.chains)
+
+
+def test_every_call_of_the_offer_that_waits_is_taken_back() -> None:
+    world = Decided("ada", "bob", "eve")
+    world.task.settle(world.chains[1])
+    assert {chain.partner_code for chain in world.read(bought(50))[0]} == {"ada", "eve"}
+
+
+def test_a_call_that_waits_is_found_behind_one_that_was_settled_and_one_decided_later() -> None:
+    world = Decided("ada", "bob")
+    world.task.settle(world.chains[1])
+    world.task.offer(OfferPresented("s", "eve", "o1", START + 150, 2), START + 150, LATER)
+    for source in Side:
+        world.task.idle(source, START + 300)
+    (eve,) = world.task.decide()
+    assert world.read(bought(60)) == ([eve, world.chains[0]], [])
+
+
+def test_a_call_that_waits_for_long_is_taken_back_too_and_is_forgotten_once_it_is_settled() -> None:
+    world = Decided("ada", "bob")
+    first, second = world.chains
+    world.task.settle(second)
+    for late in (10**5, 2 * 10**5):
+        for source in Side:
+            world.task.idle(source, START + late)
+        assert world.task.decide() == []
+    assert world.read(bought(50))[0] == [first]
+    world.task.settle(first)
+    for source in Side:
+        world.task.idle(source, START + 3 * 10**5)
+    world.task.decide()
+    assert world.read(bought(50, 1))[1] == []
+
+
+def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it() -> None:
+    world = Decided("ada", "bob")
+    for chain in world.chains:
+        world.task.settle(chain)
+    for source in Side:
+        world.task.idle(source, START + 10**5)
+    world.task.decide()
+    assert world.read(bought(50)) == ([], [])
+
+
+# --- the runner
+
+
+def late_purchase(world: RunnerWorld) -> None:
+    world.runner.take(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
+
+
+def fates(world: RunnerWorld) -> list[tuple[Outcome, Reason, str | None]]:
+    return [(o.outcome, o.reason, o.checkout_id) for o in world.sink.outcomes]
+
+
+PURCHASED = [(Outcome.PURCHASED, Reason.PURCHASED, "late")]
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.DEAD_LETTERED, Outcome.RELEASED])
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
+    outcome: Outcome | None, attempts: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = RunnerWorld()
+    call = world.call()
+    late_purchase(world)
+    assert world.runner.withdrawn == [call.token]
+    world.runner.come_back(CallResult(call, outcome, None, attempts, None))
+    assert fates(world) == PURCHASED
+    assert (world.committed, world.runner.outstanding, world.asked, world.sink.records) == (1, 0, [], [])
+    assert ("purchase_after_opt_out" in capsys.readouterr().out) is bool(attempts), "a try may have been heard"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OPTED_OUT, Outcome.NOT_FOUND])
+def test_a_call_that_was_made_all_the_same_is_told_as_it_was_and_reported(
+    outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = RunnerWorld()
+    call = world.call()
+    late_purchase(world)
+    world.runner.come_back(CallResult(call, outcome, 204, 1, None))
+    assert fates(world) == [(outcome, Reason.ABANDONED, None)]
+    assert world.committed == 1
+    assert "purchase_after_opt_out" in capsys.readouterr().out
+
+
+def test_an_offer_bought_while_its_record_is_read_again_is_not_dead_lettered() -> None:
+    world = RunnerWorld()
+    refused = world.refused()
+    late_purchase(world)
+    assert world.runner.record_came(refused, record()) is None
+    assert fates(world) == PURCHASED
+    assert (world.committed, world.runner.outstanding, world.sink.records) == (1, 0, [])
+
+
+def test_behind_the_fence_nothing_is_settled_as_purchased() -> None:
+    world = RunnerWorld()
+    call = world.call()
+    late_purchase(world)
+    world.runner.fence()
+    world.runner.come_back(CallResult(call, None, None, 0, None))
+    assert (world.committed, world.runner.outstanding, fates(world)) == (0, 0, [])
+
+
+def test_an_offer_bought_before_its_call_is_handed_out_is_not_called() -> None:
+    world = RunnerWorld()
+    world.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    for source in Side:
+        world.runner.task.idle(source, 12_000)
+    due = world.runner.task.decide()
+    world.runner.task._due = due  # as after a rebuild, with more records in the same batch
+    late_purchase(world)
+    assert world.runner.decide() == []
+    assert fates(world) == PURCHASED
+
+
+# --- the service and the delivery
+
+
+def test_a_call_that_waits_is_taken_back_when_its_purchase_is_read() -> None:
+    world = ServiceWorld()
+    world.begin()
+    world.decide()
+    (call,) = world.delivery.calls
+    world.turn([checkout(0, 10_500, "o1", session="s1", checkout_id="late")])
+    assert world.delivery.withdrawn == [call.token]
+    world.delivery.answer(None)
+    world.turn()
+    assert [(o.outcome, o.checkout_id) for o in world.sink.outcomes] == [(Outcome.PURCHASED, "late")]
+    world.commit()
+    assert world.committed == 1
+    assert world.delivery.withdrawn == [call.token], "once"
+
+
+def calls_of(*offer_ids: str) -> list[OptOutCall]:
+    return [
+        OptOutCall(c.partner_code, c.offer_id, c.session_id, c.reason, c.metadata, c.source, c.owner, c.offer_id)
+        for c in make_calls(offer_ids)
+    ]
+
+
+@pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
+def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: answer)
+        world.delivery.submit(calls_of("bought", "stays"))
+        await world.until(0.15)
+        world.delivery.withdraw({"bought"})
+        assert world.outcomes() == {"bought": None}
+        await world.until(400.0)
+        assert world.offers().count("bought") == 1
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(OK, Outcome.OPTED_OUT), (FAILED, None)])
+def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answer, outcome: Outcome | None) -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: answer, concurrency=1)
+        world.delivery.submit(calls_of("flies", "waits"))
+        await world.until(0.05)
+        world.delivery.withdraw({"flies", "waits"})
+        await world.until_results(2)
+        assert world.outcomes() == {"waits": None, "flies": outcome}
+        assert world.offers() == ["flies"]
+
+    virtual_time.run(main())
+
+
+def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
+    thread = DeliveryThread(
+        ApiSettings(auth="none"),
+        DeliverySettings(),
+        transport=lambda *_: httpx.MockTransport(lambda _: httpx.Response(422)),
+    )
+    thread.start()
+    try:
+        thread.submit(calls_of("bought", "stays"))
+        thread.withdraw(["bought"])
+        result = thread.results.get(timeout=10)
+        assert (result.call.offer_id, result.outcome) == ("bought", None)
+        thread.check()
+        assert thread.results.empty()
+    finally:
+        thread.stop(1.0)

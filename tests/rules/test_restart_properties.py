@@ -1,0 +1,153 @@
+"""Whatever crashes, and wherever: no call is false, none is missed, and no offer meets two fates."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.strategies import UNITS, Logs, Step, examples, logs, schedules
+from support.task_world import World, other_rules
+
+
+@examples(250)
+@given(logs(garbage=True), schedules())
+def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(12)
+@given(logs(garbage=True), schedules(most=60))
+def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list[Step]) -> None:
+    for fatal in range(len(schedule)):
+        world = World(drawn)
+        world.run(schedule[: fatal + 1])
+        world.crash()
+        world.run(schedule[fatal + 1 :])
+        world.finish()
+        world.check_all_told()
+
+
+@examples(60)
+@given(logs(garbage=True), schedules(), st.lists(st.integers(0, 12), min_size=2, max_size=6))
+def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Step], reads: list[int]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    for count in reads:
+        world.crash()
+        for number in range(count):
+            world.read(number % 2)
+            world.decide()
+            world.commit()
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_a_commit_that_reaches_one_partition_only_is_survived(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@pytest.mark.parametrize("limit", [35, 41, 45, 49])
+@examples(60)
+@given(logs(garbage=True), schedules())
+def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn, metadata_limit=limit, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list[Step]) -> None:
+    # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
+    world = World(drawn, forgetful=True, strict=False)
+    world.run(schedule)
+    world.crash(6)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True), schedules())
+def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    world.rebuild()
+    world.decide()
+    world.drain()
+    assume(world.commit())
+    settled = {offset for d in world.decisions if d.life == world.life for offset in d.fate.offsets}
+    written = set(world.written_in_this_life)
+    world.crash()
+    before = len(world.decisions)
+    world.finish()
+    assert [d.fate for d in world.decisions[before:] if not d.fate.offsets.isdisjoint(settled)] == []
+    assert written.isdisjoint(world.written_in_this_life)
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(garbage=True, tainted=True), schedules())
+def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, schedule: list[Step]) -> None:
+    world = World(drawn)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@pytest.mark.parametrize("limit", [4096, 45])
+@examples(120)
+@given(logs(late=True, garbage=True), schedules())
+def test_late_presentations_are_never_called_wrongly_across_restarts(
+    limit: int, drawn: Logs, schedule: list[Step]
+) -> None:
+    world = World(drawn, strict=False, metadata_limit=limit, halves=True)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("halves", [False, True])
+@examples(200)
+@given(logs(), schedules(), CHANGES, UNITS)
+def test_changed_settings_miss_nothing_and_make_no_false_call(
+    halves: bool, drawn: Logs, schedule: list[Step], changes: list[tuple[int, int, int, bool]], unit: int
+) -> None:
+    rules = [
+        other_rules(drawn.rules, window=window * unit, grace=grace * unit, lookback=lookback * unit, call=call)
+        for window, grace, lookback, call in changes
+    ]
+    world = World(drawn, later_rules=copy(rules), halves=halves)
+    world.run(schedule)
+    world.crash(7)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(), schedules(), st.lists(st.sampled_from((1, 5, 30, 0)), min_size=1, max_size=4), UNITS)
+def test_a_changed_lateness_misses_nothing_and_makes_no_false_call(
+    drawn: Logs, schedule: list[Step], changes: list[int], unit: int
+) -> None:
+    # Never below what the logs keep: then checkouts would come too late, and that is what the setting is for. Without
+    # garbage: lateness does decide when an undated checkout may have been completed.
+    rules = [replace(drawn.rules, lateness=drawn.rules.lateness + more * unit) for more in changes]
+    world = World(drawn, later_rules=rules)
+    world.run(schedule)
+    world.crash(7)
+    world.finish()
+    world.check_all_told()

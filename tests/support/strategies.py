@@ -1,0 +1,278 @@
+"""What Hypothesis draws: two logs of one task, and a schedule of what happens to the task that reads them.
+
+Times are few and small, so that events meet at the exact ends of windows all the time; every event is placed relative
+to an earlier one, at one of the distances that the rules name, or one millisecond beside it. The arrival order in each
+log keeps the lateness bound unless a test asks for late presentations.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from consumer.core.rules import DecisionRules
+from consumer.events import CheckoutCompleted, OfferPresented
+
+THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
+"""How many times the examples of a quick run are made: set HYPOTHESIS_PROFILE=thorough for a long search."""
+
+START = 1_000_000
+"""The time of the first event, in ms; far enough from zero that every distance before it stays positive."""
+
+FAR = 10**12
+"""A date that no clock of a test comes to: what a producer writes whose clock, or unit of time, is wrong."""
+
+LONG_AGO = 1_000
+"""A date before every other: a record stamped in seconds instead of milliseconds."""
+
+OFFERS = (("s1", "ada", "o1"), ("s1", "bob", "o1"), ("s1", "ada", "o2"), ("s2", "ada", "o3"), ("s2", "bob", "o4"))
+"""Session, partner, offer. Two partners share an offer id: buying it buys both."""
+
+SESSIONS = {"s1": ("o1", "o2", "x1"), "s2": ("o3", "o4", "x2")}
+"""The ids that a checkout of the session may name; the last of each names no offer."""
+
+
+def examples(count: int) -> settings:
+    """The settings of a property: `count` examples in a quick run. Not timed: a loaded machine must not fail it."""
+    return settings(
+        max_examples=count * THOROUGH,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+class Garbage(NamedTuple):
+    """A record that cannot be decoded; its key still names the session."""
+
+    session_id: str
+
+
+class Record(NamedTuple):
+    """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded. `happened` is when
+    it really did, where neither the event nor the record tells."""
+
+    offset: int
+    timestamp: int
+    event: OfferPresented | CheckoutCompleted | Garbage | None
+    happened: int | None = None
+
+    @property
+    def true_time(self) -> int:
+        """When it happened, or was stamped."""
+        return self.timestamp if self.happened is None else self.happened
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The two partitions of one task, whole, and the rules they are read by."""
+
+    rules: DecisionRules
+    offers: list[Record] = field(default_factory=list)
+    checkouts: list[Record] = field(default_factory=list)
+
+    @property
+    def presentations(self) -> list[OfferPresented]:
+        return [r.event for r in self.offers if isinstance(r.event, OfferPresented)]
+
+    @property
+    def completed(self) -> list[CheckoutCompleted]:
+        return [r.event for r in self.checkouts if isinstance(r.event, CheckoutCompleted)]
+
+    @property
+    def end_of_time(self) -> int:
+        """A wall clock (ms) at which everything is over."""
+        rules = self.rules
+        newest = max([r.true_time + rules.max_skew for r in (*self.offers, *self.checkouts)], default=START)
+        return newest + rules.window + rules.checkout_grace + rules.lookback + 2 * rules.lateness + 10
+
+    def __repr__(self) -> str:
+        r = self.rules
+        lines = [f"Rules(window={r.window}, grace={r.checkout_grace}, lookback={r.lookback}, lateness={r.lateness})"]
+        for name, log in (("offers", self.offers), ("checkouts", self.checkouts)):
+            lines.append(f"  {name}:")
+            lines += [f"    {_describe(record)}" for record in log]
+        return "\n".join(lines)
+
+
+def _describe(record: Record) -> str:
+    event, at = record.event, f"@{record.offset}"
+    if isinstance(event, OfferPresented):
+        what = f"{event.session_id} {event.partner_code}/{event.offer_id} shown at {event.presented_at - START:+d}"
+        late = record.timestamp - event.presented_at
+    elif isinstance(event, CheckoutCompleted):
+        what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
+        what += f" really at {record.true_time - START:+d}" if record.happened is not None else ""
+        late = record.timestamp - event.completed_at
+    else:
+        stamped = f"{record.timestamp - START:+d}, really {record.true_time - START:+d}"
+        return f"{at} {'tombstone' if event is None else event} stamped {stamped}"
+    return f"{at} {what}" + (f" (record {late:+d})" if late else "")
+
+
+class _Draft(NamedTuple):
+    """One event as drawn, by small numbers: see `build`."""
+
+    is_checkout: bool
+    who: int
+    anchor: int
+    distance: int
+    nudge: int
+    lag: int
+    gap: int
+    skew: int
+    bought: int
+
+
+_DRAFTS = st.builds(
+    _Draft,
+    is_checkout=st.booleans(),
+    who=st.integers(0, len(OFFERS) - 1),
+    anchor=st.integers(0, 3),
+    distance=st.integers(-6, 9),
+    nudge=st.sampled_from((0, 0, 0, 1, -1, 2)),
+    lag=st.integers(0, 4),
+    gap=st.sampled_from((0, 0, 0, 1, 3)),
+    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 97, 98, 99)),
+    bought=st.integers(0, 7),
+)
+
+
+UNITS = st.sampled_from((1, 700, 3000))
+"""Milliseconds in a unit of the small scale: stretched, so that times also fall into different seconds."""
+
+
+@st.composite
+def rules_drawn(draw: Callable[..., Any], unit: int) -> DecisionRules:
+    """Rules on a small scale of time."""
+    window = draw(st.sampled_from((10, 10, 6)))
+    return DecisionRules(
+        window=window * unit,
+        checkout_grace=draw(st.integers(2, window)) * unit,
+        lookback=draw(st.sampled_from((window, window + 2, 20, 40))) * unit,
+        lateness=draw(st.integers(0, 8)) * unit,
+        max_skew=draw(st.sampled_from((3, 1000))) * unit,
+        call_abandoned=draw(st.sampled_from((True, True, True, False))),
+    )
+
+
+@st.composite
+def logs(
+    draw: Callable[..., Any],
+    *,
+    size: int = 16,
+    late: bool = False,
+    garbage: bool = False,
+    tainted: bool = False,
+) -> Logs:
+    """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
+    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead, and among the
+    checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are some
+    that cannot be decoded."""
+    unit = draw(UNITS)
+    rules = draw(rules_drawn(unit))
+    count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
+    drafts = draw(st.lists(_DRAFTS, min_size=count, max_size=count))
+    if not garbage:
+        drafts = [draft._replace(skew=min(draft.skew, 6)) for draft in drafts]
+    if draw(st.booleans()):  # one offer only: long chains, and purchases that meet them
+        drafts = [draft._replace(who=0) for draft in drafts]
+    rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
+    return build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted)
+
+
+def build(
+    rules: DecisionRules,
+    unit: int,
+    drafts: Iterable[_Draft],
+    *,
+    late: bool,
+    rubbish: Iterable[tuple[int, bool]] = (),
+    tainted: bool = False,
+) -> Logs:
+    """The logs that the drafts stand for."""
+    window, grace, lookback = rules.window, rules.checkout_grace, rules.lookback
+    distances = (0, unit, 3 * unit, grace, window, lookback, window + grace, lookback + window, 60 * unit, 2 * lookback)
+    times: list[int] = [START]
+    arrivals: tuple[list[tuple[int, int, _Draft, int]], ...] = ([], [])
+    for number, draft in enumerate(drafts):
+        distance = distances[abs(draft.distance)] * (1 if draft.distance >= 0 else -1)
+        time = times[-1 - min(draft.anchor, len(times) - 1)] + distance + draft.nudge
+        times.append(time)
+        most = rules.lateness
+        if late and not draft.is_checkout and draft.bought > 4:
+            most += (window + grace, window + grace + lookback, 200 * unit)[draft.bought - 5]
+        arrivals[draft.is_checkout].append((time + most * draft.lag // 4, number, draft, time))
+    return Logs(
+        rules,
+        _log(sorted(arrivals[0]), rules, unit, rubbish),
+        _log(sorted(arrivals[1]), rules, unit, (), tainted),
+    )
+
+
+def _log(
+    arrivals: list[tuple[int, int, _Draft, int]],
+    rules: DecisionRules,
+    unit: int,
+    rubbish: Iterable[tuple[int, bool]],
+    tainted: bool = False,
+) -> list[Record]:
+    unreadable = dict(rubbish)
+    log: list[Record] = []
+    offset = 0
+    for place, (_, number, draft, time) in enumerate(arrivals):
+        if place in unreadable:
+            log.append(Record(offset, time, Garbage("s1") if unreadable[place] else None))
+            offset += 1
+        offset += draft.gap
+        session, partner, offer = OFFERS[draft.who]
+        event: OfferPresented | CheckoutCompleted | Garbage
+        ahead = draft.skew >= 97
+        # What cannot be read or believed is stamped with its own time, which nobody else then knows; or even that is
+        # wrong, and only the order in the log is left.
+        stamp = time if ahead or (draft.is_checkout and tainted and draft.bought == 7) else time + draft.skew * unit
+        if draft.is_checkout:
+            stamp = {98: FAR, 97: LONG_AGO}.get(draft.skew, stamp)
+        if draft.is_checkout and tainted and draft.bought == 7:
+            event = Garbage(session)
+        elif draft.is_checkout:
+            bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
+            dated = {99: time + rules.max_skew + 1, 98: FAR}.get(draft.skew, time)
+            event = CheckoutCompleted(session, f"c{number}", dated, offset, bought)
+        else:
+            event = OfferPresented(session, partner, offer, time + rules.max_skew + 1 if ahead else time, offset)
+        log.append(Record(offset, stamp, event, time if stamp in (FAR, LONG_AGO) else None))
+        offset += 1
+    return log
+
+
+STEPS = (
+    ("nothing",)
+    + ("read",) * 9
+    + ("decide",) * 5
+    + ("settle",) * 4
+    + ("acknowledge",) * 2
+    + ("commit",) * 4
+    + ("end",) * 1
+    + ("idle",) * 5
+    + ("crash",) * 1
+)
+"""What may happen to a task, as often as it should among 32 steps."""
+
+
+class Step(NamedTuple):
+    """One thing that happens to the task, and a number 0-7 to choose within it."""
+
+    what: str
+    choice: int = 0
+
+
+@st.composite
+def schedules(draw: Callable[..., Any], *, most: int = 150) -> list[Step]:
+    """Step by step, what happens to the task: `task_world.World.step` does it. A byte each, since that draws fast."""
+    size = draw(st.integers(0, most))
+    return [Step(STEPS[byte >> 3], byte & 7) for byte in draw(st.binary(min_size=size, max_size=size))]

@@ -1,0 +1,486 @@
+"""A world for one task: it plays the broker, the partner's API and the crashes, and it checks every rule on the way.
+
+The world keeps what a real one would keep when a process dies: the two logs, what the broker holds as committed, and
+which calls were made. Everything else dies with the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
+from typing import NamedTuple
+
+from support.oracle import Fate, Undated, fates
+from support.strategies import Garbage, Logs, Record, Step
+
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import Admission, Chain, CommitPlan, Position, Side, Task
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+BOTH = (Side.OFFERS, Side.CHECKOUTS)
+
+
+class Decision(NamedTuple):
+    """A chain that the task decided, in which of its lives, and by which rules."""
+
+    life: int
+    fate: Fate
+    rules: DecisionRules
+
+
+class World:
+    """One task, its two logs and its broker.
+
+    Args:
+        logs: what will be read, with the rules to read it by.
+        metadata_limit: characters of metadata that the broker takes.
+        strict: every presentation is on time, so each fate must be the oracle's.
+        halves: a commit may reach one of the two partitions only.
+        forgetful: a crash may lose the metadata of the offer partition's commit.
+        later_rules: the settings that come into force with crashes to come, in turn.
+    """
+
+    def __init__(
+        self,
+        logs: Logs,
+        *,
+        metadata_limit: int = 4096,
+        strict: bool = True,
+        halves: bool = False,
+        forgetful: bool = False,
+        later_rules: Iterable[DecisionRules] = (),
+    ) -> None:
+        self.logs = logs
+        self.rules = logs.rules
+        self.all_rules = [logs.rules]
+        self.strict = strict
+        self.metadata_limit = metadata_limit
+        self.halves = halves
+        self.forgetful = forgetful
+        self.later_rules = list(later_rules)
+        believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
+        spans = [rules.window + rules.checkout_grace + rules.lookback + rules.lateness for rules in self.later_rules]
+        self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
+        self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
+        doubted = {r.offset for r in self.doubtful}
+        self.believed = believed
+        self.completed = [c for c in logs.completed if c.offset not in doubted]
+        # What the log says at the least: a checkout without a date lies at or after the moment when it came.
+        self.expected = fates(believed, self.completed, logs.rules, [self._at_least(r) for r in self.doubtful])
+        self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
+        self.broker = (Position(0), Position(0))
+        self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
+        self.reached = [MIN_TIME, MIN_TIME]  # the watermark of each input, worked out here, over all lives
+        self.decisions: list[Decision] = []
+        self.settled: set[int] = set()  # offsets of presentations whose fate is sealed, in whichever life
+        self.called: set[int] = set()
+        self.dead: set[int] = set()  # offsets dead-lettered as late or implausible, acknowledged or not
+        self.written: list[tuple[Side, int]] = []  # records whose dead letter was acknowledged
+        self.life = 0
+        self._born()
+
+    # --- life and death
+
+    def _born(self) -> None:
+        offers, checkouts = self.start = self.broker
+        self.task = Task(
+            self.rules,
+            partitions=1,
+            offers=offers,
+            checkouts=checkouts,
+            horizon=None if checkouts.offset == 0 else MAX_TIME,
+            metadata_limit=self.metadata_limit,
+        )
+        self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
+        self.rebuilding, self.rebuilt = self.task.rebuilding, None
+        self.in_flight: list[Chain] = []
+        self.dead_in_flight: list[tuple[Side, int]] = []
+        self.written_in_this_life: list[tuple[Side, int]] = []
+        self.last_plan: CommitPlan | None = None
+
+    @property
+    def _logs(self) -> tuple[list[Record], list[Record]]:
+        return self.logs.offers, self.logs.checkouts
+
+    def crash(self, choice: int = 0) -> None:
+        """The process dies; calls in flight may or may not have been answered. It comes back, perhaps set anew."""
+        self.life += 1
+        self.clock += 5 * self.rules.lookback  # a restart reads the same records at another time
+        if choice == 6 and self.forgetful:
+            self.broker = (Position(self.broker[0].offset), self.broker[1])
+        if choice == 7 and self.later_rules:
+            before, self.rules = self.rules, self.later_rules.pop(0)
+            self.all_rules.append(self.rules)
+            # Lateness decides no fate: with another one, each is still to be the oracle's.
+            self.strict = self.strict and self.rules == replace(before, lateness=self.rules.lateness)
+        self._born()
+
+    def _implausible(self, record: Record) -> bool:
+        event = record.event
+        return isinstance(event, OfferPresented) and event.presented_at > record.timestamp + self.rules.max_skew
+
+    # --- checkouts that cannot be dated
+
+    def _is_doubtful(self, record: Record) -> bool:
+        match record.event:
+            case Garbage():
+                return True
+            case CheckoutCompleted(completed_at=time):
+                return time - self.rules.max_skew > min(record.timestamp, self.clock)
+            case _:
+                return False
+
+    def _at_least(self, record: Record) -> Undated:
+        """Between which times it lies at the least: it came at its true time or later, and was written by then."""
+        return self._at_most(record)._replace(earliest=record.true_time)
+
+    def _at_most(self, record: Record) -> Undated:
+        """Between which times it may lie, by its record and by the clock at which it is read."""
+        event, rules = record.event, self.rules
+        assert isinstance(event, Garbage | CheckoutCompleted)
+        believed = record.timestamp <= self.clock + rules.max_skew
+        dated = event.completed_at if isinstance(event, CheckoutCompleted) else self.clock
+        return Undated(
+            event.session_id,
+            record.timestamp - rules.lateness if believed else MIN_TIME,
+            min(dated, self.clock) + rules.max_skew,
+            event if isinstance(event, CheckoutCompleted) else None,
+        )
+
+    def _doubts(self) -> list[list[Undated]]:
+        """What the task has read counts for all that is undecided; nothing that it has not read may matter.
+
+        Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
+        """
+        counts = dict.fromkeys((self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1]))
+        read = [self.logs.checkouts[:count] for count in counts]
+        return [[self._at_most(r) if r in known else self._at_least(r) for r in self.doubtful] for known in read]
+
+    def _note_rebuilt(self) -> None:
+        if self.rebuilding and not self.task.rebuilding:
+            self.rebuilding, self.rebuilt = False, self.at[1]
+
+    # --- what the runtime does
+
+    def read(self, source: int) -> bool:
+        """Apply the next record of an input, if there is one and the task lets it."""
+        more = self._read(Side(source))
+        self._note_rebuilt()
+        return more
+
+    def _read(self, source: Side) -> bool:
+        log, at = self._logs[source], self.at[source]
+        if at == len(log):
+            return False
+        record = log[at]
+        stop = self.task.stop_offset(source)
+        if stop is not None and record.offset >= stop:
+            self.task.read_to(source, stop)  # nothing lies between: the next record is beyond
+            return False
+        self.at[source] += 1
+        self.produced[source] = max(self.produced[source], self.at[source])
+        if record.event is None:
+            self.task.skip(source, record.offset)
+        elif isinstance(record.event, Garbage):
+            if source is Side.OFFERS:
+                dead = self.task.unreadable_offer(record.offset)
+            else:
+                session_id = record.event.session_id
+                dead = self.task.unreadable_checkout(record.offset, (session_id,), record.timestamp, self.clock)
+            if dead:
+                self.dead_in_flight.append((source, record.offset))
+        elif isinstance(record.event, OfferPresented):
+            self._present(record.event, record.timestamp, self._implausible(record))
+        else:
+            doubtful = self._is_doubtful(record)
+            if not doubtful:
+                self._reach(source, min(record.event.completed_at, record.timestamp))
+            verdict = self.task.checkout(_copy(record.event), record.timestamp, self.clock)
+            assert verdict is (Admission.IMPLAUSIBLE if doubtful else Admission.ACCEPTED)
+        return True
+
+    def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
+        rules, before, rebuilding = self.rules, self.task.watermark, self.task.rebuilding
+        if not implausible:
+            self._reach(Side.OFFERS, min(event.presented_at, timestamp))
+        verdict = self.task.offer(event, timestamp, self.clock)
+        if verdict is Admission.SETTLED:
+            assert (Side.OFFERS, event.offset) in self.written, (
+                f"{event} was given up without an acknowledged dead letter"
+            )
+        elif implausible:
+            assert verdict is Admission.IMPLAUSIBLE or (rebuilding and verdict is Admission.LATE)
+        elif self.strict:
+            assert verdict is Admission.ACCEPTED, f"{event} is on time, yet {verdict.name}"
+        elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:
+            assert verdict is Admission.LATE, f"{event} came {before - event.presented_at} behind the watermark"
+        if verdict in (Admission.LATE, Admission.IMPLAUSIBLE):
+            self.dead.add(event.offset)
+            self.dead_in_flight.append((Side.OFFERS, event.offset))
+
+    def _reach(self, source: Side, time: int) -> None:
+        self.reached[source] = max(self.reached[source], time - self.rules.lateness - 1)
+
+    def read_to_end(self, source: Side) -> None:
+        """The broker says where the partition ends, markers included: all below was read."""
+        log, at = self._logs[source], self.at[source]
+        stop = self.task.stop_offset(source)
+        if at == self.produced[source]:
+            end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
+            self.task.read_to(source, end if stop is None else min(end, stop))
+            self._note_rebuilt()
+
+    def idle(self, source: Side) -> None:
+        """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
+        if self.at[source] < self.produced[source] or self.task.rebuilding:
+            return
+        to_come = [_time(r) for r in self._logs[source][self.at[source] :] if r.event is not None]
+        clock = min(to_come) + self.rules.lateness if to_come else self.clock
+        self._reach(source, clock)
+        self.task.idle(source, clock)
+
+    def decide(self) -> None:
+        """Decide what is due; calls are made at once, and answered when `settle` says."""
+        rebuilding = self.task.rebuilding
+        chains = self.task.decide()
+        self._decided(chains, rebuilding)
+        if not rebuilding:
+            self.rebuilt = None
+
+    def _decided(self, chains: list[Chain], rebuilding: bool) -> None:
+        assert not (rebuilding and chains), "decided while rebuilding"
+        for chain in chains:
+            fate = fate_of(chain)
+            self._check(chain, fate)
+            self.decisions.append(Decision(self.life, fate, self.rules))
+            if chain.reason is Reason.PURCHASED or (chain.reason is Reason.ABANDONED and not self.rules.call_abandoned):
+                self._settle(chain)
+            else:
+                if chain.reason is not Reason.CHECKOUT_UNREADABLE:
+                    self.called |= fate.offsets
+                self.in_flight.append(chain)
+
+    def settle(self, which: int) -> None:
+        """One of the calls in flight is answered."""
+        if self.in_flight:
+            self._settle(self.in_flight.pop(which % len(self.in_flight)))
+
+    def _settle(self, chain: Chain) -> None:
+        self.settled |= {p.offset for p in chain.presentations}
+        self.task.settle(chain)
+
+    def acknowledge(self, which: int) -> None:
+        """One of the dead letters under way is written."""
+        if self.dead_in_flight:
+            source, offset = self.dead_in_flight.pop(which % len(self.dead_in_flight))
+            self.written.append((source, offset))
+            self.written_in_this_life.append((source, offset))
+            if source is Side.OFFERS:
+                self.settled.add(offset)
+            self.task.acknowledged(offset, source)
+
+    def commit(self, how: int = 0) -> bool:
+        """Commit. `how`: 0-3 it works; 4 the answer is lost; 5, 6 one partition only; 7 the request is lost."""
+        plan = self.task.plan()
+        if plan is None:
+            return False
+        if how in (5, 6) and not self.halves:
+            how = 7
+        self._check_plan(plan)
+        self.last_plan = plan
+        if how != 7:
+            offers, checkouts = self.broker
+            self.broker = (plan.offers if how != 6 else offers, plan.checkouts if how != 5 else checkouts)
+            self._check_hold()
+        if how < 4:
+            self.task.committed(plan)
+        return True
+
+    # --- a schedule
+
+    def step(self, step: Step) -> None:
+        """One step of a drawn schedule."""
+        what, choice = step
+        source = BOTH[choice % 2]
+        match what:
+            case "read":
+                self.read(source)
+            case "decide":
+                self.decide()
+            case "settle":
+                self.settle(choice)
+            case "acknowledge":
+                self.acknowledge(choice)
+            case "commit":
+                self.commit(choice)
+            case "end":
+                self.read_to_end(source)
+            case "idle":
+                self.idle(source)
+            case "crash":
+                self.crash(choice)
+
+    def run(self, schedule: Iterable[Step], *, crashes: bool = True) -> None:
+        for step in schedule:
+            if crashes or step.what != "crash":
+                self.step(step)
+
+    def rebuild(self) -> None:
+        """Read on until the task is as far as it was before it died."""
+        for _ in range(len(self.logs.offers) + len(self.logs.checkouts) + 2):
+            for source in BOTH:
+                if self.task.rebuilding:
+                    self.read(source)
+                    self.read_to_end(source)
+        assert not self.task.rebuilding, "the rebuild does not end"
+
+    def finish(self) -> None:
+        """Read everything, let time pass until everything is decided, and let every call be answered."""
+        self.rebuild()
+        self.decide()
+        more = True
+        while more:
+            more = self.read(Side.OFFERS) | self.read(Side.CHECKOUTS)
+            self.decide()
+        for source in BOTH:
+            self.read_to_end(source)
+            self.idle(source)
+        self.decide()
+        self.drain()
+
+    def drain(self) -> None:
+        """Every call in flight is answered, every dead letter written."""
+        while self.in_flight:
+            self.settle(0)
+        while self.dead_in_flight:
+            self.acknowledge(0)
+
+    # --- the rules
+
+    def _check(self, chain: Chain, fate: Fate) -> None:
+        assert fate.decide_at <= self.task.watermark, f"{fate} was decided early, at {self.task.watermark}"
+        assert fate.decide_at <= min(self.reached), f"{fate} was decided early: the inputs reached {self.reached}"
+        times = [p.presented_at for p in chain.presentations]
+        assert times == sorted(times)
+        if not self.strict:
+            self._check_by_itself(chain, fate)
+            return
+        homes = {self.by_offset[offset] for offset in fate.offsets}
+        assert len(homes) == 1, f"{fate} joins presentations of different chains: {homes}"
+        (home,) = homes
+        if self.doubtful:
+            offer = home.session_id, home.partner_code, home.offer_id
+            shown = [p for p in self.believed if (p.session_id, p.partner_code, p.offer_id) == offer]
+            told = [f for doubts in self._doubts() for f in fates(shown, self.completed, self.rules, doubts)]
+            homes_now = [found for found in told if found.offsets == home.offsets]
+            home = next((found for found in homes_now if found.reason is fate.reason), homes_now[-1])
+        assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
+        if self.life == 0:
+            assert fate == home
+        else:
+            assert (fate.last, fate.decide_at) == (home.last, home.decide_at)
+
+    def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
+        """Where presentations were given up or the rules changed: right for the presentations that it holds."""
+        for rules, doubts in product(reversed(self.all_rules), self._doubts()):
+            alone = fates(chain.presentations, self.completed, rules, doubts)
+            if [a.reason for a in alone] == [fate.reason]:
+                return
+        raise AssertionError(f"{fate} was decided wrongly: {alone}")
+
+    def _check_plan(self, plan: CommitPlan) -> None:
+        open_now = [r.offset for r in self.logs.offers[: self.at[0]] if r.event and r.offset not in self.settled]
+        open_now += [r.offset for r in self.logs.offers[self.at[0] : self.at[0] + 1]]
+        if open_now:
+            assert plan.offers.offset <= open_now[0], f"commit {plan} loses what is unsettled at {open_now[0]}"
+        before = self.last_plan or CommitPlan(*self.start, MIN_TIME, MIN_TIME)
+        assert plan.offers.offset >= before.offers.offset, "the offer partition's commit went backwards"
+        assert plan.checkouts.offset >= before.checkouts.offset, "the checkout partition's commit went backwards"
+        assert len(plan.offers.metadata) <= self.metadata_limit
+        assert len(plan.checkouts.metadata) <= 4096
+
+    def _check_hold(self) -> None:
+        """An offer that would be read again is never without the checkout that bought it."""
+        if not self.strict:
+            return
+        offers, checkouts = self.broker
+        for shown in self.logs.presentations:
+            if shown.offset >= offers.offset and shown.offset in self.by_offset:
+                home = self.by_offset[shown.offset]
+                since, until = shown.presented_at - self.rules.lookback, home.decide_at
+                for c in self.completed:
+                    bought = c.session_id == shown.session_id and shown.offer_id in c.purchased
+                    if bought and since <= c.completed_at <= until:
+                        assert c.offset >= checkouts.offset, f"{shown} would be read again, {c} would not"
+                for record in self.doubtful:
+                    u = self._at_least(record)
+                    bought = u.checkout is None or shown.offer_id in u.checkout.purchased
+                    if u.session_id == shown.session_id and bought and u.earliest <= until and u.latest >= since:
+                        assert record.offset >= checkouts.offset, f"{shown} would be read again, {record} would not"
+
+    def check_all_told(self) -> None:
+        """At the end: nothing missed, nothing false, nothing lost, and no offer met two different fates."""
+        at_most = fates(self.believed, self.completed, self.rules, [self._at_most(r) for r in self.doubtful])
+        else_doubted = {offset: fate for fate in at_most for offset in fate.offsets}
+        reasons: dict[int, set[Reason]] = {}
+        for decision in self.decisions:
+            for offset in decision.fate.offsets:
+                reasons.setdefault(offset, set()).add(decision.fate.reason)
+        for shown in self.logs.presentations:
+            told = shown.offset in reasons or shown.offset in self.dead
+            assert told, f"{shown} was lost"
+            assert shown.offset in self.settled, f"{shown} is not settled"
+            if self.strict and shown.offset in self.by_offset:
+                home = self.by_offset[shown.offset]
+                if else_doubted[shown.offset].reason is home.reason:
+                    assert reasons[shown.offset] <= {home.reason}
+                if home.reason in (Reason.PURCHASED, Reason.CHECKOUT_UNREADABLE):
+                    assert shown.offset not in self.called, f"false call: {home}"
+        for source, log in zip(BOTH, self._logs, strict=True):
+            for record in log:
+                if isinstance(record.event, Garbage):
+                    assert (source, record.offset) in self.written, f"{record} was never dead-lettered"
+
+
+def fate_of(chain: Chain) -> Fate:
+    """What the task says of a chain, in the oracle's words."""
+    return Fate(
+        chain.session_id,
+        chain.partner_code,
+        chain.offer_id,
+        frozenset(p.offset for p in chain.presentations),
+        chain.begin,
+        chain.last.presented_at,
+        chain.decide_at,
+        chain.reason,
+        chain.checkout and chain.checkout.checkout_id,
+    )
+
+
+def other_rules(rules: DecisionRules, *, window: int, grace: int, lookback: int, call: bool = True) -> DecisionRules:
+    """The rules with other spans, valid again: grace <= window <= lookback."""
+    window = max(2, rules.window + window)
+    return replace(
+        rules,
+        window=window,
+        checkout_grace=min(window, max(1, rules.checkout_grace + grace)),
+        lookback=max(window, rules.lookback + lookback),
+        call_abandoned=call,
+    )
+
+
+def _index(log: list[Record], offset: int) -> int:
+    return next((i for i, record in enumerate(log) if record.offset >= offset), len(log))
+
+
+def _time(record: Record) -> int:
+    match record.event:
+        case OfferPresented(presented_at=time) | CheckoutCompleted(completed_at=time):
+            return record.true_time if record.happened is not None else min(time, record.timestamp)
+        case _:
+            return record.true_time
+
+
+def _copy(c: CheckoutCompleted) -> CheckoutCompleted:
+    return CheckoutCompleted(c.session_id, c.checkout_id, c.completed_at, c.offset, c.purchased)

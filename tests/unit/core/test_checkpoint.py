@@ -1,0 +1,183 @@
+"""The commit metadata as text: what is written today is read by the next version, and by the one before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import examples
+
+from consumer.core import checkpoint
+from consumer.core.checkpoint import (
+    CheckoutCheckpoint,
+    GuardState,
+    OfferCheckpoint,
+    UnreadableMetadata,
+    decode_offsets,
+    encode_offsets,
+)
+from consumer.core.rules import MAX_TIME, MIN_TIME
+
+OFFERS = OfferCheckpoint(
+    rules=(1_800_000, 60_000, 7_200_000, True),
+    partitions=12,
+    decided_to=1_790_000_000_000,
+    next_offset=700,
+    next_checkout=90,
+    splits=frozenset({500}),
+    dead=frozenset({501, 502}),
+    unsettled=frozenset({510, 511, 512, 640}),
+    late_below=1_789_999_000_000,
+)
+OFFERS_TEXT = "1$x>r`:1800000,60000,7200000,a:12:1790000000000:700:90:000:0Ra:3Icxs:1789999000000"
+UNCHECKED = OFFERS_TEXT.replace("$x>r`", "")
+"""As before there was a checksum: still read, so that what it refuses can be shown one by one."""
+
+GUARD = GuardState(1_790_000_000_000, MIN_TIME, 1_790_000_000_500, 3, 1_789_000_000_000)
+CHECKOUTS = CheckoutCheckpoint(12, 90, 1_789_000_000_000, GUARD, 7_200_000)
+CHECKOUTS_TEXT = "1I~uAV:12:90:1789000000000:7200000:1790000000000:1790000000500:3:1789000000000"
+
+
+def test_the_offer_partition_s_metadata_is_written_as_ever_and_read_again() -> None:
+    assert OFFERS.encode(500) == OFFERS_TEXT
+    assert OfferCheckpoint.decode(OFFERS_TEXT, 500) == OFFERS
+    ignored = replace(OFFERS, rules=(1_800_000, 60_000, 7_200_000, False), late_below=MIN_TIME)
+    assert OfferCheckpoint.decode(ignored.encode(500), 500) == ignored
+
+
+def test_the_checkout_partition_s_metadata_is_written_as_ever_and_read_again() -> None:
+    assert CHECKOUTS.encode(80) == CHECKOUTS_TEXT
+    assert CheckoutCheckpoint.decode(CHECKOUTS_TEXT, 80) == CHECKOUTS
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("-:-:0:-", GuardState()),
+        ("f77:!:0:-", GuardState(first_offer=77, resume_at=MAX_TIME)),
+        ("99:-:49:98", GuardState(newest_checkout=99, unmatched=49, judged_to=98)),
+    ],
+)
+def test_what_the_guards_remember_is_written_as_ever_and_read_again(text: str, state: GuardState) -> None:
+    assert state.encode() == text
+    assert GuardState.decode(*text.split(":")) == state
+
+
+def test_what_the_first_version_wrote_is_still_read() -> None:
+    assert OfferCheckpoint.decode(UNCHECKED.rpartition(":")[0], 500) == replace(OFFERS, late_below=MIN_TIME)
+    assert CheckoutCheckpoint.decode("1:12:90:-", 80) == CheckoutCheckpoint(12, 90, MIN_TIME)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("1:1800000", "2:1800000", "version '2'"),
+        (":1789999000000", "", None),
+        (":1789999000000", ":1:2", "5 fields after Pc instead of 4"),
+        (":0Ra:3Icxs:1789999000000", "", "1 fields after Pc instead of 4"),
+        (",a:", ",x:", "'x'"),
+        ("1800000,", "0,", "numbers out of range"),
+        ("1800000,", "1,", None),
+        ("1800000,", "7200000,", None),
+        ("1800000,", "7200001,", "numbers out of range"),
+        (":700:", ":641:", None),
+        (":700:", ":640:", "offset 640 is not below 640"),
+        (":90:000:", ":90:00:", "cut off in the middle of a number"),
+    ],
+)
+def test_what_is_damaged_is_found_out_and_said(old: str, new: str, why: str | None) -> None:
+    damaged = UNCHECKED.replace(old, new)
+    assert damaged != UNCHECKED
+    if why is None:
+        OfferCheckpoint.decode(damaged, 500)
+        return
+    with pytest.raises(UnreadableMetadata, match=rf"offer partition's commit metadata .*: .*{why}$"):
+        OfferCheckpoint.decode(damaged, 500)
+
+
+def test_what_was_changed_or_stands_with_another_offset_is_found_out() -> None:
+    for decode, text, committed in (
+        (OfferCheckpoint.decode, OFFERS_TEXT, 500),
+        (CheckoutCheckpoint.decode, CHECKOUTS_TEXT, 80),
+    ):
+        for at in range(1, len(text)):
+            with pytest.raises(UnreadableMetadata):
+                decode(text[:at] + ("8" if text[at] != "8" else "9") + text[at + 1 :], committed)
+        with pytest.raises(
+            UnreadableMetadata, match=f"changed since it was written, or is not of offset {committed - 1}"
+        ):
+            decode(text, committed - 1)
+
+
+def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
+    nothing_open = replace(OFFERS, splits=frozenset(), dead=frozenset(), unsettled=frozenset())
+    assert OfferCheckpoint.decode(nothing_open.encode(700), 700) == nothing_open
+    for committed in (701, -1):
+        with pytest.raises(UnreadableMetadata, match="numbers out of range"):
+            OfferCheckpoint.decode(nothing_open.encode(committed), committed)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "committed", "why"),
+    [
+        ("2:12:90:-", 80, "version '2'"),
+        ("1:12:90:-:-", 80, "1 fields after H instead of 5"),
+        ("1:12:90:-", 91, "numbers out of range"),
+        ("1:12:90:-", -1, "numbers out of range"),
+        ("1:12:90:-:-:-:-:-1:-", 80, "'-1' is not a number"),
+        ("1:12:90", 80, "not enough values"),
+        ("1:12:x:-", 80, "'x'"),
+    ],
+)
+def test_damaged_metadata_of_checkouts_is_found_out_and_said(metadata: str, committed: int, why: str) -> None:
+    with pytest.raises(UnreadableMetadata, match=rf"checkout partition's commit metadata '{metadata}': .*{why}"):
+        CheckoutCheckpoint.decode(metadata, committed)
+    assert CheckoutCheckpoint.decode("1:12:90:-", 90).next_offset == 90
+
+
+@pytest.mark.parametrize("time", [-7, 0, MIN_TIME + 1, MAX_TIME - 1, 10**18])
+def test_any_time_is_read_as_it_was_written(time: int) -> None:
+    assert CheckoutCheckpoint.decode(f"1:12:90:{time}", 80).horizon == time
+
+
+@pytest.mark.parametrize("time", [MIN_TIME - 1, MAX_TIME, 10**19, "--7", "+7", "\u0667", "7_0", " 7"])
+def test_what_is_no_time_is_found_out(time: object) -> None:
+    with pytest.raises(UnreadableMetadata):
+        CheckoutCheckpoint.decode(f"1:12:90:{time}", 80)
+
+
+def test_a_number_has_at_most_nineteen_digits() -> None:
+    assert CheckoutCheckpoint.decode(f"1:12:{'9' * 19}:-", 80).next_offset == 10**19 - 1
+    with pytest.raises(UnreadableMetadata):
+        CheckoutCheckpoint.decode(f"1:12:{'9' * 20}:-", 80)
+
+
+def test_more_offsets_than_memory_holds_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MOST_LISTED", 5)
+    most, more = [1, 2, 3, 7, 8], [1, 2, 3, 7, 8, 9]
+    assert decode_offsets(encode_offsets(most, 0), 0, 100) == set(most)
+    with pytest.raises(ValueError, match="more than 5 offsets"):
+        decode_offsets(encode_offsets(more, 0), 0, 100)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "text"),
+    [
+        ([], ""),
+        ([100], "000"),
+        ([227], "e*g"),
+        ([228], "fB^s"),
+        ([100, 101, 102, 20_000], "00Oz20RR"),
+    ],
+)
+def test_offsets_are_written_as_ever(offsets: list[int], text: str) -> None:
+    assert encode_offsets(offsets, 100) == text
+
+
+@examples(200)
+@given(st.frozensets(st.integers(0, 300) | st.integers(0, 10**12)), st.integers(0, 10**12))
+def test_any_offsets_are_read_as_they_were_written(gaps: frozenset[int], base: int) -> None:
+    offsets = frozenset(base + gap for gap in gaps)
+    assert decode_offsets(encode_offsets(offsets, base), base, max(offsets, default=0) + 1) == offsets

@@ -1,0 +1,180 @@
+"""Which D goes with a commit when the list of the unsettled is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import examples
+
+from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.commits import SettledSpans, fit
+from consumer.core.join import Chain
+from consumer.core.rules import MIN_TIME, DecisionRules
+from consumer.core.task import CommitPlan, Position, Side, Task
+from consumer.events import OfferPresented, Reason
+
+RULES = DecisionRules(window=1_000, checkout_grace=0, lookback=2_000, lateness=0, max_skew=10**9)
+LIMIT = 120
+
+
+def full_of_calls(count: int) -> tuple[Task, list[Chain]]:
+    """A task with so many chains due, one a millisecond, none of them settled."""
+    task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0), metadata_limit=LIMIT)
+    for n in range(count):
+        task.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10**9)
+    for source in Side:
+        task.idle(source, 50_000)
+    return task, task.decide()
+
+
+def planned(task: Task) -> tuple[CommitPlan, OfferCheckpoint]:
+    plan = task.plan()
+    assert plan is not None, "commits stop, and every call since is repeated after a crash"
+    return plan, OfferCheckpoint.decode(plan.offers.metadata, plan.offers.offset)
+
+
+def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits() -> None:
+    task, chains = full_of_calls(220)
+    plan, found = planned(task)
+    assert len(found.unsettled) == 220, "one run of offsets fits"
+    task.committed(plan)
+    for chain in chains[40::2]:
+        task.settle(chain)
+    plan, found = planned(task)
+    assert found.decided_to < 50_000 - 1
+    assert len(plan.offers.metadata) <= LIMIT
+
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts, metadata_limit=LIMIT)
+    for n in range(220):
+        again.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10**9)
+    for source in Side:
+        again.idle(source, 50_000)
+    called = {chain.offer_id for chain in again.decide()}
+    assert called >= {chain.offer_id for chain in [*chains[:40], *chains[41::2]]}, "an unsettled call was lost"
+
+
+def fitted(
+    chains: list[Chain], limit: int, *, lowest: int = 0, dead: Iterable[int] = (), splits: Iterable[int] = ()
+) -> tuple[int, OfferCheckpoint] | None:
+    """What fits for a task that has decided up to 50,000, with these chains unsettled."""
+    whole = OfferCheckpoint(
+        (1_000, 0, 2_000, True), 1, 50_000, 99_999, 7, splits=frozenset(splits), dead=frozenset(dead)
+    )
+    pending = {c.presentations[0].offset: c for c in chains}
+    return fit(
+        whole, lowest, pending=pending, stragglers={}, unacknowledged=(), spans=SettledSpans(), floor=0, limit=limit
+    )
+
+
+def alone(offset: int, decide_at: int) -> Chain:
+    return Chain([OfferPresented(f"s{offset}", "P", "o", 0, offset)], decide_at, Reason.DECLINED, None, False)
+
+
+def test_as_many_are_listed_as_there_is_room_for_and_d_is_just_below_the_next() -> None:
+    chains = [alone(offset, decide_at=20_000 + 10 * n) for n, offset in enumerate(range(0, 9_000, 700))]
+    lengths = [
+        OfferCheckpoint(
+            (1_000, 0, 2_000, True), 1, 10_000, 99_999, 7, unsettled=frozenset(range(0, 700 * count, 700))
+        ).encode(0)
+        for count in range(len(chains) + 1)
+    ]
+    assert fitted(chains, len(lengths[0]) - 1) is None
+    for limit in range(len(lengths[0]), len(lengths[-1]) + 1):
+        room = max(count for count, text in enumerate(lengths) if len(text) <= limit)
+        found = fitted(chains, limit)
+        assert found is not None
+        assert len(found[1].unsettled) == room
+        assert found[1].decided_to == (chains[room].decide_at - 1 if room < len(chains) else 50_000)
+
+
+def test_what_was_not_even_looked_at_is_above_d() -> None:
+    for more, complete in ((0, True), (1, False)):
+        chains = [alone(n, decide_at=20_000 + n) for n in range(2 * LIMIT + more)]  # one run: it would fit
+        found = fitted(chains, LIMIT)
+        assert found is not None
+        assert (found[1].decided_to == 50_000) is complete
+        assert all(
+            c.presentations[0].offset in found[1].unsettled for c in chains if c.decide_at <= found[1].decided_to
+        )
+
+
+def test_only_what_is_below_the_committed_offset_is_left_out_of_the_lists() -> None:
+    found = fitted([], LIMIT, lowest=5, dead=(4, 5, 6), splits=(3, 5, 9))
+    assert found is not None
+    assert (found[0], found[1].dead, found[1].splits) == (5, {5, 6}, {5, 9})
+
+
+def test_where_nothing_else_fits_dead_letters_are_written_once_more() -> None:
+    full = fitted([alone(0, decide_at=10_000)], LIMIT, dead=range(0, 90_000, 500))
+    assert full is not None
+    assert (full[1].dead, full[1].unsettled, full[1].decided_to) == (frozenset(), {0}, 50_000)
+
+
+def chain(first: int, last: int, decide_at: int) -> Chain:
+    shown = [OfferPresented("s", "P", "o", offset, offset) for offset in (first, last)]
+    return Chain(shown, decide_at, Reason.DECLINED, None, False)
+
+
+def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
+    spans = SettledSpans()
+    spans.add(chain(5, 20, decide_at=100))
+    assert spans.start(10, decided_to=100) == 10, "by D what is left of it is known as settled"
+    assert spans.start(10, decided_to=99) == 5
+    assert spans.start(20, decided_to=99) == 5
+    assert spans.start(5, decided_to=99) == 5
+    assert spans.start(21, decided_to=99) == 21
+
+
+def test_going_back_for_one_chain_may_mean_going_back_for_another() -> None:
+    spans = SettledSpans()
+    spans.add(chain(5, 12, decide_at=100))
+    spans.add(chain(10, 20, decide_at=100))
+    assert spans.start(15, decided_to=99) == 5
+
+
+def test_d_never_falls_below_a_chain_that_the_commit_cuts() -> None:
+    spans = SettledSpans()
+    spans.add(chain(5, 20, decide_at=100))
+    assert [spans.least_decided_to(offset) for offset in (10, 20)] == [100, 100]
+    assert [spans.least_decided_to(offset) for offset in (5, 21)] == [MIN_TIME, MIN_TIME]
+
+
+def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go() -> None:
+    spans = SettledSpans()
+    for n in range(SettledSpans.MOST + 1):
+        spans.add(chain(10 * n + 1, 10 * n + 8, decide_at=n))
+    spans.forget(0, decided_to=10**9)
+    assert spans.least_decided_to(0) == SettledSpans.MOST
+    assert not spans._spans
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(0, 9), st.booleans()), max_size=8)
+
+
+@examples(300)
+@given(SPANS, st.integers(0, 12), st.integers(0, 10), st.integers(0, 8), st.booleans())
+def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
+    shapes: list[tuple[int, int, int, bool]], committed: int, decided_to: int, most: int, twice: bool
+) -> None:
+    all_of_them, fewer = SettledSpans(), SettledSpans()
+    fewer.MOST = most  # type: ignore[misc] # for this one
+    for first, length, decide_at, disordered in shapes:
+        offsets = (first + length, first) if disordered else (first, first + length)
+        for spans in (all_of_them, fewer):
+            spans.add(chain(*offsets, decide_at))
+    for _ in range(1 + twice):
+        fewer.forget(committed, decided_to)
+    for later in range(committed, 16):
+        assert fewer.least_decided_to(later) >= all_of_them.least_decided_to(later)
+        for d in range(max(fewer.least_decided_to(later), 0), 12):
+            # A commit never goes back below the one before.
+            assert max(committed, fewer.start(later, d)) == max(committed, all_of_them.start(later, d))
+    left = [s for s in shapes if s[0] + s[1] >= committed]
+    if len(left) <= most:
+        assert fewer.least_decided_to(committed) == all_of_them.least_decided_to(committed)
+        assert len(fewer._spans) == len(left)
+    else:
+        assert all(s.disordered or s.decide_at > decided_to for s in fewer._spans)
+        assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))

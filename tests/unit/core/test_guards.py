@@ -1,0 +1,561 @@
+"""The two guards against a broken checkout producer: what they hold, and what lets go."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from support.strategies import START
+
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
+from consumer.core.guards import Guards, SuspendedBy
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import Position, Side, Task
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
+SILENCE = 150
+LIMIT = 3
+LATER = START + 10**6
+BEGIN = Position(0)
+
+
+class Instance:
+    """Some tasks of one instance with the guards over them. Times are relative to START."""
+
+    def __init__(self, count: int = 1, *, silence: int = SILENCE, limit: int = LIMIT) -> None:
+        self.tasks = [Task(RULES, partitions=count, offers=BEGIN, checkouts=BEGIN) for _ in range(count)]
+        self.guards = Guards(checkout_silence=silence, unmatched_limit=limit, lateness=RULES.lateness)
+        self.logs: list[tuple[list[tuple[OfferPresented, int]], list[tuple[CheckoutCompleted, int]]]]
+        self.logs = [([], []) for _ in range(count)]
+
+    def offer(self, time: int, offer_id: str | None = None, *, task: int = 0, session: str = "s") -> None:
+        log = self.logs[task][0]
+        log.append((OfferPresented(session, "ada", offer_id or f"o{len(log)}", START + time, len(log)), START + time))
+        self.tasks[task].offer(*log[-1], LATER)
+
+    def checkout(self, time: int, *bought: str, task: int = 0, session: str = "s", stamp: int | None = None) -> None:
+        log = self.logs[task][1]
+        event = CheckoutCompleted(session, f"c{len(log)}", START + time, len(log), bought)
+        log.append((event, START + (time if stamp is None else stamp)))
+        self.tasks[task].checkout(copy(event), log[-1][1], LATER)
+
+    def idle(self, time: int, *inputs: Side) -> None:
+        for task in self.tasks:
+            for source in inputs or tuple(Side):
+                task.idle(source, START + time)
+
+    def turn(self) -> list[str]:
+        """What is decided in one turn, as offer ids."""
+        self.guards.judge(self.tasks)
+        return [c.offer_id for t in self.tasks if self.guards.lets_decide(t) for c in t.decide()]
+
+    def restart(self, *, silence: int = SILENCE) -> None:
+        """Commit all tasks, start them again from there, and read again what had been read."""
+        plans = [task.plan() for task in self.tasks]
+        self.guards = Guards(checkout_silence=silence, unmatched_limit=LIMIT, lateness=RULES.lateness)
+        for number, (plan, (offers, checkouts)) in enumerate(zip(plans, self.logs, strict=True)):
+            assert plan is not None
+            task = Task(RULES, partitions=len(plans), offers=plan.offers, checkouts=plan.checkouts)
+            for checkout, stamp in checkouts[plan.checkouts.offset :]:
+                task.checkout(copy(checkout), stamp, LATER)
+            for offer, stamp in offers[plan.offers.offset :]:
+                task.offer(offer, stamp, LATER)
+            assert not task.rebuilding
+            self.tasks[number] = task
+
+
+def broken_producer() -> Instance:
+    """The last checkout came at 0; offers went on to 200."""
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 100, 200):
+        instance.offer(time, f"o{time}")
+    instance.idle(200, Side.CHECKOUTS)
+    return instance
+
+
+# --- checkout_silence
+
+
+def test_checkout_silence_stops_decisions() -> None:
+    instance = broken_producer()
+    assert instance.tasks[0].watermark >= START + 110, "o10 is due"
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_offers_up_to_checkout_silence_after_the_newest_checkout_are_decided() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.offer(SILENCE)
+    instance.idle(SILENCE, Side.CHECKOUTS)
+    assert instance.turn() == ["o10"]
+
+
+def test_a_quiet_night_without_offers_is_no_silence() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.idle(100_000)
+    assert instance.turn() == ["o10"]
+
+
+def test_offers_read_ahead_of_checkouts_are_no_silence() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 200, 1_000):
+        instance.offer(time)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.NONE, "the checkouts of that time are not read yet"
+
+
+def test_a_checkout_of_any_task_of_the_instance_is_heard() -> None:
+    instance = Instance(2)
+    instance.checkout(0, task=0)
+    instance.checkout(190, task=1)
+    instance.offer(10, "o10", task=0)
+    instance.offer(200, task=0)
+    instance.idle(200)
+    assert instance.turn() == ["o10"]
+
+
+def test_where_no_checkout_was_ever_seen_the_count_begins_at_the_first_presentation() -> None:
+    instance = Instance()
+    instance.offer(0, "o0")
+    instance.offer(SILENCE, "last")
+    instance.idle(SILENCE, Side.CHECKOUTS)
+    assert instance.turn() == ["o0"]
+    instance.offer(SILENCE + 1)
+    instance.idle(400)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_decisions_go_on_once_a_checkout_came_and_lateness_has_passed() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.checkout(210)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.LANDING
+    instance.checkout(210 + 2 * RULES.lateness)
+    assert instance.turn() == [], "what was kept back may still be landing"
+    instance.checkout(210 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10"]
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_lateness_is_counted_from_when_the_checkouts_came_and_not_from_their_date() -> None:
+    instance = Instance(2)
+    instance.checkout(0)
+    for time in (10, 100, 200):
+        instance.offer(time, f"o{time}")
+    instance.idle(200)
+    instance.turn()
+    # What was kept back comes in order, to one partition first: dated long before, and near enough to end the silence.
+    instance.checkout(60, task=1)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.LANDING
+    instance.idle(200 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(200 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10", "o100"]
+
+
+def test_a_checkout_that_is_still_behind_by_more_than_the_silence_does_not_let_go() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.checkout(20)
+    instance.idle(300, Side.CHECKOUTS)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_a_purchase_that_lands_after_the_silence_still_counts() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.checkout(210, session="other")
+    instance.turn()
+    instance.checkout(60, "o10", "o100")
+    instance.idle(1_000)
+    instance.guards.judge(instance.tasks)
+    fates = {chain.offer_id: chain.reason for chain in instance.tasks[0].decide()}
+    assert fates == {"o10": Reason.PURCHASED, "o100": Reason.PURCHASED, "o200": Reason.ABANDONED}
+
+
+def test_one_checkout_dated_ahead_does_not_blind_the_guard() -> None:
+    instance = broken_producer()
+    instance.checkout(10_000, stamp=0)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_a_silence_goes_on_after_a_restart() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.restart()
+    instance.idle(300)
+    assert not instance.tasks[0].rebuilding
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() -> None:
+    instance = Instance(silence=2_000)
+    instance.checkout(0)
+    for time in (1_000, 1_999, 2_001):
+        instance.offer(time, f"o{time}")
+        if time < 2_000:
+            instance.idle(time)
+            instance.turn()
+    (chain,) = instance.tasks[0]._pending.values()
+    instance.tasks[0].settle(chain)
+    instance.restart(silence=2_000)
+    instance.restart(silence=2_000)
+    assert instance.tasks[0].plan().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
+    instance.idle(3_000)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_what_was_decided_before_a_restart_is_called_although_decisions_are_held() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.idle(120)
+    assert instance.turn() == ["o10"]
+    instance.offer(200, "o200")
+    instance.idle(400, Side.CHECKOUTS)
+    assert instance.turn() == []
+    instance.restart()
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert [chain.offer_id for chain in instance.tasks[0].listed()] == ["o10"]
+    assert instance.tasks[0].listed() == []
+
+
+def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_lateness_too() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.restart()
+    instance.checkout(210)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.LANDING
+    instance.restart()
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.LANDING
+    instance.checkout(221)
+    assert instance.turn() == ["o10"]
+
+
+def test_a_silence_does_not_end_because_a_restart_has_read_no_checkouts_yet() -> None:
+    instance = Instance(silence=2_000)
+    instance.checkout(0)
+    for time in (1_000, 1_999):
+        instance.offer(time, f"o{time}")
+        instance.idle(time)
+        instance.turn()
+    (chain,) = instance.tasks[0]._pending.values()
+    instance.tasks[0].settle(chain)
+    instance.offer(2_001)
+    instance.idle(2_001)
+    instance.turn()
+    instance.restart(silence=2_000)
+    instance.restart(silence=2_000)
+    assert instance.tasks[0].checkouts_read_to == MIN_TIME
+    instance.turn()
+    assert instance.tasks[0].resume_at == MAX_TIME
+
+
+def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew() -> None:
+    instance = Instance()
+    instance.offer(0, "o0")
+    instance.idle(120)
+    assert instance.turn() == ["o0"]
+    (chain,) = instance.tasks[0]._pending.values()
+    instance.tasks[0].settle(chain)
+    instance.restart()
+    instance.offer(140, "o140")
+    instance.offer(SILENCE + 1, "o151")
+    instance.idle(1_000)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+
+
+def test_an_instance_without_tasks_or_without_events_holds_nothing() -> None:
+    instance = Instance(0)
+    assert instance.turn() == []
+    instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
+    instance.idle(0)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_a_task_without_offers_does_not_begin_the_count_for_the_others() -> None:
+    instance = Instance(2)
+    assert instance.guards.unmatched == 0
+    instance.offer(0, "o0", task=0)
+    instance.idle(120)
+    assert instance.turn() == ["o0"]
+
+
+def test_a_task_that_still_reads_again_says_nothing_of_a_silence() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    committed = OfferCheckpoint(rules_key(RULES), 1, MIN_TIME, next_offset=9, next_checkout=0).encode(0)
+    instance.tasks.append(Task(RULES, partitions=1, offers=Position(0, committed), checkouts=BEGIN))
+    instance.logs.append(([], []))
+    instance.offer(SILENCE + 1, task=1)
+    instance.idle(1_000)
+    instance.turn()
+    assert instance.tasks[1].rebuilding
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_a_task_that_has_read_no_checkouts_yet_is_not_said_to_be_landing() -> None:
+    instance = Instance(2)
+    instance.checkout(0)
+    instance.offer(200)
+    instance.tasks[0].idle(Side.CHECKOUTS, START + 200)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.SILENCE
+    instance.checkout(400)
+    instance.turn()
+    instance.checkout(800)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_each_task_goes_on_by_itself_when_its_checkouts_have_landed() -> None:
+    instance = broken_producer()
+    instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
+    instance.logs.append(([], []))
+    instance.idle(200)
+    instance.turn()
+    instance.checkout(210)
+    instance.turn()
+    landed = instance.guards.resume_at
+    instance.tasks[0].idle(Side.CHECKOUTS, landed + RULES.lateness)
+    assert instance.turn() == [], "1 ms is missing"
+    instance.tasks[0].idle(Side.CHECKOUTS, landed + RULES.lateness + 1)
+    assert instance.turn() == ["o10"]
+    assert instance.guards.hold is SuspendedBy.LANDING, "for the other task"
+
+
+def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
+    for newest, hold in ((SILENCE + 50, SuspendedBy.LANDING), (SILENCE + 51, SuspendedBy.SILENCE)):
+        instance = broken_producer()
+        instance.offer(newest)
+        instance.turn()
+        instance.restart()
+        instance.checkout(50)
+        instance.turn()
+        assert instance.guards.hold is hold, newest
+
+
+def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_on_at_once() -> None:
+    instance = Instance(2)
+    instance.offer(0, task=0)
+    instance.offer(SILENCE + 1, task=0)
+    instance.offer(SILENCE, "o", task=1)
+    instance.idle(300)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.SILENCE
+    del instance.tasks[0]
+    assert instance.turn() == ["o"]
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_checkout_silence_0_turns_the_guard_off_over_a_restart_too() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.restart(silence=0)
+    instance.idle(250)
+    assert instance.turn() == ["o10", "o100"]
+
+
+def test_while_decisions_are_held_d_stays_where_it_is() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.idle(100_000)
+    instance.turn()
+    plan = instance.tasks[0].plan()
+    assert plan is not None
+    assert plan.decided_to == MIN_TIME
+    assert plan.offers.offset == 0
+
+
+# --- unmatched_limit
+
+
+def sold(instance: Instance, number: int, *bought: str) -> None:
+    """A session in which one offer was shown, and these ids were bought."""
+    instance.offer(number * 20, f"o{number}", session=f"s{number}")
+    instance.checkout(number * 20 + 5, *bought, session=f"s{number}")
+
+
+def test_unmatched_limit_purchased_ids_in_a_row_stop_decisions() -> None:
+    instance = Instance()
+    for number in range(LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(55)
+    assert instance.turn() == []
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.tasks[0].last_unmatched == ("s2", "booking-2")
+
+
+def test_fewer_than_unmatched_limit_do_not() -> None:
+    instance = Instance()
+    for number in range(LIMIT - 1):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(200)
+    assert instance.turn() == ["o0", "o1"]
+
+
+def test_a_match_in_between_begins_the_row_anew() -> None:
+    instance = Instance()
+    for number in range(2 * LIMIT):
+        sold(instance, number, f"o{number}" if number == 2 else f"booking-{number}")
+    instance.idle(120)
+    instance.turn()
+    assert instance.tasks[0].unmatched == LIMIT
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+
+
+def test_decisions_go_on_when_a_purchased_id_matches() -> None:
+    instance = Instance()
+    for number in range(LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(55)
+    instance.turn()
+    sold(instance, 10, "o10")
+    instance.idle(211)
+    assert "o0" in instance.turn()
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_a_match_in_one_task_lets_all_go() -> None:
+    instance = Instance(2)
+    for number in range(LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(60)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    instance.offer(50, "match", task=1)
+    instance.checkout(55, "match", task=1)
+    instance.idle(61)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.tasks[0].unmatched == 0
+
+
+def test_the_row_is_counted_over_all_tasks_of_the_instance() -> None:
+    instance = Instance(LIMIT)
+    for number in range(LIMIT):
+        instance.checkout(number, f"booking-{number}", task=number)
+    instance.idle(50)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+
+
+def test_an_id_whose_offer_is_read_after_its_checkout_is_no_mismatch() -> None:
+    instance = Instance()
+    for number in range(LIMIT):
+        instance.checkout(number * 10 + 5, f"o{number}", session=f"s{number}")
+    instance.turn()
+    for number in range(LIMIT):
+        instance.offer(number * 10, f"o{number}", session=f"s{number}")
+    instance.idle(200)
+    instance.turn()
+    assert instance.tasks[0].unmatched == 0
+
+
+def test_an_id_of_an_offer_called_before_is_no_mismatch() -> None:
+    instance = Instance(silence=0)
+    for number in range(LIMIT):
+        instance.offer(number, f"o{number}")
+    instance.idle(200)
+    assert len(instance.turn()) == LIMIT
+    for number in range(LIMIT):
+        instance.checkout(201 + number, f"o{number}")
+    instance.idle(400)
+    instance.turn()
+    assert instance.tasks[0].unmatched == 0
+
+
+def test_the_same_checkout_written_again_counts_once() -> None:
+    instance = Instance()
+    sold(instance, 0, "booking-0")
+    for _ in range(LIMIT):
+        instance.checkout(5, "booking-0", session="s0")
+    instance.idle(50)
+    instance.turn()
+    assert instance.tasks[0].unmatched == 1
+
+
+def test_the_row_goes_on_over_a_restart_and_what_is_read_again_counts_once() -> None:
+    instance = Instance()
+    for number in range(LIMIT - 1):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(60)
+    instance.turn()
+    instance.restart()
+    instance.idle(60)
+    instance.turn()
+    assert instance.tasks[0].unmatched == LIMIT - 1
+    sold(instance, 5, "booking-5")
+    instance.idle(120)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+
+
+def test_a_checkout_that_was_read_and_not_judged_is_counted_after_a_restart() -> None:
+    instance = Instance()
+    for number in range(LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(55)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    # Its offer is read after it: it waits for the watermark when the process dies.
+    instance.checkout(100, "sold", session="t")
+    instance.turn()
+    instance.restart()
+    instance.offer(90, "sold", session="t")
+    instance.idle(200)
+    instance.turn()
+    assert instance.guards.hold is SuspendedBy.NONE
+
+
+def test_unmatched_limit_0_turns_the_guard_off() -> None:
+    instance = Instance(limit=0)
+    for number in range(2 * LIMIT):
+        sold(instance, number, f"booking-{number}")
+    instance.idle(400)
+    assert len(instance.turn()) == 2 * LIMIT
+
+
+# --- what is committed
+
+
+def test_what_the_guards_remember_is_in_the_checkout_metadata() -> None:
+    for state in (
+        GuardState(),
+        GuardState(first_offer=17),
+        GuardState(newest_checkout=18, resume_at=MAX_TIME, unmatched=4),
+        GuardState(newest_checkout=18, resume_at=99, judged_to=12),
+    ):
+        written = CheckoutCheckpoint(6, 100, 55, state)
+        assert CheckoutCheckpoint.decode(written.encode(100), 100) == written
+
+
+def test_a_task_goes_on_with_what_was_committed() -> None:
+    state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7)))
+    assert (task.newest_checkout, task.resume_at, task.unmatched) == (18, 99, 2)
+    plan = task.plan()
+    assert plan is not None
+    assert CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset).guard == state
+
+
+def test_metadata_from_before_the_guards_is_still_read() -> None:
+    assert CheckoutCheckpoint.decode("1:6:100:55", 90) == CheckoutCheckpoint(6, 100, 55, GuardState())

@@ -1,0 +1,80 @@
+"""What of a partition's log is settled, held to the plainest way of keeping count."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.strategies import examples
+
+from consumer.core import offsets
+from consumer.core.join import Join
+from consumer.core.offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
+from consumer.core.rules import DecisionRules
+
+
+@pytest.fixture(autouse=True)
+def _trimmed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offsets, "_TRIM", 3)
+
+
+@examples(200)
+@given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from(("read", "skip", "settle", "ask")), st.integers(0, 9))))
+def test_the_lowest_open_offset_is_found_whatever_is_trimmed(start: int, steps: list[tuple[str, int]]) -> None:
+    offers, end, is_open = OfferOffsets(start), start, set[int]()
+    for step, number in steps:
+        if step == "read":
+            offers.read(end + number)
+            is_open.add(end + number)
+            end += number + 1
+        elif step == "skip":
+            offers.skip_to(end + number - 3)  # what lies behind changes nothing
+            end = max(end, end + number - 3)
+        elif step == "settle" and end > 0:
+            offset = max(0, end - 1 - number)
+            offers.settle(offset)  # settled before, or below the start: it changes nothing
+            is_open.discard(offset)
+        elif step == "ask":
+            assert offers.lowest_open() == min(is_open, default=end)
+        assert offers.next_offset == end
+    assert offers.lowest_open() == min(is_open, default=end)
+
+
+@examples(200)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9_000)), min_size=1))
+def test_the_earliest_time_from_an_offset_on_is_found_to_the_second(steps: list[tuple[int, int]]) -> None:
+    earliest, log, offset = EarliestFrom(), list[tuple[int, int]](), 0
+    for gap, time in steps:
+        offset += gap
+        earliest.add(offset, time)
+        log.append((offset, time))
+        offset += 1
+    for at in range(offset + 1):
+        left = [time for o, time in log if o >= at]
+        assert earliest.at(at) == (min(left) // 1024 * 1024 if left else None)
+
+
+@examples(200)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9_000)), min_size=1))
+def test_the_lowest_held_checkout_is_found_to_the_second(steps: list[tuple[int, int]]) -> None:
+    checkouts, log, offset = CheckoutOffsets(0), list[tuple[int, int]](), 0
+    for gap, time in steps:
+        offset += gap
+        checkouts.read(offset, time)
+        log.append((offset, time))
+        offset += 1
+    checkouts.skip_to(offset - 1)
+    assert checkouts.next_offset == offset
+    checkouts.skip_to(offset + 2)
+    assert checkouts.next_offset == offset + 2
+    for hold in range(0, 10_240, 1024):
+        held = [o for o, time in log if time >= hold]
+        assert checkouts.lowest_held(hold) == min(held, default=offset + 2)
+
+
+def test_a_split_at_the_committed_offset_is_still_read_again() -> None:
+    join = Join(DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50), frozenset({5}))
+    join.forget_splits(5)
+    assert join.open_splits() == {5}
+    join.forget_splits(6)
+    assert join.open_splits() == frozenset()

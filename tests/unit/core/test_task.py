@@ -1,0 +1,362 @@
+"""Where a rule of the task begins and where it ends: what lies on the bound itself, and one beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
+from consumer.core.join import Join, Undated
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import LEAST_METADATA, Admission, Chain, CommitPlan, Position, Side, Task
+from consumer.events import CheckoutCompleted, OfferPresented
+
+RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
+T = 1_000_000
+LATER = T + 10**6
+BEGIN = Position(0)
+
+
+def offer(offset: int, time: int, offer_id: str = "a", session: str = "s") -> OfferPresented:
+    return OfferPresented(session, "ada", offer_id, T + time, offset)
+
+
+def checkout(offset: int, time: int, *bought: str, session: str = "s") -> CheckoutCompleted:
+    return CheckoutCompleted(session, f"c{offset}", T + time, offset, bought)
+
+
+def fresh(horizon: int | None = None, **more: int) -> Task:
+    return Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN, horizon=horizon, **more)
+
+
+def restarted(
+    at: int = 0,
+    *,
+    next_offset: int,
+    decided_to: int = T,
+    dead: set[int] = frozenset(),  # type: ignore[assignment] # never written to
+    unsettled: set[int] = frozenset(),  # type: ignore[assignment] # as above
+    next_checkout: int = 0,
+    horizon: int = MIN_TIME,
+    guard: GuardState = GuardState(),  # noqa: B008 - frozen
+) -> Task:
+    """A task that goes on from a commit of offset `at`, with P, D and the rest as given."""
+    offers = OfferCheckpoint(
+        rules_key(RULES),
+        1,
+        decided_to,
+        next_offset,
+        next_checkout,
+        dead=frozenset(dead),
+        unsettled=frozenset(unsettled),
+    )
+    checkouts = CheckoutCheckpoint(1, next_checkout, horizon, guard, RULES.lookback)
+    return Task(
+        RULES,
+        partitions=1,
+        offers=Position(at, offers.encode(at)),
+        checkouts=Position(0, checkouts.encode(0)),
+    )
+
+
+def reach(task: Task, time: int) -> list[Chain]:
+    """Both inputs are idle until W is T + time; what is due then."""
+    for source in Side:
+        task.idle(source, T + time + RULES.lateness + 1)
+    return task.decide()
+
+
+def planned(task: Task) -> tuple[CommitPlan, OfferCheckpoint, CheckoutCheckpoint]:
+    plan = task.plan()
+    assert plan is not None
+    return (
+        plan,
+        OfferCheckpoint.decode(plan.offers.metadata, plan.offers.offset),
+        CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset),
+    )
+
+
+# --- H
+
+
+def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
+    task = fresh(horizon=MAX_TIME)
+    task.checkout(checkout(7, 0), T, LATER)
+    late_below = 0 + RULES.lateness + RULES.lookback
+    assert str(T + late_below) in task.findings[0]
+    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
+    assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
+    reach(task, 400)
+    assert planned(task)[1].late_below == T + late_below
+
+
+def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> None:
+    task = fresh(horizon=MAX_TIME)
+    assert (task.stop_offset(Side.CHECKOUTS), task.stop_offset(Side.OFFERS)) == (None, 0)
+    task.idle(Side.OFFERS, T)
+    assert task.rebuilding, "the offers' end says nothing of the checkouts"
+    task.idle(Side.CHECKOUTS, T)
+    assert not task.rebuilding
+    late_below = RULES.lateness + RULES.lookback
+    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
+    assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
+
+
+def test_where_no_checkout_was_ever_forgotten_nothing_is_late_for_it() -> None:
+    task = fresh()
+    task.offer(offer(0, 0), T, LATER)
+    reach(task, 0)
+    _, offers, checkouts = planned(task)
+    assert offers.late_below == MIN_TIME
+    assert checkouts.lookback == RULES.lookback, "H was made with it"
+
+
+def test_read_again_an_offer_at_h_and_lookback_is_on_time() -> None:
+    task = restarted(next_offset=2, horizon=T)
+    assert task.offer(offer(0, RULES.lookback - 1), T + RULES.lookback, LATER) is Admission.LATE
+    assert task.offer(offer(1, RULES.lookback), T + RULES.lookback, LATER) is Admission.ACCEPTED
+
+
+# --- what was dead-lettered before a restart
+
+
+def test_a_dead_letter_that_was_acknowledged_is_not_written_again_after_a_restart() -> None:
+    task = restarted(next_offset=3, dead={0, 1}, unsettled={1})
+    assert not task.unreadable_offer(0)
+    assert task.next_offset(Side.OFFERS) == 1
+    assert task.unreadable_offer(1), "its dead letter is not acknowledged"
+    assert task.unreadable_offer(2), "it could be read before, and is settled by nobody"
+    assert not task.rebuilding
+    assert task.unreadable_offer(3), "it is new"
+
+
+def test_an_unreadable_checkout_is_dead_lettered_once_over_restarts() -> None:
+    task = restarted(next_offset=1, next_checkout=1)
+    assert not task.unreadable_checkout(0, ("s",), T, LATER)
+    assert task.rebuilding
+    assert task.unreadable_checkout(1, ("s",), T, LATER), "it stands at Pc, and was not read before"
+    assert fresh().unreadable_checkout(0, ("s",), T, LATER)
+
+
+def test_what_awaits_its_dead_letter_at_the_committed_offset_stays_known_as_dead() -> None:
+    task = fresh()
+    clock = T  # it is ahead of the clock alone: nothing in the log tells it again
+    assert task.offer(offer(0, 51), T + 51, clock) is Admission.IMPLAUSIBLE
+    for _ in range(2):
+        plan, offers, _ = planned(task)
+        assert (plan.offers.offset, offers.dead, offers.unsettled) == (0, {0}, {0})
+        task.committed(plan)
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    assert again.offer(offer(0, 51), T + 51, LATER) is Admission.IMPLAUSIBLE
+
+
+def test_read_again_an_offer_max_skew_ahead_of_its_record_is_plausible() -> None:
+    task = restarted(next_offset=2)
+    assert task.offer(offer(0, RULES.max_skew), T, LATER) is Admission.ACCEPTED
+    assert task.offer(offer(1, RULES.max_skew + 1), T, LATER) is Admission.IMPLAUSIBLE
+
+
+def test_read_again_an_offer_max_skew_ahead_of_the_clock_is_plausible() -> None:
+    task, ahead = restarted(next_offset=2), RULES.max_skew
+    assert task.offer(offer(0, ahead), T + ahead, T) is Admission.ACCEPTED
+    assert task.offer(offer(1, ahead + 1), T + ahead + 1, T) is Admission.IMPLAUSIBLE
+
+
+def test_a_tombstone_is_read_and_is_nothing() -> None:
+    task = fresh()
+    for source in Side:
+        task.skip(source, 0)
+        assert task.next_offset(source) == 1
+
+
+# --- unreadable checkouts
+
+
+@pytest.mark.parametrize(
+    ("stamp", "tainted"),
+    [(0, False), (RULES.max_skew, False), (RULES.max_skew + 1, True), (-LATER - 1, True)],
+    ids=["now", "as far ahead as is believed", "further ahead", "no stamp"],
+)
+def test_an_unreadable_checkout_taints_what_was_over_only_if_its_stamp_tells_nothing(stamp: int, tainted: bool) -> None:
+    task, now = fresh(), LATER
+    task.offer(offer(0, 0), T, now)  # over long ago, and not decided yet: the watermark lags
+    task.unreadable_checkout(0, ("s",), now + stamp, now)
+    chain = reach(task, 500)[0]
+    assert (chain.reason.name == "CHECKOUT_UNREADABLE") is tainted
+
+
+# --- ids that name no offer, over a restart
+
+
+@pytest.mark.parametrize(
+    ("offset", "time", "counted"),
+    [(0, 0, False), (0, 1, True), (1, 0, True)],
+    ids=["judged before", "read before, judged after", "new"],
+)
+def test_an_id_is_counted_once_over_a_restart(offset: int, time: int, counted: bool) -> None:
+    guard = GuardState(T, MIN_TIME, MIN_TIME, 7, judged_to=T)
+    task = restarted(next_offset=0, next_checkout=1, guard=guard)
+    task.checkout(checkout(offset, time, "booking"), T + time, LATER)
+    if offset == 0:
+        task.read_to(Side.CHECKOUTS, 1)
+    reach(task, 50)
+    task.match_purchases()
+    assert task.unmatched == 7 + counted
+
+
+# --- pauses
+
+
+@pytest.mark.parametrize(
+    ("gap", "ahead"), [(100, False), (101, True), (51, True), (50, False)], ids=["window", "more", "over half", "half"]
+)
+@pytest.mark.parametrize("source", Side)
+def test_an_input_is_ahead_from_a_window_on_until_half_of_one(source: Side, gap: int, ahead: bool) -> None:
+    task, other = fresh(), Side(1 - source)
+    task.idle(source, T + 1_000)
+    if gap <= RULES.window // 2 + 1:  # it was paused before
+        task.idle(other, T)
+        assert task.ahead() is source
+    task.idle(other, T + 1_000 - gap)
+    assert (task.ahead() is source) is ahead
+
+
+# --- settled
+
+
+def test_a_call_is_remembered_for_the_purchase_that_comes_too_late_unless_none_was_made() -> None:
+    for called in (True, False):
+        task = fresh()
+        task.offer(offer(0, 0), T, LATER)
+        (chain,) = reach(task, 100)
+        if called:
+            task.settle(chain)
+        else:
+            task.settle(chain, called=False)
+        task.settle(chain)  # an answer and a release may meet
+        task.checkout(checkout(0, 90, "a"), T + 90, LATER)
+        assert [late for _, late in task.bought_after_call] == ([chain] if called else [])
+
+
+def test_of_a_settled_chain_no_split_is_listed() -> None:
+    task = fresh()
+    task.offer(offer(0, 0, "hangs"), T, LATER)
+    for offset, time in enumerate((0, 100, 200, 300, 400), start=1):
+        task.offer(offer(offset, time), T + time, LATER)
+    hangs, first, second = reach(task, 500)
+    assert (hangs.offer_id, second.split) == ("hangs", True)
+    assert planned(task)[1].splits == {5}
+    task.settle(first)
+    task.settle(second)
+    assert planned(task)[1].splits == frozenset()
+
+
+def test_the_room_for_metadata_is_halved_to_where_no_list_fits() -> None:
+    task = fresh(metadata_limit=1_000)
+    assert [task.shorten_metadata() for _ in range(4)] == [500, 250, LEAST_METADATA, LEAST_METADATA]
+
+
+# --- presentations
+
+
+def test_a_late_presentation_that_was_dead_lettered_before_a_restart_is_settled() -> None:
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 0, late_below=T)
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
+    assert task.offer(offer(0, -1), T, LATER) is Admission.SETTLED
+    assert task.next_offset(Side.OFFERS) == 1
+    assert not task.rebuilding
+
+
+def test_what_is_late_is_told_by_the_input_that_is_behind() -> None:
+    task = fresh()
+    late_after = RULES.window + RULES.checkout_grace
+    task.idle(Side.OFFERS, T + 10_000)
+    task.idle(Side.CHECKOUTS, T + RULES.lateness + 1)  # W is T
+    assert task.offer(offer(0, -late_after), T, LATER) is Admission.ACCEPTED
+    assert task.offer(offer(1, -late_after - 1), T, LATER) is Admission.LATE
+
+
+def test_the_undecided_presentations_are_counted() -> None:
+    task = fresh()
+    for offset, (time, offer_id) in enumerate(((0, "a"), (10, "a"), (50, "b"), (400, "a"))):
+        task.offer(offer(offset, time, offer_id), T + time, LATER)
+    assert task.undecided == 4
+    reach(task, 110)
+    assert task.undecided == 2
+    reach(task, 500)
+    assert task.undecided == 0
+
+
+@pytest.mark.parametrize(("earliest", "reason"), [(100, "DECLINED"), (101, "ABANDONED")])
+def test_an_undated_checkout_declines_up_to_the_end_of_the_window(earliest: int, reason: str) -> None:
+    join = Join(RULES)
+    join.present(offer(0, 0))
+    join.complete_undated(Undated("s", T + earliest, T + 1_000, checkout(0, 1_000)))
+    (chain,) = join.decide(T + 100)
+    assert chain.reason.name == reason
+
+
+# --- changed settings
+
+
+def test_only_changed_rules_are_found_odd_at_a_start() -> None:
+    assert restarted(next_offset=0).findings == []
+    offers = OfferCheckpoint((200, 10, 300, True), 1, T, 0, 0)
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
+    assert len(task.findings) == 1
+
+
+# --- what was called, and what is forgotten
+
+LONG = DecisionRules(window=100, checkout_grace=10, lookback=100_000, lateness=5, max_skew=50)
+BUCKET = 2**14
+"""What expires is kept up to so many ms longer."""
+
+
+@pytest.mark.parametrize(("call_abandoned", "bought"), [(True, True), (False, False), (True, False)])
+def test_only_what_was_called_is_remembered_as_called(call_abandoned: bool, bought: bool) -> None:
+    rules = replace(LONG, call_abandoned=call_abandoned)
+    task = Task(rules, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.offer(offer(0, 0), T, LATER)
+    if bought:
+        task.checkout(checkout(0, 50, "a"), T + 50, LATER)
+    (chain,) = reach(task, 200)
+    task.settle(chain)
+    task.checkout(checkout(1, 90, "a"), T + 90, LATER)
+    assert bool(task.bought_after_call) is (call_abandoned and not bought)
+
+
+def test_a_call_is_remembered_for_lookback_and_not_much_longer() -> None:
+    for later, known in ((LONG.lookback, True), (LONG.lookback + 2 * BUCKET, False)):
+        task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+        task.offer(offer(0, 0), T, LATER)
+        (chain,) = reach(task, 100)
+        task.settle(chain)
+        reach(task, 100 + later)
+        task.checkout(checkout(0, 90, "a"), T + 90, LATER)
+        assert bool(task.bought_after_call) is known
+
+
+def test_a_call_from_before_a_restart_is_remembered_for_lookback_too() -> None:
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.offer(offer(0, 0, "hangs"), T, LATER)
+    task.offer(offer(1, 0), T, LATER)
+    task.settle(next(chain for chain in reach(task, 100) if chain.offer_id == "a"))
+    plan, _, _ = planned(task)
+    again = Task(LONG, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    again.offer(offer(0, 0, "hangs"), T, LATER)
+    again.offer(offer(1, 0), T, LATER)
+    reach(again, 100 + LONG.lookback)
+    again.checkout(checkout(0, 90, "a"), T + 90, LATER)
+    assert len(again.bought_after_call) == 1
+
+
+def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() -> None:
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.checkout(checkout(0, 0), T, LATER)
+    needed = LONG.late_after + 2 * LONG.lookback
+    reach(task, needed)
+    assert task.sessions == 1
+    reach(task, needed + 2 * BUCKET)
+    assert task.sessions == 0

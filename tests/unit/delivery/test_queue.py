@@ -1,0 +1,261 @@
+"""What becomes of a call by its answers: settled, retried, held, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from random import Random
+
+import pytest
+import structlog
+from support import virtual_time
+from support.delivery_world import (
+    FAILED,
+    NOT_FOUND,
+    ODD,
+    OK,
+    REFUSED,
+    TIMED_OUT,
+    Highest,
+    World,
+    make_calls,
+    numbered,
+)
+
+from consumer.calls import Answer, CallResult, OptOutCall
+from consumer.delivery.breaker import full_jitter
+from consumer.events import Outcome
+
+
+def test_a_204_settles_a_call_at_its_first_try() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK)
+        (call,) = world.submit("offer")
+        await world.until_results(1)
+        assert world.results == [(0.1, CallResult(call, Outcome.OPTED_OUT, 204, 1, None))]
+        assert world.times() == [0.0], "a call must leave at once"
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [FAILED, TIMED_OUT, ODD])
+def test_what_is_transient_is_retried_for_ever(answer: Answer) -> None:
+    async def main() -> None:
+        world = World(lambda _: answer if world.loop.time() < 86_400 else OK)
+        world.submit("offer")
+        await world.until_results(1)
+        ((when, result),) = world.results
+        assert result.outcome is Outcome.OPTED_OUT
+        assert 86_400 <= when < 86_400 + 62, "after a day it still comes within a minute of the recovery"
+        assert result.attempts == len(world.made)
+        assert world.delivery.retried == len(world.made) - 1
+
+    virtual_time.run(main())
+
+
+def test_back_off_doubles_up_to_a_minute() -> None:
+    async def main() -> None:
+        world = World(lambda _: FAILED, random=Highest())
+        world.latency = 0.0
+        world.submit("offer")
+        await world.until(400.0)
+        gaps = [round(after - before, 3) for before, after in pairwise(world.times())]
+        assert gaps[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(("failures", "most"), [(1, 1.0), (3, 4.0), (7, 60.0), (100_000, 60.0)])
+def test_back_off_is_fully_jittered_so_that_waiters_spread_out(failures: int, most: float) -> None:
+    random = Random(1)
+    waits = sorted(full_jitter(failures, random) for _ in range(1_000))
+    assert 0.0 <= waits[0] < most / 50
+    assert waits[500] == pytest.approx(most / 2, rel=0.1)
+    assert most * 49 / 50 < waits[-1] <= most
+
+
+def test_an_error_in_the_caller_is_retried_and_reported_not_lost() -> None:
+    def broken(_: OptOutCall) -> Answer:
+        if len(world.made) == 1:
+            raise ValueError("a mistake")
+        return OK
+
+    async def main() -> None:
+        nonlocal world
+        world = World(broken)
+        with structlog.testing.capture_logs() as logs:
+            world.submit("offer")
+            await world.until_results(1)
+        assert world.outcomes() == {"offer": Outcome.OPTED_OUT}
+        assert any(log["log_level"] == "warning" and "a mistake" in log["note"] for log in logs)
+
+    world: World
+    virtual_time.run(main())
+
+
+def test_a_refused_request_is_tried_again_every_five_minutes_and_reported_once() -> None:
+    async def main() -> None:
+        world = World(lambda _: REFUSED if world.loop.time() < 900 else OK)
+        world.latency = 0.0
+        with structlog.testing.capture_logs() as logs:
+            world.submit("a", "b")
+            await world.until(1.0)
+            assert world.delivery.snapshot().partners == {"P": "2 refused by the API"}
+            await world.until_results(2)
+        assert world.times() == [0.0, 0.0, 300.0, 300.0, 600.0, 600.0, 900.0, 900.0]
+        assert world.outcomes() == {"a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT}
+        assert [log["log_level"] for log in logs if "rejected" in log["event"]] == ["warning", "info"]
+
+    virtual_time.run(main())
+
+
+def test_refused_requests_do_not_keep_others_from_being_called() -> None:
+    async def main() -> None:
+        world = World(lambda call: REFUSED if call.offer_id.startswith("bad") else OK, rate_limit=10)
+        world.submit(*numbered(5_000, "bad"))
+        await world.until(1_000.0)  # more than 300 s' worth of rate are busy being refused
+        world.submit(*numbered(10, "good"))
+        await world.until(1_003.0)
+        assert sum(outcome is Outcome.OPTED_OUT for outcome in world.outcomes().values()) == 10
+
+    virtual_time.run(main())
+
+
+def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=2)
+        world.submit("a", "b", "c", "d", owner="gone")
+        world.submit("e", owner="stays")
+        await world.until(0.05)
+        world.delivery.cancel("gone")
+        assert world.outcomes() == {"c": None, "d": None}, "queued calls are reported now"
+        await world.until_results(5)
+        assert world.outcomes() == {"c": None, "d": None, "a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT} | {
+            "e": Outcome.OPTED_OUT
+        }, "those in flight were made, so they count"
+        assert sorted(world.offers()) == ["a", "b", "e"]
+
+    virtual_time.run(main())
+
+
+def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_outcome() -> None:
+    async def main() -> None:
+        answers = {"fails": FAILED, "refused": REFUSED, "lost": NOT_FOUND}
+        world = World(lambda call: answers[call.offer_id])
+        world.submit(*answers)
+        await world.until(0.05)
+        world.delivery.cancel("owner")
+        assert not world.results
+        await world.until(1_000.0)
+        assert world.outcomes() == dict.fromkeys(answers), "a 404 that is not believed yet settles nothing"
+        assert len(world.made) == 3
+
+    virtual_time.run(main())
+
+
+def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
+    async def main() -> None:
+        answers = {"fails": FAILED, "refused": REFUSED, "lost": NOT_FOUND}
+        world = World(lambda call: answers[call.offer_id], random=Highest())
+        world.submit(*answers)
+        await world.until(0.5)
+        world.delivery.cancel("owner")
+        assert world.outcomes() == dict.fromkeys(answers)
+        assert world.delivery.queued == 0
+        await world.until(1_000.0)
+        assert len(world.made) == 3
+        assert len(world.results) == 3
+
+    virtual_time.run(main())
+
+
+def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=4)
+        world.delivery.submit(make_calls(numbered(100_000), owner="gone"))
+        world.submit("stays", owner="stays")
+        await world.until(0.05)
+        assert len(asyncio.all_tasks()) == 5
+        world.delivery.cancel("gone")
+        assert len(world.results) == 99_996
+        await world.until_results(100_001)
+        assert world.outcomes()["stays"] is Outcome.OPTED_OUT
+
+    virtual_time.run(main())
+
+
+def test_closing_waits_for_calls_in_flight_and_makes_no_new_ones() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=1)
+        world.submit("a", "b")
+        await world.until(0.05)
+        await world.delivery.close(5.0)
+        assert world.loop.time() == pytest.approx(0.1)
+        assert world.outcomes() == {"b": None, "a": Outcome.OPTED_OUT}
+        world.submit("late")
+        assert world.outcomes()["late"] is None
+        assert world.offers() == ["a"]
+
+    virtual_time.run(main())
+
+
+def test_closing_cancels_what_takes_longer_than_the_time_allowed() -> None:
+    async def hang(_: OptOutCall) -> Answer:
+        await asyncio.sleep(1_000)
+        return OK
+
+    async def main() -> None:
+        world = World(hang)
+        world.submit("a")
+        await world.until(0.05)
+        await world.delivery.close(5.0)
+        assert world.loop.time() == pytest.approx(5.05)
+        assert world.outcomes() == {"a": None}
+        assert world.delivery.in_flight == 0
+
+    virtual_time.run(main())
+
+
+def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=8, rate_limit=50, shared_key=True)
+        random = world.delivery._random
+        answers = [OK, OK, NOT_FOUND, FAILED, REFUSED, ODD, TIMED_OUT]
+        world.insurer = lambda _: random.choice(answers)
+        calls = [call for n in range(300) for call in world.submit(f"o{n}", partner=f"P{n % 3}", owner=n % 5)]
+        await world.until(3.0)
+        world.delivery.cancel_all([1, 2])
+        await world.until_results(300)
+        await world.until(world.loop.time() + 1_000)
+        assert sorted(map(id, (result.call for _, result in world.results))) == sorted(map(id, calls))
+        assert {result.call.owner for _, result in world.results if result.outcome is None} <= {1, 2}
+        assert (world.delivery.queued, world.delivery.in_flight) == (0, 0)
+        assert world.delivery.snapshot().partners == {}
+
+    virtual_time.run(main())
+
+
+def test_each_call_is_logged_with_where_it_came_from_and_never_with_metadata() -> None:
+    async def main() -> None:
+        world = World(lambda _: FAILED if len(world.made) == 1 else OK)
+        with structlog.testing.capture_logs() as logs:
+            world.submit("offer")
+            await world.until_results(1)
+        assert [log["attempt"] for log in logs] == [1, 2]
+        assert logs[0] == {
+            "event": "call answered",
+            "log_level": "debug",
+            "partner_code": "P",
+            "offer_id": "offer",
+            "session_id": "session",
+            "topic": "offers",
+            "partition": 3,
+            "offset": 14,
+            "status": 500,
+            "attempt": 1,
+            "elapsed": 0.1,
+            "note": None,
+        }
+        assert "s3cr3t" not in repr(logs)
+
+    virtual_time.run(main())

@@ -1,0 +1,174 @@
+"""The judge objects where it must: hand-made orders of events, each with the one verdict that is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, CheckRules, Judgement, fates, in_words, judge
+from consumer.demo.reading import Checkout, Presentation
+from consumer.emulator.call_log import Call
+
+RULES = CheckRules(window=100, grace=10, lookback=200)
+
+
+def shown(at: int, offer_id: str = "o", session_id: str = "s") -> Presentation:
+    return Presentation(session_id, "P", offer_id, at)
+
+
+def checkout(at: int, *bought: str, session_id: str = "s") -> Checkout:
+    return Checkout(session_id, at, bought)
+
+
+def call(status: int | None, offer_id: str = "o", time_ms: int = 10_000, reason: str | None = None) -> Call:
+    return Call(time_ms, "P", offer_id, status, 1, True, terminal=status in {204, 404}, reason=reason)
+
+
+def fate_of(presentations: list[Presentation], checkouts: list[Checkout]) -> list[tuple[int, str]]:
+    return [(fate.decide_at, fate.fate) for fate in fates(presentations, checkouts, RULES)]
+
+
+@pytest.mark.parametrize(
+    ("presentations", "checkouts", "expected"),
+    [
+        pytest.param([shown(0)], [], [(100, ABANDONED)], id="no checkout: abandoned at the window's end"),
+        pytest.param([shown(0)], [checkout(0)], [(10, DECLINED)], id="a checkout at the same moment declines"),
+        pytest.param([shown(0)], [checkout(100)], [(110, DECLINED)], id="the window's last moment is inside"),
+        pytest.param([shown(0)], [checkout(101)], [(100, ABANDONED)], id="after the window is outside"),
+        pytest.param([shown(5)], [checkout(4)], [(105, ABANDONED)], id="a checkout before does not decline"),
+        pytest.param([shown(0)], [checkout(50, "o")], [(60, BOUGHT)], id="named is bought"),
+        pytest.param([shown(0)], [checkout(50, "x")], [(60, DECLINED)], id="another offer's purchase declines"),
+        pytest.param([shown(0)], [checkout(50), checkout(60, "o")], [(60, BOUGHT)], id="bought at the grace's end"),
+        pytest.param([shown(0)], [checkout(50), checkout(61, "o")], [(60, DECLINED)], id="bought after the grace"),
+        pytest.param([shown(200)], [checkout(0, "o")], [(300, BOUGHT)], id="bought as early as the lookback allows"),
+        pytest.param([shown(201)], [checkout(0, "o")], [(301, ABANDONED)], id="bought before the lookback"),
+        pytest.param(
+            [shown(0)], [checkout(50, "o", session_id="t")], [(100, ABANDONED)], id="another session's checkout"
+        ),
+        pytest.param([shown(0), shown(100)], [], [(200, ABANDONED)], id="shown again at decide_at: one chain"),
+        pytest.param(
+            [shown(0), shown(101)], [], [(100, ABANDONED), (201, ABANDONED)], id="shown again after it: two chains"
+        ),
+        pytest.param(
+            [shown(0), shown(11)],
+            [checkout(0), checkout(11, "o")],
+            [(10, DECLINED), (21, BOUGHT)],
+            id="two chains may have two fates",
+        ),
+        pytest.param(
+            [shown(0), shown(90), shown(180), shown(201)],
+            [],
+            [(280, ABANDONED), (301, ABANDONED)],
+            id="a chain lasts no longer than the lookback",
+        ),
+        pytest.param([shown(7), shown(7)], [], [(107, ABANDONED)], id="equal times are one presentation"),
+        pytest.param(
+            [shown(90), shown(0)], [checkout(150), checkout(95)], [(105, DECLINED)], id="the order read is no matter"
+        ),
+    ],
+)
+def test_a_chain_meets_the_fate_that_the_rules_give_it(
+    presentations: list[Presentation], checkouts: list[Checkout], expected: list[tuple[int, str]]
+) -> None:
+    assert fate_of(presentations, checkouts) == expected
+
+
+def verdict(
+    presentations: list[Presentation], checkouts: list[Checkout], calls: list[Call], rules: CheckRules = RULES
+) -> Judgement:
+    return judge(presentations, checkouts, calls, rules)
+
+
+@pytest.mark.parametrize("status", [204, 404])
+def test_an_offer_declined_and_answered_is_in_order(status: int) -> None:
+    found = verdict([shown(0)], [checkout(50)], [call(500), call(None), call(status, reason="DECLINED")])
+    assert found.holds
+    assert (found.to_call, found.recorded, found.not_found, found.retried, found.repeated) == (
+        1,
+        int(status == 204),
+        int(status == 404),
+        2,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param([], id="never called"),
+        pytest.param([call(500), call(None), call(403)], id="called and never answered well"),
+        pytest.param([Call(10_000, "P", "o", 404, 1, True, terminal=False)], id="a gateway's 404"),
+        pytest.param([Call(10_000, "Q", "o", 204, 1, True, terminal=True)], id="called for another partner"),
+    ],
+)
+def test_an_offer_without_a_settling_answer_is_missed(calls: list[Call]) -> None:
+    found = verdict([shown(0)], [checkout(50)], calls)
+    assert not found.holds
+    assert len(found.missed) == 1
+
+
+def test_of_two_chains_and_one_answer_one_is_missed() -> None:
+    found = verdict([shown(0), shown(101)], [], [call(204)])
+    assert (len(found.missed), found.recorded, found.holds) == (1, 1, False)
+
+
+def test_the_answer_of_one_chain_given_again_is_none_for_a_later_chain() -> None:
+    again = [call(204, time_ms=150), call(204, time_ms=160)]
+    found = verdict([shown(0), shown(101)], [], again)
+    assert (len(found.missed), found.recorded, found.repeated) == (1, 1, 0)
+    assert verdict([shown(0), shown(101)], [], [again[0], call(204, time_ms=201)]).holds
+
+
+@pytest.mark.parametrize("status", [204, 404, 500, 403, None])
+def test_a_bought_offer_that_was_called_is_false_whatever_it_was_answered(status: int | None) -> None:
+    found = verdict([shown(0)], [checkout(50, "o")], [call(status)])
+    assert len(found.false) == 1
+    assert not found.holds
+
+
+def test_a_call_of_an_offer_never_presented_is_false() -> None:
+    found = verdict([shown(0)], [checkout(50, "o")], [call(204, offer_id="other")])
+    assert len(found.false) == 1
+    assert not found.holds
+
+
+def test_a_call_of_an_abandoned_offer_is_false_where_those_are_ignored() -> None:
+    ignoring = RULES._replace(call_abandoned=False)
+    assert len(verdict([shown(0)], [], [call(204)], ignoring).false) == 1
+    silent = verdict([shown(0)], [], [], ignoring)
+    assert silent.holds
+    assert silent.ignored == 1
+
+
+def test_a_second_settling_answer_is_repeated_and_nothing_worse() -> None:
+    found = verdict([shown(0)], [checkout(50)], [call(204), call(204), call(404)])
+    assert (found.repeated, found.recorded, found.holds) == (2, 1, True)
+
+
+def test_a_call_before_the_fate_is_certain_is_a_guess_even_if_it_comes_true() -> None:
+    assert verdict([shown(0)], [], [call(204, time_ms=100)]).holds
+    found = verdict([shown(0)], [], [call(204, time_ms=99)])
+    assert len(found.early) == 1
+    assert not found.holds
+
+
+def test_a_call_for_another_reason_than_the_offers_is_misreported() -> None:
+    found = verdict([shown(0)], [], [call(204, reason="DECLINED")])
+    assert len(found.misreported) == 1
+    assert not found.holds
+
+
+def test_a_purchase_after_the_decision_is_counted_and_excuses_no_missing_call() -> None:
+    late = [checkout(50), checkout(61, "o")]
+    assert verdict([shown(0)], late, [call(204)]).bought_later == 1
+    assert len(verdict([shown(0)], late, []).missed) == 1
+
+
+def test_each_objection_is_a_bad_line_in_the_words_for_a_person() -> None:
+    assert all(good for good, _ in in_words(verdict([shown(0)], [], [call(204)])))
+    for found in (
+        verdict([shown(0)], [], []),
+        verdict([shown(0)], [checkout(50, "o")], [call(204)]),
+        verdict([shown(0)], [], [call(204, time_ms=0)]),
+        verdict([shown(0)], [], [call(204, reason="DECLINED")]),
+    ):
+        assert not all(good for good, _ in in_words(found))

@@ -1,0 +1,343 @@
+"""What the source makes of the client's answers and errors: commits, ends of partitions, what ends the service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
+
+from consumer.core.task import CommitPlan, Position, Side
+from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError
+from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.start_offsets import TaskStart
+from consumer.settings import KafkaSettings
+
+SETTINGS = KafkaSettings(bootstrap_servers="127.0.0.1:1", offer_topic="offers", checkout_topic="checkouts")
+PLAN = CommitPlan(Position(7, "o"), Position(5, "c"), hold=0, decided_to=0)
+
+
+class Client:
+    """The part of a Kafka consumer that a source uses."""
+
+    def __init__(self, on_error: Any) -> None:
+        self.on_error = on_error
+        self.messages: list[Any] = []
+        self.during_consume: list[Any] = []
+        self.commits: list[Any] = []
+        self.answers: list[Any] = []
+        self.reading: list[tuple[str, int, int]] = []
+        self.member: str | None = None
+
+    def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
+
+    def consume(self, most: int, timeout: float) -> list[Any]:
+        for happens in self.during_consume:
+            happens()
+        self.during_consume = []
+        return self.messages
+
+    def commit(self, **how: Any) -> Any:
+        self.commits.append(how)
+        answer = self.answers.pop(0)
+        if isinstance(answer, int):
+            raise KafkaException(KafkaError(answer))
+        return answer
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self.reading = [(place.topic, place.partition, place.offset) for place in places]
+
+    def unassign(self) -> None:
+        self.reading = []
+
+    def pause(self, places: list[TopicPartition]) -> None:
+        pass
+
+    def memberid(self) -> str | None:
+        return self.member
+
+
+class Starts:
+    """Says where tasks start, or why it cannot."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def begin_group(self, consumer: Any, now: int) -> None:
+        pass
+
+    def check_partitions(self, consumer: Any, timeout: float) -> None:
+        pass
+
+    def of(self, consumer: Any, partitions: Any) -> dict[int, TaskStart]:
+        if self.error is not None:
+            raise self.error
+        return {partition: TaskStart(Position(3), Position(4), None) for partition in partitions}
+
+
+class Tasks:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.error: OptOutError | None = None
+
+    def _note(self, word: str, what: Any) -> None:
+        self.told.append((word, what))
+        if self.error is not None:
+            raise self.error
+
+    def begin(self, partition: int, start: TaskStart) -> None:
+        self._note("begin", partition)
+
+    def revoked(self, partitions: list[int]) -> None:
+        self._note("revoked", partitions)
+
+    def lost(self, partitions: list[int]) -> None:
+        self._note("lost", partitions)
+
+    def metadata_refused(self, partition: int) -> None:
+        self._note("metadata refused", partition)
+
+
+class World:
+    """A source with what it stands between."""
+
+    def __init__(self, is_spare: Callable[[str], bool] | None = None) -> None:
+        self.starts, self.tasks, self.trouble = Starts(), Tasks(), list[str]()
+        clients: list[Client] = []
+
+        def make(on_error: Any) -> Any:
+            clients.append(Client(on_error))
+            return clients[0]
+
+        self.source = GroupConsumer(make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0, is_spare)  # type: ignore[arg-type] # the part of it that is used
+        self.client = clients[0]
+        self.source.subscribe(0)
+
+    def poll(self, *messages: Any, then: Any = ()) -> list[Any]:
+        self.client.messages, self.client.during_consume = list(messages), list(then)
+        return self.source.poll(10, 0.0)
+
+    def places(self, *partitions: int) -> list[TopicPartition]:
+        return [TopicPartition(topic, p) for p in partitions for topic in ("offers", "checkouts")]
+
+    def assign(self, *partitions: int) -> None:
+        self.poll(then=[lambda: self.client.on_assign(self.client, self.places(*partitions))])
+
+
+def message(error: Any = None) -> Any:
+    return SimpleNamespace(topic=lambda: "offers", partition=lambda: 2, error=lambda: error)
+
+
+def answer(partition: int, code: int | None = None, *, topic: str = "checkouts") -> Any:
+    return SimpleNamespace(topic=topic, partition=partition, error=None if code is None else KafkaError(code))
+
+
+def acknowledged(*partitions: int) -> list[Any]:
+    return [answer(partition, topic=topic) for partition in partitions for topic in ("offers", "checkouts")]
+
+
+# --- configuration
+
+
+def test_what_promises_rest_on_is_set_whatever_the_settings_pass_through() -> None:
+    config = consumer_config(SETTINGS.model_copy(update={"group_instance_id": "one"}), on_error=print)
+    promises = {
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "group.instance.id": "one",
+        "partition.assignment.strategy": "range",
+    }
+    assert promises.items() <= config.items()
+    assert config["logger"] is logging.getLogger("librdkafka.consumer"), "its words are lines of the log"
+    assert "group.instance.id" not in consumer_config(SETTINGS, on_error=print)
+
+
+# --- commits
+
+
+def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited_for() -> None:
+    world = World()
+    world.client.answers = [acknowledged(0, 1)]
+    assert world.source.commit({0: PLAN, 1: PLAN}) == {0, 1}
+    (how,) = world.client.commits
+    assert how["asynchronous"] is False
+    assert [(o.topic, o.partition, o.offset, o.metadata) for o in how["offsets"]] == [
+        ("offers", 0, 7, "o"),
+        ("checkouts", 0, 5, "c"),
+        ("offers", 1, 7, "o"),
+        ("checkouts", 1, 5, "c"),
+    ]
+
+
+def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:
+    world = World()
+    refused = answer(1, KafkaError.OFFSET_METADATA_TOO_LARGE)
+    member = answer(2, KafkaError.UNKNOWN_MEMBER_ID)
+    world.client.answers = [[*acknowledged(0), answer(1, topic="offers"), refused, answer(2, topic="offers"), member]]
+    with capture_logs() as logs:
+        assert world.source.commit({0: PLAN, 1: PLAN, 2: PLAN}) == {0}
+    assert [line["partition"] for line in logs] == [1, 2]
+    assert world.tasks.told == [("metadata refused", 1)], "the other refusal says nothing of the metadata"
+
+
+@pytest.mark.parametrize("answers", [None, [], [answer(0)], [answer(0, topic="offers")]])
+def test_what_the_broker_does_not_answer_for_is_not_committed(answers: Any) -> None:
+    world = World()
+    world.client.answers = [answers]
+    assert world.source.commit({0: PLAN}) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "level"), [(KafkaError.ILLEGAL_GENERATION, "info"), (KafkaError._TIMED_OUT, "warning")]
+)
+def test_a_failed_commit_commits_nothing_and_is_said(code: int, level: str) -> None:
+    world = World()
+    world.client.answers = [code]
+    with capture_logs() as logs:
+        assert world.source.commit({0: PLAN}) == set()
+    assert [(line["log_level"], line["partitions"]) for line in logs] == [(level, [0])]
+    assert KafkaError(code).str() in logs[0]["error"]
+
+
+def test_a_commit_before_the_news_of_a_new_epoch_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("consumer.kafka.consumer.time.sleep", waits.append)
+    world, stale = World(), KafkaError.STALE_MEMBER_EPOCH
+    world.client.answers = [stale, stale, acknowledged(0)]
+    assert world.source.commit({0: PLAN}) == {0}
+    world.client.answers = [stale] * 20 + [acknowledged(0)]
+    assert world.source.commit({0: PLAN}) == {0}
+    world.client.answers = [stale] * 30
+    assert world.source.commit({0: PLAN}) == set()
+    assert len(world.client.answers) == 9
+    assert all(how == world.client.commits[0] for how in world.client.commits)
+    assert sum(waits) == pytest.approx(0.05 * (2 + 20 + 20))
+
+
+# --- assignment
+
+
+def test_a_task_begins_where_its_start_says_and_the_rest_is_read_no_more_when_it_goes() -> None:
+    world = World()
+    assert not world.source.assigned
+    world.assign(0, 1)
+    assert world.source.assigned
+    assert world.client.reading == [("offers", 0, 3), ("checkouts", 0, 4), ("offers", 1, 3), ("checkouts", 1, 4)]
+    assert world.tasks.told == [("begin", 0), ("begin", 1)]
+    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(1))])
+    assert world.source.assigned
+    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(0))])
+    assert world.tasks.told[2:] == [("revoked", [1]), ("revoked", [0])]
+    assert not world.source.assigned
+    assert world.client.reading == []
+
+
+def test_a_member_that_is_given_nothing_asks_whether_it_is_spare_until_it_is_given_something() -> None:
+    asked: list[str] = []
+    world = World(lambda member: bool(asked.append(member)) or len(asked) > 1)
+    world.poll()
+    assert not world.source.assigned
+    world.client.member = "m1"
+    world.poll()
+    assert world.source.assigned
+    world.poll()
+    assert asked == ["", "m1"]
+
+
+def test_what_is_lost_is_trouble_since_others_may_have_gone_on() -> None:
+    world = World()
+    world.assign(0)
+    world.poll(then=[lambda: world.client.on_lost(world.client, world.places(0))])
+    assert world.tasks.told == [("begin", 0), ("lost", [0])]
+    assert len(world.trouble) == 1
+
+
+def test_an_assignment_to_no_task_is_one_too() -> None:
+    world = World()
+    world.assign()
+    assert world.source.assigned
+
+
+@pytest.mark.parametrize(
+    ("error", "stops"),
+    [(StopError("why"), StopError), (KafkaException(KafkaError(KafkaError._TIMED_OUT)), StartError)],
+)
+def test_a_start_that_cannot_be_found_ends_the_service_before_anything_is_read(
+    error: Exception, stops: type[OptOutError]
+) -> None:
+    world = World()
+    world.starts.error = error
+    with pytest.raises(stops, match="why" if stops is StopError else r"group offer-opt-out: .*imed out"):
+        world.assign(0)
+    assert world.client.reading == []
+    assert world.tasks.told == []
+
+
+def test_a_task_that_cannot_begin_or_end_ends_the_service() -> None:
+    world = World()
+    world.tasks.error = StopError("begin")
+    with pytest.raises(StopError, match="begin"):
+        world.assign(0)
+    world = World()
+    world.assign(0)
+    world.tasks.error = StopError("end")
+    with pytest.raises(StopError, match="end"):
+        world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(0))])
+
+
+# --- errors
+
+
+def test_the_end_of_a_partition_is_handed_on_and_other_errors_are_trouble() -> None:
+    world = World()
+    end, record = message(KafkaError(KafkaError._PARTITION_EOF)), message()
+    with capture_logs() as logs:
+        assert world.poll(record, end, message(KafkaError(KafkaError._TRANSPORT))) == [record, end]
+    assert [(line["topic"], line["partition"], bool(line["error"])) for line in logs] == [("offers", 2, True)]
+    assert world.trouble == [KafkaError(KafkaError._TRANSPORT).str()]
+
+
+@pytest.mark.parametrize(
+    ("error", "stops", "why"),
+    [
+        (
+            KafkaError(KafkaError._AUTO_OFFSET_RESET),
+            OffsetGoneError,
+            r"offers\[2\]: the broker no longer has the offset",
+        ),
+        (KafkaError(KafkaError.OFFSET_OUT_OF_RANGE), OffsetGoneError, "offsets of group offer-opt-out by hand"),
+        (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), StopError, "offers: .* the topic exists"),
+        (KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), StopError, "offers: .* may be read"),
+        (KafkaError(KafkaError._FATAL), StopError, r"cannot go on: .*\. Start again\.$"),
+    ],
+)
+def test_an_error_that_would_lose_records_stops(error: KafkaError, stops: type[OptOutError], why: str) -> None:
+    with pytest.raises(stops, match=why):
+        World().poll(message(error))
+
+
+def test_the_client_s_own_error_is_trouble_or_the_end() -> None:
+    world = World()
+    with capture_logs() as logs:
+        world.client.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert world.poll() == []
+    assert world.trouble == [KafkaError(KafkaError._ALL_BROKERS_DOWN).str()]
+    assert [(line["error"], line["code"]) for line in logs] == [(world.trouble[0], "_ALL_BROKERS_DOWN")]
+    reason = "refused: " + KafkaError(KafkaError.UNSUPPORTED_VERSION).str()
+    world.client.on_error(KafkaError(KafkaError._FATAL, reason, fatal=True))
+    with pytest.raises(StopError, match=r"cannot go on: .*needs brokers of Kafka 4\.0"):
+        world.poll()
+
+
+def test_an_input_has_its_topic() -> None:
+    assert [World().source.topic(source) for source in Side] == ["offers", "checkouts"]

@@ -1,0 +1,211 @@
+"""The sink, against librdkafka's mock cluster: what is written, when it counts, and what a failure does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from consumer.codecs.plain import PlainCodec
+from consumer.demo.broker import embedded_broker, make_topics
+from consumer.errors import DeadLetterError
+from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
+from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.record import Record
+from consumer.settings import KafkaSettings
+
+CODEC = PlainCodec()
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with embedded_broker() as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture
+def names(cluster: str, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """An outcome and a dead-letter topic for this test alone."""
+    stem = request.node.name.replace("[", "-").replace("]", "")[-100:]
+    names = f"out-{stem}", f"dead-{stem}"
+    make_topics(cluster, names)
+    return names
+
+
+def make(bootstrap: str, names: tuple[str, str], queue_timeout: float = 30, **properties: Any) -> OutputProducer:
+    settings = KafkaSettings(
+        bootstrap_servers=bootstrap, properties={name.replace("_", "."): value for name, value in properties.items()}
+    )
+    return OutputProducer(Producer(producer_config(settings)), *names, CODEC, queue_timeout=queue_timeout)
+
+
+def outcome(offer: str = "o1") -> OfferOutcome:
+    return OfferOutcome(
+        offer_id=offer,
+        partner_code="P1",
+        session_id="s1",
+        outcome=Outcome.OPTED_OUT,
+        reason=Reason.DECLINED,
+        checkout_id="c1",
+        presented_at=1,
+        decided_at=2,
+        settled_at=3,
+        status_code=204,
+        attempts=1,
+        details=Details(),
+        source=RecordRef("offer.presented", 2, 9),
+        mode=Mode.LIVE,
+        note=None,
+    )
+
+
+def read(bootstrap: str, topic: str) -> list[Message]:
+    """Everything in a topic, read to the end of its four partitions."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "reader",
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(4)])
+    found, ended = [], 0
+    while ended < 4:
+        message = consumer.poll(20)
+        assert message is not None, "no answer from the mock cluster"
+        problem = message.error()
+        if problem is None:
+            found.append(message)
+        else:
+            assert problem.code() == KafkaError._PARTITION_EOF
+            ended += 1
+    consumer.close()
+    return found
+
+
+def test_an_outcome_is_written_to_the_partition_of_its_task_under_its_offer(
+    cluster: str, names: tuple[str, str]
+) -> None:
+    sink = make(cluster, names)
+    sink.outcome(outcome("o/1"), 2)
+    assert sink.flush(20)
+    sink.check()
+    (message,) = read(cluster, names[0])
+    assert (message.partition(), message.key()) == (2, b"P1/o%2F1")
+    assert CODEC.decode_outcome(bytes(message.value() or b"")) == outcome("o/1")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"s1", b"\x00\xff", (("trace", b"\x01\xfe"), ("trace", b"two"), ("none", None))),
+        (None, b"", ()),
+        (b"", b"x" * 900_000, ()),
+    ],
+)
+def test_a_dead_letter_is_the_record_unchanged_with_further_headers(
+    cluster: str,
+    names: tuple[str, str],
+    key: bytes | None,
+    value: bytes,
+    headers: tuple[tuple[str, bytes | None], ...],
+) -> None:
+    acknowledged: list[str] = []
+    sink = make(cluster, names)
+    record = Record("offer.presented", 3, 41, 1_767_225_600_123, key, value, headers)
+    sink.dead_letter(record, reason="undecodable", error="not Ävro", on_ack=lambda: acknowledged.append("ack"))
+    assert sink.flush(20)
+    assert acknowledged == ["ack"]
+    (message,) = read(cluster, names[1])
+    assert (message.partition(), message.key(), message.value()) == (3, key, value)
+    assert Record.of(message).headers == (
+        *headers,
+        ("error", "not Ävro".encode()),
+        ("reason", b"undecodable"),
+        ("source.topic", b"offer.presented"),
+        ("source.partition", b"3"),
+        ("source.offset", b"41"),
+        ("source.timestamp", b"1767225600123"),
+    )
+
+
+def test_a_dead_letter_counts_only_once_the_broker_has_it(cluster: str, names: tuple[str, str]) -> None:
+    acknowledged: list[str] = []
+    sink = make(NOWHERE, names)
+    record = Record("t", 0, 0, 0, b"k", b"v")
+    sink.dead_letter(record, reason="r", error="e", on_ack=lambda: acknowledged.append("ack"))
+    assert not sink.flush(0.2)
+    sink.poll()
+    sink.check()  # not written yet is no failure
+    assert acknowledged == []
+
+
+def test_a_long_error_is_cut_so_that_the_record_still_fits(cluster: str, names: tuple[str, str]) -> None:
+    sink = make(cluster, names)
+    sink.dead_letter(Record("t", 0, 0, 0, b"k", b"v"), reason="r", error="e" * 5_000, on_ack=lambda: None)
+    assert sink.flush(20)
+    (message,) = read(cluster, names[1])
+    assert dict(Record.of(message).headers)["error"] == b"e" * 1_000
+
+
+def test_a_write_that_failed_for_good_is_remembered_and_never_acknowledged(
+    cluster: str, names: tuple[str, str]
+) -> None:
+    acknowledged: list[str] = []
+    sink = make(cluster, names)
+    sink.outcome(outcome(), 0)
+    assert sink.flush(20)
+    record = Record("offer.presented", 77, 5, 0, b"k", b"v")  # no such partition of the dead-letter topic
+    sink.dead_letter(record, reason="r", error="e", on_ack=lambda: acknowledged.append("ack"))
+    assert not sink.flush(20)
+    sink.outcome(outcome(), 0)
+    assert not sink.flush(20)
+    with pytest.raises(DeadLetterError, match=r"could not be written: .*[Uu]nknown partition"):
+        sink.check()
+    assert acknowledged == []
+
+
+def test_a_failed_delivery_report_is_remembered(names: tuple[str, str]) -> None:
+    acknowledged: list[str] = []
+    sink = make(NOWHERE, names, message_timeout_ms=50)
+    sink.dead_letter(
+        Record("in", 1, 5, 0, b"k", b"v"), reason="r", error="e", on_ack=lambda: acknowledged.append("ack")
+    )
+    sink.outcome(outcome(), 0)
+    assert not sink.flush(20)
+    with pytest.raises(DeadLetterError, match=r"the dead letter of in\[1\]@5|an outcome for") as caught:
+        sink.check()
+    assert "timed out" in str(caught.value)
+    assert acknowledged == []
+
+
+def test_a_full_queue_is_waited_for_and_drops_nothing(cluster: str, names: tuple[str, str]) -> None:
+    sink = make(cluster, names, queue_buffering_max_messages=2)
+    for number in range(50):
+        sink.outcome(outcome(str(number)), 1)
+    assert sink.flush(20)
+    sink.check()
+    assert [message.key() for message in read(cluster, names[0])] == [f"P1/{n}".encode() for n in range(50)]
+
+
+def test_a_queue_that_stays_full_is_a_failure_and_no_silent_loss(names: tuple[str, str]) -> None:
+    sink = make(NOWHERE, names, queue_timeout=0.2, queue_buffering_max_messages=1)
+    sink.outcome(outcome(), 0)
+    sink.check()
+    sink.outcome(outcome(), 0)
+    with pytest.raises(DeadLetterError, match="queue stayed full"):
+        sink.check()
+
+
+def test_the_settings_cannot_weaken_what_a_written_outcome_means() -> None:
+    # Past the settings' own check, as a last defence.
+    settings = KafkaSettings.model_construct(
+        bootstrap_servers="b:1", properties={"acks": "0", "enable.idempotence": False}
+    )
+    config = producer_config(settings)
+    assert (config["acks"], config["enable.idempotence"], config["bootstrap.servers"]) == ("all", True, "b:1")

@@ -1,0 +1,256 @@
+"""When an input counts as idle, with a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import structlog
+
+from consumer.core.rules import MIN_TIME, DecisionRules
+from consumer.core.task import Position, Side, Task
+from consumer.runtime.idleness import Idleness
+
+LATENESS, IDLE_AFTER = 60.0, 5.0
+TOPICS = ("offers", "checkouts")
+RULES = DecisionRules(window=1_000, checkout_grace=100, lookback=5_000, lateness=60_000, max_skew=1_000)
+
+
+class Ends:
+    """Stands for the broker: answers when the test says so."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.asked: list[tuple[str, int]] = []
+        self.asked_at = 0
+        self.told: dict[tuple[str, int], int] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.asked)
+
+    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
+        self.asked = list(partitions)
+        self.asked_at = int(self.clock.wall * 1000)
+
+    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
+        if self.told is None:
+            return None
+        told, self.told, self.asked = self.told, None, []
+        return self.asked_at, told
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.wall = 1_000_000.0
+        self.monotonic = 50.0
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+class World:
+    def __init__(self, lateness: float = LATENESS) -> None:
+        self.clock = Clock()
+        self.ends = Ends(self.clock)
+        self.task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0))
+        self.idleness = Idleness(
+            lambda _: self.ends,  # type: ignore[arg-type,return-value]
+            idle_after=IDLE_AFTER,
+            lateness=lateness,
+            wall=lambda: self.clock.wall,
+            monotonic=lambda: self.clock.monotonic,
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        for source in Side:
+            self.idleness.begin(source, 0)
+
+    def turn(self) -> None:
+        self.idleness.turn({0: self.task}, TOPICS)
+
+    def question(self) -> None:
+        self.clock.go(IDLE_AFTER)
+        self.turn()
+        assert self.ends.waiting
+
+    def answer(self, offers: int = 0, checkouts: int = 0) -> None:
+        self.ends.told = {("offers", 0): offers, ("checkouts", 0): checkouts}
+        self.turn()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass while the broker answers that nothing is left to read."""
+        until = self.clock.monotonic + seconds
+        while self.clock.monotonic < until:
+            self.question()
+            self.answer()
+
+
+@pytest.fixture
+def new() -> World:
+    """The inputs were assigned in this moment."""
+    return World()
+
+
+@pytest.fixture
+def world(new: World) -> World:
+    """The inputs were assigned lateness ago, and no question has been answered."""
+    new.clock.go(LATENESS)
+    for source in Side:
+        new.idleness.heard(source, 0)
+    return new
+
+
+def test_the_broker_is_asked_only_after_a_while_without_a_record(world: World) -> None:
+    world.clock.go(IDLE_AFTER - 0.1)
+    world.turn()
+    assert not world.ends.waiting
+    world.clock.go(0.1)
+    world.turn()
+    assert world.ends.asked == [("offers", 0), ("checkouts", 0)]
+
+
+def test_the_watermark_is_the_clock_before_the_question_less_lateness(world: World) -> None:
+    world.question()
+    asked_at = int(world.clock.wall * 1000)
+    world.clock.go(30.0)  # the answer takes its time: producers may have written meanwhile
+    world.answer()
+    assert world.task.watermark == asked_at - 60_000 - 1
+
+
+def test_unread_data_holds_the_watermark(world: World) -> None:
+    world.question()
+    world.answer(checkouts=1)
+    assert world.task.input_watermark(Side.OFFERS) > MIN_TIME
+    assert world.task.watermark == MIN_TIME
+
+
+def test_a_broker_that_does_not_answer_freezes_the_watermark(world: World) -> None:
+    world.question()
+    for _ in range(100):
+        world.clock.go(10.0)
+        world.turn()
+    assert world.task.watermark == MIN_TIME
+
+
+@pytest.mark.parametrize("jump", [+3_600.0, -3_600.0, +2.0])
+def test_after_a_jump_of_the_wall_clock_no_idle_watermark_for_the_length_of_lateness(world: World, jump: float) -> None:
+    world.question()
+    world.clock.wall += jump
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+    after_trouble(world)
+
+
+def test_after_an_error_no_idle_watermark_for_the_length_of_lateness(world: World) -> None:
+    world.idleness.trouble("the leader changed")
+    world.question()
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+    after_trouble(world)
+
+
+def after_trouble(world: World) -> None:
+    """It lets go by itself, once lateness has passed."""
+    began = world.clock.monotonic
+    while world.task.watermark == MIN_TIME:
+        assert world.clock.monotonic - began <= LATENESS + 2 * IDLE_AFTER, "it never lets go"
+        world.question()
+        world.answer()
+    assert world.clock.monotonic - began >= LATENESS - IDLE_AFTER
+
+
+def test_a_dropped_input_is_not_asked_for(world: World) -> None:
+    world.idleness.drop(Side.OFFERS, 0)
+    world.question()
+    assert world.ends.asked == [("checkouts", 0)]
+
+
+def test_an_input_that_was_just_assigned_has_no_idle_watermark_for_the_length_of_lateness(new: World) -> None:
+    # A start may be the end of an outage, and a former owner may have known of trouble.
+    after_trouble(new)
+
+
+def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    assert before > MIN_TIME
+    for source in Side:
+        world.idleness.drop(source, 0)
+    world.begin()
+    world.pass_time(LATENESS - IDLE_AFTER)
+    assert world.task.watermark == before
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark > before
+
+
+def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World) -> None:
+    other = Task(RULES, partitions=2, offers=Position(0), checkouts=Position(0))
+    for source in Side:
+        world.idleness.begin(source, 1)
+    world.question()
+    world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
+    world.idleness.turn({0: world.task, 1: other}, TOPICS)
+    assert world.task.watermark > MIN_TIME
+    assert other.watermark == MIN_TIME
+
+
+def test_the_answer_to_a_question_from_before_the_trouble_was_over_is_not_taken(world: World) -> None:
+    world.idleness.trouble("the broker was gone")
+    world.clock.go(LATENESS - 1.0)
+    world.turn()
+    assert world.ends.waiting
+    world.clock.go(2.0)
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+
+
+@pytest.mark.parametrize("every", [0.5, 30.0])
+def test_trouble_that_recurs_prolongs_the_freeze_and_is_told_once_a_minute(world: World, every: float) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(round(600 / every)):
+            world.idleness.trouble("no leader")
+            world.clock.go(every)
+    assert [line["reason"] for line in logs] == ["no leader"] * 10
+    world.question()
+    world.answer()
+    assert world.task.watermark == MIN_TIME
+
+
+def test_trouble_that_comes_after_the_last_was_over_is_told_at_once() -> None:
+    world = World(lateness=10.0)
+    with structlog.testing.capture_logs() as logs:
+        world.idleness.trouble("once")
+        world.clock.go(11.0)
+        world.idleness.trouble("again")
+    assert [line["reason"] for line in logs] == ["once", "again"]
+
+
+def test_a_clock_that_jumps_ahead_takes_the_watermark_along_only_after_lateness(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    world.clock.wall += 3_600.0
+    world.pass_time(LATENESS - IDLE_AFTER)
+    assert world.task.watermark == before, "the clock's jump became the watermark's"
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1
+
+
+def test_a_clock_that_jumps_back_holds_the_watermark_until_it_has_come_past_it(world: World) -> None:
+    world.pass_time(IDLE_AFTER)
+    before = world.task.watermark
+    world.clock.wall -= 600.0
+    world.pass_time(600.0 - IDLE_AFTER)
+    assert world.task.watermark == before, "a watermark never falls, and a clock that is behind does not move it"
+    world.pass_time(3 * IDLE_AFTER)
+    assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1, "it sticks"
+
+
+@pytest.mark.parametrize("slew", [+0.0005, -0.0005])
+def test_a_clock_that_is_slewed_is_no_trouble(world: World, slew: float) -> None:
+    for _ in range(1_000):
+        world.clock.wall += slew * IDLE_AFTER  # as fast as time servers do, 2.5 s in all
+        world.pass_time(IDLE_AFTER)
+        assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1

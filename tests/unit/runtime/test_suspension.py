@@ -1,0 +1,107 @@
+"""What is held counts from when the hold began: what was undecided before, or came with a task, stops no reading.
+
+Offers that are not read bring no match, and so never end a hold by unmatched ids.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from datetime import timedelta
+
+from support.strategies import START
+from unit.core.test_guards import LATER, RULES, Instance
+from unit.runtime.test_loop import World
+from unit.runtime.test_runner import checkout, offer
+
+from consumer.core.guards import SuspendedBy
+from consumer.core.task import Side, Task
+from consumer.runtime.suspension import Suspension
+from consumer.settings import JoinSettings
+
+JOIN = JoinSettings(unmatched_limit=3, checkout_silence=timedelta(0))
+
+
+def held_instance() -> Instance:
+    """Ten presentations undecided, and three purchased ids that match none."""
+    instance = Instance(limit=3, silence=0)
+    for number in range(10):
+        instance.offer(number, f"o{number}", session=f"s{number}")
+    for number in range(3):
+        instance.checkout(9, f"booking-{number}", session=f"s{number}")
+    instance.idle(20)
+    return instance
+
+
+def restarted(instance: Instance, guarding: Suspension) -> Task:
+    """The task anew from what it would commit; the guards look at it before and after it has read again."""
+    (old,) = instance.tasks
+    plan = old.plan()
+    assert plan is not None
+    task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    guarding.turn([task])
+    for event, stamp in instance.logs[0][1][plan.checkouts.offset :]:
+        task.checkout(copy(event), stamp, LATER)
+    for shown, stamp in instance.logs[0][0][plan.offers.offset :]:
+        task.offer(shown, stamp, LATER)
+    assert not task.rebuilding
+    guarding.turn([task])
+    return task
+
+
+def test_offers_undecided_before_a_hold_stop_no_reading() -> None:
+    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
+    guarding.turn(instance.tasks)
+    assert guarding.hold is SuspendedBy.UNMATCHED
+    assert not guarding.stops_offers(instance.tasks)
+
+
+def test_offers_read_again_after_a_restart_in_a_hold_stop_no_reading() -> None:
+    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
+    instance.guards.judge(instance.tasks)
+    task = restarted(instance, guarding)
+    assert guarding.hold is SuspendedBy.UNMATCHED
+    assert task.undecided == 10
+    assert not guarding.stops_offers([task]), "no offer would be read any more, and none match"
+
+
+def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
+    here, there, guarding = held_instance(), held_instance(), Suspension(JOIN, most_undecided=4)
+    guarding.turn(here.tasks)
+    there.guards.judge(there.tasks)
+    (old,) = there.tasks
+    plan = old.plan()
+    assert plan is not None
+    came = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    both = [*here.tasks, came]
+    guarding.turn(both)
+    for event, stamp in there.logs[0][1][plan.checkouts.offset :]:
+        came.checkout(copy(event), stamp, LATER)
+    for shown, stamp in there.logs[0][0][plan.offers.offset :]:
+        came.offer(shown, stamp, LATER)
+    guarding.turn(both)
+    assert not guarding.stops_offers(both)
+
+
+def test_what_comes_after_does() -> None:
+    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
+    guarding.turn(instance.tasks)
+    for number in range(4):
+        instance.offer(20 + number, f"p{number}", session=f"t{number}")
+    assert guarding.stops_offers(instance.tasks)
+    assert instance.tasks[0].input_watermark(Side.OFFERS) < START + 24
+
+
+def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_end_the_hold() -> None:
+    world = World(join={"unmatched_limit": 3, "checkout_silence": timedelta(0)})
+    world.begin()
+    world.set_max_unsettled(4)
+    world.turn([offer(n, 10_000, session=f"s{n}", offer_id=f"o{n}") for n in range(4)])
+    world.turn([checkout(n, 10_000, f"booking-{n}", session=f"s{n}") for n in range(3)])
+    world.idle(10_020)
+    world.turn([offer(n, 10_100, session=f"s{n}", offer_id=f"o{n}") for n in range(4, 8)])
+    assert world.consumer.paused == {"offers"}
+    # The producer goes on, further ahead than a window: what it writes again stands behind that.
+    world.turn([checkout(n, 20_000, f"booking-{n}", session=f"t{n}") for n in range(3, 6)])
+    assert world.consumer.paused == {"offers"}, "what would end the hold is not read"
+    world.turn([checkout(6, 10_001, "o1", session="s1")])
+    assert world.service._guarding.hold is SuspendedBy.NONE

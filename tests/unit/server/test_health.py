@@ -1,0 +1,278 @@
+"""The health endpoints: what is live and what is ready, by a clock that the test sets, and over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+from brokers.base import free_port
+from confluent_kafka import TopicPartition
+from unit.runtime.test_loop import World, assign, lose, revoke
+from unit.runtime.test_runner import NOW, committed_after, offer
+
+from consumer.core.task import Side
+from consumer.errors import StartError
+from consumer.kafka.start_offsets import TIMEOUT
+from consumer.server.health import ANSWER, Health, bound_of, serving
+from consumer.settings import DeliverySettings, KafkaSettings, ServerSettings, Settings
+
+BOUND = 95.0
+
+
+class Told(Health):
+    """With a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        super().__init__(BOUND, lambda: self.now)
+
+    def turn(self, *, tasks: tuple[int, ...] = (0,), rebuilding: tuple[int, ...] = (), **more: bool) -> None:
+        self.turned(tasks=tasks, rebuilding=rebuilding, **({"assigned": True, "stopping": False} | more))
+
+
+@pytest.fixture
+def health() -> Told:
+    return Told()
+
+
+# --- live
+
+
+def test_live_while_the_loop_turns_and_not_beyond_the_bound(health: Told) -> None:
+    health.turn()
+    health.now += BOUND
+    assert health.live().ok
+    health.now += 0.1
+    assert health.live() == health.ready()
+    assert not health.live().ok
+    assert health.live().reason == "the loop has not turned for 95 s, and is stuck beyond 95 s"
+    health.turn()
+    assert health.live().ok
+
+
+def test_a_start_has_the_same_time(health: Told) -> None:
+    health.now += BOUND
+    assert health.live().ok
+    health.now += 1
+    assert not health.live().ok
+
+
+def test_a_wait_for_the_brokers_is_live_however_long_and_what_follows_has_its_whole_time(health: Told) -> None:
+    health.turn()
+    with health.waiting("a commit"):
+        health.now += 10 * BOUND
+        assert health.live().ok
+        assert health.live().reason.startswith("waiting for the brokers: a commit; the loop turned 950")
+        assert health.ready().ok
+    health.now += BOUND
+    assert health.live().ok
+    health.now += 1
+    assert not health.live().ok
+
+
+def test_a_wait_that_ends_in_an_error_is_over(health: Told) -> None:
+    with pytest.raises(ValueError, match="refused"), health.waiting("a commit"):
+        raise ValueError("refused")
+    health.now += BOUND + 1
+    assert not health.live().ok
+
+
+def test_the_bound_leaves_room_for_the_waits_that_are_set_and_is_within_the_poll_interval_by_default() -> None:
+    assert bound_of(Settings()) == BOUND < 300
+    assert 2 * TIMEOUT <= ANSWER
+    waits = Settings(
+        kafka=KafkaSettings(revoke_timeout=timedelta(seconds=100)),
+        delivery=DeliverySettings(shutdown_timeout=timedelta(seconds=200)),
+    )
+    assert bound_of(waits) == ANSWER + 300
+
+
+# --- ready
+
+
+def test_not_ready_before_the_group_has_assigned_anything(health: Told) -> None:
+    assert (health.live().ok, health.ready().ok) == (True, False)
+    health.turn(assigned=False, tasks=())
+    assert not health.ready().ok
+    assert "the group has not said yet" in health.ready().reason
+
+
+def test_not_ready_while_a_task_is_rebuilding(health: Told) -> None:
+    health.turn(tasks=(3, 1), rebuilding=(3,))
+    assert not health.ready().ok
+    assert health.ready().reason == "reading again what was read before the start: partitions 3"
+    health.turn(tasks=(3, 1))
+    assert health.ready().ok
+    assert health.ready().reason == "running partitions 1, 3"
+
+
+def test_a_member_to_which_no_partition_falls_is_ready(health: Told) -> None:
+    health.turn(tasks=())
+    assert health.ready().ok
+    assert "more members than partitions" in health.ready().reason
+
+
+def test_not_ready_while_it_stops(health: Told) -> None:
+    health.turn(stopping=True)
+    assert (health.live().ok, health.ready().ok) == (True, False)
+    assert health.ready().reason == "stopping"
+
+
+# --- what the service tells
+
+
+def readiness(world: World) -> tuple[bool, str]:
+    ready = world.service._health.ready()
+    return ready.ok, ready.reason
+
+
+def test_the_service_tells_at_each_turn() -> None:
+    world = World()
+    told = world.service._health = Told()
+    world.turn()
+    told.now += BOUND + 1
+    assert not told.live().ok
+    world.turn()
+    assert told.live().ok
+
+
+def test_the_service_is_ready_from_its_assignment_until_it_is_taken_away() -> None:
+    world = World()
+    world.turn()
+    assert not readiness(world)[0]
+    world.turn(assign)
+    assert readiness(world) == (True, "running partitions 0")
+    for take in (revoke, lose):
+        world.turn(take)
+        assert not readiness(world)[0]
+        world.turn(assign)
+        assert readiness(world)[0]
+
+
+def test_the_service_is_ready_when_it_is_assigned_nothing() -> None:
+    world = World()
+    world.turn(lambda consumer: consumer.on_assign(consumer, []))
+    assert readiness(world) == (True, "spare: the group has more members than partitions")
+
+
+def test_the_service_is_not_ready_while_it_rebuilds() -> None:
+    world = World()
+    committed = dict(zip(("offers", "checkouts"), committed_after([0]), strict=True))
+    world.consumer.committed = lambda places, timeout: [  # type: ignore[method-assign]
+        TopicPartition(place.topic, 0, committed[place.topic].offset, metadata=committed[place.topic].metadata)
+        for place in places
+    ]
+    world.turn(assign)
+    assert readiness(world) == (False, "reading again what was read before the start: partitions 0")
+    world.turn([offer(0, NOW)])
+    world.service._runners[0].task.read_to(Side.CHECKOUTS, 100)
+    world.turn()
+    assert readiness(world) == (True, "running partitions 0")
+
+
+def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -> None:
+    world = World()
+    world.turn(assign)
+    seen = []
+    world.delivery.cancel = lambda owner: seen.append(readiness(world))  # type: ignore[method-assign]
+    world.service.stop()
+    world.service.run()
+    assert seen[0] == (False, "stopping")
+
+
+@pytest.mark.parametrize("call", ["commit", "close"])
+def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_for_the_brokers(call: str) -> None:
+    world = World()
+    world.begin()
+    told = world.service._health = Told()
+    seen = []
+    answered = getattr(world.consumer, call)
+
+    def hang(*given: object, **named: object) -> object:
+        told.now += 10 * BOUND
+        seen.append(told.live().ok)
+        return answered(*given, **named)
+
+    setattr(world.consumer, call, hang)
+    world.decide()
+    world.delivery.answer()
+    world.service.stop()
+    world.service.run()
+    assert seen
+    assert all(seen)
+
+
+def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
+    world = World()
+    told = world.service._health = Told()
+    seen = []
+
+    def subscribe(now: int, before: object) -> None:
+        told.now += 10 * BOUND
+        seen.append(told.live().ok)
+
+    world.service._source.subscribe = subscribe  # type: ignore[method-assign]
+    world.service.stop()
+    world.service.run()
+    assert seen == [True]
+
+
+# --- over HTTP
+
+
+@contextmanager
+def served(health: Health) -> Iterator[str]:
+    settings = ServerSettings(port=free_port())
+    with serving(settings, health):
+        yield f"http://127.0.0.1:{settings.port}"
+
+
+def test_the_endpoints_answer_200_or_503_with_the_reason(health: Told) -> None:
+    with served(health) as url:
+        found = httpx.get(f"{url}/livez")
+        assert (found.status_code, found.json()["ok"]) == (200, True)
+        assert found.headers["content-type"] == "application/json"
+        found = httpx.get(f"{url}/readyz")
+        assert (found.status_code, found.json()) == (503, {"ok": False, "reason": health.ready().reason})
+        health.turn()
+        found = httpx.get(f"{url}/readyz")
+        assert (found.status_code, found.json()) == (200, {"ok": True, "reason": "running partitions 0"})
+        health.now += BOUND + 1
+        assert [httpx.get(url + path).status_code for path in ("/livez", "/readyz")] == [503, 503]
+
+
+def test_nothing_else_is_served_and_nothing_can_be_written(health: Told) -> None:
+    with served(health) as url:
+        assert [httpx.get(url + path).status_code for path in ("/", "/live", "/metrics")] == [404] * 3
+        assert httpx.post(f"{url}/livez").status_code == 405
+
+
+def test_a_caller_that_says_nothing_hinders_neither_the_others_nor_the_end(health: Told) -> None:
+    with served(health) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
+        assert httpx.get(f"{url}/livez").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/livez")
+
+
+def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = f"server.port {port}: Address already in use.*OPT_OUT_SERVER__PORT"
+        with pytest.raises(StartError, match=words), serving(ServerSettings(port=port), health):
+            pass
+
+
+def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
+    elsewhere = ServerSettings(host="192.0.2.1")
+    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health):
+        pass
+
+
+def test_port_0_serves_nothing(health: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "create_server", lambda *_, **__: pytest.fail("it listens"))
+    with serving(ServerSettings(port=0), health):
+        pass
