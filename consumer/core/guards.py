@@ -57,7 +57,7 @@ class Guards:
     def judge(self, tasks: Collection[Task]) -> None:
         """Look at all tasks of the instance. To be called when records were read, before anything is decided."""
         # Of the others it is not known yet how far their checkouts are read.
-        awake = [task for task in tasks if not task.rebuilding and task.checkouts_read_to > MIN_TIME]
+        awake = [task for task in tasks if not task.restoring and task.checkouts_read_to > MIN_TIME]
         self._judge_unmatched(tasks)
         silent = self._judge_silence(tasks, awake)
         if silent:

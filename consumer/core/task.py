@@ -104,7 +104,7 @@ class Task:
         horizon: int | None = None,
         metadata_limit: int = METADATA_LIMIT,
     ) -> None:
-        self.findings: list[str] = []
+        self.restore_warnings: list[str] = []
         self.bought_after_call: list[tuple[CheckoutCompleted, Chain]] = []
         self.bought_before_settled: list[tuple[CheckoutCompleted, Chain]] = []
         self._rules = rules
@@ -144,7 +144,7 @@ class Task:
         self._called_until: Expiry[Chain] = Expiry()
         self._due: list[Chain] = []
         self._ahead: Side | None = None
-        self._end_rebuild_if_done()
+        self._end_restoring_if_done()
 
     # --- what comes in
 
@@ -170,7 +170,7 @@ class Task:
             else:
                 self._unacknowledged.add(offset)
         if self._found is not None:
-            self._end_rebuild_if_done()
+            self._end_restoring_if_done()
         return verdict
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Admission:
@@ -179,7 +179,7 @@ class Task:
         if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
-            self.findings.append(
+            self.restore_warnings.append(
                 "the checkout log no longer begins at its first record: offers presented before "
                 f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
             )
@@ -200,7 +200,7 @@ class Task:
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
-            self._end_rebuild_if_done()
+            self._end_restoring_if_done()
         return Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
 
     def unreadable_offer(self, offset: int) -> bool:
@@ -214,7 +214,7 @@ class Task:
             self._offers.read(offset)
             self._unacknowledged.add(offset)
             self._dead.add(offset)
-        self._end_rebuild_if_done()
+        self._end_restoring_if_done()
         return not settled
 
     def unreadable_checkout(self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int) -> bool:
@@ -229,30 +229,30 @@ class Task:
             self._join.complete_undated(Undated(session_id, *between))
         if not settled:
             self._unacknowledged_checkouts.add(offset)
-        self._end_rebuild_if_done()
+        self._end_restoring_if_done()
         return not settled
 
-    def skip(self, source: Side, offset: int) -> None:
+    def skip(self, side: Side, offset: int) -> None:
         """A tombstone was read."""
-        self.read_to(source, offset + 1)
+        self.read_to(side, offset + 1)
 
-    def read_to(self, source: Side, offset: int) -> None:
+    def read_to(self, side: Side, offset: int) -> None:
         """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
-        (self._offers if source is Side.OFFERS else self._checkouts).skip_to(offset)
-        self._end_rebuild_if_done()
+        (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
+        self._end_restoring_if_done()
 
-    def idle(self, source: Side, asked_at: int) -> None:
+    def idle(self, side: Side, asked_at: int) -> None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms)."""
-        self._inputs[source].idle(asked_at)
-        if source is Side.CHECKOUTS and self._horizon == MAX_TIME:
+        self._inputs[side].idle(asked_at)
+        if side is Side.CHECKOUTS and self._horizon == MAX_TIME:
             self._horizon = asked_at + self._rules.lateness
-            self.findings.append("the checkout log holds no record, and its first ones are gone")
-            self._end_rebuild_if_done()
+            self.restore_warnings.append("the checkout log holds no record, and its first ones are gone")
+            self._end_restoring_if_done()
 
     # --- how far it has come
 
     @property
-    def rebuilding(self) -> bool:
+    def restoring(self) -> bool:
         """Reading again what had been read before the restart: nothing is decided, nothing is committed."""
         return self._found is not None
 
@@ -289,13 +289,13 @@ class Task:
         """The chain, decided and not settled, that begins first in the log."""
         return self._pending[min(self._pending)] if self._pending else None
 
-    def next_offset(self, source: Side) -> int:
+    def next_offset(self, side: Side) -> int:
         """The first offset that has not been applied."""
-        return (self._offers if source is Side.OFFERS else self._checkouts).next_offset
+        return (self._offers if side is Side.OFFERS else self._checkouts).next_offset
 
-    def input_watermark(self, source: Side) -> int:
+    def input_watermark(self, side: Side) -> int:
         """The watermark (ms) of one input."""
-        return self._inputs[source].value
+        return self._inputs[side].value
 
     # --- what the guards go by
 
@@ -337,15 +337,15 @@ class Task:
         """Count the purchased ids whose offers must have been read by now. True if one named an offer."""
         return self._matching.judge(self.watermark)
 
-    def stop_offset(self, source: Side) -> int | None:
+    def restore_until(self, side: Side) -> int | None:
         """While rebuilding: the offset at which to stop applying records until the rebuild is over."""
         if self._found is None:
             return None
         if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
-            return None if source is Side.CHECKOUTS else self._offers.next_offset
-        return self._until[source]
+            return None if side is Side.CHECKOUTS else self._offers.next_offset
+        return self._until[side]
 
-    def ahead(self) -> Side | None:
+    def input_to_pause(self) -> Side | None:
         """The input to pause so that the other catches up, and memory stays bounded; never the one that holds W.
 
         It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
@@ -369,7 +369,7 @@ class Task:
         due = self.listed()
         watermark = self.watermark
         for chain in self._join.decide(watermark):
-            self._enlist(chain, straggler=chain.decide_at <= self._decided_to)
+            self._enqueue(chain, straggler=chain.decide_at <= self._decided_to)
             due.append(chain)
         self._decided_to = watermark
         self._forget(watermark)
@@ -396,9 +396,9 @@ class Task:
             self._forget_called(chain)
         self._close(chain)
 
-    def acknowledged(self, offset: int, source: Side = Side.OFFERS) -> None:
+    def acknowledged(self, offset: int, side: Side = Side.OFFERS) -> None:
         """The dead letter of the record at `offset` is written."""
-        if source is Side.OFFERS:
+        if side is Side.OFFERS:
             self._unacknowledged.discard(offset)
             self._offers.settle(offset)
         else:
@@ -406,7 +406,7 @@ class Task:
 
     # --- commits
 
-    def plan(self) -> CommitPlan | None:
+    def prepare_commit(self) -> CommitPlan | None:
         """What may be committed now. To be called when every outcome handed to the producer is acknowledged.
 
         None while rebuilding, while a checkout's dead letter is not acknowledged, or where nothing better than the
@@ -466,7 +466,7 @@ class Task:
         self._metadata_limit = max(LEAST_METADATA, self._metadata_limit // 2)
         return self._metadata_limit
 
-    def committed(self, plan: CommitPlan) -> None:
+    def commit_acknowledged(self, plan: CommitPlan) -> None:
         """The broker acknowledged the plan, for both partitions."""
         self._committed = plan.offers.offset
         self._horizon = max(self._horizon, plan.hold)
@@ -511,12 +511,12 @@ class Task:
             try:
                 found = OfferCheckpoint.decode(offers.metadata, offers.offset)
             except UnreadableMetadata as error:
-                self.findings.append(f"{error}; calls since offset {offers.offset} are repeated")
+                self.restore_warnings.append(f"{error}; calls since offset {offers.offset} are repeated")
         if found is None:
             return OfferCheckpoint(rules_key(self._rules), self._partitions, MIN_TIME, offers.offset, 0)
         self._check_partitions(found.partitions)
         if found.rules != rules_key(self._rules):
-            self.findings.append(
+            self.restore_warnings.append(
                 "window, checkout_grace, lookback or abandoned differ from those of the last run: what was settled "
                 f"by then stays settled by {found.rules}, the rest is decided by {rules_key(self._rules)}"
             )
@@ -527,7 +527,7 @@ class Task:
             try:
                 found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
             except UnreadableMetadata as error:
-                self.findings.append(str(error))
+                self.restore_warnings.append(str(error))
             else:
                 self._check_partitions(found.partitions)
                 return found
@@ -560,7 +560,7 @@ class Task:
             watermark = self._decided_to
         return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
 
-    def _end_rebuild_if_done(self) -> None:
+    def _end_restoring_if_done(self) -> None:
         found = self._found
         if (
             found is None
@@ -590,10 +590,10 @@ class Task:
                 self._join.reopen(chain)
             return
         for chain in waiting:
-            self._enlist(chain, straggler=False)
+            self._enqueue(chain, straggler=False)
             self._due.append(chain)
 
-    def _enlist(self, chain: Chain, *, straggler: bool) -> None:
+    def _enqueue(self, chain: Chain, *, straggler: bool) -> None:
         key = chain.presentations[0].offset
         self._pending[key] = chain
         if straggler:

@@ -8,7 +8,7 @@ from ..calls import Answer, AnswerKind
 from .partner import PendingCall
 
 
-def heed(entry: PendingCall, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:
+def on_answer(entry: PendingCall, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:
     """Open or close the breaker of the call's partner, stop or resume its calls, shut its credential's gate.
 
     Without a status no server has answered, which neither clears the credentials nor closes the breaker.
@@ -25,7 +25,7 @@ def heed(entry: PendingCall, answer: Answer, *, now: float, was_probe: bool, log
     elif partner.fault and was_probe and answered and verdict is not AnswerKind.DENIED:
         partner.accept_credentials()
         log.info("credentials accepted: calls go on", partner_code=partner.code)
-    if answer.retry_after is not None and partner.account.gate(now, answer.retry_after):
+    if answer.retry_after is not None and partner.limiter.gate(now, answer.retry_after):
         log.warning(
             "told to wait by Retry-After: no calls with this credential until then", seconds=answer.retry_after, **facts
         )

@@ -75,9 +75,9 @@ class CredentialLimiter:
 class Partner:
     """One partner's queue, and what keeps it from being called."""
 
-    def __init__(self, code: str, account: CredentialLimiter, not_found_limit: int, random: Random) -> None:
+    def __init__(self, code: str, limiter: CredentialLimiter, not_found_limit: int, random: Random) -> None:
         self.code = code
-        self.account = account
+        self.limiter = limiter
         self.fresh: deque[PendingCall] = deque()
         self.again: deque[PendingCall] = deque()
         """Called before, and due again. Apart from the fresh ones, so that neither can starve the other."""
@@ -155,8 +155,8 @@ class Partner:
             parts.append(f"credentials refused, next probe in {max(0.0, self._fault_probe_at - now):.0f} s")
         if self.breaker.is_open:
             parts.append(f"failing, next probe in {max(0.0, self.breaker.probe_at - now):.0f} s")
-        if self.account.gated_until > now:
-            parts.append(f"told to wait by Retry-After for {self.account.gated_until - now:.0f} s")
+        if self.limiter.gated_until > now:
+            parts.append(f"told to wait by Retry-After for {self.limiter.gated_until - now:.0f} s")
         if self.guard.tripped:
             parts.append("nothing but 404s: wrong base URL or partner code?")
         elif self.held:

@@ -18,7 +18,7 @@ import structlog
 from ..calls import Answer, AnswerKind, CallResult, OptOutCall
 from ..events import Outcome
 from ..settings import DeliverySettings
-from .answers import heed
+from .answers import on_answer
 from .breaker import full_jitter
 from .not_found import Belief
 from .partner import Partner, PendingCall
@@ -96,7 +96,7 @@ class Delivery:
                 self._report(entry, None)
             else:
                 partner.fresh.append(entry)
-                self._turns.enlist(partner)
+                self._turns.enqueue(partner)
         # Not at once: what else is submitted in this step of the loop counts when the slots are shared out.
         self._loop.call_soon(self._pump)
 
@@ -245,9 +245,9 @@ class Delivery:
             elapsed=round(elapsed, 4),
             note=answer.note,
         )
-        heed(entry, answer, now=self._loop.time(), was_probe=was_probe, log=self._log)
+        on_answer(entry, answer, now=self._loop.time(), was_probe=was_probe, log=self._log)
         self._settle_or_wait(entry, answer)
-        self._turns.enlist(partner)
+        self._turns.enqueue(partner)
 
     # -- what becomes of a call -----------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ class Delivery:
     def _due(self, entries: list[PendingCall]) -> None:
         for entry in entries:
             entry.partner.again.append(entry)
-            self._turns.enlist(entry.partner)
+            self._turns.enqueue(entry.partner)
         self._pump()
 
     def _not_found(self, entry: PendingCall) -> None:

@@ -30,12 +30,12 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._share = 1.0
         self._partners: dict[str, Partner] = {}
-        self._accounts: dict[Hashable, CredentialLimiter] = {}
+        self._limiters: dict[Hashable, CredentialLimiter] = {}
         self._turn: deque[CredentialLimiter] = deque()
         """Accounts with a partner in turn, in the order they are served."""
         self._waiting: set[Partner] = set()
         """Partners that may have something to call; one whose calls are stopped waits for no slot."""
-        self._aside: set[Partner] = set()
+        self._parked: set[Partner] = set()
         """Those of them that have half of the slots and more to call, while others wait."""
 
     def partner(self, code: str) -> Partner:
@@ -43,10 +43,10 @@ class Scheduler:
         partner = self._partners.get(code)
         if partner is None:
             credential = self._credential_of(code)
-            account = self._accounts.get(credential)
-            if account is None:
-                account = self._accounts[credential] = CredentialLimiter(self._rate())
-            partner = Partner(code, account, self._settings.not_found_limit, self._random)
+            limiter = self._limiters.get(credential)
+            if limiter is None:
+                limiter = self._limiters[credential] = CredentialLimiter(self._rate())
+            partner = Partner(code, limiter, self._settings.not_found_limit, self._random)
             self._partners[code] = partner
         return partner
 
@@ -59,31 +59,31 @@ class Scheduler:
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"a share of the rate limit is between 0 and 1, not {fraction}")
         self._share = fraction
-        for account in self._accounts.values():
-            account.pacer.rate = self._rate()
-            self._enlist_account(account)
+        for limiter in self._limiters.values():
+            limiter.pacer.rate = self._rate()
+            self._enqueue_limiter(limiter)
 
-    def enlist(self, partner: Partner) -> None:
+    def enqueue(self, partner: Partner) -> None:
         """The partner may have become callable: something was queued, a call ended, or a pause is over."""
         if not partner.listed and (partner.fresh or partner.again):
             partner.listed = True
-            partner.account.turn.append(partner)
+            partner.limiter.turn.append(partner)
             self._waiting.add(partner)
-            self._aside.discard(partner)
-            self._enlist_account(partner.account)
+            self._parked.discard(partner)
+            self._enqueue_limiter(partner.limiter)
 
     def next(self) -> PendingCall | None:
         """The next call to make, counted as in flight from now; None if nothing may be called now."""
         entry = self._next()
-        if entry is None and self._aside:
-            for partner in [partner for partner in self._aside if not self._others_wait(partner)]:
-                self.enlist(partner)
+        if entry is None and self._parked:
+            for partner in [partner for partner in self._parked if not self._others_wait(partner)]:
+                self.enqueue(partner)
             entry = self._next()
         return entry
 
     def close(self) -> None:
         """Wake up no more."""
-        sleepers: list[Partner | CredentialLimiter] = [*self._partners.values(), *self._accounts.values()]
+        sleepers: list[Partner | CredentialLimiter] = [*self._partners.values(), *self._limiters.values()]
         for sleeper in sleepers:
             if sleeper.timer is not None:
                 sleeper.timer.cancel()
@@ -93,41 +93,41 @@ class Scheduler:
             return None
         now = self._loop.time()
         while self._turn:
-            account = self._turn[0]
-            open_at = account.open_at()
-            entry = self._next_of(account, now) if open_at <= now else None
+            limiter = self._turn[0]
+            open_at = limiter.open_at()
+            entry = self._next_of(limiter, now) if open_at <= now else None
             if entry is not None:
-                account.pacer.take(now)
+                limiter.pacer.take(now)
                 self._turn.rotate(-1)
                 entry.partner.in_flight += 1
                 return entry
             self._turn.popleft()
-            account.listed = False
-            if account.turn:
-                self._wake_at(account, open_at)
+            limiter.listed = False
+            if limiter.turn:
+                self._wake_at(limiter, open_at)
         return None
 
     def _rate(self) -> float:
         return self._settings.rate_limit * self._share if self._settings.rate_limit else math.inf
 
-    def _enlist_account(self, account: CredentialLimiter) -> None:
-        if not account.listed and account.turn:
-            account.listed = True
-            self._turn.append(account)
+    def _enqueue_limiter(self, limiter: CredentialLimiter) -> None:
+        if not limiter.listed and limiter.turn:
+            limiter.listed = True
+            self._turn.append(limiter)
 
-    def _next_of(self, account: CredentialLimiter, now: float) -> PendingCall | None:
+    def _next_of(self, limiter: CredentialLimiter, now: float) -> PendingCall | None:
         # A partner that hangs must leave slots for others; while none waits, it may have them all.
         half = max(1, self._settings.concurrency // 2)
-        while account.turn:
-            partner = account.turn.popleft()
+        while limiter.turn:
+            partner = limiter.turn.popleft()
             partner.listed = False
             if partner.in_flight >= half and self._others_wait(partner):
-                self._aside.add(partner)
+                self._parked.add(partner)
                 continue
             entry = partner.take(now)
             self._waiting.discard(partner)
             if entry is not None:
-                self.enlist(partner)
+                self.enqueue(partner)
                 return entry
             if partner.ready() and partner.probe is None:
                 self._wake_at(partner, partner.probe_at())
@@ -147,7 +147,7 @@ class Scheduler:
     def _wake(self, sleeper: Partner | CredentialLimiter) -> None:
         sleeper.timer = None
         if isinstance(sleeper, Partner):
-            self.enlist(sleeper)
+            self.enqueue(sleeper)
         else:
-            self._enlist_account(sleeper)
+            self._enqueue_limiter(sleeper)
         self._on_wake()

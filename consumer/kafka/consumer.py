@@ -153,9 +153,9 @@ class GroupConsumer:
         """Whether the group has said which tasks run here; they may be none."""
         return self._assigned
 
-    def topic(self, source: Side) -> str:
+    def topic(self, side: Side) -> str:
         """The topic of an input."""
-        return self._topics[source]
+        return self._topics[side]
 
     def subscribe(self, now: int, before: Callable[[], None] | None = None) -> None:
         """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms).

@@ -54,17 +54,17 @@ class Idleness:
         self._next_question = 0.0
         self._asked = 0.0
 
-    def begin(self, source: Side, partition: int) -> None:
+    def begin(self, side: Side, partition: int) -> None:
         """The input was just assigned."""
-        self._watched[source, partition] = self._heard[source, partition] = self._monotonic()
+        self._watched[side, partition] = self._heard[side, partition] = self._monotonic()
 
-    def heard(self, source: Side, partition: int) -> None:
+    def heard(self, side: Side, partition: int) -> None:
         """A record came."""
-        self._heard[source, partition] = self._monotonic()
+        self._heard[side, partition] = self._monotonic()
 
-    def drop(self, source: Side, partition: int) -> None:
+    def drop(self, side: Side, partition: int) -> None:
         """The input is no longer assigned."""
-        del self._watched[source, partition], self._heard[source, partition]
+        del self._watched[side, partition], self._heard[side, partition]
 
     def trouble(self, reason: str) -> None:
         """Something happened after which producers may still be delivering what they had buffered."""
@@ -84,12 +84,12 @@ class Idleness:
         answer = self._ends.answers()
         if answer is not None and self._asked >= self._trusted_from:
             asked_at, ends = answer
-            for source in Side:
+            for side in Side:
                 for partition, task in tasks.items():
-                    end = ends.get((topics[source], partition))
-                    watched = self._asked - self._watched[source, partition] >= self._lateness
-                    if watched and end is not None and end <= task.next_offset(source):
-                        task.idle(source, asked_at)
+                    end = ends.get((topics[side], partition))
+                    watched = self._asked - self._watched[side, partition] >= self._lateness
+                    if watched and end is not None and end <= task.next_offset(side):
+                        task.idle(side, asked_at)
         if not self._ends.waiting and now >= self._next_question:
             quiet = [
                 (topics[source], partition)

@@ -205,7 +205,7 @@ class Loop:
         for message in messages:
             route = self._routes.get((message.topic(), message.partition()))
             if route is not None:
-                route[0].take(route[1], message, now)
+                route[0].on_message(route[1], message, now)
                 if message.error() is None:
                     heard.add(route)
         for runner, source in heard:
@@ -214,7 +214,7 @@ class Loop:
         self._heed_releases()
         self._settle_results()
         for runner in self._runners.values():
-            runner.go_on(now)
+            runner.drain_buffer(now)
         if taken_back := [chain for runner in self._runners.values() for chain in runner.withdrawn]:
             self._delivery.withdraw(taken_back)
             for runner in self._runners.values():
@@ -267,16 +267,16 @@ class Loop:
             read_again=self._read_again,
         )
         self._runners[partition] = runner
-        for source in Side:
-            self._routes[self._topics[source], partition] = runner, source
-            self._idleness.begin(source, partition)
+        for side in Side:
+            self._routes[self._topics[side], partition] = runner, side
+            self._idleness.begin(side, partition)
         self._delivery.set_share(len(self._runners) / self._count)
         log.info(
             "task begins",
             partition=partition,
             offers=start.offers.offset,
             checkouts=start.checkouts.offset,
-            rebuild_to=[task.stop_offset(source) for source in Side],
+            rebuild_to=[task.restore_until(side) for side in Side],
         )
 
     def revoked(self, partitions: list[int]) -> None:
@@ -321,7 +321,7 @@ class Loop:
             while True:
                 owner = result.call.owner
                 assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-                owner.come_back(result)
+                owner.on_result(result)
                 result = self._delivery.results.get_nowait()
         except queue.Empty:
             self._take_records()
@@ -336,7 +336,7 @@ class Loop:
             result, record = self._rereader.results.get_nowait()
             owner = result.call.owner
             assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-            call = owner.record_came(result, record)
+            call = owner.on_record_fetched(result, record)
             if call is not None:
                 self._delivery.hold(call)
 
@@ -371,7 +371,7 @@ class Loop:
         stops_offers = self._guarding.stops_offers(self._tasks)
         for runner in self._runners.values():
             sources = runner.pauses()
-            if (full or stops_offers) and not runner.task.rebuilding:
+            if (full or stops_offers) and not runner.task.restoring:
                 # What ends a hold are checkouts: reading them must not wait for offers that are not read.
                 sources = set(Side) if self._guarding.hold is SuspendedBy.NONE else {Side.OFFERS}
             wanted.update((self._topics[source], runner.partition) for source in sources)
@@ -384,15 +384,15 @@ class Loop:
         self._sink.check()
         plans: dict[int, CommitPlan] = {}
         for partition in partitions:
-            plan = self._runners[partition].task.plan()
-            if plan is None and not self._runners[partition].task.rebuilding:
+            plan = self._runners[partition].task.prepare_commit()
+            if plan is None and not self._runners[partition].task.restoring:
                 self._nothing_to_commit.add(partition)
             if plan is not None and plan != self._committed.get(partition):
                 plans[partition] = plan
         with self._health.waiting("a commit"):
             acknowledged = self._source.commit(plans)
         for partition in acknowledged:
-            self._runners[partition].task.committed(plans[partition])
+            self._runners[partition].task.commit_acknowledged(plans[partition])
             self._committed[partition] = plans[partition]
 
     def _wind_up(self, partitions: list[int], budget: float) -> None:
@@ -417,11 +417,11 @@ class Loop:
             runner = self._runners.pop(partition, None)
             if runner is None:
                 continue  # it never began
-            runner.fence()
+            runner.close()
             self._committed.pop(partition, None)
-            for source in Side:
-                self._routes.pop((self._topics[source], partition))
-                self._idleness.drop(source, partition)
+            for side in Side:
+                self._routes.pop((self._topics[side], partition))
+                self._idleness.drop(side, partition)
         self._delivery.set_share(len(self._runners) / self._count)
 
     def _finish(self) -> None:
@@ -434,7 +434,7 @@ class Loop:
         self._health.turned(
             assigned=self._source.assigned,
             tasks=tuple(self._runners),
-            rebuilding=tuple(p for p, runner in self._runners.items() if runner.task.rebuilding),
+            restoring=tuple(p for p, runner in self._runners.items() if runner.task.restoring),
             stopping=self._stopping,
         )
 
@@ -454,7 +454,7 @@ class Loop:
                 "progress",
                 partition=partition,
                 watermark=None if task.watermark == MIN_TIME else task.watermark,
-                rebuilding=task.rebuilding,
+                rebuilding=task.restoring,
                 sessions=task.sessions,
                 unsettled=task.unsettled,
                 oldest_unsettled=None if oldest is None else f"{oldest.partner_code}/{oldest.offer_id}",

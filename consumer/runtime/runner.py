@@ -48,7 +48,10 @@ class TaskRunner:
         releases: Releases | None = None,
         read_again: Callable[[CallResult], None] | None = None,
     ) -> None:
-        """`releases` are the offers let go. `read_again` asks for the record of a refused call; see `record_came`."""
+        """`releases` are the offers let go.
+
+        `read_again` asks for the record of a refused call; see `on_record_fetched`.
+        """
         self.partition = partition
         self.task = task
         self.outstanding = 0
@@ -63,72 +66,72 @@ class TaskRunner:
         self.withdrawn: list[Chain] = []
         self._bought: dict[Chain, CheckoutCompleted] = {}
         self._held: tuple[list[Message], list[Message]] = ([], [])
-        self._fenced = False
+        self._closed = False
         self._log = log.bind(partition=partition)
         self._report_findings()
 
     # --- records
 
-    def take(self, source: Side, message: Message, now: int) -> None:
+    def on_message(self, side: Side, message: Message, now: int) -> None:
         """A record or a partition end, in the order of the log. `now` is the wall clock (ms)."""
-        if not self._held[source] and self._reaches(source, message):
-            self._apply(source, message, now)
+        if not self._held[side] and self._reaches(side, message):
+            self._apply(side, message, now)
         else:
-            self._held[source].append(message)
+            self._held[side].append(message)
 
-    def go_on(self, now: int) -> None:
+    def drain_buffer(self, now: int) -> None:
         """Apply what was held back, as far as the rebuild now allows."""
-        if self.task.findings:
+        if self.task.restore_warnings:
             self._report_findings()
-        for source in Side:
-            waiting = self._held[source].copy()
-            self._held[source].clear()
+        for side in Side:
+            waiting = self._held[side].copy()
+            self._held[side].clear()
             for message in waiting:
-                self.take(source, message, now)
+                self.on_message(side, message, now)
 
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
-        if self.task.rebuilding:
-            return {source for source in Side if self._held[source] or self._at_stop(source)}
-        ahead = self.task.ahead()
-        return {source for source in Side if self._held[source] or source is ahead}
+        if self.task.restoring:
+            return {side for side in Side if self._held[side] or self._at_stop(side)}
+        ahead = self.task.input_to_pause()
+        return {side for side in Side if self._held[side] or side is ahead}
 
-    def _at_stop(self, source: Side) -> bool:
-        stop = self.task.stop_offset(source)
-        return stop is not None and self.task.next_offset(source) >= stop
+    def _at_stop(self, side: Side) -> bool:
+        stop = self.task.restore_until(side)
+        return stop is not None and self.task.next_offset(side) >= stop
 
-    def _reaches(self, source: Side, message: Message) -> bool:
+    def _reaches(self, side: Side, message: Message) -> bool:
         """Whether it may be applied now. While rebuilding, what had not been read before has to wait."""
-        stop = self.task.stop_offset(source)
+        stop = self.task.restore_until(side)
         if stop is None or message.error() is not None or (message.offset() or 0) < stop:
             return True
         # Offsets have gaps: that this record is the next says that there is nothing more below the stop.
-        self.task.read_to(source, stop)
-        return self.task.stop_offset(source) is None
+        self.task.read_to(side, stop)
+        return self.task.restore_until(side) is None
 
-    def _apply(self, source: Side, message: Message, now: int) -> None:
+    def _apply(self, side: Side, message: Message, now: int) -> None:
         offset = message.offset() or 0
         if message.error() is not None:
-            self._end(source, offset)
+            self._end(side, offset)
             return
-        if offset < self.task.next_offset(source):
+        if offset < self.task.next_offset(side):
             return
         value = message.value()
         if value is None:
-            self.task.skip(source, offset)
+            self.task.skip(side, offset)
             return
-        intake = self._intakes[source]
+        intake = self._intakes[side]
         intake.read += 1
         timestamp = message.timestamp()[1]
         try:
-            if source is Side.OFFERS:
+            if side is Side.OFFERS:
                 shown = self._codec.decode_offer(message.key(), value, offset)
                 if (verdict := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
                     self._refuse(verdict, message, shown)
                 return
             completed = self._codec.decode_checkout(message.key(), value, offset)
         except DecodeError as error:
-            self._take_unreadable(source, message, error, now)
+            self._take_unreadable(side, message, error, now)
             return
         if self.task.checkout(completed, timestamp, now) is not Admission.ACCEPTED:
             self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
@@ -137,28 +140,28 @@ class TaskRunner:
         if self.task.bought_before_settled:
             self._take_back()
 
-    def _take_unreadable(self, source: Side, message: Message, error: DecodeError, now: int) -> None:
+    def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
         offset = message.offset() or 0
-        if source is Side.OFFERS:
+        if side is Side.OFFERS:
             dead = self.task.unreadable_offer(offset)
         else:
             sessions = _sessions_of(message, error)
             dead = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
         if dead:
-            self._dead_letter(source, message, error.reason, str(error))
-        if dead or source is Side.CHECKOUTS:
+            self._dead_letter(side, message, error.reason, str(error))
+        if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
-            self._intakes[source].bad(str(error))
+            self._intakes[side].bad(str(error))
 
-    def _end(self, source: Side, offset: int) -> None:
-        stop = self.task.stop_offset(source)
+    def _end(self, side: Side, offset: int) -> None:
+        stop = self.task.restore_until(side)
         if stop is not None and offset < stop:
             raise TruncatedLogError(
-                f"{self._topics[source]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
+                f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created, and what is settled can no longer be told. Find out which records are gone, "
                 "then set the group's offsets by hand."
             )
-        self.task.read_to(source, offset)
+        self.task.read_to(side, offset)
 
     def _refuse(self, verdict: Admission, message: Message, event: OfferPresented) -> None:
         if verdict is Admission.SETTLED:
@@ -176,9 +179,9 @@ class TaskRunner:
             # One clock that is wrong, ours or a producer's, makes every record implausible.
             self._intakes[Side.OFFERS].bad(why)
 
-    def _dead_letter(self, source: Side, message: Message, reason: str, error: str) -> None:
+    def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
-        self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, source))
+        self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, side))
 
     def _write_dead_letter(self, record: Record, reason: str, error: str, on_ack: Callable[[], None]) -> None:
         self._log.warning(
@@ -215,15 +218,15 @@ class TaskRunner:
         self.outstanding += len(calls)
         return calls
 
-    def come_back(self, result: CallResult) -> None:
+    def on_result(self, result: CallResult) -> None:
         """A call was settled, was given up since the task is ending or the offer let go, or is to be dead-lettered.
 
         After the partition is gone the outcome of a call that was settled is written all the same, since the call was
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = _chain_of(result)
-        bought = chain in self._bought and not self._fenced
-        if result.outcome is Outcome.DEAD_LETTERED and not (self._fenced or bought):
+        bought = chain in self._bought and not self._closed
+        if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought):
             assert self._read_again is not None  # noqa: S101 - the service sees to it
             self._read_again(result)
             return
@@ -231,16 +234,16 @@ class TaskRunner:
         if bought and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._settle_bought(chain, result)
         elif result.outcome is Outcome.RELEASED:
-            if not self._fenced:
+            if not self._closed:
                 self._release(chain, result.note, result)
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._write_result(chain, result.outcome, result)
             if bought:
                 self._report_purchase(self._bought.pop(chain), chain)
-            if not self._fenced:
+            if not self._closed:
                 self.task.settle(chain)
 
-    def record_came(self, result: CallResult, record: Record | None) -> OptOutCall | None:
+    def on_record_fetched(self, result: CallResult, record: Record | None) -> OptOutCall | None:
         """The record of a refused call was read again: it is dead-lettered, and settled once that is acknowledged.
 
         Returns:
@@ -248,14 +251,14 @@ class TaskRunner:
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
         chain = _chain_of(result)
-        if chain in self._bought and not self._fenced:
+        if chain in self._bought and not self._closed:
             self.outstanding -= 1
             self._settle_bought(chain, result)
             return None
         if record is not None and not self._is_of(record, chain.last):
             record = None
         note = self._released(chain) if record is None else None
-        if record is None and note is None and not (self.ending or self._fenced):
+        if record is None and note is None and not (self.ending or self._closed):
             self._log.error(
                 "rejected, and its record is gone: it cannot be dead-lettered, and holds the commit of its partition. "
                 "Mend what the API refuses, or let the offer go by delivery.release_file",
@@ -269,7 +272,7 @@ class TaskRunner:
             )
             return result.call
         self.outstanding -= 1
-        if self._fenced:
+        if self._closed:
             return None
         if note is not None:
             self._release(chain, note, result)
@@ -279,9 +282,9 @@ class TaskRunner:
             self._write_result(chain, Outcome.DEAD_LETTERED, result)
         return None
 
-    def fence(self) -> None:
+    def close(self) -> None:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
-        self._fenced = True
+        self._closed = True
 
     def _call(self, chain: Chain) -> OptOutCall:
         last = chain.last
@@ -324,7 +327,7 @@ class TaskRunner:
         self.task.settle(chain, called=attempts > 0)
 
     def _acknowledged(self, chain: Chain) -> None:
-        if not self._fenced:
+        if not self._closed:
             self.task.settle(chain, called=False)
 
     def _is_of(self, record: Record, event: OfferPresented) -> bool:
@@ -419,9 +422,9 @@ class TaskRunner:
     # --- reports
 
     def _report_findings(self) -> None:
-        for finding in self.task.findings:
+        for finding in self.task.restore_warnings:
             self._log.warning("found at the start of the task", finding=finding)
-        self.task.findings.clear()
+        self.task.restore_warnings.clear()
 
     def _report_bought_after_call(self) -> None:
         for checkout, chain in self.task.bought_after_call:

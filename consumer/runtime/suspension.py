@@ -61,7 +61,7 @@ class Suspension:
             self._change(self._guards.hold, tasks)
         if self._hold is not SuspendedBy.NONE:
             before = self._undecided_before
-            self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.rebuilding}
+            self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
@@ -71,7 +71,7 @@ class Suspension:
         """Whether so much is held that no more offers may be read. Checkouts are: they end the hold."""
         if self._hold is SuspendedBy.NONE:
             return False
-        undecided = sum(task.undecided for task in tasks if not task.rebuilding)
+        undecided = sum(task.undecided for task in tasks if not task.restoring)
         most = sum(self._undecided_before.values()) + self._most
         full = undecided >= (0.9 * most if self._full else most)
         if full != self._full:

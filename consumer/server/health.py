@@ -52,7 +52,7 @@ class Heartbeat:
         ended: by the monotonic clock, in seconds.
         assigned: the group has said which tasks are this member's, be it none.
         tasks: their partitions.
-        rebuilding: those of them that read again what had been read before.
+        restoring: those of them that read again what had been read before.
         stopping: it was asked to stop.
         waits_for: what it waits for that only a broker can end.
     """
@@ -60,7 +60,7 @@ class Heartbeat:
     ended: float
     assigned: bool = False
     tasks: tuple[int, ...] = ()
-    rebuilding: tuple[int, ...] = ()
+    restoring: tuple[int, ...] = ()
     stopping: bool = False
     waits_for: str | None = None
 
@@ -86,9 +86,9 @@ class Health:
         self._monotonic = monotonic
         self._last = Heartbeat(monotonic())
 
-    def turned(self, *, assigned: bool, tasks: tuple[int, ...], rebuilding: tuple[int, ...], stopping: bool) -> None:
+    def turned(self, *, assigned: bool, tasks: tuple[int, ...], restoring: tuple[int, ...], stopping: bool) -> None:
         """A turn has ended; see `Heartbeat`."""
-        self._last = Heartbeat(self._monotonic(), assigned, tasks, rebuilding, stopping)
+        self._last = Heartbeat(self._monotonic(), assigned, tasks, restoring, stopping)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -121,8 +121,8 @@ class Health:
             return HealthStatus(False, "stopping")
         if not last.assigned:
             return HealthStatus(False, "the group has not said yet which partitions are this member's")
-        if last.rebuilding:
-            return HealthStatus(False, f"reading again what was read before the start: {_listed(last.rebuilding)}")
+        if last.restoring:
+            return HealthStatus(False, f"reading again what was read before the start: {_listed(last.restoring)}")
         if not last.tasks:
             return HealthStatus(True, "spare: the group has more members than partitions")
         return HealthStatus(True, f"running {_listed(last.tasks)}")

@@ -165,7 +165,7 @@ def service(settings: Settings) -> tuple[Loop, NoCalls]:
 
 
 def applied(made: Loop) -> int:
-    return sum(runner.task.next_offset(source) for runner in made._runners.values() for source in Side)
+    return sum(runner.task.next_offset(side) for runner in made._runners.values() for side in Side)
 
 
 def join(settings: Settings, events: int) -> tuple[float, float]:

@@ -110,10 +110,10 @@ class Producer:
 
 
 @st.composite
-def records(draw: st.DrawFn, source: Side) -> Message:
+def records(draw: st.DrawFn, side: Side) -> Message:
     """A record of one of the topics, as often good as not."""
     session = draw(SESSIONS)
-    if source is Side.OFFERS:
+    if side is Side.OFFERS:
         value = CODEC.encode_offer(
             {
                 "event_id": "e",
@@ -135,16 +135,16 @@ def records(draw: st.DrawFn, source: Side) -> Message:
         )
     value = draw(st.one_of(*[st.just(value)] * 4, spoilt(value), st.binary(max_size=20), st.none()))
     key = draw(st.just(session.encode()) | st.sampled_from((b"s", b"t", "☃".encode())))
-    if source is Side.OFFERS:
+    if side is Side.OFFERS:
         key = draw(st.just(key) | st.sampled_from((None, b"", b"\xff")))
-    return Message(TOPICS[source], key, value, draw(STAMPS), draw(HEADERS))
+    return Message(TOPICS[side], key, value, draw(STAMPS), draw(HEADERS))
 
 
-def said(source: Side, message: Message) -> Any:
+def said(side: Side, message: Message) -> Any:
     """What the record says, by the other reader; None if it cannot be read."""
     value = message.value() or b""
     try:
-        return read_offer(value) if source is Side.OFFERS else read_checkout(value)
+        return read_offer(value) if side is Side.OFFERS else read_checkout(value)
     except HarmlessError:
         assume(False)
     except NotAvroError:
@@ -189,16 +189,16 @@ def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Pr
     for source, messages in ((Side.CHECKOUTS, checkouts), (Side.OFFERS, offers)):
         for offset, message in enumerate(messages):
             message.at = offset
-            runner.take(source, message, NOW)  # type: ignore[arg-type]
+            runner.on_message(source, message, NOW)  # type: ignore[arg-type]
             guarding.turn([runner.task])
             guarding.report([runner.task])
     results: list[CallResult] = []
-    for source in Side:
-        runner.task.idle(source, NOW + 10 * RULES.lookback)
+    for side in Side:
+        runner.task.idle(side, NOW + 10 * RULES.lookback)
     guarding.turn([runner.task])
     for call in runner.decide():
         results.append(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
-        runner.come_back(results[-1])
+        runner.on_result(results[-1])
     return runner, producer, results
 
 
@@ -272,7 +272,7 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
     told = [CODEC.decode_outcome(value or b"") for topic, _, value, _ in producer.written if topic == "outcomes"]
     assert sorted((o.source.offset, o.offer_id, o.outcome, o.reason) for o in told) == sorted(expected)
     assert len(calls) == sum(o.outcome is Outcome.OPTED_OUT for o in told)
-    plan = runner.task.plan()
+    plan = runner.task.prepare_commit()
     assert plan is not None
     assert plan.offers.offset == len(offers), "something is held that nobody will settle"
 
@@ -317,8 +317,8 @@ def test_a_hold_is_reported_whatever_year_its_events_are_of(completed: int, stam
     )
     task.offer(CODEC.decode_offer(b"s", CODEC.encode_offer(offer), 0), stamp, NOW)
     guarding = Suspension(JoinSettings(), 1_000)
-    for source in Side:
-        task.idle(source, NOW)
+    for side in Side:
+        task.idle(side, NOW)
     guarding.turn([task])
     guarding.report([task])
 

@@ -169,13 +169,13 @@ def test_a_task_starts_from_whatever_is_committed_and_says_what_it_ignores(
     assert (task is None) == any(found is not None and found.partitions != 1 for found in told)
     if task is None:
         return
-    ignored = [finding for finding in task.findings if "commit metadata" in finding]
+    ignored = [finding for finding in task.restore_warnings if "commit metadata" in finding]
     assert len(ignored) == sum(bool(text) and not found for text, found in zip((offers, checkouts), told, strict=True))
     if told == (None, None):
-        assert not task.rebuilding
+        assert not task.restoring
         assert task.watermark == MIN_TIME
         assert task.decide() == []
-        plan = task.plan()
+        plan = task.prepare_commit()
         assert plan is not None
         assert (plan.offers.offset, plan.checkouts.offset) == (at, held)
         assert max(len(plan.offers.metadata), len(plan.checkouts.metadata)) <= METADATA_LIMIT
@@ -203,7 +203,7 @@ def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list
         checkouts = Position(checkouts.offset, data.draw(changed(checkouts.metadata)))
     world.broker = offers, checkouts
     world.crash()
-    if world.task.stop_offset(Side.OFFERS) == offers.offset and not world.logs.checkouts[world.at[1] :]:
+    if world.task.restore_until(Side.OFFERS) == offers.offset and not world.logs.checkouts[world.at[1] :]:
         world.task.idle(Side.CHECKOUTS, world.clock)  # H is to be learnt, and there is nothing to learn it from
     world.finish()
     world.check_all_told()

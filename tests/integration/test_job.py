@@ -224,7 +224,7 @@ def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(rea
 
 
 def deployment_read(service: Loop) -> int:
-    return sum(runner.task.next_offset(source) for runner in service._runners.values() for source in Side)
+    return sum(runner.task.next_offset(side) for runner in service._runners.values() for side in Side)
 
 
 def in_this_process(deployment: Deployment) -> Loop:

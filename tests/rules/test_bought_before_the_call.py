@@ -38,8 +38,8 @@ class Decided:
         self.shown = [OfferPresented("s", partner, "o1", START, n) for n, partner in enumerate(partners or ("ada",))]
         for shown in self.shown:
             self.task.offer(shown, START, LATER)
-        for source in Side:
-            self.task.idle(source, START + watermark)
+        for side in Side:
+            self.task.idle(side, START + watermark)
         self.chains = self.task.decide()
         assert {chain.reason for chain in self.chains} == {Reason.ABANDONED}
 
@@ -53,7 +53,7 @@ class Decided:
 def test_a_restart_finds_the_purchase_of_an_offer_whose_call_waits() -> None:
     world = Decided()
     world.read(bought(50))
-    plan = world.task.plan()
+    plan = world.task.prepare_commit()
     assert plan is not None
     again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     again.checkout(bought(50), START + 50, LATER)
@@ -95,8 +95,8 @@ def test_a_call_that_waits_is_found_behind_one_that_was_settled_and_one_decided_
     world = Decided("ada", "bob")
     world.task.settle(world.chains[1])
     world.task.offer(OfferPresented("s", "eve", "o1", START + 150, 2), START + 150, LATER)
-    for source in Side:
-        world.task.idle(source, START + 300)
+    for side in Side:
+        world.task.idle(side, START + 300)
     (eve,) = world.task.decide()
     assert world.read(bought(60)) == ([eve, world.chains[0]], [])
 
@@ -106,13 +106,13 @@ def test_a_call_that_waits_for_long_is_taken_back_too_and_is_forgotten_once_it_i
     first, second = world.chains
     world.task.settle(second)
     for late in (10**5, 2 * 10**5):
-        for source in Side:
-            world.task.idle(source, START + late)
+        for side in Side:
+            world.task.idle(side, START + late)
         assert world.task.decide() == []
     assert world.read(bought(50))[0] == [first]
     world.task.settle(first)
-    for source in Side:
-        world.task.idle(source, START + 3 * 10**5)
+    for side in Side:
+        world.task.idle(side, START + 3 * 10**5)
     world.task.decide()
     assert world.read(bought(50, 1))[1] == []
 
@@ -121,8 +121,8 @@ def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it()
     world = Decided("ada", "bob")
     for chain in world.chains:
         world.task.settle(chain)
-    for source in Side:
-        world.task.idle(source, START + 10**5)
+    for side in Side:
+        world.task.idle(side, START + 10**5)
     world.task.decide()
     assert world.read(bought(50)) == ([], [])
 
@@ -131,7 +131,7 @@ def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it()
 
 
 def late_purchase(world: RunnerWorld) -> None:
-    world.runner.take(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
 
 
 def fates(world: RunnerWorld) -> list[tuple[Outcome, Reason, str | None]]:
@@ -150,7 +150,7 @@ def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
     call = world.call()
     late_purchase(world)
     assert world.runner.withdrawn == [call.token]
-    world.runner.come_back(CallResult(call, outcome, None, attempts, None))
+    world.runner.on_result(CallResult(call, outcome, None, attempts, None))
     assert fates(world) == PURCHASED
     assert (world.committed, world.runner.outstanding, world.asked, world.sink.records) == (1, 0, [], [])
     assert ("purchase_after_opt_out" in capsys.readouterr().out) is bool(attempts), "a try may have been heard"
@@ -163,7 +163,7 @@ def test_a_call_that_was_made_all_the_same_is_told_as_it_was_and_reported(
     world = RunnerWorld()
     call = world.call()
     late_purchase(world)
-    world.runner.come_back(CallResult(call, outcome, 204, 1, None))
+    world.runner.on_result(CallResult(call, outcome, 204, 1, None))
     assert fates(world) == [(outcome, Reason.ABANDONED, None)]
     assert world.committed == 1
     assert "purchase_after_opt_out" in capsys.readouterr().out
@@ -173,7 +173,7 @@ def test_an_offer_bought_while_its_record_is_read_again_is_not_dead_lettered() -
     world = RunnerWorld()
     refused = world.refused()
     late_purchase(world)
-    assert world.runner.record_came(refused, record()) is None
+    assert world.runner.on_record_fetched(refused, record()) is None
     assert fates(world) == PURCHASED
     assert (world.committed, world.runner.outstanding, world.sink.records) == (1, 0, [])
 
@@ -182,16 +182,16 @@ def test_behind_the_fence_nothing_is_settled_as_purchased() -> None:
     world = RunnerWorld()
     call = world.call()
     late_purchase(world)
-    world.runner.fence()
-    world.runner.come_back(CallResult(call, None, None, 0, None))
+    world.runner.close()
+    world.runner.on_result(CallResult(call, None, None, 0, None))
     assert (world.committed, world.runner.outstanding, fates(world)) == (0, 0, [])
 
 
 def test_an_offer_bought_before_its_call_is_handed_out_is_not_called() -> None:
     world = RunnerWorld()
-    world.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
-    for source in Side:
-        world.runner.task.idle(source, 12_000)
+    world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    for side in Side:
+        world.runner.task.idle(side, 12_000)
     due = world.runner.task.decide()
     world.runner.task._due = due  # as after a rebuild, with more records in the same batch
     late_purchase(world)

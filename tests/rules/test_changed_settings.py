@@ -112,7 +112,7 @@ def test_a_call_that_waits_and_is_due_later_by_the_new_settings_is_made_then() -
     world.commit()
     restart(world)
     assert world.in_flight == []
-    assert world.task.plan() is None or world.commit()
+    assert world.task.prepare_commit() is None or world.commit()
     restart(world)  # nothing is lost by one more crash, either
     pass_time(world, 199)
     assert world.in_flight == []

@@ -37,17 +37,17 @@ def checkout_log(*done: Shown) -> list[Record]:
 
 
 def read_all(world: World) -> None:
-    for source in Side:
-        while world.read(source):
+    for side in Side:
+        while world.read(side):
             pass
 
 
 def pass_time(world: World, seconds: int) -> None:
     """Both inputs are idle until W has reached START + seconds; then what is due is decided."""
-    for source in Side:
+    for side in Side:
         clock = START + seconds * S + RULES.lateness + 1
-        world.task.idle(source, clock)
-        world._reach(source, clock)
+        world.task.idle(side, clock)
+        world._reach(side, clock)
     world.decide()
 
 
@@ -180,9 +180,9 @@ def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
     world.commit()
     world.crash()
     world.read(Side.OFFERS)
-    assert world.task.rebuilding
+    assert world.task.restoring
     assert world.task.decide() == []
-    assert world.task.plan() is None
+    assert world.task.prepare_commit() is None
     finish(world)
 
 
@@ -219,7 +219,7 @@ def test_a_dead_letter_that_is_not_acknowledged_holds_the_commit_and_is_written_
 
 def test_without_the_first_checkouts_early_offers_are_late() -> None:
     task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(7), horizon=MAX_TIME)
-    assert task.stop_offset(Side.OFFERS) == 0
+    assert task.restore_until(Side.OFFERS) == 0
     task.checkout(CheckoutCompleted("s1", "c", START, 7, ()), START, START)
     # What is gone may be as recent as the first one that is left, and lateness more.
     oldest = START + RULES.lateness + RULES.lookback
@@ -234,9 +234,9 @@ def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> 
     now = START + 10_000 * S
     # Stamped in seconds instead of milliseconds: the offers of long ago would be taken for known.
     task.checkout(CheckoutCompleted("s1", "c", START, 7, ()), START // 1000, now)
-    assert task.stop_offset(Side.OFFERS) == 0
+    assert task.restore_until(Side.OFFERS) == 0
     task.checkout(CheckoutCompleted("s1", "c", START + S, 8, ()), START + S, now)
-    assert task.stop_offset(Side.OFFERS) is None
+    assert task.restore_until(Side.OFFERS) is None
     oldest = START + S + RULES.lateness + RULES.lookback
     assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Admission.LATE
 
@@ -258,7 +258,7 @@ def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
     world.commit()
     world.broker = (Position(world.broker[0].offset, "?"), world.broker[1])
     world.crash()
-    assert world.task.findings
+    assert world.task.restore_warnings
     finish(world)
     assert reasons(world, 1) == [("a", Reason.ABANDONED), ("b", Reason.ABANDONED)]
 

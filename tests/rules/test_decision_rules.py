@@ -170,8 +170,8 @@ def test_an_unreadable_checkout_lies_at_most_max_skew_after_the_clock_at_which_i
     task = World(Logs(RULES, [], [])).task
     task.unreadable_checkout(0, ("s1",), START, START + 1_000)
     task.offer(OfferPresented("s1", "ada", "o1", START + begin, 0), START + begin, START + begin)
-    for source in Side:
-        task.idle(source, START + 10_000)
+    for side in Side:
+        task.idle(side, START + 10_000)
     assert [c.reason for c in task.decide()] == [reason]
 
 
@@ -187,8 +187,8 @@ def test_a_readable_purchase_goes_before_a_taint() -> None:
 def test_a_purchase_that_comes_after_the_call_is_reported() -> None:
     task = World(Logs(RULES, [], [])).task
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
-    for source in Side:
-        task.idle(source, START + 500)
+    for side in Side:
+        task.idle(side, START + 500)
     (chain,) = task.decide()
     assert chain.reason is ABANDONED
     task.settle(chain)
@@ -202,8 +202,8 @@ def test_a_presentation_is_late_when_it_lies_window_and_grace_behind_the_waterma
     behind: int, verdict: Admission
 ) -> None:
     world = World(Logs(RULES, [], []), strict=False)
-    for source in Side:
-        world.task.idle(source, START + RULES.lateness + 1)
+    for side in Side:
+        world.task.idle(side, START + RULES.lateness + 1)
     assert world.task.watermark == START
     late = OfferPresented("s1", "ada", "o1", START - behind, 0)
     assert world.task.offer(late, START, START) is verdict
@@ -234,8 +234,8 @@ def test_a_checkout_dated_ahead_moves_no_watermark_and_still_is_a_purchase() -> 
     far = CheckoutCompleted("s1", "c0", FAR, 0, ("o1",))
     assert task.checkout(far, START + 5, START + 5) is Admission.IMPLAUSIBLE
     assert task.input_watermark(Side.CHECKOUTS) == before
-    for source in Side:
-        task.idle(source, START + 10_000)
+    for side in Side:
+        task.idle(side, START + 10_000)
     assert [c.reason for c in task.decide()] == [PURCHASED]
 
 
@@ -286,8 +286,8 @@ def test_an_unreadable_checkout_whose_record_has_no_usable_timestamp_taints_afte
         task = World(Logs(RULES, [], [])).task
         task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, now)
         task.unreadable_checkout(0, ("s1",), stamp, now)
-        for source in Side:
-            task.idle(source, START + 10_000)
+        for side in Side:
+            task.idle(side, START + 10_000)
         assert [c.reason for c in task.decide()] == [Reason.CHECKOUT_UNREADABLE]
 
 
@@ -302,13 +302,13 @@ def test_a_checkout_that_names_two_sessions_taints_both_and_is_one_dead_letter()
     for offset, session in enumerate(("s1", "s2", "s3")):
         task.offer(OfferPresented(session, "ada", f"o{offset}", START, offset), START, START)
     assert task.unreadable_checkout(0, ("s1", "s2"), START, START)
-    for source in Side:
-        task.idle(source, START + 10_000)
+    for side in Side:
+        task.idle(side, START + 10_000)
     tainted, abandoned = Reason.CHECKOUT_UNREADABLE, ABANDONED
     chains = task.decide()
     assert {c.session_id: c.reason for c in chains} == {"s1": tainted, "s2": tainted, "s3": abandoned}
-    assert task.plan() is None, "its dead letter is not acknowledged"
+    assert task.prepare_commit() is None, "its dead letter is not acknowledged"
     task.acknowledged(0, Side.CHECKOUTS)
-    plan = task.plan()
+    plan = task.prepare_commit()
     assert plan is not None
     assert plan.checkouts.offset == 0, "it is not held for the restart"

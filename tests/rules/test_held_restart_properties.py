@@ -25,7 +25,7 @@ class HeldWorld(World):
         if not next(self._held):
             super().decide()
             return
-        rebuilding = self.task.rebuilding
+        rebuilding = self.task.restoring
         self._decided(self.task.listed(), rebuilding)
         if not rebuilding:
             self.rebuilt = None

@@ -84,37 +84,37 @@ def test_a_chain_is_decided_at_decide_at_and_not_a_millisecond_before(task: Task
 def test_a_presentation_in_time_defers_the_decision(task: Task) -> None:
     offer(task, 0, 0)
     task.offer(OfferPresented("s1", "ada", "o0", START + 100, 1), START + 100, LATER)
-    for source in Side:
-        task.idle(source, START + 199 + 6)
+    for side in Side:
+        task.idle(side, START + 199 + 6)
     assert task.decide() == []
-    for source in Side:
-        task.idle(source, START + 200 + 6)
+    for side in Side:
+        task.idle(side, START + 200 + 6)
     assert [len(chain.presentations) for chain in task.decide()] == [2]
 
 
 def test_the_input_that_is_ahead_is_to_be_paused_and_never_the_one_that_holds_the_watermark(task: Task) -> None:
     offer(task, 0, 0)
     checkout(task, 0, 0)
-    assert task.ahead() is None
+    assert task.input_to_pause() is None
     offer(task, 1, 1000)
-    assert task.ahead() is Side.OFFERS
+    assert task.input_to_pause() is Side.OFFERS
     checkout(task, 1, 990)
-    assert task.ahead() is None
+    assert task.input_to_pause() is None
     checkout(task, 2, 3000)
-    assert task.ahead() is Side.CHECKOUTS
+    assert task.input_to_pause() is Side.CHECKOUTS
 
 
 def test_the_watermark_after_a_restart_is_the_one_whose_decisions_were_committed(task: Task) -> None:
     offer(task, 0, 0)
     checkout(task, 0, 0)
-    for source in Side:
-        task.idle(source, START + 50)
+    for side in Side:
+        task.idle(side, START + 50)
     task.decide()
-    plan = task.plan()
+    plan = task.prepare_commit()
     assert plan is not None
     again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     offer(again, 0, 0)
-    assert again.rebuilding
+    assert again.restoring
     checkout(again, 0, 0)
-    assert not again.rebuilding
+    assert not again.restoring
     assert again.watermark == START + 44

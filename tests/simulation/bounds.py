@@ -67,12 +67,12 @@ class Bounds:
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
-            if full and not task.rebuilding and (OFFERS, partition) not in process.reader.paused:
+            if full and not task.restoring and (OFFERS, partition) not in process.reader.paused:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
             # It forgets as it decides: while that is held, what a restart has read again stays.
-            if self._turn % EVERY == 0 and not task.rebuilding and service._guarding.lets_decide(task):
+            if self._turn % EVERY == 0 and not task.restoring and service._guarding.lets_decide(task):
                 self._check_memory(process, partition, task)
 
     # --- memory
@@ -80,7 +80,7 @@ class Bounds:
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is kept that no coming event can need."""
         since = task._decided_to - self._open
-        read_to = [task.next_offset(source) for source in Side]
+        read_to = [task.next_offset(side) for side in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
         if task.undecided > len(offers):
             raise Violation(
@@ -111,7 +111,7 @@ class Bounds:
         place, decided_to = (process.name, partition), task._decided_to
         before_task, before = self._decided.get(place, (None, MIN_TIME))
         self._decided[place] = task, decided_to
-        if task.rebuilding or task is not before_task or before == decided_to or self._scenario.loses_metadata:
+        if task.restoring or task is not before_task or before == decided_to or self._scenario.loses_metadata:
             return
         self._check_unmatched(process, partition, task)
         silence = self._scenario.checkout_silence
@@ -156,8 +156,8 @@ class Bounds:
         """A watermark that stands, while nothing is read, has a reason that is stated."""
         now, place = self._broker.clock.now, (process.name, partition)
         before, since = self._moved.get(place, (None, now))
-        read_to = [task.next_offset(source) for source in Side]
-        state = task, task.watermark, task.rebuilding, *read_to
+        read_to = [task.next_offset(side) for side in Side]
+        state = task, task.watermark, task.restoring, *read_to
         broker = self._broker
         excused = (
             broker.down

@@ -93,7 +93,7 @@ class World:
             metadata_limit=self.metadata_limit,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
-        self.rebuilding, self.rebuilt = self.task.rebuilding, None
+        self.restoring, self.rebuilt = self.task.restoring, None
         self.in_flight: list[Chain] = []
         self.dead_in_flight: list[tuple[Side, int]] = []
         self.written_in_this_life: list[tuple[Side, int]] = []
@@ -158,8 +158,8 @@ class World:
         return [[self._at_most(r) if r in known else self._at_least(r) for r in self.doubtful] for known in read]
 
     def _note_rebuilt(self) -> None:
-        if self.rebuilding and not self.task.rebuilding:
-            self.rebuilding, self.rebuilt = False, self.at[1]
+        if self.restoring and not self.task.restoring:
+            self.restoring, self.rebuilt = False, self.at[1]
 
     # --- what the runtime does
 
@@ -169,39 +169,39 @@ class World:
         self._note_rebuilt()
         return more
 
-    def _read(self, source: Side) -> bool:
-        log, at = self._logs[source], self.at[source]
+    def _read(self, side: Side) -> bool:
+        log, at = self._logs[side], self.at[side]
         if at == len(log):
             return False
         record = log[at]
-        stop = self.task.stop_offset(source)
+        stop = self.task.restore_until(side)
         if stop is not None and record.offset >= stop:
-            self.task.read_to(source, stop)  # nothing lies between: the next record is beyond
+            self.task.read_to(side, stop)  # nothing lies between: the next record is beyond
             return False
-        self.at[source] += 1
-        self.produced[source] = max(self.produced[source], self.at[source])
+        self.at[side] += 1
+        self.produced[side] = max(self.produced[side], self.at[side])
         if record.event is None:
-            self.task.skip(source, record.offset)
+            self.task.skip(side, record.offset)
         elif isinstance(record.event, Garbage):
-            if source is Side.OFFERS:
+            if side is Side.OFFERS:
                 dead = self.task.unreadable_offer(record.offset)
             else:
                 session_id = record.event.session_id
                 dead = self.task.unreadable_checkout(record.offset, (session_id,), record.timestamp, self.clock)
             if dead:
-                self.dead_in_flight.append((source, record.offset))
+                self.dead_in_flight.append((side, record.offset))
         elif isinstance(record.event, OfferPresented):
             self._present(record.event, record.timestamp, self._implausible(record))
         else:
             doubtful = self._is_doubtful(record)
             if not doubtful:
-                self._reach(source, min(record.event.completed_at, record.timestamp))
+                self._reach(side, min(record.event.completed_at, record.timestamp))
             verdict = self.task.checkout(_copy(record.event), record.timestamp, self.clock)
             assert verdict is (Admission.IMPLAUSIBLE if doubtful else Admission.ACCEPTED)
         return True
 
     def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
-        rules, before, rebuilding = self.rules, self.task.watermark, self.task.rebuilding
+        rules, before, rebuilding = self.rules, self.task.watermark, self.task.restoring
         if not implausible:
             self._reach(Side.OFFERS, min(event.presented_at, timestamp))
         verdict = self.task.offer(event, timestamp, self.clock)
@@ -219,30 +219,30 @@ class World:
             self.dead.add(event.offset)
             self.dead_in_flight.append((Side.OFFERS, event.offset))
 
-    def _reach(self, source: Side, time: int) -> None:
-        self.reached[source] = max(self.reached[source], time - self.rules.lateness - 1)
+    def _reach(self, side: Side, time: int) -> None:
+        self.reached[side] = max(self.reached[side], time - self.rules.lateness - 1)
 
-    def read_to_end(self, source: Side) -> None:
+    def read_to_end(self, side: Side) -> None:
         """The broker says where the partition ends, markers included: all below was read."""
-        log, at = self._logs[source], self.at[source]
-        stop = self.task.stop_offset(source)
-        if at == self.produced[source]:
+        log, at = self._logs[side], self.at[side]
+        stop = self.task.restore_until(side)
+        if at == self.produced[side]:
             end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
-            self.task.read_to(source, end if stop is None else min(end, stop))
+            self.task.read_to(side, end if stop is None else min(end, stop))
             self._note_rebuilt()
 
-    def idle(self, source: Side) -> None:
+    def idle(self, side: Side) -> None:
         """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
-        if self.at[source] < self.produced[source] or self.task.rebuilding:
+        if self.at[side] < self.produced[side] or self.task.restoring:
             return
-        to_come = [_time(r) for r in self._logs[source][self.at[source] :] if r.event is not None]
+        to_come = [_time(r) for r in self._logs[side][self.at[side] :] if r.event is not None]
         clock = min(to_come) + self.rules.lateness if to_come else self.clock
-        self._reach(source, clock)
-        self.task.idle(source, clock)
+        self._reach(side, clock)
+        self.task.idle(side, clock)
 
     def decide(self) -> None:
         """Decide what is due; calls are made at once, and answered when `settle` says."""
-        rebuilding = self.task.rebuilding
+        rebuilding = self.task.restoring
         chains = self.task.decide()
         self._decided(chains, rebuilding)
         if not rebuilding:
@@ -282,7 +282,7 @@ class World:
 
     def commit(self, how: int = 0) -> bool:
         """Commit. `how`: 0-3 it works; 4 the answer is lost; 5, 6 one partition only; 7 the request is lost."""
-        plan = self.task.plan()
+        plan = self.task.prepare_commit()
         if plan is None:
             return False
         if how in (5, 6) and not self.halves:
@@ -294,7 +294,7 @@ class World:
             self.broker = (plan.offers if how != 6 else offers, plan.checkouts if how != 5 else checkouts)
             self._check_hold()
         if how < 4:
-            self.task.committed(plan)
+            self.task.commit_acknowledged(plan)
         return True
 
     # --- a schedule
@@ -330,10 +330,10 @@ class World:
         """Read on until the task is as far as it was before it died."""
         for _ in range(len(self.logs.offers) + len(self.logs.checkouts) + 2):
             for source in BOTH:
-                if self.task.rebuilding:
+                if self.task.restoring:
                     self.read(source)
                     self.read_to_end(source)
-        assert not self.task.rebuilding, "the rebuild does not end"
+        assert not self.task.restoring, "the rebuild does not end"
 
     def finish(self) -> None:
         """Read everything, let time pass until everything is decided, and let every call be answered."""

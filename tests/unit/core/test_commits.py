@@ -24,13 +24,13 @@ def full_of_calls(count: int) -> tuple[Task, list[Chain]]:
     task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0), metadata_limit=LIMIT)
     for n in range(count):
         task.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10**9)
-    for source in Side:
-        task.idle(source, 50_000)
+    for side in Side:
+        task.idle(side, 50_000)
     return task, task.decide()
 
 
 def planned(task: Task) -> tuple[CommitPlan, OfferCheckpoint]:
-    plan = task.plan()
+    plan = task.prepare_commit()
     assert plan is not None, "commits stop, and every call since is repeated after a crash"
     return plan, OfferCheckpoint.decode(plan.offers.metadata, plan.offers.offset)
 
@@ -39,7 +39,7 @@ def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits(
     task, chains = full_of_calls(220)
     plan, found = planned(task)
     assert len(found.unsettled) == 220, "one run of offsets fits"
-    task.committed(plan)
+    task.commit_acknowledged(plan)
     for chain in chains[40::2]:
         task.settle(chain)
     plan, found = planned(task)
@@ -49,8 +49,8 @@ def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits(
     again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts, metadata_limit=LIMIT)
     for n in range(220):
         again.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10**9)
-    for source in Side:
-        again.idle(source, 50_000)
+    for side in Side:
+        again.idle(side, 50_000)
     called = {chain.offer_id for chain in again.decide()}
     assert called >= {chain.offer_id for chain in [*chains[:40], *chains[41::2]]}, "an unsettled call was lost"
 

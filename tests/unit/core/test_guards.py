@@ -51,7 +51,7 @@ class Instance:
 
     def restart(self, *, silence: int = SILENCE) -> None:
         """Commit all tasks, start them again from there, and read again what had been read."""
-        plans = [task.plan() for task in self.tasks]
+        plans = [task.prepare_commit() for task in self.tasks]
         self.guards = Guards(checkout_silence=silence, unmatched_limit=LIMIT, lateness=RULES.lateness)
         for number, (plan, (offers, checkouts)) in enumerate(zip(plans, self.logs, strict=True)):
             assert plan is not None
@@ -60,7 +60,7 @@ class Instance:
                 task.checkout(copy(checkout), stamp, LATER)
             for offer, stamp in offers[plan.offers.offset :]:
                 task.offer(offer, stamp, LATER)
-            assert not task.rebuilding
+            assert not task.restoring
             self.tasks[number] = task
 
 
@@ -195,7 +195,7 @@ def test_a_silence_goes_on_after_a_restart() -> None:
     instance.turn()
     instance.restart()
     instance.idle(300)
-    assert not instance.tasks[0].rebuilding
+    assert not instance.tasks[0].restoring
     assert instance.turn() == []
     assert instance.guards.hold is SuspendedBy.SILENCE
 
@@ -212,7 +212,7 @@ def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() 
     instance.tasks[0].settle(chain)
     instance.restart(silence=2_000)
     instance.restart(silence=2_000)
-    assert instance.tasks[0].plan().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
+    assert instance.tasks[0].prepare_commit().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
     instance.idle(3_000)
     assert instance.turn() == []
     assert instance.guards.hold is SuspendedBy.SILENCE
@@ -308,7 +308,7 @@ def test_a_task_that_still_reads_again_says_nothing_of_a_silence() -> None:
     instance.offer(SILENCE + 1, task=1)
     instance.idle(1_000)
     instance.turn()
-    assert instance.tasks[1].rebuilding
+    assert instance.tasks[1].restoring
     assert instance.guards.hold is SuspendedBy.NONE
 
 
@@ -379,7 +379,7 @@ def test_while_decisions_are_held_d_stays_where_it_is() -> None:
     instance.turn()
     instance.idle(100_000)
     instance.turn()
-    plan = instance.tasks[0].plan()
+    plan = instance.tasks[0].prepare_commit()
     assert plan is not None
     assert plan.decided_to == MIN_TIME
     assert plan.offers.offset == 0
@@ -552,7 +552,7 @@ def test_a_task_goes_on_with_what_was_committed() -> None:
     state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
     task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7)))
     assert (task.newest_checkout, task.resume_at, task.unmatched) == (18, 99, 2)
-    plan = task.plan()
+    plan = task.prepare_commit()
     assert plan is not None
     assert CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset).guard == state
 

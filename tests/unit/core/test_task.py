@@ -62,13 +62,13 @@ def restarted(
 
 def reach(task: Task, time: int) -> list[Chain]:
     """Both inputs are idle until W is T + time; what is due then."""
-    for source in Side:
-        task.idle(source, T + time + RULES.lateness + 1)
+    for side in Side:
+        task.idle(side, T + time + RULES.lateness + 1)
     return task.decide()
 
 
 def planned(task: Task) -> tuple[CommitPlan, OfferCheckpoint, CheckoutCheckpoint]:
-    plan = task.plan()
+    plan = task.prepare_commit()
     assert plan is not None
     return (
         plan,
@@ -84,7 +84,7 @@ def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
     task = fresh(horizon=MAX_TIME)
     task.checkout(checkout(7, 0), T, LATER)
     late_below = 0 + RULES.lateness + RULES.lookback
-    assert str(T + late_below) in task.findings[0]
+    assert str(T + late_below) in task.restore_warnings[0]
     assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
     reach(task, 400)
@@ -93,11 +93,11 @@ def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
 
 def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> None:
     task = fresh(horizon=MAX_TIME)
-    assert (task.stop_offset(Side.CHECKOUTS), task.stop_offset(Side.OFFERS)) == (None, 0)
+    assert (task.restore_until(Side.CHECKOUTS), task.restore_until(Side.OFFERS)) == (None, 0)
     task.idle(Side.OFFERS, T)
-    assert task.rebuilding, "the offers' end says nothing of the checkouts"
+    assert task.restoring, "the offers' end says nothing of the checkouts"
     task.idle(Side.CHECKOUTS, T)
-    assert not task.rebuilding
+    assert not task.restoring
     late_below = RULES.lateness + RULES.lookback
     assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
@@ -127,14 +127,14 @@ def test_a_dead_letter_that_was_acknowledged_is_not_written_again_after_a_restar
     assert task.next_offset(Side.OFFERS) == 1
     assert task.unreadable_offer(1), "its dead letter is not acknowledged"
     assert task.unreadable_offer(2), "it could be read before, and is settled by nobody"
-    assert not task.rebuilding
+    assert not task.restoring
     assert task.unreadable_offer(3), "it is new"
 
 
 def test_an_unreadable_checkout_is_dead_lettered_once_over_restarts() -> None:
     task = restarted(next_offset=1, next_checkout=1)
     assert not task.unreadable_checkout(0, ("s",), T, LATER)
-    assert task.rebuilding
+    assert task.restoring
     assert task.unreadable_checkout(1, ("s",), T, LATER), "it stands at Pc, and was not read before"
     assert fresh().unreadable_checkout(0, ("s",), T, LATER)
 
@@ -146,7 +146,7 @@ def test_what_awaits_its_dead_letter_at_the_committed_offset_stays_known_as_dead
     for _ in range(2):
         plan, offers, _ = planned(task)
         assert (plan.offers.offset, offers.dead, offers.unsettled) == (0, {0}, {0})
-        task.committed(plan)
+        task.commit_acknowledged(plan)
     again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     assert again.offer(offer(0, 51), T + 51, LATER) is Admission.IMPLAUSIBLE
 
@@ -165,9 +165,9 @@ def test_read_again_an_offer_max_skew_ahead_of_the_clock_is_plausible() -> None:
 
 def test_a_tombstone_is_read_and_is_nothing() -> None:
     task = fresh()
-    for source in Side:
-        task.skip(source, 0)
-        assert task.next_offset(source) == 1
+    for side in Side:
+        task.skip(side, 0)
+        assert task.next_offset(side) == 1
 
 
 # --- unreadable checkouts
@@ -211,15 +211,15 @@ def test_an_id_is_counted_once_over_a_restart(offset: int, time: int, counted: b
 @pytest.mark.parametrize(
     ("gap", "ahead"), [(100, False), (101, True), (51, True), (50, False)], ids=["window", "more", "over half", "half"]
 )
-@pytest.mark.parametrize("source", Side)
-def test_an_input_is_ahead_from_a_window_on_until_half_of_one(source: Side, gap: int, ahead: bool) -> None:
-    task, other = fresh(), Side(1 - source)
-    task.idle(source, T + 1_000)
+@pytest.mark.parametrize("side", Side)
+def test_an_input_is_ahead_from_a_window_on_until_half_of_one(side: Side, gap: int, ahead: bool) -> None:
+    task, other = fresh(), Side(1 - side)
+    task.idle(side, T + 1_000)
     if gap <= RULES.window // 2 + 1:  # it was paused before
         task.idle(other, T)
-        assert task.ahead() is source
+        assert task.input_to_pause() is side
     task.idle(other, T + 1_000 - gap)
-    assert (task.ahead() is source) is ahead
+    assert (task.input_to_pause() is side) is ahead
 
 
 # --- settled
@@ -265,7 +265,7 @@ def test_a_late_presentation_that_was_dead_lettered_before_a_restart_is_settled(
     task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
     assert task.offer(offer(0, -1), T, LATER) is Admission.SETTLED
     assert task.next_offset(Side.OFFERS) == 1
-    assert not task.rebuilding
+    assert not task.restoring
 
 
 def test_what_is_late_is_told_by_the_input_that_is_behind() -> None:
@@ -301,10 +301,10 @@ def test_an_undated_checkout_declines_up_to_the_end_of_the_window(earliest: int,
 
 
 def test_only_changed_rules_are_found_odd_at_a_start() -> None:
-    assert restarted(next_offset=0).findings == []
+    assert restarted(next_offset=0).restore_warnings == []
     offers = OfferCheckpoint((200, 10, 300, True), 1, T, 0, 0)
     task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
-    assert len(task.findings) == 1
+    assert len(task.restore_warnings) == 1
 
 
 # --- what was called, and what is forgotten

@@ -340,4 +340,4 @@ def test_the_client_s_own_error_is_trouble_or_the_end() -> None:
 
 
 def test_an_input_has_its_topic() -> None:
-    assert [World().source.topic(source) for source in Side] == ["offers", "checkouts"]
+    assert [World().source.topic(side) for side in Side] == ["offers", "checkouts"]

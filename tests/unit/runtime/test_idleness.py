@@ -65,8 +65,8 @@ class World:
         self.begin()
 
     def begin(self) -> None:
-        for source in Side:
-            self.idleness.begin(source, 0)
+        for side in Side:
+            self.idleness.begin(side, 0)
 
     def turn(self) -> None:
         self.idleness.turn({0: self.task}, TOPICS)
@@ -98,8 +98,8 @@ def new() -> World:
 def world(new: World) -> World:
     """The inputs were assigned lateness ago, and no question has been answered."""
     new.clock.go(LATENESS)
-    for source in Side:
-        new.idleness.heard(source, 0)
+    for side in Side:
+        new.idleness.heard(side, 0)
     return new
 
 
@@ -177,8 +177,8 @@ def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
     world.pass_time(IDLE_AFTER)
     before = world.task.watermark
     assert before > MIN_TIME
-    for source in Side:
-        world.idleness.drop(source, 0)
+    for side in Side:
+        world.idleness.drop(side, 0)
     world.begin()
     world.pass_time(LATENESS - IDLE_AFTER)
     assert world.task.watermark == before
@@ -188,8 +188,8 @@ def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
 
 def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World) -> None:
     other = Task(RULES, partitions=2, offers=Position(0), checkouts=Position(0))
-    for source in Side:
-        world.idleness.begin(source, 1)
+    for side in Side:
+        world.idleness.begin(side, 1)
     world.question()
     world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
     world.idleness.turn({0: world.task, 1: other}, TOPICS)

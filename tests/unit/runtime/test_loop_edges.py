@@ -183,8 +183,8 @@ def test_progress_is_reported_once_in_a_while_with_what_holds_the_commit(world: 
 def test_a_task_begins_with_the_h_of_its_start(world: Waiting) -> None:
     world.service.begin(1, TaskStart(Position(5), Position(5), MAX_TIME))
     task = world.service._runners[1].task
-    assert task.rebuilding
-    assert task.stop_offset(Side.CHECKOUTS) is None, "H is to be learnt from the first checkout"
+    assert task.restoring
+    assert task.restore_until(Side.CHECKOUTS) is None, "H is to be learnt from the first checkout"
 
 
 def test_the_share_of_the_rate_is_tasks_here_of_all_tasks(world: Waiting) -> None:

@@ -29,9 +29,9 @@ def world() -> World:
 
 def show(world: World, *more: Message, until: int = 12_000) -> list[OptOutCall]:
     """One offer, presented at offset 3, and what else there is; the calls to be made."""
-    world.runner.take(Side.OFFERS, offer(3, AT), NOW)
+    world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     for message in more:
-        world.runner.take(Side(("offers", "checkouts").index(message.topic())), message, NOW)
+        world.runner.on_message(Side(("offers", "checkouts").index(message.topic())), message, NOW)
     pass_time(world.runner, until)
     return world.runner.decide()
 
@@ -62,13 +62,13 @@ PLAIN = OfferOutcome(
 
 def test_an_offer_that_was_called(world: World) -> None:
     (call,) = show(world)
-    world.runner.come_back(CallResult(call, Outcome.NOT_FOUND, 404, 3, "no such offer"))
+    world.runner.on_result(CallResult(call, Outcome.NOT_FOUND, 404, 3, "no such offer"))
     assert told(world) == replace(PLAIN, outcome=Outcome.NOT_FOUND, status_code=404, attempts=3, note="no such offer")
 
 
 def test_an_offer_that_was_declined_and_called(world: World) -> None:
     (call,) = show(world, checkout(0, AT + 50, session="s1", checkout_id="c7"))
-    world.runner.come_back(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert told(world) == replace(
         PLAIN, reason=Reason.DECLINED, checkout_id="c7", decided_at=AT + 150, status_code=204, attempts=1
     )
@@ -93,7 +93,7 @@ def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined
 def test_an_offer_that_is_late(world: World) -> None:
     show(world, until=50_000)
     with capture_logs() as logs:
-        world.runner.take(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
+        world.runner.on_message(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
     why = "presented so long ago that the checkout that bought it may be forgotten"
     assert told(world) == replace(
         PLAIN,
@@ -109,7 +109,7 @@ def test_an_offer_that_is_late(world: World) -> None:
     assert [line["event"] for line in logs] == ["dead letter"]
     assert world.committed == 3
     world.sink.acks[0]()
-    world.runner.come_back(CallResult(next(iter(calls_of(world))), Outcome.OPTED_OUT, 204, 1, None))
+    world.runner.on_result(CallResult(next(iter(calls_of(world))), Outcome.OPTED_OUT, 204, 1, None))
     assert world.committed == 5
 
 
@@ -132,25 +132,25 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
     pass_time(runner, 50_000)
     runner.decide()
     for offset in range(3):
-        runner.take(Side.OFFERS, offer(offset, AT), NOW)
-    runner.take(Side.OFFERS, offer(3, ahead, offer_id="ahead"), NOW)
+        runner.on_message(Side.OFFERS, offer(offset, AT), NOW)
+    runner.on_message(Side.OFFERS, offer(3, ahead, offer_id="ahead"), NOW)
     assert (sink.outcomes[3].reason, sink.outcomes[3].presented_at) == (Reason.IMPLAUSIBLE_TIME, ahead)
     assert sink.outcomes[3].note == "dated ahead of its record or of the clock by more than join.max_skew"
     assert sink.records[3][1] == "implausible_time"
     with pytest.raises(TooManyDeadLettersError, match=r"2 in a row.*max_skew"):
-        runner.take(Side.OFFERS, offer(4, ahead), NOW)
+        runner.on_message(Side.OFFERS, offer(4, ahead), NOW)
 
 
 def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: World) -> None:
     with capture_logs() as logs:
-        world.runner.take(Side.CHECKOUTS, checkout(0, NOW + RULES.max_skew + 1), NOW)
+        world.runner.on_message(Side.CHECKOUTS, checkout(0, NOW + RULES.max_skew + 1), NOW)
     assert [line["event"] for line in logs] == ["implausible checkout"]
     assert world.sink.records == []
 
 
 def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
-    world.runner.take(Side.OFFERS, offer(3, NOW - 100), NOW)
-    world.runner.take(Side.CHECKOUTS, Message("checkouts", 0, "s1", b"\xff"), NOW)
+    world.runner.on_message(Side.OFFERS, offer(3, NOW - 100), NOW)
+    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s1", b"\xff"), NOW)
     pass_time(world.runner, NOW + 5_000)
     assert world.runner.decide() == []
     assert told(world) == replace(
@@ -178,23 +178,23 @@ def test_an_offer_that_was_let_go(tmp_path: Path) -> None:
 def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world: World) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
-    world.runner.come_back(result)
+    world.runner.on_result(result)
     record = Record.of(offer(3, AT))  # type: ignore[arg-type] # the part of a message that it reads
-    world.runner.record_came(result, record)
+    world.runner.on_record_fetched(result, record)
     assert told(world) == replace(
         PLAIN, outcome=Outcome.DEAD_LETTERED, status_code=422, attempts=1, note="Unexpected field"
     )
     world.sink.acks[0]()
     with capture_logs() as logs:
-        world.runner.take(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1"), NOW)
+        world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1"), NOW)
     assert logs == []
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
 def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None:
     (call,) = show(world)
-    world.runner.take(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
-    world.runner.come_back(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+    world.runner.on_result(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
     assert told(world) == replace(
         PLAIN,
         outcome=Outcome.PURCHASED,
@@ -204,16 +204,16 @@ def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None
         attempts=attempts,
     )
     with capture_logs() as logs:
-        world.runner.take(Side.CHECKOUTS, checkout(1, AT + 20, "o1", session="s1"), NOW)
+        world.runner.on_message(Side.CHECKOUTS, checkout(1, AT + 20, "o1", session="s1"), NOW)
     assert [line["event"] for line in logs] == ["purchase_after_opt_out"] * bool(attempts)
 
 
 def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None:
-    world.runner.take(Side.OFFERS, offer(3, AT), NOW)
+    world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     pass_time(world.runner, 12_000)
     world.runner.task._due = world.runner.task.decide()  # as after a rebuild
     with capture_logs() as logs:
-        world.runner.take(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+        world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
         assert world.runner.decide() == []
     assert told(world) == replace(PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9")
     assert logs == [], "nobody was told of it"
@@ -222,9 +222,9 @@ def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None
 def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: World) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
-    world.runner.come_back(result)
-    world.runner.take(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
-    assert world.runner.record_came(result, None) is None
+    world.runner.on_result(result)
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+    assert world.runner.on_record_fetched(result, None) is None
     assert told(world) == replace(
         PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9", status_code=422, attempts=1
     )
@@ -238,11 +238,11 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
     world = World(releases)
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
-    world.runner.come_back(result)
+    world.runner.on_result(result)
     release_file(tmp_path, "o1")
     assert releases.changed(10**9)
     record = Record.of(offer(3, AT)) if found else None  # type: ignore[arg-type] # the part of a message that it reads
-    assert world.runner.record_came(result, record) is None
+    assert world.runner.on_record_fetched(result, record) is None
     expected = replace(PLAIN, status_code=422, attempts=1)
     assert told(world) == (
         replace(expected, outcome=Outcome.DEAD_LETTERED, note="Unexpected field")
@@ -252,7 +252,7 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
 
 
 def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: World) -> None:
-    world.runner.take(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+    world.runner.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
     ((_, reason, error),) = world.sink.records
     assert reason == "undecodable"
     assert error.startswith("not a optout.events.OfferPresented: ")
@@ -263,9 +263,9 @@ def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: Wor
 
 def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: World) -> None:
     (call,) = show(world)
-    world.runner.come_back(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     with capture_logs() as logs:
-        world.runner.take(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
+        world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
     (line,) = logs
     assert line["event"] == "purchase_after_opt_out"
     assert (line["partner_code"], line["offer_id"], line["session_id"], line["checkout_id"]) == ("P", "o1", "s1", "c9")
@@ -282,62 +282,62 @@ def test_the_input_that_is_ahead_is_paused() -> None:
 def test_a_record_at_the_end_of_the_rebuild_waits_and_those_after_it_too() -> None:
     first, _ = make()
     for offset in range(2):
-        first.take(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
-    first.take(Side.CHECKOUTS, checkout(0, AT), NOW)
+        first.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
+    first.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
     pass_time(first, AT + 100)
     first.decide()
-    plan = first.task.plan()
+    plan = first.task.prepare_commit()
     assert plan is not None
     runner, _ = make(plan.offers, plan.checkouts)
     for offset in range(4):
-        runner.take(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
+        runner.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
     assert runner.task.next_offset(Side.OFFERS) == 2
     assert Side.OFFERS in runner.pauses()
-    runner.take(Side.CHECKOUTS, checkout(0, AT), NOW)
-    assert not runner.task.rebuilding
-    runner.go_on(NOW)
+    runner.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
+    assert not runner.task.restoring
+    runner.drain_buffer(NOW)
     assert runner.task.next_offset(Side.OFFERS) == 4
 
 
 def test_a_log_that_ends_where_it_was_read_to_is_whole() -> None:
     first, _ = make()
-    first.take(Side.OFFERS, offer(0, AT), NOW)
+    first.on_message(Side.OFFERS, offer(0, AT), NOW)
     pass_time(first, AT + 100)
     first.decide()
-    plan = first.task.plan()
+    plan = first.task.prepare_commit()
     assert plan is not None
     runner, _ = make(plan.offers, plan.checkouts)
     with pytest.raises(TruncatedLogError):
-        runner.take(Side.OFFERS, end("offers", 0), NOW)
-    runner.take(Side.OFFERS, end("offers", 1), NOW)
-    assert not runner.task.rebuilding
+        runner.on_message(Side.OFFERS, end("offers", 0), NOW)
+    runner.on_message(Side.OFFERS, end("offers", 1), NOW)
+    assert not runner.task.restoring
 
 
 def test_unreadable_checkouts_are_counted_when_they_are_read_again_and_settled_offers_are_not() -> None:
     first, _ = make()
-    first.take(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
-    first.take(Side.OFFERS, offer(1, AT), NOW)
-    first.take(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+    first.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+    first.on_message(Side.OFFERS, offer(1, AT), NOW)
+    first.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
     pass_time(first, AT + 100)
     first.decide()
-    plan = first.task.plan()
+    plan = first.task.prepare_commit()
     assert plan is not None
     runner, sink = make(plan.offers, plan.checkouts, max_run=0)
     with pytest.raises(TooManyDeadLettersError, match=r"1 in a row records of checkouts .* IndexError"):
-        runner.take(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
     assert sink.dead == []
 
 
 def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: World) -> None:
-    world.runner.take(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    assert world.runner.task.plan() is None
+    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+    assert world.runner.task.prepare_commit() is None
     world.sink.acks[0]()
-    assert world.runner.task.plan() is not None
+    assert world.runner.task.prepare_commit() is not None
 
 
 def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: World) -> None:
     show(world)
-    world.runner.take(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
+    world.runner.on_message(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
     pass_time(world.runner, 50_000)
     assert len(world.runner.decide()) == 1
     assert world.runner.outstanding == 2

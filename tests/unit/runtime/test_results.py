@@ -62,19 +62,19 @@ class World:
 
     def call(self) -> OptOutCall:
         """One offer, presented at offset 0, is decided and to be called."""
-        self.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+        self.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
         pass_time(self.runner, 12_000)
         (call,) = self.runner.decide()
         return call
 
     def refused(self, status: int | None = 422, note: str | None = "Unexpected field") -> CallResult:
         result = CallResult(self.call(), Outcome.DEAD_LETTERED, status, 1, note)
-        self.runner.come_back(result)
+        self.runner.on_result(result)
         return result
 
     @property
     def committed(self) -> int:
-        plan = self.runner.task.plan()
+        plan = self.runner.task.prepare_commit()
         assert plan is not None
         return plan.offers.offset
 
@@ -89,8 +89,8 @@ def record(at: int = 10_000, offer_id: str = "o1", value: bytes | None = None) -
 
 def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(tmp_path: Path) -> None:
     world = World(Releases(release_file(tmp_path, "o1")))
-    world.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
-    world.runner.take(Side.OFFERS, offer(1, 10_000, offer_id="o2"), NOW)
+    world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="o2"), NOW)
     pass_time(world.runner, 20_000)
     with structlog.testing.capture_logs() as logs:
         assert [call.offer_id for call in world.runner.decide()] == ["o2"]
@@ -105,21 +105,21 @@ def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(
 def test_what_was_released_and_not_committed_is_released_again_after_a_restart(tmp_path: Path) -> None:
     before = World()
     before.call()
-    plan = before.runner.task.plan()
+    plan = before.runner.task.prepare_commit()
     assert plan is not None
     world = World(Releases(release_file(tmp_path, "o1")))
     world.runner.task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
-    world.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
 
 
 def test_an_offer_that_was_bought_keeps_its_own_fate_though_it_is_let_go(tmp_path: Path) -> None:
     world = World(Releases(release_file(tmp_path, "o1")))
-    world.runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     bought = {"event_id": "e", "session_id": "s1", "checkout_id": "c", "completed_at": 10_500}
     value = CODEC.encode_checkout({**bought, "purchased_offer_ids": ["o1"]})
-    world.runner.take(Side.CHECKOUTS, Message("checkouts", 0, "s1", value), NOW)
+    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s1", value), NOW)
     pass_time(world.runner, 20_000)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.PURCHASED]
@@ -129,19 +129,19 @@ def test_every_chain_of_an_offer_is_let_go_while_its_entry_stands_and_none_after
     releases = Releases(release_file(tmp_path, "o1"))
     world = World(releases)
     for offset, at in enumerate((10_000, 30_000)):
-        world.runner.take(Side.OFFERS, offer(offset, at), NOW)
+        world.runner.on_message(Side.OFFERS, offer(offset, at), NOW)
         pass_time(world.runner, at + 10_000)
         assert world.runner.decide() == []
     release_file(tmp_path)
     assert releases.changed(10.0)
-    world.runner.take(Side.OFFERS, offer(2, 50_000), NOW)
+    world.runner.on_message(Side.OFFERS, offer(2, 50_000), NOW)
     pass_time(world.runner, 60_000)
     assert [call.source.offset for call in world.runner.decide()] == [2]
 
 
 def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
     world = World()
-    world.runner.come_back(CallResult(world.call(), Outcome.RELEASED, 503, 7, NOTE))
+    world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, 503, 7, NOTE))
     (outcome,) = world.sink.outcomes
     assert (outcome.outcome, outcome.reason, outcome.note) == (Outcome.RELEASED, Reason.RELEASED, NOTE)
     assert (outcome.status_code, outcome.attempts) == (503, 7)
@@ -151,8 +151,8 @@ def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
 def test_a_release_that_comes_behind_the_fence_is_left_to_whoever_reads_on() -> None:
     world = World()
     call = world.call()
-    world.runner.fence()
-    world.runner.come_back(CallResult(call, Outcome.RELEASED, None, 0, NOTE))
+    world.runner.close()
+    world.runner.on_result(CallResult(call, Outcome.RELEASED, None, 0, NOTE))
     assert world.sink.outcomes == []
     assert (world.committed, world.runner.outstanding) == (0, 0)
 
@@ -162,7 +162,7 @@ def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_calle
     attempts: int, reported: bool
 ) -> None:
     world = World()
-    world.runner.come_back(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
+    world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
     world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
     assert bool(world.runner.task.bought_after_call) is reported
 
@@ -170,8 +170,8 @@ def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_calle
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
     world = World()
     assert world.runner.task.oldest_unsettled() is None
-    world.runner.take(Side.OFFERS, offer(0, 10_900, offer_id="first"), NOW)
-    world.runner.take(Side.OFFERS, offer(1, 10_000, offer_id="second"), NOW)
+    world.runner.on_message(Side.OFFERS, offer(0, 10_900, offer_id="first"), NOW)
+    world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="second"), NOW)
     pass_time(world.runner, 20_000)
     assert [call.offer_id for call in world.runner.decide()] == ["second", "first"]
     oldest = world.runner.task.oldest_unsettled()
@@ -187,7 +187,7 @@ def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_tha
     result = world.refused()
     assert (world.asked, world.runner.outstanding, world.sink.outcomes) == ([result], 1, [])
     assert result.call.source.offset == 0
-    assert world.runner.record_came(result, record()) is None
+    assert world.runner.on_record_fetched(result, record()) is None
     assert world.sink.records == [(record(), "rejected", "422: Unexpected field")]
     (outcome,) = world.sink.outcomes
     assert (outcome.outcome, outcome.reason) == (Outcome.DEAD_LETTERED, Reason.ABANDONED)
@@ -200,7 +200,7 @@ def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_tha
 
 def test_an_id_that_cannot_be_sent_is_dead_lettered_with_the_reason_in_words() -> None:
     world = World()
-    world.runner.record_came(world.refused(None, "not sent: it is '.'"), record())
+    world.runner.on_record_fetched(world.refused(None, "not sent: it is '.'"), record())
     assert world.sink.records[0][1:] == ("rejected", "not sent: it is '.'")
 
 
@@ -213,7 +213,7 @@ def test_a_refused_offer_whose_record_is_gone_is_held_and_reported_not_lost(foun
     world = World()
     result = world.refused()
     with structlog.testing.capture_logs() as logs:
-        assert world.runner.record_came(result, found) is result.call
+        assert world.runner.on_record_fetched(result, found) is result.call
     assert world.runner.outstanding == 1
     assert (world.sink.records, world.sink.outcomes, world.committed) == ([], [], 0)
     assert [(line["log_level"], line["offer_id"]) for line in logs] == [("error", "o1")]
@@ -226,7 +226,7 @@ def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> N
     result = world.refused()
     release_file(tmp_path, "o1")
     assert releases.changed(10.0)
-    assert world.runner.record_came(result, None) is None
+    assert world.runner.on_record_fetched(result, None) is None
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
     assert (world.committed, world.runner.outstanding) == (1, 0)
 
@@ -235,7 +235,7 @@ def test_no_call_is_made_again_for_a_task_that_is_ending() -> None:
     world = World()
     result = world.refused()
     world.runner.ending = True
-    assert world.runner.record_came(result, None) is None
+    assert world.runner.on_record_fetched(result, None) is None
     assert (world.runner.outstanding, world.sink.outcomes, world.committed) == (0, [], 0)
 
 
@@ -245,14 +245,14 @@ def test_a_refused_offer_is_not_settled_behind_the_fence(when: str) -> None:
     call = world.call()
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, None)
     if when == "refused":
-        world.runner.fence()
-    world.runner.come_back(result)
+        world.runner.close()
+    world.runner.on_result(result)
     if when == "read":
-        world.runner.fence()
+        world.runner.close()
     if when != "refused":
-        world.runner.record_came(result, record())
+        world.runner.on_record_fetched(result, record())
     if when == "acknowledged":
-        world.runner.fence()
+        world.runner.close()
         world.sink.acks[0]()
     else:
         assert (world.asked == [], world.sink.records, world.sink.outcomes) == (when == "refused", [], [])

@@ -112,41 +112,41 @@ def make(offers: Position = BEGIN, checkouts: Position = BEGIN, max_run: int = 1
 
 
 def pass_time(runner: TaskRunner, until: int) -> None:
-    for source in Side:
-        runner.task.idle(source, until)
+    for side in Side:
+        runner.task.idle(side, until)
 
 
 def test_a_result_after_the_partition_is_gone_is_written_and_commits_nothing() -> None:
     runner, sink = make()
-    runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     pass_time(runner, 20_000)
     (call,) = runner.decide()
-    runner.fence()
-    runner.come_back(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    runner.close()
+    runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert [outcome.outcome for outcome in sink.outcomes] == [Outcome.OPTED_OUT]
     assert runner.outstanding == 0
-    plan = runner.task.plan()
+    plan = runner.task.prepare_commit()
     assert plan is not None
     assert plan.offers.offset == 0, "what came back behind the fence moved the commit"
 
 
 def test_a_result_in_time_moves_the_commit() -> None:
     runner, _ = make()
-    runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     pass_time(runner, 20_000)
     (call,) = runner.decide()
-    runner.come_back(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
-    plan = runner.task.plan()
+    runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    plan = runner.task.prepare_commit()
     assert plan is not None
     assert plan.offers.offset == 1
 
 
 def test_a_cancelled_call_settles_nothing_and_writes_nothing() -> None:
     runner, sink = make()
-    runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     pass_time(runner, 20_000)
     (call,) = runner.decide()
-    runner.come_back(CallResult(call, None, None, 0, None))
+    runner.on_result(CallResult(call, None, None, 0, None))
     assert sink.outcomes == []
     assert runner.task.unsettled == 1
 
@@ -155,10 +155,10 @@ def committed_after(offsets: list[int]) -> tuple[Position, Position]:
     """What is committed once these offers were read and none was due."""
     runner, _ = make()
     for offset in offsets:
-        runner.take(Side.OFFERS, offer(offset, 10_000 + offset, session=f"s{offset}"), NOW)
+        runner.on_message(Side.OFFERS, offer(offset, 10_000 + offset, session=f"s{offset}"), NOW)
     pass_time(runner, 10_500)
     runner.decide()
-    plan = runner.task.plan()
+    plan = runner.task.prepare_commit()
     assert plan is not None
     return plan.offers, plan.checkouts
 
@@ -166,13 +166,13 @@ def committed_after(offsets: list[int]) -> tuple[Position, Position]:
 def test_what_had_not_been_read_before_the_restart_waits_for_the_rebuild() -> None:
     offers, checkouts = committed_after([0, 1, 2])
     runner, _ = make(offers, checkouts)
-    assert runner.task.rebuilding
+    assert runner.task.restoring
     assert runner.pauses() == {Side.CHECKOUTS}
-    runner.take(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
-    runner.take(Side.OFFERS, offer(1, 10_001, session="s1"), NOW)
-    assert runner.task.rebuilding
-    runner.take(Side.OFFERS, offer(2, 10_002, session="s2"), NOW)
-    assert not runner.task.rebuilding
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    runner.on_message(Side.OFFERS, offer(1, 10_001, session="s1"), NOW)
+    assert runner.task.restoring
+    runner.on_message(Side.OFFERS, offer(2, 10_002, session="s2"), NOW)
+    assert not runner.task.restoring
     assert runner.task.watermark == 10_499
     assert Side.CHECKOUTS not in runner.pauses()
 
@@ -180,9 +180,9 @@ def test_what_had_not_been_read_before_the_restart_waits_for_the_rebuild() -> No
 def test_a_gap_in_the_offsets_does_not_hold_the_rebuild() -> None:
     offers, checkouts = committed_after([0, 5])
     runner, _ = make(offers, checkouts)
-    runner.take(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
-    runner.take(Side.OFFERS, offer(9, 10_600, session="s9"), NOW)  # 5 was compacted away since
-    assert not runner.task.rebuilding
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    runner.on_message(Side.OFFERS, offer(9, 10_600, session="s9"), NOW)  # 5 was compacted away since
+    assert not runner.task.restoring
     assert runner.task.next_offset(Side.OFFERS) == 10
 
 
@@ -190,13 +190,13 @@ def test_a_log_that_ends_below_what_was_read_stops_the_service() -> None:
     offers, checkouts = committed_after([0, 1, 2])
     runner, _ = make(offers, checkouts)
     with pytest.raises(TruncatedLogError, match=r"offers\[0\] ends at 2, but was read up to 3 before"):
-        runner.take(Side.OFFERS, end("offers", 2), NOW)
+        runner.on_message(Side.OFFERS, end("offers", 2), NOW)
 
 
 def test_a_record_seen_twice_is_applied_once() -> None:
     runner, _ = make()
-    runner.take(Side.OFFERS, offer(0, 10_000), NOW)
-    runner.take(Side.OFFERS, offer(0, 10_000), NOW)
+    runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     pass_time(runner, 20_000)
     (call,) = runner.decide()
     assert call.offer_id == "o1"
@@ -205,24 +205,24 @@ def test_a_record_seen_twice_is_applied_once() -> None:
 def test_what_could_be_read_before_a_restart_and_cannot_now_is_dead_lettered() -> None:
     offers, checkouts = committed_after([0, 1])
     runner, sink = make(offers, checkouts)
-    runner.take(Side.OFFERS, Message("offers", 0, "s0", b"\xff\xff"), NOW)
+    runner.on_message(Side.OFFERS, Message("offers", 0, "s0", b"\xff\xff"), NOW)
     assert sink.dead == [(0, "undecodable")]
 
 
 def test_bad_records_in_a_row_stop_the_service() -> None:
     runner, sink = make(max_run=3)
     for offset in range(3):
-        runner.take(Side.OFFERS, Message("offers", offset, "s", b"\xff"), NOW)
+        runner.on_message(Side.OFFERS, Message("offers", offset, "s", b"\xff"), NOW)
     with pytest.raises(TooManyDeadLettersError, match="4 in a row"):
-        runner.take(Side.OFFERS, Message("offers", 3, "s", b"\xff"), NOW)
+        runner.on_message(Side.OFFERS, Message("offers", 3, "s", b"\xff"), NOW)
     assert len(sink.dead) == 4
 
 
 def test_an_unreadable_checkout_dead_letters_its_session_and_no_other() -> None:
     runner, sink = make()
-    runner.take(Side.OFFERS, offer(0, NOW - 100, session="tainted"), NOW)
-    runner.take(Side.OFFERS, offer(1, NOW - 100, session="clean", offer_id="o2"), NOW)
-    runner.take(Side.CHECKOUTS, Message("checkouts", 0, "tainted", b"\xff"), NOW)
+    runner.on_message(Side.OFFERS, offer(0, NOW - 100, session="tainted"), NOW)
+    runner.on_message(Side.OFFERS, offer(1, NOW - 100, session="clean", offer_id="o2"), NOW)
+    runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "tainted", b"\xff"), NOW)
     pass_time(runner, NOW + 5_000)
     assert [call.offer_id for call in runner.decide()] == ["o2"]
     (outcome,) = sink.outcomes
@@ -235,9 +235,9 @@ def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of
 ) -> None:
     runner, sink = make()
     for offset, session in enumerate(("key", "value", "clean")):
-        runner.take(Side.OFFERS, offer(offset, NOW - 100, session=session, offer_id=f"of-{session}"), NOW)
+        runner.on_message(Side.OFFERS, offer(offset, NOW - 100, session=session, offer_id=f"of-{session}"), NOW)
     foreign = checkout(0, NOW - 50, "of-value", key="key", session="value", checkout_id=checkout_id)
-    runner.take(Side.CHECKOUTS, foreign, NOW)
+    runner.on_message(Side.CHECKOUTS, foreign, NOW)
     pass_time(runner, NOW + 5_000)
     assert [call.offer_id for call in runner.decide()] == ["of-clean"]
     assert {o.offer_id: o.reason for o in sink.outcomes} == dict.fromkeys(
@@ -249,4 +249,4 @@ def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of
 def test_an_unreadable_checkout_without_a_key_stops_the_service() -> None:
     runner, _ = make()
     with pytest.raises(StopError, match="no readable key"):
-        runner.take(Side.CHECKOUTS, Message("checkouts", 0, None, b"\xff"), NOW)
+        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, None, b"\xff"), NOW)

@@ -35,7 +35,7 @@ def held_instance() -> Instance:
 def restarted(instance: Instance, guarding: Suspension) -> Task:
     """The task anew from what it would commit; the guards look at it before and after it has read again."""
     (old,) = instance.tasks
-    plan = old.plan()
+    plan = old.prepare_commit()
     assert plan is not None
     task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     guarding.turn([task])
@@ -43,7 +43,7 @@ def restarted(instance: Instance, guarding: Suspension) -> Task:
         task.checkout(copy(event), stamp, LATER)
     for shown, stamp in instance.logs[0][0][plan.offers.offset :]:
         task.offer(shown, stamp, LATER)
-    assert not task.rebuilding
+    assert not task.restoring
     guarding.turn([task])
     return task
 
@@ -69,7 +69,7 @@ def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
     guarding.turn(here.tasks)
     there.guards.judge(there.tasks)
     (old,) = there.tasks
-    plan = old.plan()
+    plan = old.prepare_commit()
     assert plan is not None
     came = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     both = [*here.tasks, came]

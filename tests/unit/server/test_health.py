@@ -30,8 +30,8 @@ class Told(Health):
         self.now = 1_000.0
         super().__init__(BOUND, lambda: self.now)
 
-    def turn(self, *, tasks: tuple[int, ...] = (0,), rebuilding: tuple[int, ...] = (), **more: bool) -> None:
-        self.turned(tasks=tasks, rebuilding=rebuilding, **({"assigned": True, "stopping": False} | more))
+    def turn(self, *, tasks: tuple[int, ...] = (0,), restoring: tuple[int, ...] = (), **more: bool) -> None:
+        self.turned(tasks=tasks, restoring=restoring, **({"assigned": True, "stopping": False} | more))
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_not_ready_before_the_group_has_assigned_anything(health: Told) -> None:
     assert "the group has not said yet" in health.ready().reason
 
 
-def test_not_ready_while_a_task_is_rebuilding(health: Told) -> None:
-    health.turn(tasks=(3, 1), rebuilding=(3,))
+def test_not_ready_while_a_task_is_restoring(health: Told) -> None:
+    health.turn(tasks=(3, 1), restoring=(3,))
     assert not health.ready().ok
     assert health.ready().reason == "reading again what was read before the start: partitions 3"
     health.turn(tasks=(3, 1))
