@@ -285,6 +285,10 @@ class Task:
         """The chains that are decided and not settled."""
         return self._pending.values()
 
+    def pending_chain(self, start: int) -> Chain:
+        """The chain, decided and not settled, whose first presentation is at this offset."""
+        return self._pending[start]
+
     def oldest_unsettled(self) -> Chain | None:
         """The chain, decided and not settled, that begins first in the log."""
         return self._pending[min(self._pending)] if self._pending else None

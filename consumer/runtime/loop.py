@@ -106,7 +106,7 @@ class Loop:
         codec: Codec,
         clock: Clock | None = None,
         releases: Releases | None = None,
-        rereader: RecordReader[CallResult] | None = None,
+        rereader: RecordReader[tuple[TaskRunner, CallResult]] | None = None,
         health: Health | None = None,
         is_spare: Callable[[str], bool] | None = None,
     ) -> None:
@@ -215,9 +215,9 @@ class Loop:
         self._settle_results()
         for runner in self._runners.values():
             runner.drain_buffer(now)
-        if taken_back := [chain for runner in self._runners.values() for chain in runner.withdrawn]:
-            self._delivery.withdraw(taken_back)
-            for runner in self._runners.values():
+        for runner in self._runners.values():
+            if runner.withdrawn:
+                self._delivery.withdraw(runner, runner.withdrawn)
                 runner.withdrawn.clear()
         self._guarding.turn(self._tasks)
         for runner in self._runners.values():
@@ -264,7 +264,7 @@ class Loop:
             intakes=self._intakes,
             wall=self._clock.wall,
             releases=self._releases,
-            read_again=self._read_again,
+            read_again=lambda result: self._read_again(runner, result),
         )
         self._runners[partition] = runner
         for side in Side:
@@ -294,9 +294,7 @@ class Loop:
 
     def lost(self, partitions: list[int]) -> None:
         """See `kafka.consumer.RebalanceListener`: drop, commit nothing."""
-        for partition in partitions:
-            if partition in self._runners:
-                self._delivery.cancel(self._runners[partition])
+        self._delivery.cancel([self._runners[partition] for partition in partitions if partition in self._runners])
         self._drop(partitions)
 
     def metadata_refused(self, partition: int) -> None:
@@ -319,26 +317,22 @@ class Loop:
         try:
             result = self._delivery.results.get(timeout=wait) if wait > 0 else self._delivery.results.get_nowait()
             while True:
-                owner = result.call.owner
-                assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-                owner.on_result(result)
+                result.call.owner.on_result(result)
                 result = self._delivery.results.get_nowait()
         except queue.Empty:
             self._take_records()
 
-    def _read_again(self, result: CallResult) -> None:
+    def _read_again(self, runner: TaskRunner, result: CallResult) -> None:
         assert self._rereader is not None  # noqa: S101 - or nothing would be reported as to be dead-lettered
-        self._rereader.ask(result.call.source, result)
+        self._rereader.ask(result.call.source, (runner, result))
 
     def _take_records(self) -> None:
         """Dead-letter the records of refused calls that were read again."""
         while self._rereader is not None and not self._rereader.results.empty():
-            result, record = self._rereader.results.get_nowait()
-            owner = result.call.owner
-            assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-            call = owner.on_record_fetched(result, record)
+            (runner, result), record = self._rereader.results.get_nowait()
+            call = runner.on_record_fetched(result, record)
             if call is not None:
-                self._delivery.hold(call)
+                self._delivery.retry_refused(call)
 
     def _heed_releases(self) -> None:
         """If the release file has changed, let go what it names; what is decided later asks for itself."""
@@ -402,7 +396,7 @@ class Loop:
         runners = [self._runners[partition] for partition in partitions]
         for runner in runners:
             runner.ending = True
-            self._delivery.cancel(runner)
+        self._delivery.cancel(runners)
         self._settle_results()
         while any(runner.outstanding for runner in runners) and (left := deadline - self._clock.monotonic()) > 0:
             self._settle_results(wait=min(left, 0.1))

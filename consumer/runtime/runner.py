@@ -31,7 +31,7 @@ class TaskRunner:
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
         ending: no new calls: the task is about to go.
-        withdrawn: chains whose calls, if they are not made yet, are to be made no more; the caller drains it.
+        withdrawn: starts of chains whose calls, if they are not made yet, are to be made no more; the caller drains it.
         fresh: assigned in this very poll, whose records belong to what was assigned before.
     """
 
@@ -63,7 +63,7 @@ class TaskRunner:
         self._wall = wall
         self._releases = releases or Releases(None)
         self._read_again = read_again
-        self.withdrawn: list[Chain] = []
+        self.withdrawn: list[int] = []
         self._bought: dict[Chain, CheckoutCompleted] = {}
         self._held: tuple[list[Message], list[Message]] = ([], [])
         self._closed = False
@@ -224,7 +224,7 @@ class TaskRunner:
         After the partition is gone the outcome of a call that was settled is written all the same, since the call was
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
-        chain = _chain_of(result)
+        chain = self.task.pending_chain(result.call.chain_start)
         bought = chain in self._bought and not self._closed
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought):
             assert self._read_again is not None  # noqa: S101 - the service sees to it
@@ -250,7 +250,7 @@ class TaskRunner:
             The call, to be made again and held if it is still refused, where the record is gone: there is nothing to
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
-        chain = _chain_of(result)
+        chain = self.task.pending_chain(result.call.chain_start)
         if chain in self._bought and not self._closed:
             self.outstanding -= 1
             self._settle_bought(chain, result)
@@ -296,7 +296,7 @@ class TaskRunner:
             metadata=last.metadata,
             source=RecordRef(self._topics[0], self.partition, last.offset),
             owner=self,
-            token=chain,
+            chain_start=chain.presentations[0].offset,
         )
 
     def _released(self, chain: Chain) -> str | None:
@@ -350,7 +350,7 @@ class TaskRunner:
     def _take_back(self) -> None:
         for checkout, chain in self.task.bought_before_settled:
             self._bought.setdefault(chain, checkout)
-            self.withdrawn.append(chain)
+            self.withdrawn.append(chain.presentations[0].offset)
         self.task.bought_before_settled.clear()
 
     def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
@@ -441,12 +441,6 @@ class TaskRunner:
             completed_at=checkout.completed_at,
             decided_at=chain.decide_at,
         )
-
-
-def _chain_of(result: CallResult) -> Chain:
-    chain = result.call.token
-    assert isinstance(chain, Chain)  # noqa: S101 - put there by _call
-    return chain
 
 
 def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:

@@ -180,7 +180,7 @@ def check(settings: Settings) -> None:
         return
     made: list[httpx.Request] = []
     api = OptOutApi(settings.api, Credentials(settings.api, lambda: 1e9), Keeps(made), lambda: 1e9)
-    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 0), "owner")
+    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 0), "owner", 0)
     with pytest.raises(StopIteration):
         api(call).send(None)
     assert made, "no request can be made with these settings"

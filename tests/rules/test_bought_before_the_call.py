@@ -16,7 +16,7 @@ from unit.runtime.test_results import World as RunnerWorld
 from unit.runtime.test_results import record
 from unit.runtime.test_runner import NOW, checkout, offer
 
-from consumer.calls import Answer, CallResult, OptOutCall
+from consumer.calls import Answer, CallResult
 from consumer.core.join import Chain
 from consumer.core.task import Position, Side, Task
 from consumer.delivery.thread import DeliveryThread
@@ -149,7 +149,7 @@ def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
     world = RunnerWorld()
     call = world.call()
     late_purchase(world)
-    assert world.runner.withdrawn == [call.token]
+    assert world.runner.withdrawn == [call.chain_start]
     world.runner.on_result(CallResult(call, outcome, None, attempts, None))
     assert fates(world) == PURCHASED
     assert (world.committed, world.runner.outstanding, world.asked, world.sink.records) == (1, 0, [], [])
@@ -208,29 +208,22 @@ def test_a_call_that_waits_is_taken_back_when_its_purchase_is_read() -> None:
     world.decide()
     (call,) = world.delivery.calls
     world.turn([checkout(0, 10_500, "o1", session="s1", checkout_id="late")])
-    assert world.delivery.withdrawn == [call.token]
+    assert world.delivery.withdrawn == [call.chain_start]
     world.delivery.answer(None)
     world.turn()
     assert [(o.outcome, o.checkout_id) for o in world.sink.outcomes] == [(Outcome.PURCHASED, "late")]
     world.commit()
     assert world.committed == 1
-    assert world.delivery.withdrawn == [call.token], "once"
-
-
-def calls_of(*offer_ids: str) -> list[OptOutCall]:
-    return [
-        OptOutCall(c.partner_code, c.offer_id, c.session_id, c.reason, c.metadata, c.source, c.owner, c.offer_id)
-        for c in make_calls(offer_ids)
-    ]
+    assert world.delivery.withdrawn == [call.chain_start], "once"
 
 
 @pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
 def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: answer)
-        world.delivery.submit(calls_of("bought", "stays"))
+        world.delivery.submit(make_calls(["bought", "stays"]))
         await world.until(0.15)
-        world.delivery.withdraw({"bought"})
+        world.delivery.withdraw("owner", {0})
         assert world.outcomes() == {"bought": None}
         await world.until(400.0)
         assert world.offers().count("bought") == 1
@@ -242,9 +235,9 @@ def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) 
 def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answer, outcome: Outcome | None) -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: answer, concurrency=1)
-        world.delivery.submit(calls_of("flies", "waits"))
+        world.delivery.submit(make_calls(["flies", "waits"]))
         await world.until(0.05)
-        world.delivery.withdraw({"flies", "waits"})
+        world.delivery.withdraw("owner", {0, 1})
         await world.until_results(2)
         assert world.outcomes() == {"waits": None, "flies": outcome}
         assert world.offers() == ["flies"]
@@ -260,8 +253,8 @@ def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
     )
     thread.start()
     try:
-        thread.submit(calls_of("bought", "stays"))
-        thread.withdraw(["bought"])
+        thread.submit(make_calls(["bought", "stays"]))
+        thread.withdraw("owner", [0])
         result = thread.results.get(timeout=10)
         assert (result.call.offer_id, result.outcome) == ("bought", None)
         thread.check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from simulation.operators import InlineRereader, ReleaseFile
 from simulation.reader import Consumer
 from simulation.timeline import Clock, Loop, Waiter
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec
 from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
@@ -87,14 +87,14 @@ class InlineDelivery:
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self._process.later(self.delivery.submit, list(calls))
 
-    def cancel(self, owner: Hashable) -> None:
-        self._process.later(self.delivery.cancel, owner)
+    def cancel(self, owners: Collection[CallOwner]) -> None:
+        self._process.later(self.delivery.cancel, list(owners))
 
-    def withdraw(self, tokens: Iterable[object]) -> None:
-        self._process.later(self.delivery.withdraw, list(tokens))
+    def withdraw(self, owner: CallOwner, chain_starts: Collection[int]) -> None:
+        self._process.later(self.delivery.withdraw, owner, list(chain_starts))
 
-    def hold(self, call: OptOutCall) -> None:
-        self._process.later(lambda: self.delivery.submit([call], held=True))
+    def retry_refused(self, call: OptOutCall) -> None:
+        self._process.later(lambda: self.delivery.submit([call], retry_refused=True))
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         self._process.later(self.delivery.release, offers)

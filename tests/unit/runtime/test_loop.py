@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +16,13 @@ from confluent_kafka import KafkaError, TopicPartition
 from unit.runtime.test_results import release_file
 from unit.runtime.test_runner import CODEC, Message, Sink, checkout, offer
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.errors import PartitionsChangedError, TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.runtime.loop import Clock, Loop
 from consumer.runtime.releases import Releases
+from consumer.runtime.runner import TaskRunner
 from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, KafkaSettings, Settings
 
 TOPICS = ("offers", "checkouts")
@@ -117,8 +118,8 @@ class Delivery:
         self.calls: list[OptOutCall] = []
         self.share = 0.0
         self.released: list[dict[tuple[str, str], str]] = []
-        self.held: list[OptOutCall] = []
-        self.withdrawn: list[object] = []
+        self.retried: list[OptOutCall] = []
+        self.withdrawn: list[int] = []
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> None: ...
@@ -127,16 +128,16 @@ class Delivery:
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self.calls.extend(calls)
 
-    def cancel(self, owner: object) -> None: ...
+    def cancel(self, owners: Collection[CallOwner]) -> None: ...
 
-    def withdraw(self, tokens: Iterable[object]) -> None:
-        self.withdrawn.extend(tokens)
+    def withdraw(self, owner: CallOwner, chain_starts: Iterable[int]) -> None:
+        self.withdrawn.extend(chain_starts)
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         self.released.append(dict(offers))
 
-    def hold(self, call: OptOutCall) -> None:
-        self.held.append(call)
+    def retry_refused(self, call: OptOutCall) -> None:
+        self.retried.append(call)
 
     def set_share(self, fraction: float) -> None:
         self.share = fraction
@@ -167,10 +168,10 @@ class Rereader:
     """Keeps the questions; answers when the test says so."""
 
     def __init__(self) -> None:
-        self.results: queue.SimpleQueue[tuple[CallResult, Record | None]] = queue.SimpleQueue()
-        self.asked: list[CallResult] = []
+        self.results: queue.SimpleQueue[tuple[tuple[TaskRunner, CallResult], Record | None]] = queue.SimpleQueue()
+        self.asked: list[tuple[TaskRunner, CallResult]] = []
 
-    def ask(self, source: RecordRef, token: CallResult) -> None:
+    def ask(self, source: RecordRef, token: tuple[TaskRunner, CallResult]) -> None:
         assert source == RecordRef("offers", 0, 0)
         self.asked.append(token)
 
@@ -466,22 +467,22 @@ def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(wo
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (result,) = world.rereader.asked
+    (question,) = world.rereader.asked
     message = offer(0, 10_000)
-    world.rereader.results.put((result, Record("offers", 0, 0, 0, message.key(), message.value())))
+    world.rereader.results.put((question, Record("offers", 0, 0, 0, message.key(), message.value())))
     world.turn(revoke)
     assert world.sink.dead == [(0, "rejected")]
     assert world.committed == 1
 
 
-def test_a_refused_call_whose_record_is_gone_is_held(world: World) -> None:
+def test_a_refused_call_whose_record_is_gone_is_tried_again(world: World) -> None:
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (result,) = world.rereader.asked
-    world.rereader.results.put((result, None))
+    ((runner, result),) = world.rereader.asked
+    world.rereader.results.put(((runner, result), None))
     world.turn()
-    assert world.delivery.held == [result.call]
+    assert world.delivery.retried == [result.call]
     world.commit()
     assert world.committed == 0
 

@@ -48,7 +48,7 @@ class Waiting(World):
         self.results = Results(self)
         self.delivery.results = self.results  # type: ignore[assignment] # a queue for all that is asked of it
         self.cancelled: list[object] = []
-        self.delivery.cancel = self.cancelled.append  # type: ignore[method-assign]
+        self.delivery.cancel = self.cancelled.extend  # type: ignore[method-assign]
         self.stops: list[float] = []
         self.delivery.stop = self._stop  # type: ignore[method-assign]
         self.flushes: list[float] = []

@@ -178,7 +178,7 @@ def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -
     world = World()
     world.turn(assign)
     seen = []
-    world.delivery.cancel = lambda owner: seen.append(readiness(world))  # type: ignore[method-assign]
+    world.delivery.cancel = lambda owners: seen.append(readiness(world))  # type: ignore[method-assign]
     world.service.stop()
     world.service.run()
     assert seen[0] == (False, "stopping")
