@@ -6,8 +6,8 @@ from collections import defaultdict
 from itertools import chain, product
 
 from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
-from support.oracle import Fate, fates
 
+from consumer.audit.decision import Fate, fates
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 Spot = tuple[int, int]
