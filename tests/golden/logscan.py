@@ -54,6 +54,26 @@ class Scan:
             self.oddities.append(f"{ast.unparse(node)[:80]}: a level's name, of something that is not called a log")
         elif _is_method(node) and _is_logger(node.value) and not self._is_accounted_for(scope, node):
             self.oddities.append(f"{ast.unparse(node)}: a log method that is handed on")
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            self._look_at_a_new_log(node.targets[0] if isinstance(node, ast.Assign) else node.target, node.value)
+        elif isinstance(node, ast.Call) and _called(node) == "bind_contextvars":
+            self.oddities.append(f"{ast.unparse(node)}: fields of lines that nobody sees here")
+        if isinstance(node, ast.Call):
+            handed = [*node.args, *(keyword.value for keyword in node.keywords)]
+            self.oddities += [
+                f"{ast.unparse(node)[:80]}: a log is handed on that has fields bound to it"
+                for given in handed
+                if isinstance(given, ast.Attribute)
+                and _is_logger(given)
+                and self._bound(scope, ast.Attribute(given, "info"))
+            ]
+
+    def _look_at_a_new_log(self, target: ast.expr, value: ast.expr) -> None:
+        makers = [_called(node) for node in ast.walk(value) if isinstance(node, ast.Call)]
+        if "get_logger" in makers and not _is_logger(target):
+            self.oddities.append(f"{ast.unparse(target)} = {ast.unparse(value)}: a log that is called otherwise")
+        if "bind" in makers and isinstance(target, ast.Name):
+            self.oddities.append(f"{ast.unparse(target)} = {ast.unparse(value)}: fields are bound to a variable")
 
     def _levels(self, scope: Scope, call: ast.Call) -> list[str]:
         """The levels that a call logs at; none if it is no log call."""
@@ -61,16 +81,16 @@ class Scan:
             return [call.func.attr] if _is_logger(call.func.value) else []
         if not isinstance(call.func, ast.Name):
             return []
-        given = [value for value in self._assigned(scope, call.func.id) for _ in (0,)]
-        found = [node for value in given for node in ast.walk(value) if _is_method(node) and _is_logger(node.value)]
-        return sorted({node.attr for node in found})
+        nodes = [node for value in self._assigned(scope, call.func.id) for node in ast.walk(value)]
+        return sorted({node.attr for node in nodes if _is_method(node) and _is_logger(node.value)})
 
     def _is_accounted_for(self, scope: Scope, method: ast.Attribute) -> bool:
         """Whether it is called where it stands, or assigned to a name whose calls are looked at."""
         for node in ast.walk(scope[-1]):
             if isinstance(node, ast.Call) and node.func is method:
                 return True
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and method in ast.walk(node.value):
+            is_variable = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+            if is_variable and method in ast.walk(node.value):
                 return True
         return False
 
@@ -109,8 +129,7 @@ class Scan:
 
     def _given(self, function: Function, position: int, name: str) -> Iterator[ast.expr]:
         for call in self._calls:
-            called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
-            if called != function.name:
+            if _called(call) != function.name:
                 continue
             yield from (keyword.value for keyword in call.keywords if keyword.arg == name)
             yield from call.args[position : position + 1]
@@ -239,6 +258,11 @@ def _parameters(function: Function) -> list[str]:
     arguments = function.args
     names = [parameter.arg for parameter in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
+def _called(call: ast.Call) -> str:
+    """The last part of what is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def _is_method(node: object) -> bool:

@@ -94,7 +94,8 @@ def _exit(row: str) -> dict[str, object]:
     # Of usage errors the message stands in a box, behind the lines on usage.
     said = [line for line in lines if line and not line.startswith(("╭", "╰", "Usage:", "Try '"))]
     first = said[:2] if said[0].endswith(":") else said[:1]
-    return {"code": done.returncode, told: [re.sub(r"^opt-out \d+\.\d+\.\d+$", "opt-out VERSION", line) for line in first]}
+    plain = [re.sub(r"^opt-out \d+\.\d+\.\d+$", "opt-out VERSION", line) for line in first]
+    return {"code": done.returncode, told: plain}
 
 
 def _help(*arguments: str) -> str:

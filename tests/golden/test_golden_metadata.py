@@ -1,4 +1,4 @@
-"""The commit metadata byte for byte. What a deployment has committed is read by the next version, and by the one before.
+"""The commit metadata byte for byte: what one version has committed is read by the next, and by the one before.
 
 `data/metadata.json` has a checkpoint of every shape: the offset it is committed with, its text, and what it says.
 `MIN` is a time that is not known, `MAX` one that has no end yet; offsets are written as runs, `10-19` for ten.
@@ -21,7 +21,8 @@ MIN, MAX = -(2**62), 2**62
 
 SAYS = {
     "offers": (
-        "rules", "partitions", "decided_to", "next_offset", "next_checkout", "splits", "dead", "unsettled", "late_below",
+        "rules", "partitions", "decided_to", "next_offset", "next_checkout",
+        "splits", "dead", "unsettled", "late_below",
     ),
     "checkouts": ("partitions", "next_offset", "horizon", "guard", "lookback"),
 }  # fmt: skip
