@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -230,7 +230,9 @@ class World:
             join=JoinSettings(window=timedelta(seconds=1), checkout_grace=timedelta(0), lateness=timedelta(seconds=1)),
             api=ApiSettings(base_url=f"http://127.0.0.1:{insurer.server_port}", key="k", secret="s"),
         )
-        self.delivery = DeliveryThread(settings.api, settings.delivery)
+        # A signature serves its second: a clock that shows another one each time makes each call sign.
+        seconds = count(1_000_000)
+        self.delivery = DeliveryThread(settings.api, settings.delivery, wall_clock=lambda: float(next(seconds)))
         self.service = Service(
             settings,
             partitions=tasks,
@@ -349,14 +351,14 @@ def main() -> None:
         ("    of these on the delivery's thread", there),
     ):
         together = files([call for part in parts for call in part])
-        moves, count = sum(changes(part) for part in parts), sum(len(part) for part in parts)
-        print(f"  {len(together):5}{moves:7}{count:7}  {words}")
+        moves, calls = sum(changes(part) for part in parts), sum(len(part) for part in parts)
+        print(f"  {len(together):5}{moves:7}{calls:7}  {words}")
     print("a quiet turn with four idle tasks")
     print(f"  {len(quiet):5}  Python calls; {len(ours(quiet))} of consumer/, the others are of the fakes around it")
     if options.list:
-        for title, calls in (("its way", way), ("its call", there), ("a quiet turn", quiet)):
+        for title, listed in (("its way", way), ("its call", there), ("a quiet turn", quiet)):
             print(f"\n{title}")
-            for call in calls:
+            for call in listed:
                 print(f"  {'  ' * len(call.path)}{' '.join(call.place)}")
 
 

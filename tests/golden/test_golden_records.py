@@ -129,16 +129,13 @@ class Records:
         ]
         masked = self._masked(headers)
         told = dict(masked)
-        record = f"{told['source.topic']} {int(told['source.offset']):02}"
-        (source,) = (
-            found
-            for found in self._cluster.read(told["source.topic"].strip("<>"))
-            if found.offset() == int(told["source.offset"])
-        )
+        topic, offset = told.get("source.topic", "?"), told.get("source.offset", "?")
+        read = self._cluster.read(topic.strip("<>")) if topic != "?" else []
+        sources = [(source.key(), source.value()) for source in read if str(source.offset()) == offset]
         return {
-            "record": record,
+            "record": f"{topic} {offset:0>2}",
             "partition": message.partition(),
-            "key and value are those of the record": (message.key(), message.value()) == (source.key(), source.value()),
+            "key and value are those of the record": sources == [(message.key(), message.value())],
             "headers": masked,
         }
 
