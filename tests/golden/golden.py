@@ -26,6 +26,8 @@ DECIDED = "Others rely on this: whoever changes this decides it and writes it un
 MOST_LINES = 60
 """Lines of a difference that are printed: a file that differs everywhere need not be shown whole."""
 
+# With one of these set, the help is coloured wherever it goes.
+_COLOURS = {"FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS"}
 # As the installed script does it, so that the help speaks of `opt-out`, wherever Python keeps its scripts.
 _COMMAND = "import sys; from consumer.cli import main; sys.argv[0] = 'opt-out'; main()"
 
@@ -83,7 +85,9 @@ def _lines(data: object, indent: str) -> str:
 
 def opt_out(*arguments: str, columns: int = 100, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does, with none of our settings but those given, at a fixed width."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_") and name not in _COLOURS
+    }
     plain = {"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
     return subprocess.run(
         [sys.executable, "-c", _COMMAND, *arguments],
