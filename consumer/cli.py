@@ -214,7 +214,7 @@ def show_settings(config: Config = None) -> None:
 def manual(
     page: Annotated[
         str | None,
-        typer.Argument(metavar="[PAGE]", help="A page, or one part of it: PAGE#HEADING.", show_default=False),
+        typer.Argument(metavar="PAGE", help="A page, or one part of it: PAGE#HEADING.", show_default=False),
     ] = None,
 ) -> None:
     """Show the manual of this version: the list of its pages, or one page.
@@ -244,7 +244,9 @@ def manual(
         return
     from rich.markdown import Markdown
 
-    _console().print(Markdown(text, hyperlinks=False))
+    # A link is shown as what to give to this command; one within the page does not say which page it is.
+    within = f"]({page.partition('#')[0]}#"
+    _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
 
 
 def _console() -> Console:
