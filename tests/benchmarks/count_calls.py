@@ -29,21 +29,22 @@ import structlog
 from confluent_kafka import TopicPartition
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 # --- the names of the code and of its tests' fakes that this program needs: here, and nowhere below
 
-from test_service import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - the path comes first
+from unit.runtime.test_loop import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - the path comes first
 
-from consumer.kafka.codec import PlainCodec as Codec  # noqa: E402 - as above
-from consumer.kafka.sink import Sink  # noqa: E402 - as above
-from consumer.runtime.service import Clock, Service  # noqa: E402 - as above
+from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
+from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
+from consumer.kafka.producer import OutputProducer as Sink  # noqa: E402 - as above
+from consumer.runtime.loop import Clock  # noqa: E402 - as above
+from consumer.runtime.loop import Loop as Service  # noqa: E402 - as above
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings  # noqa: E402 - as above
-from consumer.xcover.thread import DeliveryThread  # noqa: E402 - as above
 
-TAKE = ("runtime/runner.py", "take")
+TAKE = ("runtime/runner.py", "on_message")
 """Where a record enters its task."""
-INDEX = ("core/timeindex.py", "push")
+INDEX = ("core/calendar.py", "push")
 """The last step of joining an offer: it stands in the index by time."""
 
 

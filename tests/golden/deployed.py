@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import fastavro
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from golden import ROOT
+from golden.nets import ROOT
 
 T = TypeVar("T")
 

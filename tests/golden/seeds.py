@@ -9,15 +9,15 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from deployed import decode
-from golden import ROOT, as_json
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path[:0] = [str(ROOT / "tests" / "simulation"), str(ROOT / "tests")]
-
-from simulate import quiet  # noqa: E402 - the path comes first
-from world import DEAD, OUTCOMES, World  # noqa: E402 - as above
+from golden.deployed import decode
+from golden.nets import as_json
+from simulation.simulate import quiet
+from simulation.world import DEAD, OUTCOMES, World
 
 
 class Left(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from golden import DATA, hold, hold_json, is_writing, opt_out, read_json
+from golden.nets import DATA, hold, hold_json, is_writing, opt_out, read_json
 
 COMMAND = re.compile(r"^│ ([a-z][a-z-]*)  ", re.MULTILINE)
 

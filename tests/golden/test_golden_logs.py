@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from golden import ROOT, hold_json
-from logscan import UNKNOWN, Scan
+from golden.logscan import UNKNOWN, Scan
+from golden.nets import ROOT, hold_json
 
 
 def test_every_event_its_level_and_its_fields() -> None:

@@ -12,7 +12,7 @@ from dataclasses import astuple
 from typing import Any
 
 import pytest
-from golden import hold_json, read_json
+from golden.nets import hold_json, read_json
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
 

@@ -15,8 +15,8 @@ from typing import Any
 import brokers
 import pytest
 from confluent_kafka import Message
-from deployed import Cluster, decode, emulator, encode, schema, service, until
-from golden import ROOT, hold, hold_json
+from golden.deployed import Cluster, decode, emulator, encode, schema, service, until
+from golden.nets import ROOT, hold, hold_json
 
 SCENARIO = "ACME/not-found:404; ACME/rejected:422; ACME/retried:500=100; 204"
 RELEASES = """

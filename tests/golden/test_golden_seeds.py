@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden import as_json, hold_json, is_writing, read_json
-from seeds import yields
+from golden.nets import as_json, hold_json, is_writing, read_json
+from golden.seeds import yields
 
 SEEDS = range(25)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from golden import hold, hold_json, opt_out
+from golden.nets import hold, hold_json, opt_out
 
 from consumer.settings import Settings
 
