@@ -29,6 +29,8 @@ and where each value comes from.
 - A secret may also be given as a file, by `..._FILE`. These settings are secrets: {secrets}.
 - A wrong or unknown setting stops the start with exit code 2. The message names the setting, what is wrong with it and
   what would be right.
+- `kafka.group_protocol = consumer` (KIP-848) needs brokers of Kafka 4.0 or newer.
+- Of `avro.format` only `plain` is built. `registry` and the `avro.registry_...` settings are refused.
 """
 
 _PROPERTIES = """

@@ -49,11 +49,11 @@ class AvroSettings(Group):
     """How values are framed."""
 
     format: Literal["plain", "registry"] = Field(
-        default="plain", description="Framing of values; only `plain` is built."
+        default="plain", description="Plain Avro, or with a schema registry's id."
     )
-    registry_url: str | None = Field(default=None, description="Not built: refused if set.")
-    registry_user: str | None = Field(default=None, description="Not built: refused if set.")
-    registry_password: SecretStr | None = Field(default=None, description="Not built: refused if set.")
+    registry_url: str | None = Field(default=None, description="The schema registry.")
+    registry_user: str | None = Field(default=None, description="User name at the registry.")
+    registry_password: SecretStr | None = Field(default=None, description="Password at the registry.")
 
     @field_validator("format")
     @classmethod

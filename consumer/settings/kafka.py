@@ -59,7 +59,7 @@ class KafkaSettings(Group):
         default="earliest", description="Where a new group starts: earliest, latest or a time with its zone."
     )
     group_protocol: Literal["classic", "consumer"] = Field(
-        default="classic", description="How the group shares partitions; `consumer` (KIP-848) needs Kafka 4.0 or newer."
+        default="classic", description="How the group shares partitions."
     )
     group_instance_id: str | None = Field(default=None, description="A fixed member name, for static membership.")
     properties: dict[str, str | int | float | bool] = Field(
