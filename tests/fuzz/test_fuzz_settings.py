@@ -22,8 +22,8 @@ from consumer.calls import OptOutCall
 from consumer.cli import app
 from consumer.errors import SettingsError
 from consumer.events import Reason, RecordRef
-from consumer.runtime.loop import rules_of
 from consumer.runtime.releases import Releases
+from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings, load
 from consumer.settings.durations import format_duration, parse_duration
 from consumer.settings.load import PREFIX, names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 
 import httpx
@@ -132,8 +133,9 @@ def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it()
 # --- the runner
 
 
-def late_purchase(world: RunnerWorld) -> None:
-    world.runner.on_message(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
+def late_purchase(world: RunnerWorld) -> Sequence[int]:
+    """Returns the starts of the chains whose calls are to be taken back."""
+    return world.runner.on_message(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
 
 
 def fates(world: RunnerWorld) -> list[tuple[Outcome, Reason, str | None]]:
@@ -150,11 +152,10 @@ def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
 ) -> None:
     world = RunnerWorld()
     call = world.call()
-    late_purchase(world)
-    assert world.runner.withdrawn == [call.chain_start]
+    assert late_purchase(world) == [call.chain_start]
     world.runner.on_result(CallResult(call, outcome, None, attempts, None))
     assert fates(world) == PURCHASED
-    assert (world.committed, world.runner.outstanding, world.asked, world.sink.records) == (1, 0, [], [])
+    assert (world.committed, world.runner.outstanding, world.reader.asked, world.sink.records) == (1, 0, [], [])
     assert ("purchase_after_opt_out" in capsys.readouterr().out) is bool(attempts), "a try may have been heard"
 
 
@@ -180,7 +181,7 @@ def test_an_offer_bought_while_its_record_is_read_again_is_not_dead_lettered() -
     assert (world.committed, world.runner.outstanding, world.sink.records) == (1, 0, [])
 
 
-def test_behind_the_fence_nothing_is_settled_as_purchased() -> None:
+def test_after_the_runner_is_closed_nothing_is_settled_as_purchased() -> None:
     world = RunnerWorld()
     call = world.call()
     late_purchase(world)

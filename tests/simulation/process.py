@@ -22,6 +22,8 @@ from consumer.errors import OptOutError
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.producer import OutputProducer
 from consumer.runtime import loop as runtime
+from consumer.runtime.edges import Clock as Clocks
+from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
 from consumer.settings import Settings
 from consumer.xcover.api import OptOutApi
@@ -156,18 +158,17 @@ class SimulatedProcess:
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         self.delivery = InlineDelivery(settings, insurer, self)
-        self.service = runtime.Loop(
-            settings,
-            partitions=broker.count,
+        edges = Edges(
             consumer=self._read,  # type: ignore[arg-type]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
-            sink=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
+            outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            clock=runtime.Clock(wall=self.wall, monotonic=self.loop.time),
+            clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             releases=releases,
-            rereader=InlineRereader(broker, self),  # type: ignore[arg-type]
+            record_reader=InlineRereader(broker, self),  # type: ignore[arg-type]
         )
+        self.service = runtime.Loop(settings, edges, partitions=broker.count)
         self._steps = self.service.steps()
 
     @property
@@ -225,9 +226,9 @@ class SimulatedProcess:
         """How far it has come, for a failure."""
         tasks = {
             runner.partition: (runner.task.watermark, runner.task.unsettled, runner.task.undecided, runner.outstanding)
-            for runner in self.service._runners.values()
+            for runner in self.service.tasks.runners.values()
         }
-        return f"{self.name}: {self.service._guarding.hold}, {tasks}, {self.delivery.delivery.snapshot()}"
+        return f"{self.name}: {self.service.suspension.by}, {tasks}, {self.delivery.delivery.snapshot()}"
 
     def kill(self) -> None:
         """kill -9."""

@@ -69,7 +69,7 @@ class World:
             self.idleness.begin(side, 0)
 
     def turn(self) -> None:
-        self.idleness.turn({0: self.task}, TOPICS)
+        self.idleness.look({0: self.task}, TOPICS)
 
     def question(self) -> None:
         self.clock.go(IDLE_AFTER)
@@ -192,7 +192,7 @@ def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World)
         world.idleness.begin(side, 1)
     world.question()
     world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
-    world.idleness.turn({0: world.task, 1: other}, TOPICS)
+    world.idleness.look({0: world.task, 1: other}, TOPICS)
     assert world.task.watermark > MIN_TIME
     assert other.watermark == MIN_TIME
 

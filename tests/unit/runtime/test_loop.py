@@ -17,12 +17,15 @@ from unit.runtime.test_results import release_file
 from unit.runtime.test_runner import CODEC, Message, Sink, checkout, offer
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
+from consumer.core.task import Side
 from consumer.errors import PartitionsChangedError, TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.loop import Clock, Loop
+from consumer.runtime.edges import Clock, Edges, OnRecordFetched
+from consumer.runtime.loop import Loop
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
+from consumer.server.health import Health
 from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, KafkaSettings, Settings
 
 TOPICS = ("offers", "checkouts")
@@ -168,10 +171,10 @@ class Rereader:
     """Keeps the questions; answers when the test says so."""
 
     def __init__(self) -> None:
-        self.results: queue.SimpleQueue[tuple[tuple[TaskRunner, CallResult], Record | None]] = queue.SimpleQueue()
-        self.asked: list[tuple[TaskRunner, CallResult]] = []
+        self.results: queue.SimpleQueue[tuple[OnRecordFetched, Record | None]] = queue.SimpleQueue()
+        self.asked: list[OnRecordFetched] = []
 
-    def ask(self, source: RecordRef, token: tuple[TaskRunner, CallResult]) -> None:
+    def ask(self, source: RecordRef, token: OnRecordFetched) -> None:
         assert source == RecordRef("offers", 0, 0)
         self.asked.append(token)
 
@@ -189,7 +192,15 @@ class Ends:
 
 class World:
     def __init__(
-        self, releases: Releases | None = None, join: dict[str, Any] | None = None, **dead_letter: Any
+        self,
+        releases: Releases | None = None,
+        join: dict[str, Any] | None = None,
+        *,
+        health: Health | None = None,
+        clock: Clock | None = None,
+        kafka: dict[str, Any] | None = None,
+        partitions: int = 1,
+        **dead_letter: Any,
     ) -> None:
         self.consumer, self.delivery, self.rereader = Consumer(), Delivery(), Rereader()
         self.sink = FlushedSink(self.consumer)
@@ -197,7 +208,8 @@ class World:
         settings = Settings(
             kafka=KafkaSettings(
                 group_id="g", offer_topic="offers", checkout_topic="checkouts",
-                commit_interval=timedelta(hours=1), revoke_timeout=timedelta(milliseconds=300),
+                commit_interval=timedelta(hours=1),
+                **{"revoke_timeout": timedelta(milliseconds=300), **(kafka or {})},
             ),
             join=JoinSettings(
                 window=timedelta(seconds=1), checkout_grace=timedelta(0), lookback=timedelta(seconds=2),
@@ -206,25 +218,27 @@ class World:
             api=ApiSettings(auth="none"),
             dead_letter=DeadLetterSettings(**dead_letter),
         )  # fmt: skip
-        self.service = Loop(
-            settings,
-            partitions=1,
+        self.settings = settings
+        self.edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
             ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
-            sink=self.sink,  # type: ignore[arg-type]
+            outputs=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            clock=Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
-            releases=releases,
-            rereader=self.rereader,  # type: ignore[arg-type]
+            record_reader=self.rereader,  # type: ignore[arg-type]
+            releases=releases or Releases(None),
+            clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
         )
-        self.service._source.subscribe(0)
+        self.health = health or Health(95.0, self.edges.clock.monotonic)
+        self.consumer.partitions = partitions
+        self.loop = Loop(settings, self.edges, partitions=partitions, health=self.health)
+        self.loop.tasks.consumer.subscribe(0)
         self.consumer.commits.clear()
         self.consumer.happened.clear()
 
     def turn(self, *polls: list[Message] | Happening) -> None:
         self.consumer.polls.extend(polls)
-        self.service.turn()
+        self.loop.run_once()
 
     def begin(self) -> None:
         self.turn(assign)
@@ -233,14 +247,14 @@ class World:
 
     def idle(self, until: int) -> None:
         """Both topics are read to their end at this time (ms); then a turn."""
-        for source in (0, 1):
-            self.service._runners[0].task._inputs[source].idle(until)
+        for source in Side:
+            self.runner.task.idle(source, until)
+        self.loop.tasks.changed = True
         self.turn()
 
     def set_max_unsettled(self, most: int) -> None:
-        delivery = self.service._settings.delivery.model_copy(update={"max_unsettled": most})
-        self.service._settings = self.service._settings.model_copy(update={"delivery": delivery})
-        self.service._guarding._most = most
+        self.loop._back_pressure._most = most
+        self.loop.suspension._most = most
 
     def decide(self) -> None:
         """Read one offer, and let time pass until it is called."""
@@ -249,7 +263,11 @@ class World:
         assert [call.offer_id for call in self.delivery.calls] == ["o1"]
 
     def commit(self) -> None:
-        self.service._commit([0], 0.1)
+        self.loop.tasks.commit([0], 0.1)
+
+    @property
+    def runner(self) -> TaskRunner:
+        return self.loop.tasks.runners[0]
 
     @property
     def committed(self) -> int | None:
@@ -284,7 +302,7 @@ def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: World)
 
 def test_what_was_read_before_a_rebalance_in_the_same_poll_is_dropped(world: World) -> None:
     world.turn(assign)
-    assert world.service.sessions == 0, "a record of the assignment before was applied to the new one"
+    assert world.loop.sessions == 0, "a record of the assignment before was applied to the new one"
     assert world.consumer.paused == set(), "the new assignment is not read"
 
 
@@ -323,7 +341,7 @@ def test_after_an_error_nothing_is_committed() -> None:
     bad: list[list[Message] | Happening] = [[Message("offers", n, "s", b"\xff") for n in range(5)]]
     world.consumer.polls = [assign, [], *bad]
     with pytest.raises(TooManyDeadLettersError):
-        world.service.run()
+        world.loop.run()
     assert all(commit["offers"] == 0 for commit in world.consumer.commits), "a restart loop would drain the topic"
 
 
@@ -413,7 +431,7 @@ def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_
     world.delivery.answer()
     world.turn()
     assert world.consumer.paused == set()
-    assert world.service._runners[0].task.undecided == 4, "s4 and what came after are not due yet"
+    assert world.runner.task.undecided == 4, "s4 and what came after are not due yet"
 
 
 def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -430,7 +448,7 @@ def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[s
     world = World(join={"checkout_silence": timedelta(seconds=5)})
     world.begin()
     world.turn([offer(0, 10_000), offer(1, 16_000)])
-    world.service._guarding.report(world.service._tasks)
+    world.loop.suspension.report([world.runner.task])
     world.idle(16_000)
     assert "newest_checkout=None" in capsys.readouterr().out
 
@@ -447,9 +465,7 @@ def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_lat
     assert [set(offers) for offers in world.delivery.released] == [{("P", "o1"), ("P", "o2"), ("P", "typo")}]
     (line,) = [line for line in logs if line["event"] == "release file read"]
     assert (line["entries"], line["waiting_here"], line["not_waiting_here"]) == (3, 1, ["P/o2", "P/typo"])
-    for source in (0, 1):
-        world.service._runners[0].task._inputs[source].idle(40_000)
-    world.turn()
+    world.idle(40_000)
     assert [call.offer_id for call in world.delivery.calls] == ["o1"], "an offer that was let go was called"
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
 
@@ -477,12 +493,13 @@ def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(wo
 
 def test_a_refused_call_whose_record_is_gone_is_tried_again(world: World) -> None:
     world.decide()
+    (call,) = world.delivery.calls
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    ((runner, result),) = world.rereader.asked
-    world.rereader.results.put(((runner, result), None))
+    (question,) = world.rereader.asked
+    world.rereader.results.put((question, None))
     world.turn()
-    assert world.delivery.retried == [result.call]
+    assert world.delivery.retried == [call]
     world.commit()
     assert world.committed == 0
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from unit.runtime.test_results import NOTE, SlowSink, World, release_file
-from unit.runtime.test_runner import CODEC, NOW, RULES, Message, checkout, end, make, offer, pass_time
+from unit.runtime.test_runner import CODEC, NOW, RULES, Message, checkout, edges, end, limits, make, offer, pass_time
 
 from consumer.calls import CallResult, OptOutCall
 from consumer.core.task import Position, Side, Task
 from consumer.errors import TooManyDeadLettersError, TruncatedLogError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.bad_records import BadRecordLimit
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 
@@ -81,17 +80,16 @@ def test_an_offer_that_was_bought(world: World) -> None:
     )
 
 
-def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined(world: World) -> None:
-    world.runner.task = Task(
-        replace(RULES, call_abandoned=False), partitions=1, offers=Position(0), checkouts=Position(0)
-    )
+def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined() -> None:
+    rules = replace(RULES, call_abandoned=False)
+    world = World(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
     declined = offer(4, AT, session="s2", offer_id="o2"), checkout(0, AT + 50, session="s2")
     assert [call.offer_id for call in show(world, *declined)] == ["o2"]
     assert told(world) == replace(PLAIN, outcome=Outcome.IGNORED)
 
 
 def test_an_offer_that_is_late(world: World) -> None:
-    show(world, until=50_000)
+    (call,) = show(world, until=50_000)
     with capture_logs() as logs:
         world.runner.on_message(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
     why = "presented so long ago that the checkout that bought it may be forgotten"
@@ -109,12 +107,8 @@ def test_an_offer_that_is_late(world: World) -> None:
     assert [line["event"] for line in logs] == ["dead letter"]
     assert world.committed == 3
     world.sink.acks[0]()
-    world.runner.on_result(CallResult(next(iter(calls_of(world))), Outcome.OPTED_OUT, 204, 1, None))
+    world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert world.committed == 5
-
-
-def calls_of(world: World) -> list[OptOutCall]:
-    return [world.runner._call(chain) for chain in world.runner.task.unsettled_chains()]
 
 
 def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() -> None:
@@ -124,10 +118,8 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         0,
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
         topics=("offers", "checkouts"),
-        codec=CODEC,
-        sink=sink,  # type: ignore[arg-type]
-        intakes=(BadRecordLimit("offers", 1, 1.0), BadRecordLimit("checkouts", 1, 1.0)),
-        wall=lambda: NOW / 1000,
+        edges=edges(outputs=sink),
+        bad_records=limits(1),
     )
     pass_time(runner, 50_000)
     runner.decide()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from unit.runtime.test_runner import CODEC, NOW, RULES, Message, Sink, offer, pass_time
+from unit.runtime.test_runner import CODEC, NOW, RULES, Message, Sink, edges, limits, offer, pass_time
 
 from consumer.calls import CallResult, OptOutCall
 from consumer.core.task import Position, Side, Task
-from consumer.events import CheckoutCompleted, Outcome, Reason
+from consumer.events import CheckoutCompleted, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.bad_records import BadRecordLimit
+from consumer.runtime.edges import OnRecordFetched
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 
@@ -44,20 +44,27 @@ class SlowSink(Sink):
         self.acks.append(on_ack)
 
 
+class Reader:
+    """Keeps what it is asked for; the test answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[RecordRef] = []
+        self.on_fetched: list[OnRecordFetched] = []
+
+    def ask(self, source: RecordRef, on_fetched: OnRecordFetched) -> None:
+        self.asked.append(source)
+        self.on_fetched.append(on_fetched)
+
+
 class World:
-    def __init__(self, releases: Releases | None = None) -> None:
-        self.sink = SlowSink()
-        self.asked: list[CallResult] = []
+    def __init__(self, releases: Releases | None = None, task: Task | None = None) -> None:
+        self.sink, self.reader = SlowSink(), Reader()
         self.runner = TaskRunner(
             0,
-            Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
+            task or Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
             topics=("offers", "checkouts"),
-            codec=CODEC,
-            sink=self.sink,  # type: ignore[arg-type]
-            intakes=(BadRecordLimit("offers", 100, 1.0), BadRecordLimit("checkouts", 100, 1.0)),
-            wall=lambda: NOW / 1000,
-            releases=releases,
-            read_again=self.asked.append,
+            edges=edges(outputs=self.sink, record_reader=self.reader, releases=releases or Releases(None)),
+            bad_records=limits(100),
         )
 
     def call(self) -> OptOutCall:
@@ -107,8 +114,8 @@ def test_what_was_released_and_not_committed_is_released_again_after_a_restart(t
     before.call()
     plan = before.runner.task.prepare_commit()
     assert plan is not None
-    world = World(Releases(release_file(tmp_path, "o1")))
-    world.runner.task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    world = World(Releases(release_file(tmp_path, "o1")), task)
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
@@ -148,7 +155,7 @@ def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
     assert (world.committed, world.runner.outstanding) == (1, 0)
 
 
-def test_a_release_that_comes_behind_the_fence_is_left_to_whoever_reads_on() -> None:
+def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_reads_on() -> None:
     world = World()
     call = world.call()
     world.runner.close()
@@ -184,10 +191,9 @@ def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_t
 
 def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_that_is_acknowledged() -> None:
     world = World()
-    result = world.refused()
-    assert (world.asked, world.runner.outstanding, world.sink.outcomes) == ([result], 1, [])
-    assert result.call.source.offset == 0
-    assert world.runner.on_record_fetched(result, record()) is None
+    world.refused()
+    assert (world.reader.asked, world.runner.outstanding, world.sink.outcomes) == ([RecordRef("offers", 0, 0)], 1, [])
+    assert world.reader.on_fetched[0](record()) is None
     assert world.sink.records == [(record(), "rejected", "422: Unexpected field")]
     (outcome,) = world.sink.outcomes
     assert (outcome.outcome, outcome.reason) == (Outcome.DEAD_LETTERED, Reason.ABANDONED)
@@ -231,16 +237,16 @@ def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> N
     assert (world.committed, world.runner.outstanding) == (1, 0)
 
 
-def test_no_call_is_made_again_for_a_task_that_is_ending() -> None:
+def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
     world = World()
     result = world.refused()
-    world.runner.ending = True
+    world.runner.draining = True
     assert world.runner.on_record_fetched(result, None) is None
     assert (world.runner.outstanding, world.sink.outcomes, world.committed) == (0, [], 0)
 
 
 @pytest.mark.parametrize("when", ["refused", "read", "acknowledged"])
-def test_a_refused_offer_is_not_settled_behind_the_fence(when: str) -> None:
+def test_a_refused_offer_is_not_settled_after_the_runner_is_closed(when: str) -> None:
     world = World()
     call = world.call()
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, None)
@@ -255,5 +261,5 @@ def test_a_refused_offer_is_not_settled_behind_the_fence(when: str) -> None:
         world.runner.close()
         world.sink.acks[0]()
     else:
-        assert (world.asked == [], world.sink.records, world.sink.outcomes) == (when == "refused", [], [])
+        assert (world.reader.asked == [], world.sink.records, world.sink.outcomes) == (when == "refused", [], [])
     assert (world.runner.outstanding, world.committed) == (0, 0)

@@ -1,10 +1,11 @@
-"""One task's runner: the fence, the rebuild's hold-back, and what stops it."""
+"""One task's runner: what comes back when it is closed, what is buffered while restoring, and what stops it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from consumer.calls import CallResult
 from consumer.codecs.plain import PlainCodec
@@ -13,6 +14,7 @@ from consumer.core.task import Position, Side, Task
 from consumer.errors import StopError, TooManyDeadLettersError, TruncatedLogError
 from consumer.events import OfferOutcome, Outcome, Reason
 from consumer.runtime.bad_records import BadRecordLimit
+from consumer.runtime.edges import Clock, Edges
 from consumer.runtime.runner import TaskRunner
 
 RULES = DecisionRules(window=1_000, checkout_grace=100, lookback=5_000, lateness=0, max_skew=1_000_000)
@@ -47,8 +49,8 @@ class Message:
     def headers(self) -> None:
         return None
 
-    def error(self) -> object | None:
-        return object() if self._end else None
+    def error(self) -> KafkaError | None:
+        return KafkaError(KafkaError._PARTITION_EOF) if self._end else None
 
 
 class Sink:
@@ -97,16 +99,24 @@ def end(source: str, offset: int) -> Message:
 BEGIN = Position(0)
 
 
+def edges(**made: Any) -> Edges:
+    """The edges of a runner. Those that it does not touch are not there."""
+    unused = dict.fromkeys(("consumer", "ends", "delivery", "record_reader"))
+    return Edges(**{**unused, "codec": CODEC, "clock": Clock(wall=lambda: NOW / 1000), **made})
+
+
+def limits(max_run: int) -> tuple[BadRecordLimit, BadRecordLimit]:
+    return BadRecordLimit("offers", max_run, 1.0), BadRecordLimit("checkouts", max_run, 1.0)
+
+
 def make(offers: Position = BEGIN, checkouts: Position = BEGIN, max_run: int = 100) -> tuple[TaskRunner, Sink]:
     sink = Sink()
     runner = TaskRunner(
         0,
         Task(RULES, partitions=1, offers=offers, checkouts=checkouts),
         topics=("offers", "checkouts"),
-        codec=CODEC,
-        sink=sink,  # type: ignore[arg-type]
-        intakes=(BadRecordLimit("offers", max_run, 1.0), BadRecordLimit("checkouts", max_run, 1.0)),
-        wall=lambda: NOW / 1000,
+        edges=edges(outputs=sink),
+        bad_records=limits(max_run),
     )
     return runner, sink
 

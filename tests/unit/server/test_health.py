@@ -12,12 +12,12 @@ import pytest
 from brokers.base import free_port
 from confluent_kafka import TopicPartition
 from unit.runtime.test_loop import World, assign, lose, revoke
-from unit.runtime.test_runner import NOW, committed_after, offer
+from unit.runtime.test_runner import NOW, committed_after, end, offer
 
-from consumer.core.task import Side
 from consumer.errors import StartError
 from consumer.kafka.start_offsets import TIMEOUT
-from consumer.server.health import ANSWER, Health, bound_of, serving
+from consumer.server.health import ANSWER, Health, bound_of
+from consumer.server.http import serving
 from consumer.settings import DeliverySettings, KafkaSettings, ServerSettings, Settings
 
 BOUND = 95.0
@@ -126,13 +126,13 @@ def test_not_ready_while_it_stops(health: Told) -> None:
 
 
 def readiness(world: World) -> tuple[bool, str]:
-    ready = world.service._health.ready()
+    ready = world.health.ready()
     return ready.ok, ready.reason
 
 
 def test_the_service_tells_at_each_turn() -> None:
-    world = World()
-    told = world.service._health = Told()
+    told = Told()
+    world = World(health=told)
     world.turn()
     told.now += BOUND + 1
     assert not told.live().ok
@@ -169,8 +169,7 @@ def test_the_service_is_not_ready_while_it_rebuilds() -> None:
     world.turn(assign)
     assert readiness(world) == (False, "reading again what was read before the start: partitions 0")
     world.turn([offer(0, NOW)])
-    world.service._runners[0].task.read_to(Side.CHECKOUTS, 100)
-    world.turn()
+    world.turn([end("checkouts", 100)])
     assert readiness(world) == (True, "running partitions 0")
 
 
@@ -179,16 +178,16 @@ def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -
     world.turn(assign)
     seen = []
     world.delivery.cancel = lambda owners: seen.append(readiness(world))  # type: ignore[method-assign]
-    world.service.stop()
-    world.service.run()
+    world.loop.stop()
+    world.loop.run()
     assert seen[0] == (False, "stopping")
 
 
 @pytest.mark.parametrize("call", ["commit", "close"])
 def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_for_the_brokers(call: str) -> None:
-    world = World()
+    told = Told()
+    world = World(health=told)
     world.begin()
-    told = world.service._health = Told()
     seen = []
     answered = getattr(world.consumer, call)
 
@@ -200,24 +199,24 @@ def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_fo
     setattr(world.consumer, call, hang)
     world.decide()
     world.delivery.answer()
-    world.service.stop()
-    world.service.run()
+    world.loop.stop()
+    world.loop.run()
     assert seen
     assert all(seen)
 
 
 def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
-    world = World()
-    told = world.service._health = Told()
+    told = Told()
+    world = World(health=told)
     seen = []
 
     def subscribe(now: int, before: object) -> None:
         told.now += 10 * BOUND
         seen.append(told.live().ok)
 
-    world.service._source.subscribe = subscribe  # type: ignore[method-assign]
-    world.service.stop()
-    world.service.run()
+    world.loop.tasks.consumer.subscribe = subscribe  # type: ignore[method-assign]
+    world.loop.stop()
+    world.loop.run()
     assert seen == [True]
 
 
