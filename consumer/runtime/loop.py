@@ -189,7 +189,7 @@ class Loop:
         """Apply what was buffered, take back calls, ask the guards, and hand over the calls of what is due."""
         runners, delivery = self.tasks.runners.values(), self._edges.delivery
         for runner in runners:
-            if starts := runner.drain_buffer(now):
+            if runner.buffering and (starts := runner.drain_buffer(now)):
                 withdrawn.setdefault(runner, []).extend(starts)
         # The end of restoring may come while the other input's buffer is drained: it is looked at once more.
         self.tasks.changed = any(runner.buffering for runner in runners)

@@ -38,6 +38,7 @@ class TaskRunner:
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
         draining: no new calls: the task is about to go.
+        buffering: records are kept back until the task has been restored.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class TaskRunner:
         self.task = task
         self.outstanding = 0
         self.draining = False
+        self.buffering = False
         self._topics = topics
         self._codec = edges.codec
         self._outputs = edges.outputs
@@ -82,17 +84,14 @@ class TaskRunner:
         """
         if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
             self._buffered[side].append(message)
+            self.buffering = True
             return NONE
         return self._apply(side, message, now)
-
-    @property
-    def buffering(self) -> bool:
-        """Whether records are kept back until the task has been restored."""
-        return bool(self._buffered[Side.OFFERS] or self._buffered[Side.CHECKOUTS])
 
     def drain_buffer(self, now: int) -> list[int]:
         """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
         withdrawn: list[int] = []
+        self.buffering = False
         for side in Side:
             waiting = self._buffered[side].copy()
             self._buffered[side].clear()
