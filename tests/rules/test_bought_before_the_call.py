@@ -13,9 +13,8 @@ from support.delivery_world import World as DeliveryWorld
 from support.strategies import FAR, START
 from unit.core.test_guards import LATER, RULES
 from unit.runtime.test_loop import World as ServiceWorld
-from unit.runtime.test_results import World as RunnerWorld
-from unit.runtime.test_results import record
-from unit.runtime.test_runner import NOW, checkout, offer
+from unit.runtime.test_runner import NOW, checkout, offer, record
+from unit.runtime.test_runner import World as RunnerWorld
 
 from consumer.calls import Answer, CallResult
 from consumer.core.join import Chain

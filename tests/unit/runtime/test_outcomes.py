@@ -7,32 +7,36 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_results import NOTE, SlowSink, World, release_file
-from unit.runtime.test_runner import CODEC, NOW, RULES, Message, checkout, edges, end, limits, make, offer, pass_time
+from unit.runtime.test_runner import (
+    AT,
+    CODEC,
+    NOTE,
+    NOW,
+    RULES,
+    Message,
+    SlowSink,
+    World,
+    checkout,
+    edges,
+    limits,
+    offer,
+    pass_time,
+    release_file,
+    show,
+)
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallResult
 from consumer.core.task import Position, Side, Task
-from consumer.errors import TooManyDeadLettersError, TruncatedLogError
+from consumer.errors import TooManyDeadLettersError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 
-AT = 10_000
-
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def show(world: World, *more: Message, until: int = 12_000) -> list[OptOutCall]:
-    """One offer, presented at offset 3, and what else there is; the calls to be made."""
-    world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
-    for message in more:
-        world.runner.on_message(Side(("offers", "checkouts").index(message.topic())), message, NOW)
-    pass_time(world.runner, until)
-    return world.runner.decide()
 
 
 def told(world: World) -> OfferOutcome:
@@ -250,9 +254,6 @@ def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: Wor
     assert error.startswith("not a optout.events.OfferPresented: ")
 
 
-# --- what else a runner does with records
-
-
 def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: World) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
@@ -262,74 +263,3 @@ def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_i
     assert line["event"] == "purchase_after_opt_out"
     assert (line["partner_code"], line["offer_id"], line["session_id"], line["checkout_id"]) == ("P", "o1", "s1", "c9")
     assert (line["completed_at"], line["decided_at"]) == (AT + 10, AT + RULES.window)
-
-
-def test_the_input_that_is_ahead_is_paused() -> None:
-    runner, _ = make()
-    runner.task.idle(Side.OFFERS, 50_000)
-    runner.task.idle(Side.CHECKOUTS, 10_000)
-    assert runner.pauses() == {Side.OFFERS}
-
-
-def test_a_record_at_the_end_of_the_rebuild_waits_and_those_after_it_too() -> None:
-    first, _ = make()
-    for offset in range(2):
-        first.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
-    first.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, _ = make(plan.offers, plan.checkouts)
-    for offset in range(4):
-        runner.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
-    assert runner.task.next_offset(Side.OFFERS) == 2
-    assert Side.OFFERS in runner.pauses()
-    runner.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
-    assert not runner.task.restoring
-    runner.drain_buffer(NOW)
-    assert runner.task.next_offset(Side.OFFERS) == 4
-
-
-def test_a_log_that_ends_where_it_was_read_to_is_whole() -> None:
-    first, _ = make()
-    first.on_message(Side.OFFERS, offer(0, AT), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, _ = make(plan.offers, plan.checkouts)
-    with pytest.raises(TruncatedLogError):
-        runner.on_message(Side.OFFERS, end("offers", 0), NOW)
-    runner.on_message(Side.OFFERS, end("offers", 1), NOW)
-    assert not runner.task.restoring
-
-
-def test_unreadable_checkouts_are_counted_when_they_are_read_again_and_settled_offers_are_not() -> None:
-    first, _ = make()
-    first.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
-    first.on_message(Side.OFFERS, offer(1, AT), NOW)
-    first.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, sink = make(plan.offers, plan.checkouts, max_run=0)
-    with pytest.raises(TooManyDeadLettersError, match=r"1 in a row records of checkouts .* IndexError"):
-        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    assert sink.dead == []
-
-
-def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: World) -> None:
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    assert world.runner.task.prepare_commit() is None
-    world.sink.acks[0]()
-    assert world.runner.task.prepare_commit() is not None
-
-
-def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: World) -> None:
-    show(world)
-    world.runner.on_message(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
-    pass_time(world.runner, 50_000)
-    assert len(world.runner.decide()) == 1
-    assert world.runner.outstanding == 2

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from support.strategies import START
 from unit.core.test_guards import LATER, RULES, Instance
 from unit.runtime.test_loop import World
@@ -105,3 +107,69 @@ def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_en
     assert world.consumer.paused == {"offers"}, "what would end the hold is not read"
     world.turn([checkout(6, 10_001, "o1", session="s1")])
     assert world.loop.suspension.by is SuspendedBy.NONE
+
+
+# --- in the loop
+
+
+def silent_world(**join: Any) -> World:
+    """A checkout, then offers for longer than checkout_silence, with none of them due by then."""
+    world = World(join={"checkout_silence": timedelta(seconds=5), **join})
+    world.begin()
+    world.turn(
+        [checkout(0, 10_000), offer(0, 10_000), *(offer(n, 10_000 + 2_000 * n, session=f"s{n}") for n in range(1, 5))]
+    )
+    world.idle(18_000)
+    return world
+
+
+def test_while_decisions_are_held_nothing_is_called_and_nothing_committed() -> None:
+    world = silent_world()
+    assert world.delivery.calls == []
+    world.commit()
+    assert world.committed == 0
+
+
+def test_decisions_go_on_by_themselves_after_a_silence() -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    assert world.delivery.calls == []
+    world.idle(18_502)
+    assert world.delivery.calls == [], "lateness has not passed since"
+    world.idle(18_503)
+    assert len(world.delivery.calls) == 4
+
+
+def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_end() -> None:
+    world = silent_world()
+    world.set_max_unsettled(3)
+    world.turn([offer(5, 18_000, session="s5"), offer(6, 18_000, session="s6")])
+    assert world.consumer.paused == set()
+    world.turn([offer(7, 18_000, session="s7")])
+    assert world.consumer.paused == {"offers"}
+    world.turn([checkout(1, 18_500)])
+    assert world.consumer.paused == {"offers"}
+    world.idle(18_503)
+    world.delivery.answer()
+    world.turn()
+    assert world.consumer.paused == set()
+    assert world.runner.task.undecided == 4, "s4 and what came after are not due yet"
+
+
+def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    world.idle(18_503)
+    told = capsys.readouterr().out
+    held, landing = told.index("no checkout comes"), told.index("checkouts come again:")
+    assert held < landing < told.rindex("decisions go on ")
+    assert "newest_checkout=1970-01-01T00:00:10.000+00:00" in told
+
+
+def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    world.turn([offer(0, 10_000), offer(1, 16_000)])
+    world.loop.suspension.report([world.runner.task])
+    world.idle(16_000)
+    assert "newest_checkout=None" in capsys.readouterr().out
