@@ -191,7 +191,7 @@ class Loop:
         for runner in runners:
             if runner.buffering and (starts := runner.drain_buffer(now)):
                 withdrawn.setdefault(runner, []).extend(starts)
-        # The end of restoring may come while the other input's buffer is drained: it is looked at once more.
+        # What is still buffered is tried again in the next turn, whatever comes.
         self.tasks.changed = any(runner.buffering for runner in runners)
         for runner, starts in withdrawn.items():
             delivery.withdraw(runner, starts)

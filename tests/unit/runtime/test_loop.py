@@ -14,13 +14,14 @@ import pytest
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 from structlog.testing import capture_logs
-from unit.runtime.test_runner import CODEC, Message, Sink, end, offer, release_file
+from unit.runtime.test_runner import CODEC, NOW, Message, Sink, checkout, end, make, offer, pass_time, release_file
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
-from consumer.core.task import Side
+from consumer.core.task import Side, Task
 from consumer.errors import TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
+from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.edges import Clock, Edges, OnRecordFetched
 from consumer.runtime.loop import PROGRESS, Loop
 from consumer.runtime.releases import Releases
@@ -462,3 +463,69 @@ def test_progress_is_reported_once_in_a_while_with_what_holds_the_commit(waiting
             waiting.turn()
     (line,) = [line for line in logs if line["event"] == "progress"]
     assert (line["partition"], line["unsettled"], line["oldest_unsettled"]) == (0, 1, "P/o1")
+
+
+# --- a turn in which nothing changes
+
+
+def judged(world: World) -> list[int]:
+    """How many tasks the guards judge, each time they do."""
+    asked: list[int] = []
+    judge = world.loop.suspension.judge
+
+    def spy(tasks: Collection[Task]) -> None:
+        asked.append(len(tasks))
+        judge(tasks)
+
+    world.loop.suspension.judge = spy  # type: ignore[method-assign]
+    return asked
+
+
+def test_guards_are_asked_only_when_something_was_read_a_watermark_moved_or_a_task_came_or_went(world: World) -> None:
+    asked = judged(world)
+    world.turn()
+    assert asked == []
+    world.turn([offer(0, 10_000)])
+    world.turn([end("checkouts", 0)])
+    assert asked == [1, 1]
+    world.loop._idleness.look = lambda tasks, topics: True  # type: ignore[method-assign]
+    world.turn()
+    world.loop._idleness.look = lambda tasks, topics: False  # type: ignore[method-assign]
+    world.turn()
+    assert asked == [1, 1, 1]
+    world.turn(revoke)
+    world.turn()
+    world.turn(assign)
+    world.turn()
+    assert asked == [1, 1, 1, 0, 1]
+
+
+def test_guards_are_asked_while_records_are_buffered(world: World) -> None:
+    first, _ = make()
+    first.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    first.on_message(Side.CHECKOUTS, checkout(0, 10_000), NOW)
+    pass_time(first, 10_100)
+    first.decide()
+    plan = first.task.prepare_commit()
+    assert plan is not None
+    world.turn(revoke)
+    world.loop.tasks.begin(0, TaskStart(plan.offers, plan.checkouts, None))
+    world.turn([offer(0, 10_000), offer(1, 10_000, session="s2")])
+    asked = judged(world)
+    world.turn()
+    assert (world.runner.buffering, asked) == (True, [1])
+    world.turn([checkout(0, 10_000)])
+    world.turn()
+    assert (world.runner.buffering, asked) == (False, [1, 1])
+    assert world.runner.task.next_offset(Side.OFFERS) == 2
+
+
+def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: World) -> None:
+    world.set_max_unsettled(1)
+    world.decide()
+    assert world.consumer.paused == set(TOPICS)
+    asked = judged(world)
+    world.delivery.answer()
+    world.turn()
+    assert (asked, world.consumer.paused) == ([], set())
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
