@@ -169,7 +169,7 @@ def answer_of(reply: Reply, **values: object) -> Answer:
 )
 def test_each_row_of_the_answer_table(reply: Reply, status: int | None, verdict: AnswerKind) -> None:
     answer = answer_of(reply)
-    assert (answer.status_code, answer.verdict) == (status, verdict)
+    assert (answer.status_code, answer.kind) == (status, verdict)
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
@@ -180,7 +180,7 @@ def test_a_redirect_is_never_followed(status: str) -> None:
                 status, b"", f"Location: http://127.0.0.1:{server.port}/x/partners/P/offers/else/opt_out/"
             )
             (answer,) = await ask(server.port, "offer")
-            assert answer.verdict is AnswerKind.UNEXPECTED
+            assert answer.kind is AnswerKind.UNEXPECTED
             assert answer.status_code == int(status[:3])
             assert len(server.requests) == 1, "the 204 behind the redirect must not be asked for"
 
@@ -198,12 +198,12 @@ def test_retry_after_is_read_from_a_real_answer_in_both_forms() -> None:
 def test_a_404_that_a_gateway_compressed_is_still_read() -> None:
     reply = raw("404 Not Found", gzip.compress(b'{"message": "gone"}'), "Content-Encoding: gzip")
     answer = answer_of(reply)
-    assert (answer.verdict, answer.note) == (AnswerKind.NOT_FOUND, "gone")
+    assert (answer.kind, answer.note) == (AnswerKind.NOT_FOUND, "gone")
 
 
 def test_a_body_without_end_is_cut_and_is_no_proof_of_a_missing_offer() -> None:
     reply = raw("404 Not Found", b'{"a": "' + b"x" * (4 * MAX_BODY) + b'"}')
-    assert answer_of(reply).verdict is AnswerKind.UNEXPECTED
+    assert answer_of(reply).kind is AnswerKind.UNEXPECTED
 
 
 @pytest.mark.parametrize("reply", [hang, hang_mid_body, trickle])
@@ -211,7 +211,7 @@ def test_a_call_takes_no_longer_than_the_time_out_in_all(reply: Reply) -> None:
     began = time.monotonic()
     answer = answer_of(reply, timeout=timedelta(seconds=0.3), connect_timeout=timedelta(seconds=5))
     took = time.monotonic() - began
-    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
+    assert (answer.status_code, answer.kind) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert "Timeout" in answer.note
     assert 0.3 <= took < 2.0, "the parts of a time-out must not add up"
@@ -221,7 +221,7 @@ def test_a_refused_connection_is_transient() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         (answer,) = asyncio.run(ask(nobody.getsockname()[1], "offer"))
-    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
+    assert (answer.status_code, answer.kind) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert answer.note.startswith("ConnectError")
 

@@ -212,7 +212,7 @@ def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refus
         world.delivery.release(LET_GO)
         slow.set()
         await world.until_results(1)
-        assert world.delivery._turns.partner("P").refused == 0
+        assert world.delivery._scheduler.partner("P").refused == 0
 
     virtual_time.run(main())
 

@@ -26,7 +26,7 @@ from support.delivery_world import (
 )
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
-from consumer.delivery import scheduler as turns
+from consumer.delivery import queue
 from consumer.delivery.partner import Partner, PendingCall
 from consumer.events import Outcome
 from consumer.settings import ApiSettings
@@ -532,8 +532,8 @@ def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_
 
     async def main() -> None:
         world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=64)
-        world.delivery._turns.partner("DENIED").fresh = Unlooked()
-        world.delivery._turns.partner("GOOD").fresh = Unlooked()
+        world.delivery._scheduler.partner("DENIED").fresh = Unlooked()
+        world.delivery._scheduler.partner("GOOD").fresh = Unlooked()
         world.submit(*numbered(100_000), partner="DENIED")
         await world.until(1.0)
         world.submit(*numbered(10_000, "g"), partner="GOOD")
@@ -543,7 +543,7 @@ def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_
         assert taken["DENIED"] <= 64 + 66, "one look each time that one of its calls ends, none for those of others"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "Partner", Counted)
+        patch.setattr(queue, "Partner", Counted)
         virtual_time.run(main())
 
 
