@@ -1,4 +1,4 @@
-"""Who waits, and who may be called next: the calls of one partner, and of one credential."""
+"""The calls of one partner that wait, which may be called next, and what the answers say of the partner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from ..calls import Answer, AnswerKind, OptOutCall
 from ..settings import DeliverySettings
 from .breaker import Breaker
-from .limit import Pacer
+from .limiter import CredentialLimiter
 from .not_found import Belief, NotFoundGuard
 from .refusals import RefusalGuard
 
@@ -65,28 +65,6 @@ class PendingCall:
         Else one such offer would stop the partner's calls each time that it is tried.
         """
         return self.denied_at is not None and self.denied_at < self.partner.recorded
-
-
-class CredentialLimiter:
-    """One credential: the rate limit and the Retry-After gate that its partners share, and whose turn it is."""
-
-    def __init__(self, rate: float) -> None:
-        self.pacer = Pacer(rate)
-        self.gated_until = -math.inf
-        self.turn: deque[Partner] = deque()
-        """Partners that may have something to call, in the order they are served."""
-        self.listed = False
-        self.timer: TimerHandle | None = None
-
-    def open_at(self) -> float:
-        """The earliest time, on the loop's clock, at which the credential may be used."""
-        return max(self.gated_until, self.pacer.next_at())
-
-    def gate(self, now: float, seconds: float) -> bool:
-        """No call for so long; True if the gate was open before."""
-        was_open = self.gated_until <= now
-        self.gated_until = max(self.gated_until, now + seconds)
-        return was_open
 
 
 class Partner:

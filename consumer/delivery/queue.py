@@ -20,7 +20,8 @@ from ..events import Outcome
 from ..settings import DeliverySettings
 from .answers import Effect, effect_of
 from .breaker import full_jitter
-from .partner import CredentialLimiter, Partner, PendingCall
+from .limiter import CredentialLimiter
+from .partner import Partner, PendingCall
 from .retries import Retries
 from .scheduler import Scheduler
 

@@ -6,9 +6,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from ..settings import DeliverySettings
-from .partner import CredentialLimiter, Partner, PendingCall
+from .limiter import CredentialLimiter
+from .partner import Partner, PendingCall
 
 
 class Scheduler:
@@ -102,7 +104,7 @@ class Scheduler:
             self._turn.popleft()
             limiter.listed = False
             if limiter.turn:
-                self._wake_at(limiter, open_at)
+                self._wake_at(limiter, open_at, partial(self._enqueue_limiter, limiter))
         return None
 
     def _rate(self) -> float:
@@ -128,24 +130,21 @@ class Scheduler:
                 self.enqueue(partner)
                 return pending
             if partner.ready() and partner.probe is None:
-                self._wake_at(partner, partner.probe_at())
+                self._wake_at(partner, partner.probe_at(), partial(self.enqueue, partner))
         return None
 
     def _others_wait(self, partner: Partner) -> bool:
         return any(other is not partner and other.ready() for other in self._waiting)
 
-    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float) -> None:
+    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float, enqueue: Callable[[], None]) -> None:
         timer = sleeper.timer
         if when == math.inf or (timer is not None and timer.when() <= when):
             return
         if timer is not None:
             timer.cancel()
-        sleeper.timer = self._loop.call_at(when, self._wake, sleeper)
+        sleeper.timer = self._loop.call_at(when, self._wake, sleeper, enqueue)
 
-    def _wake(self, sleeper: Partner | CredentialLimiter) -> None:
+    def _wake(self, sleeper: Partner | CredentialLimiter, enqueue: Callable[[], None]) -> None:
         sleeper.timer = None
-        if isinstance(sleeper, Partner):
-            self.enqueue(sleeper)
-        else:
-            self._enqueue_limiter(sleeper)
+        enqueue()
         self._on_wake()

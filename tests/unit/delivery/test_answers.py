@@ -11,8 +11,9 @@ from support.delivery_world import make_calls
 
 from consumer.calls import Answer, AnswerKind
 from consumer.delivery.answers import Effect, effect_of
+from consumer.delivery.limiter import CredentialLimiter
 from consumer.delivery.not_found import UNCONFIRMED_S
-from consumer.delivery.partner import CredentialLimiter, Partner, PendingCall
+from consumer.delivery.partner import Partner, PendingCall
 from consumer.settings import DeliverySettings
 
 NOW = 1_000.0
@@ -49,6 +50,13 @@ def denied_before_a_204(partner: Partner, pending: PendingCall) -> None:
 
 def undeadletterable(_: Partner, pending: PendingCall) -> None:
     pending.retry_refused = True
+
+
+def others_refused_that_cannot_be_dead_lettered(partner: Partner, _: PendingCall) -> None:
+    for _number in range(LIMIT):
+        other = pending_call(partner)
+        other.retry_refused = True
+        take_note(partner, other, AnswerKind.REFUSED, NOW)
 
 
 def both(one: State, other: State) -> State:
@@ -121,6 +129,7 @@ def test_what_becomes_of_a_call(kind: AnswerKind, state: State, expected: Effect
             Effect.DEAD_LETTER,
         ),
         ("dead-letter", undeadletterable, Effect.RETRY_REFUSED),
+        ("dead-letter", others_refused_that_cannot_be_dead_lettered, Effect.DEAD_LETTER),
         ("dead-letter", cancelled, Effect.GIVE_UP),
     ],
 )
