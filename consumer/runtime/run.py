@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 import time
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -23,6 +24,7 @@ from ..kafka.reader import RecordReader, record_reader_config
 from ..kafka.topics import check_topics
 from ..server.health import Health, bound_of, serving
 from ..settings import Settings
+from ..xcover.api import connect
 from .loop import Loop
 from .releases import Releases
 
@@ -73,7 +75,9 @@ def _run(settings: Settings, health: Health) -> int:
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
+        delivery=DeliveryThread(
+            partial(connect, settings.api), settings.delivery, max_refused_run=settings.dead_letter.max_run
+        ),
         codec=codec,
         releases=releases,
         rereader=RecordReader(lambda: Consumer(record_reader_config(kafka))),

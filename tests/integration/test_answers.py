@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from email.utils import formatdate
+from functools import partial
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ from consumer.delivery.thread import DeliveryThread
 from consumer.errors import StopError
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import OptOutApi
+from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials, sign
 from consumer.xcover.transport import MAX_BODY, AiohttpTransport
 
@@ -331,7 +332,7 @@ def test_each_try_is_signed_afresh() -> None:
             await next(tries)(writer)
 
         async with Server({"offer": in_turn}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=ASecond())
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(), random=ASecond())
             thread.start()
             thread.submit([call("offer")])
             result = await asyncio.to_thread(thread.results.get, True, 10)
@@ -349,7 +350,7 @@ def test_each_try_is_signed_afresh() -> None:
 def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
     async def main() -> None:
         async with Server() as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(rate_limit=0))
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(rate_limit=0))
             thread.start()
             calls = [call(str(number)) for number in range(500)]
             thread.submit(calls)
@@ -366,7 +367,9 @@ def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
 def test_stopping_the_thread_gives_every_call_a_result() -> None:
     async def main() -> None:
         async with Server({"hang": hang}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(concurrency=1, rate_limit=0))
+            thread = DeliveryThread(
+                partial(connect, api_settings(server.port)), DeliverySettings(concurrency=1, rate_limit=0)
+            )
             thread.start()
             thread.submit([call("hang"), call("queued")])
             await asyncio.wait_for(server.asked.wait(), 10)
@@ -378,10 +381,10 @@ def test_stopping_the_thread_gives_every_call_a_result() -> None:
 
 
 def test_a_thread_that_cannot_start_says_so() -> None:
-    def no_transport(*_: object) -> AiohttpTransport:
+    def no_connection(_: int) -> OptOutApi:
         raise RuntimeError("no certificates")
 
-    thread = DeliveryThread(api_settings(1), DeliverySettings(), transport=no_transport)
+    thread = DeliveryThread(no_connection, DeliverySettings())
     with pytest.raises(StopError, match="no certificates"):
         thread.start()
 
@@ -393,7 +396,7 @@ def test_a_failure_on_the_loop_surfaces_in_the_calling_thread() -> None:
 
     async def main() -> None:
         async with Server({"offer": raw("500 Oops")}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=Broken())
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(), random=Broken())
             thread.start()
             thread.submit([call("offer")])
 
