@@ -13,7 +13,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
@@ -135,7 +136,7 @@ def test_a_feed_that_falls_behind_moves_the_rest_rather_than_write_late(bootstra
 
 def test_progress_is_read_from_what_the_group_committed(bootstrap: str) -> None:
     make_topics(bootstrap, ("p-offers", "p-checkouts"))
-    producer = Producer({"bootstrap.servers": bootstrap})
+    producer = ordered_producer(bootstrap)
     for partition in range(PARTITIONS):
         for _ in range(5):
             producer.produce("p-offers", b"x", partition=partition)

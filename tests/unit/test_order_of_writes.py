@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +94,66 @@ def test_the_refusal_is_one_that_other_producers_fail_at(
 ) -> None:
     producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, **ONE_A_REQUEST, **properties})
     assert stand_after_refusal(cluster, producer, refusal) == stands
+
+
+# --- every producer of this tree is such a one
+
+ROOT = Path(__file__).parents[2]
+MAKERS = {"Producer", "SerializingProducer", "AIOProducer"}
+ORDERED_BY = {"in_order", "producer_config"}
+NOT_FOR_WRITING = {
+    # Its process holds the mock cluster; nothing is written with it.
+    ("consumer/demo/broker.py", "embedded_broker"),
+    # These are what the test above shows to fail.
+    ("tests/unit/test_order_of_writes.py", "test_the_refusal_is_one_that_other_producers_fail_at"),
+}
+
+
+def unordered(source: str, path: str) -> list[str]:
+    """The places where a client's producer is made of a configuration that is not one of `ORDERED_BY`."""
+    tree = ast.parse(source)
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "confluent_kafka"
+        for alias in node.names
+        if alias.name in MAKERS
+    }
+    found = []
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    excused = [
+        node for function in functions if (path, function.name) in NOT_FOR_WRITING for node in ast.walk(function)
+    ]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or node in excused:
+            continue
+        made_by = ast.unparse(node.func)
+        if made_by not in names and made_by not in {f"confluent_kafka.{maker}" for maker in MAKERS}:
+            continue
+        config = node.args[0] if len(node.args) == 1 and not node.keywords else None
+        if not (isinstance(config, ast.Call) and ast.unparse(config.func) in ORDERED_BY):
+            found.append(f"{path}:{node.lineno}: {ast.unparse(node)[:80]}")
+    return found
+
+
+def test_every_producer_is_made_in_order() -> None:
+    paths = [path for folder in ("consumer", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    found = [
+        place for path in paths for place in unordered(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    ]
+    assert found == [], "make it with brokers.producers.ordered_producer, in consumer/ with in_order"
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from confluent_kafka import Producer\nProducer({'a': 1})", 1),
+        ("from confluent_kafka import Producer as P\nP({'a': 1})", 1),
+        ("import confluent_kafka\nconfluent_kafka.Producer(config)", 1),
+        ("from confluent_kafka import Producer\ndef f():\n    return Producer(in_order({}), logger=None)", 1),
+        ("from confluent_kafka import Producer\nProducer(in_order({'a': 1}))", 0),
+        ("from simulated import Producer\nProducer()", 0),
+    ],
+)
+def test_a_producer_made_otherwise_is_seen(source: str, count: int) -> None:
+    assert len(unordered(source, "tests/any.py")) == count
