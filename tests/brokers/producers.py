@@ -21,5 +21,7 @@ def ordered_producer(bootstrap: str, **properties: Any) -> Producer:
         # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
         "partitioner": "murmur2_random",
         "linger.ms": 5,
+        # What it says of a broker that a test stops is no news.
+        "log_level": 0,
     }
     return Producer(in_order(usual | {name.replace("_", "."): value for name, value in properties.items()}))

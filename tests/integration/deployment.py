@@ -111,7 +111,7 @@ class Deployment:
         self.outcome_topic, self.dead_letter_topic = f"outcomes-{self.suffix}", f"dead-{self.suffix}"
         self.group = f"group-{self.suffix}"
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        self._producer = ordered_producer(self.bootstrap, log_level=0)
+        self._producer = ordered_producer(self.bootstrap)
         counts = {
             self.offer_topic: self.partitions[0],
             self.checkout_topic: self.partitions[1],

@@ -45,7 +45,7 @@ def topic(broker: Broker) -> str:
 
 
 def write(bootstrap: str, topic: str, *values: bytes, timestamp: int = 0) -> None:
-    producer = ordered_producer(bootstrap, log_level=0)
+    producer = ordered_producer(bootstrap)
     for value in values:
         producer.produce(topic, value, key=b"k", timestamp=timestamp)
     assert producer.flush(20) == 0
