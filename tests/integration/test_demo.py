@@ -180,6 +180,8 @@ def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines() -> None:
     assert "\x1b" not in done.stdout
     assert "killed the consumer hard" in done.stdout
     assert "started it again" in done.stdout
+    assert done.stdout.count(demo.WAITS_FOR) == 1
+    assert "it has the partitions of the killed one" in done.stdout
     assert "offers presented have one fate" in done.stdout
     assert "none was called that had been bought" in done.stdout
     assert "FAIL" not in done.stdout
