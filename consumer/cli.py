@@ -175,13 +175,10 @@ def topics(
     settings = load_settings(config, for_kafka=True)
     from confluent_kafka.admin import AdminClient
 
-    from .kafka.config import for_producer
+    from .kafka.config import admin_config
     from .kafka.topics import inspect_topics, make_topics, table
 
-    kafka = settings.kafka
-    admin = AdminClient(
-        {**for_producer(kafka.properties), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
-    )
+    admin = AdminClient(admin_config(settings.kafka))
     report = (
         inspect_topics(admin, settings)
         if check

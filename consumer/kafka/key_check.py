@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ..errors import StartError, StopError
 from ..settings import KafkaSettings
+from .config import SMALL_FETCHES
 from .partitioners import WINDOW, Agreement, Finding, SampledKeys
 from .start_offsets import unread
 
@@ -32,13 +33,6 @@ hundredth of the loop's time. Up to so many records a second it is all of them; 
 
 REMINDER = 60.0
 """Seconds between two lines of the log about misplaced keys."""
-
-_SMALL = {
-    # Some hundred records are wanted, not what the client would read ahead.
-    "fetch.message.max.bytes": 65_536,
-    "queued.min.messages": 1,
-    "fetch.wait.max.ms": 50,
-}
 
 _ADVICE = (
     "Offers would miss the checkouts that bought them, so no offer is called and nothing is committed. Either the "
@@ -81,7 +75,7 @@ class KeyCheck:
         """
         if self._count == 1:
             return
-        reader = consumer(_on_error, **_SMALL)
+        reader = consumer(_on_error, **SMALL_FETCHES)
         try:
             for message in self._sample(reader):
                 self._add(message)

@@ -6,18 +6,16 @@ which is told what to read: it joins no group and commits nothing.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from ..errors import StopError
 from ..events import RecordRef
-from ..settings import KafkaSettings
 from .record import Record
 
 T = TypeVar("T")
@@ -35,24 +33,6 @@ _POLL = 1.0
 _GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
 
-def record_reader_config(settings: KafkaSettings) -> dict[str, Any]:
-    """The consumer's configuration. The group is named for the rights that go with it; it is not joined."""
-    return {
-        "connections.max.idle.ms": 540_000,
-        **settings.properties,
-        "bootstrap.servers": settings.bootstrap_servers,
-        "group.id": settings.group_id,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-        # One record is wanted; the broker gives at least one batch, however large it is.
-        "fetch.message.max.bytes": 65_536,
-        "logger": logging.getLogger("librdkafka.reread"),
-    }
-
-
 class RecordReader(Generic[T]):
     """Answers each question in `results`, in order: what was asked with, and the record, or None if it is gone.
 
@@ -60,7 +40,7 @@ class RecordReader(Generic[T]):
     """
 
     def __init__(self, consumer: Callable[[], Consumer]) -> None:
-        """`consumer` makes one with `record_reader_config`, when it is needed."""
+        """`consumer` makes one with `config.record_reader_config`, when it is needed."""
         self.results: queue.SimpleQueue[tuple[T, Record | None]] = queue.SimpleQueue()
         self._consumer = consumer
         self._asked: queue.SimpleQueue[tuple[RecordRef, T] | None] = queue.SimpleQueue()

@@ -14,12 +14,11 @@ from confluent_kafka.admin import AdminClient
 
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
-from ..kafka.config import for_producer
-from ..kafka.consumer import consumer_config
+from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
-from ..kafka.producer import OutputProducer, producer_config
-from ..kafka.reader import RecordReader, record_reader_config
+from ..kafka.producer import OutputProducer
+from ..kafka.reader import RecordReader
 from ..kafka.topics import check_topics
 from ..server.health import Health, bound_of, serving
 from ..settings import Settings
@@ -55,16 +54,7 @@ def run(settings: Settings) -> int:
 def _run(settings: Settings, health: Health) -> int:
     kafka = settings.kafka
     releases = Releases(settings.delivery.release_file)
-    # What it cannot reach, its answers say; its own log lines would go past the log.
-    client = {
-        **for_producer(kafka.properties),
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "log_level": 2,
-        # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
-        # default after 15 minutes, in which no quiet topic's watermark would move.
-        "metadata.max.age.ms": 5_000,
-    }
-    admin = AdminClient(client)
+    admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
     codec = PlainCodec(settings.api.metadata_keys)
     service = Loop(

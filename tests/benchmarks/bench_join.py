@@ -35,9 +35,9 @@ import brokers
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.producer import OutputProducer
 from consumer.runtime.loop import Loop
 from consumer.runtime.run import spare_the_collector
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings

@@ -27,9 +27,9 @@ from consumer.delivery.thread import DeliveryThread
 from consumer.demo.check import CheckRules, Judgement, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.producer import OutputProducer
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
 

@@ -12,7 +12,8 @@ from consumer.codecs.plain import PlainCodec
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import DeadLetterError
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.config import producer_config
+from consumer.kafka.producer import OutputProducer
 from consumer.kafka.record import Record
 from consumer.settings import KafkaSettings
 
