@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ..codecs.plain import Codec, outcome_key
+from ..codecs.codec import Codec
 from ..errors import DeadLetterError
 from ..events import OfferOutcome
 from .record import Record
@@ -25,6 +26,11 @@ that does not poll, since it is the poll thread that waits."""
 
 _ERROR_LENGTH = 1_000
 """Characters of an error kept in a header, so that the headers never make a record too large to be written."""
+
+
+def outcome_key(partner_code: str, offer_id: str) -> bytes:
+    """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
+    return f"{quote(partner_code, safe='')}/{quote(offer_id, safe='')}".encode()
 
 
 class OutputProducer:

@@ -19,7 +19,7 @@ import structlog
 from confluent_kafka import Consumer
 
 from ..calls import CallResult
-from ..codecs.plain import Codec
+from ..codecs.codec import Codec
 from ..core.guards import SuspendedBy
 from ..core.rules import MIN_TIME, DecisionRules
 from ..core.task import CommitPlan, PartitionsMoved, Side, Task

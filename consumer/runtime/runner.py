@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall
-from ..codecs.plain import Codec
+from ..codecs.codec import Codec
 from ..core.join import Chain
 from ..core.task import Admission, Side, Task
 from ..errors import DecodeError, StopError, TruncatedLogError
