@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance torture simulate mutants fuzz bench lock clean
+.PHONY: help install demo test lint kafka acceptance torture simulate mutants fuzz bench manual lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as i
 bench: $(INSTALLED) ## figures of this machine: events joined, calls made
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
+
+manual: $(INSTALLED) ## write the manual's page of settings anew, from the code
+	@$(BIN)/python -m consumer.manual.settings_page
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -13,6 +13,7 @@ import typer
 
 from . import __version__
 from .errors import OptOutError, SettingsError
+from .runbook import command_for, entry_of_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,7 @@ def main() -> None:
         app()
     except OptOutError as error:
         print(f"opt-out: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        print(f"opt-out: see `{command_for(entry_of_error(error))}`", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
@@ -203,6 +205,45 @@ def show_settings(config: Config = None) -> None:
     from .settings.table import table
 
     _console().print(table(load(config)))
+
+
+@app.command()
+def manual(
+    page: Annotated[
+        str | None,
+        typer.Argument(metavar="PAGE", help="A page, or one part of it: PAGE#HEADING.", show_default=False),
+    ] = None,
+) -> None:
+    """Show the manual of this version: the list of its pages, or one page.
+
+    Each warning of the log names the part of the runbook that tells what
+    to do about it.
+
+    Example:
+
+        opt-out manual
+        opt-out manual operations
+        opt-out manual runbook#credentials-refused
+    """
+    from .manual import pages, text_of
+
+    if page is None:
+        there = pages()
+        width = max(len(name) for name, _ in there)
+        typer.echo("\n".join(f"{name:<{width}}  {summary}" for name, summary in there))
+        return
+    try:
+        text = text_of(page)
+    except LookupError as error:
+        raise typer.BadParameter(error.args[0], param_hint="PAGE") from None
+    if not sys.stdout.isatty():
+        typer.echo(text, nl=False)
+        return
+    from rich.markdown import Markdown
+
+    # A link is shown as what to give to this command; one within the page does not say which page it is.
+    within = f"]({page.partition('#')[0]}#"
+    _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
 
 
 def _console() -> Console:

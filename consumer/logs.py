@@ -1,7 +1,7 @@
 """Structured logs: one line an event on standard error, JSON for machines or coloured for a terminal.
 
-What libraries log through the standard library goes the same way. Secrets and the values of metadata never get out,
-whatever a caller passes.
+What libraries log through the standard library goes the same way. Each warning names its entry of the runbook. Secrets
+and the values of metadata never get out, whatever a caller passes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .runbook import name_entry
 from .settings import LogSettings
 
 HIDDEN = "***"
@@ -41,6 +42,7 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_entry,
     ]
     # Tracebacks as plain text: the renderers' own ones print local variables, secrets among them.
     if settings.format == "json":

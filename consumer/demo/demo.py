@@ -20,15 +20,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..demo import check
+from ..audit.calls import Judgement, ReferenceRules, judge, judge_topics
+from ..audit.decision import fates
+from ..audit.reading import Checkout, Presentation
 from ..emulator.call_log import Call
 from ..emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
 from .broker import PARTITIONS, embedded_broker, make_topics
-from .check import CheckRules, Judgement
 from .feed import feed
 from .generator import DEMO_PARTNERS, Event, Plan, generate
 from .progress import ProgressProbe
-from .reading import Checkout, Presentation
 from .view import View
 
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000
@@ -73,7 +73,7 @@ class _Demo:
         self._log_path = folder / "consumer.log"
         self._view = view
         self._seed = seed
-        self._rules = CheckRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+        self._rules = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
         self._shop = _Shop(bootstrap, seed)
         self._probe = ProgressProbe(bootstrap, GROUP, TOPICS, PARTITIONS)
 
@@ -99,7 +99,7 @@ class _Demo:
                     code = second.wait(timeout=30)
                 except subprocess.TimeoutExpired:
                     code = None
-        found = check.judge_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
+        found = judge_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
         ended = "was still there 30 s" if code is None else f"ended with exit code {code}"
         view.say(f"asked to stop, the consumer {ended}" + (" later" if code is None else ""))
         view.verdict(found)
@@ -120,7 +120,7 @@ class _Demo:
             if self._shop.failure is not None:
                 raise self._shop.failure
             if self._shop.closed and not any(part.missed for part in by_partner.values()):
-                last = max(fate.decide_at for fate in check.fates(presentations, checkouts, self._rules))
+                last = max(fate.decide_at for fate in fates(presentations, checkouts, self._rules))
                 if time.time() * 1000 > last + SETTLE_MS:
                     break
             time.sleep(0.2)
@@ -140,7 +140,7 @@ class _Demo:
         for partner_code in DEMO_PARTNERS:
             shown = [event for event in presentations if event.partner_code == partner_code]
             sessions = {event.session_id for event in shown}
-            by_partner[partner_code] = check.judge(
+            by_partner[partner_code] = judge(
                 shown,
                 [event for event in checkouts if event.session_id in sessions],
                 [call for call in calls if call.partner_code == partner_code],

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .check import Judgement, in_words
+from ..audit.calls import Judgement, in_words
 from .progress import Progress
 
 _LINE_EVERY_S = 2.0

@@ -13,8 +13,8 @@ from fuzz.avro_reader import HarmlessError, NotAvroError, Offer, read_checkout, 
 from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from support.oracle import Undated, fates
 
+from consumer.audit.decision import UndatedCheckout, fates
 from consumer.calls import CallResult
 from consumer.codecs.plain import PlainCodec
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
@@ -223,7 +223,7 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
     runner, producer, calls = run(offers, checkouts)
     dead = dead_letters(producer, {"offers": offers, "checkouts": checkouts})
     completed: list[CheckoutCompleted] = []
-    undated: list[Undated] = []
+    undated: list[UndatedCheckout] = []
     reached = [MIN_TIME, MIN_TIME]
     for message in checkouts:
         event = said(Side.CHECKOUTS, message)
@@ -232,11 +232,11 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
         if not is_good(message, event):
             assert dead.pop(("checkouts", message.at)) in {"undecodable", "empty_id", "key_mismatch"}
             sessions = {(message.key() or b"").decode(), "" if event is None else event.session_id} - {""}
-            undated += [Undated(session, *between(message, MAX_TIME)) for session in sorted(sessions)]
+            undated += [UndatedCheckout(session, *between(message, MAX_TIME)) for session in sorted(sessions)]
             continue
         checkout = CheckoutCompleted(event[1], event[2], event[3], message.at, tuple(event.purchased_offer_ids))
         if is_ahead(event.completed_at, message):
-            undated.append(Undated(event.session_id, *between(message, event.completed_at), checkout))
+            undated.append(UndatedCheckout(event.session_id, *between(message, event.completed_at), checkout))
         else:
             completed.append(checkout)
             reached[1] = max(reached[1], seen(event.completed_at, message))

@@ -16,18 +16,20 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from rich.console import Console
 
+from consumer.audit.calls import ReferenceRules, judge_topics
+from consumer.audit.decision import Fate, fates
+from consumer.audit.reading import read_events
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
 from consumer.demo import demo
 from consumer.demo.broker import PARTITIONS, embedded_broker, make_topics
-from consumer.demo.check import BOUGHT, CheckRules, Fate, fates, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
 from consumer.demo.progress import ProgressProbe
-from consumer.demo.reading import read_events
 from consumer.emulator.call_log import Call
+from consumer.events import Reason
 
 OFFERS, CHECKOUTS = "offers", "checkouts"
-RULES = CheckRules(window=3000, grace=500, lookback=6000)
+RULES = ReferenceRules(window=3000, checkout_grace=500, lookback=6000)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,9 @@ def write_log(path: Path, calls: list[Call]) -> Path:
 def right_calls(chains: list[Fate]) -> list[Call]:
     now = int(time.time() * 1000)
     return [
-        Call(now, chain.partner_code, chain.offer_id, 204, 1, True, terminal=True, reason=chain.fate.upper())
+        Call(now, chain.partner_code, chain.offer_id, 204, 1, True, terminal=True, reason=chain.reason.upper())
         for chain in chains
-        if chain.fate != BOUGHT
+        if chain.reason != Reason.PURCHASED
     ]
 
 
@@ -74,7 +76,7 @@ def test_the_judge_reads_both_topics_to_their_ends_and_objects_to_each_wrong_log
     assert (len(presentations) + len(checkouts) >= 600, unreadable) == (True, 0)
     chains = fates(presentations, checkouts, RULES)
     calls = right_calls(chains)
-    bought = next(chain for chain in chains if chain.fate == BOUGHT)
+    bought = next(chain for chain in chains if chain.reason == Reason.PURCHASED)
     false = Call(calls[0].time_ms, bought.partner_code, bought.offer_id, 500, 1, True, terminal=False)
 
     def judged(log: list[Call]) -> tuple[bool, int, int, int]:

@@ -20,11 +20,11 @@ from support.deployment import (
     until,
 )
 
+from consumer.audit.calls import Judgement, ReferenceRules, judge_topics
 from consumer.calls import OptOutCall
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
 from consumer.delivery.thread import DeliveryThread
-from consumer.demo.check import CheckRules, Judgement, judge_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
 from consumer.kafka.config import consumer_config, producer_config
@@ -33,7 +33,7 @@ from consumer.kafka.producer import OutputProducer
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
 
-RULES = CheckRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
+RULES = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
 
 
 def plan(events: int, span: int, seed: int) -> Plan:

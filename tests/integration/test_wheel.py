@@ -78,6 +78,19 @@ def test_the_installed_command_tells_its_version(installed: Path, tmp_path: Path
     assert said(tmp_path, installed / "opt-out", "--version") == f"opt-out {version('offer-opt-out')}"
 
 
+def test_the_wheel_holds_every_page_of_the_manual(wheel: Path) -> None:
+    pages = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".md")}
+    assert pages == {path.name for path in (ROOT / "consumer" / "manual").glob("*.md")}
+
+
+def test_the_installed_command_shows_the_manual(installed: Path, tmp_path: Path) -> None:
+    listed = [line.split("  ")[0] for line in said(tmp_path, installed / "opt-out", "manual").splitlines()]
+    assert {"runbook", "operations", "settings"} <= set(listed)
+    for page in listed:
+        shown = said(tmp_path, installed / "opt-out", "manual", page)
+        assert shown == (ROOT / "consumer" / "manual" / f"{page}.md").read_text(encoding="utf-8").strip()
+
+
 def test_the_installed_package_finds_its_schemas(installed: Path, tmp_path: Path) -> None:
     script = "from consumer.codecs.plain import PlainCodec; PlainCodec(); print('read')"
     assert said(tmp_path, installed / "python", "-c", script) == "read"

@@ -29,7 +29,7 @@ class Faults:
     def draw(self) -> deque[Happening]:
         """All that is to happen, in the order of time."""
         at_once = (
-            self._kill, self._stop, self._freeze, self._freeze, self._jump, self._retain, self._scale, self._release,
+            self._kill, self._stop, self._freeze, self._freeze, self._jump, self.retain, self._scale, self._release,
         )  # fmt: skip
         lasting = (
             self._draw_outage, self._draw_commit_fault, self._draw_outputs, self._draw_inputs, self._draw_file,
@@ -187,11 +187,17 @@ class Faults:
         self._world.tell(f"the clock of {process.name} is right again")
         process.skew = 0.0
 
-    def _retain(self) -> None:
-        """Retention, as far as it may go: what is committed is not needed any more."""
-        self._world.faults["retention"] += 1
-        for place, (offset, _) in self._world.broker.group.committed.items():
-            self._world.broker.logs[place].delete_below(offset)
+    def retain(self) -> None:
+        """Retention, as far as it may go: below what is committed nothing is needed any more.
+
+        But where lookback was raised, a member reads checkouts again from further back, and is about to commit that.
+        """
+        world, group = self._world, self._world.broker.group
+        world.faults["retention"] += 1
+        for place, (offset, _) in group.committed.items():
+            owners = (process for process in world.processes if group.runs(process.name, place[1]))
+            begun = (owner.reader.began.get(place, offset) for owner in owners)
+            world.broker.logs[place].delete_below(min([offset, *begun]))
 
     def _scale(self) -> None:
         self._world.faults["one more instance"] += 1

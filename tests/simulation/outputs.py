@@ -152,26 +152,35 @@ class Outputs:
             self.covered.add(spot)
 
     def _may_be_late(self, spot: Spot) -> bool:
-        written = self._truth.shown.get(spot)
+        """Whether a member with one of the scenario's settings may have found the presentation late."""
+        written, settings = self._truth.shown.get(spot), self._scenario.settings
         if written is None:
             return False
         assert isinstance(written.event, OfferPresented)
-        if any(written.event.presented_at < self._horizon(*lost) for lost in self._lost if lost[0] == spot[0]):
+        presented_at = written.event.presented_at
+        # A member looks back from a presentation by its own setting, whoever forgot the checkouts: H of a member that
+        # looked back 4 s makes late for one that looks back 12 s what is presented less than 12 s after it.
+        longest = max(rules.lookback for rules in settings)
+        if any(presented_at < self._horizon(*lost) + longest for lost in self._lost if lost[0] == spot[0]):
             return True
         if self._scenario.one_setting and written.on_time:
             return False
         watermark = self._broker.clock.ms - self._scenario.rules.lateness - 1
-        return written.event.presented_at < watermark - min(rules.late_after for rules in self._scenario.settings)
+        late_after = min(rules.late_after for rules in settings)
+        if self._broker.logs[CHECKOUTS, spot[0]].start > 0:
+            # The checkouts that a raised lookback asks for may be deleted: H stays where the shorter one left it.
+            late_after = min(rules.late_after + rules.lookback for rules in settings) - longest
+        return presented_at < watermark - late_after
 
     def _horizon(self, partition: int, checkouts: int, lost_at: int) -> int:
-        """After a loss: before this time (ms) what bought an offer may be gone."""
-        rules = self._scenario.rules
+        """H (ms) after a loss: checkouts from before it may be gone."""
+        lateness = self._scenario.rules.lateness
         dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
         first = next((self._truth.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
         if first is None or first.at > lost_at:
-            return self._broker.clock.ms + rules.lateness + rules.lookback
+            return self._broker.clock.ms + lateness
         assert isinstance(first.event, CheckoutCompleted)
-        return max(first.event.completed_at, first.timestamp) + rules.lateness + rules.lookback
+        return max(first.event.completed_at, first.timestamp) + lateness
 
     # --- at the end
 

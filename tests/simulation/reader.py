@@ -20,6 +20,7 @@ class Consumer:
     Attributes:
         unaware_until: until then it has not heard that it is no longer a member.
         paused: what it was told not to read.
+        began: where it began to read, of each partition of which it has committed nothing since.
     """
 
     def __init__(self, broker: Broker, process: Process, on_error: Callable[[KafkaError], None]) -> None:
@@ -33,6 +34,7 @@ class Consumer:
         self._subscribed = False
         self._told_down = False
         self.paused: set[Place] = set()
+        self.began: dict[Place, int] = {}
         self.unaware_until = 0.0
 
     # --- the group
@@ -139,6 +141,7 @@ class Consumer:
 
     def assign(self, places: list[TopicPartition]) -> None:
         self._positions = {(place.topic, place.partition): place.offset for place in places}
+        self.began = dict(self._positions)
         self.paused.clear()
         self._ended.clear()
 
@@ -146,12 +149,15 @@ class Consumer:
         self.assign([])
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
-        self._positions.update({(place.topic, place.partition): place.offset for place in places})
+        begins = {(place.topic, place.partition): place.offset for place in places}
+        self._positions.update(begins)
+        self.began.update(begins)
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
         for place in places:
             gone = place.topic, place.partition
             del self._positions[gone]
+            self.began.pop(gone, None)
             self._ended.pop(gone, None)
             self.paused.discard(gone)
 
@@ -219,6 +225,8 @@ class Consumer:
             return offsets
         name = self._process.name
         what, taken = self._broker.commit(name, self._generation, wanted)
+        for place in taken:
+            self.began.pop(place, None)
         self._process.tell(f"commits {sorted((p.topic[:1], p.partition, p.offset) for p in offsets)}: {what}")
         self._process.touch("commit, after")
         if isinstance(what, str):

@@ -9,8 +9,7 @@ from functools import cached_property
 from itertools import product
 from typing import Literal, NamedTuple
 
-from support.oracle import Fate, Undated, fates
-
+from consumer.audit.decision import Fate, UndatedCheckout, fates
 from consumer.codecs.plain import PlainCodec
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -114,7 +113,7 @@ class Scenario:
             if w.partition == partition and isinstance(w.event, CheckoutCompleted) and not implausible(w, self.rules)
         ]
 
-    def undated(self, partition: int) -> Iterator[tuple[Written, Undated, Undated]]:
+    def undated(self, partition: int) -> Iterator[tuple[Written, UndatedCheckout, UndatedCheckout]]:
         """The checkouts that cannot be read or whose date is not believed: each with the least and the most of doubt
         about when it was completed. How much there is depends on when it is read.
         """
@@ -125,7 +124,7 @@ class Scenario:
             believed = w.timestamp <= w.at
             at, earliest = (w.timestamp, w.timestamp - self.rules.lateness) if believed else (w.at, -_EVER)
             for session_id in w.sessions if event is None else (event.session_id,):
-                yield w, Undated(session_id, at, at, event), Undated(session_id, earliest, _EVER, event)
+                yield w, UndatedCheckout(session_id, at, at, event), UndatedCheckout(session_id, earliest, _EVER, event)
 
     def fates(self, partition: int, keep: Iterator[Written] | None = None) -> Iterator[tuple[Fate, list[Fate]]]:
         """Each chain's fate with the least doubt about undated checkouts, and all that it may have.

@@ -6,8 +6,8 @@ from collections import defaultdict
 from itertools import chain, product
 
 from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
-from support.oracle import Fate, fates
 
+from consumer.audit.decision import Fate, fates
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 Spot = tuple[int, int]
@@ -61,7 +61,7 @@ class Truth:
 
     def cut(self, partition: int, offset: int) -> None:
         """The metadata is lost: what stands before the committed offset, or is given up as late, is not known any more,
-        and what is left of each chain is judged alone. It is the exception that the README states.
+        and what is left of each chain is judged alone. It is the exception that the manual states.
         """
         # What is left of a chain may make one with what comes after.
         self._cut.add(partition)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import brokers
 from soak.stage import Deployment, Shop, Spans, end
 
-from consumer.demo.check import Judgement, in_words, judge_topics
+from consumer.audit.calls import Judgement, in_words, judge_topics
 from consumer.emulator.emulator import running
 
 PARTITIONS = 6

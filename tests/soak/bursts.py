@@ -16,8 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from consumer.demo.check import BOUGHT, Fate
+from consumer.audit.decision import Fate
 from consumer.emulator.call_log import Call
+from consumer.events import Reason
 
 Offer = tuple[str, str]
 TO_BLAME = frozenset({"kill", "pause", "wake", "broker down", "broker up"})
@@ -72,7 +73,7 @@ def settling(calls: Iterable[Call], fates: Iterable[Fate], partition_of: Mapping
     place: dict[Offer, int] = {}
     for fate in fates:
         place[fate.partner_code, fate.offer_id] = partition_of[fate.session_id]
-        if fate.fate != BOUGHT:
+        if fate.reason != Reason.PURCHASED:
             due[fate.partner_code, fate.offer_id].append(fate.decide_at)
     answered: defaultdict[Offer, list[int]] = defaultdict(list)
     found = []

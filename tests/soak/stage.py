@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from confluent_kafka import Message
 from support.deployment import Deployment, now
 
-from consumer.demo.check import CheckRules
+from consumer.audit.calls import ReferenceRules
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
 
@@ -34,9 +34,9 @@ class Spans:
     spare: int = 0
 
     @property
-    def rules(self) -> CheckRules:
+    def rules(self) -> ReferenceRules:
         """As the judge wants them."""
-        return CheckRules(self.window, self.grace, self.lookback)
+        return ReferenceRules(self.window, self.grace, self.lookback)
 
     def plan(self, events: int, span_s: float, seed: int) -> Plan:
         """Customers who come over `span_s` seconds."""

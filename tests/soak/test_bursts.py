@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from soak.bursts import FLIGHT_MS, Blow, Settled, bursts, settling
 
-from consumer.demo.check import BOUGHT, DECLINED, Fate
+from consumer.audit.decision import Fate
 from consumer.emulator.call_log import Call
+from consumer.events import Reason
 
 
-def fate(decide_at: int, offer_id: str = "o", kind: str = DECLINED) -> Fate:
-    return Fate("s", "P", offer_id, decide_at, kind, False, decide_at - 10)
+def fate(decide_at: int, offer_id: str = "o", reason: Reason = Reason.DECLINED) -> Fate:
+    return Fate("s", "P", offer_id, frozenset(), decide_at - 10, decide_at - 10, decide_at, reason)
 
 
 def call(time_ms: int, status: int | None = 204, offer_id: str = "o") -> Call:
@@ -32,7 +33,7 @@ def test_two_chains_have_an_answer_each_and_the_first_again_before_the_second_is
     chains = [fate(50), fate(200)]
     assert repeated([call(100), call(250)], chains) == []
     assert repeated([call(100), call(150), call(250)], chains) == [150]
-    assert repeated([call(100), call(250)], [fate(50), fate(200, kind=BOUGHT)]) == [250]
+    assert repeated([call(100), call(250)], [fate(50), fate(200, reason=Reason.PURCHASED)]) == [250]
 
 
 def answers(*times: int, partition: int = 3) -> list[Settled]:

@@ -10,12 +10,15 @@ from statistics import median
 from typing import NamedTuple
 
 from soak.bursts import Blow, Burst, bursts, settling
-from soak.reconcile import Reconciliation, read_dead_letters, read_outcomes, read_sessions, reconcile
+from soak.sessions import read_sessions
 from soak.stage import Deployment, Shop, Spans
 
-from consumer.demo.check import BOUGHT, Judgement, fates, in_words, judge
-from consumer.demo.reading import read_events
+from consumer.audit.calls import Judgement, in_words, judge
+from consumer.audit.decision import fates
+from consumer.audit.reading import read_dead_letters, read_events, read_outcomes
+from consumer.audit.reconcile import Reconciliation, reconcile
 from consumer.emulator.call_log import read_calls
+from consumer.events import Reason
 
 CONCURRENCY = 64
 """`delivery.concurrency`, which the run leaves at its default."""
@@ -163,11 +166,13 @@ def reckon(deployment: Deployment, spans: Spans, shop: Shop, blows: Sequence[Blo
     reconciled.dead.extend(f"{place} is in the dead-letter topic: {why}" for place, why in dead if place not in late)
     settled = settling(calls, all_fates, partition_of)
     due = [
-        (fate.decide_at + spans.lateness, partition_of[fate.session_id]) for fate in all_fates if fate.fate != BOUGHT
+        (fate.decide_at + spans.lateness, partition_of[fate.session_id])
+        for fate in all_fates
+        if fate.reason != Reason.PURCHASED
     ]
     found, handed_over = bursts(blows, settled, due, concurrency=CONCURRENCY, commit_ms=COMMIT_MS)
     recorded = Counter((call.partner_code, call.offer_id) for call in calls if call.recorded)
-    to_call = Counter((fate.partner_code, fate.offer_id) for fate in all_fates if fate.fate != BOUGHT)
+    to_call = Counter((fate.partner_code, fate.offer_id) for fate in all_fates if fate.reason != Reason.PURCHASED)
     return Verdict(
         judged=judged,
         reconciled=reconciled,

@@ -11,9 +11,9 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from support.oracle import Fate, Undated, fates
 from support.strategies import Garbage, Logs, Record, Step
 
+from consumer.audit.decision import Fate, UndatedCheckout, fates
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Admission, Chain, CommitPlan, Position, Side, Task
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -131,24 +131,24 @@ class World:
             case _:
                 return False
 
-    def _at_least(self, record: Record) -> Undated:
+    def _at_least(self, record: Record) -> UndatedCheckout:
         """Between which times it lies at the least: it came at its true time or later, and was written by then."""
         return self._at_most(record)._replace(earliest=record.true_time)
 
-    def _at_most(self, record: Record) -> Undated:
+    def _at_most(self, record: Record) -> UndatedCheckout:
         """Between which times it may lie, by its record and by the clock at which it is read."""
         event, rules = record.event, self.rules
         assert isinstance(event, Garbage | CheckoutCompleted)
         believed = record.timestamp <= self.clock + rules.max_skew
         dated = event.completed_at if isinstance(event, CheckoutCompleted) else self.clock
-        return Undated(
+        return UndatedCheckout(
             event.session_id,
             record.timestamp - rules.lateness if believed else MIN_TIME,
             min(dated, self.clock) + rules.max_skew,
             event if isinstance(event, CheckoutCompleted) else None,
         )
 
-    def _doubts(self) -> list[list[Undated]]:
+    def _doubts(self) -> list[list[UndatedCheckout]]:
         """What the task has read counts for all that is undecided; nothing that it has not read may matter.
 
         Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.

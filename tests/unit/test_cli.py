@@ -11,8 +11,9 @@ import pytest
 
 from consumer import __version__, cli
 from consumer.errors import OptOutError, SettingsError, StartError
+from consumer.runbook import command_for, entry_of_error
 
-COMMANDS = ["run", "demo", "emulate-api", "topics", "settings"]
+COMMANDS = ["run", "demo", "emulate-api", "topics", "settings", "manual"]
 
 
 def opt_out(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +67,7 @@ def test_help_loads_neither_kafka_nor_a_web_server() -> None:
         ["topics", "--create-inputs"],
         ["topics", "--check", "--create-inputs", "--partitions", "4"],
         ["emulate-api", "--port", "99999"],
+        ["manual", "nonsense"],
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
@@ -80,6 +82,7 @@ def test_wrong_settings_exit_2_and_say_which_without_a_traceback() -> None:
     assert "2 settings are wrong" in done.stderr
     assert "OPT_OUT_JOIN__WINDOW (join.window in a TOML file) is 'soon'" in done.stderr
     assert "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS" in done.stderr
+    assert done.stderr.endswith("opt-out: see `opt-out manual runbook#settings-are-wrong`\n")
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -123,4 +126,6 @@ def test_errors_of_the_project_exit_1_those_of_settings_2(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == code
-    assert capsys.readouterr().err == "opt-out: s\n"
+    message, runbook = capsys.readouterr().err.splitlines()
+    assert message == "opt-out: s"
+    assert runbook == f"opt-out: see `{command_for(entry_of_error(error))}`"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from brokers.base import free_port, kafka_version
+from support.documents import examples
 from typer.testing import CliRunner
 from unit.server.test_health import Told
 
@@ -150,8 +151,8 @@ def test_the_health_check_tells_a_live_service_from_one_that_is_stuck_or_gone(pr
 # --- compose
 
 
-def test_the_readme_feeds_the_consumer_of_the_file_by_its_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = re.findall(r"```python\n(import time\n.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_manual_feeds_the_consumer_of_the_file_by_its_own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = [text for text in examples("python") if text.startswith("import time\n")]
     fed: dict[str, Any] = {}
     monkeypatch.setattr("consumer.demo.feed.feed", lambda events, **how: fed.update(how, events=list(events)))
     made: dict[str, Any] = {}

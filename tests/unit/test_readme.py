@@ -1,57 +1,76 @@
-"""What the README names is there: settings and their defaults, examples, commands, lines of the log, a figure."""
+"""What the README, the manual and the page about the tests name is there: settings, examples, commands, links."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import typer.main
+from support.documents import DOCUMENTS, ROOT, TEXT, examples
 
 from consumer.cli import app
 from consumer.core.checkpoint import METADATA_LIMIT, OfferCheckpoint
+from consumer.manual import headings
 from consumer.runtime.releases import read
 from consumer.settings import Settings, load_settings
-from consumer.settings.durations import format_duration
 from consumer.settings.load import SECRETS, names
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TOML = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
 SETTINGS = {f"{group}.{name}" for group, name in names()}
 
 
-def shown(default: object) -> str:
-    if default in (None, "", (), {}):
-        return ""
-    return f"`{format_duration(default) if isinstance(default, timedelta) else default}`"
+def prose(path: Path) -> str:
+    """The text of a document, less its blocks of code."""
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_the_table_of_settings_names_every_setting_with_its_default() -> None:
-    rows = re.findall(r"^\| `(\w+\.\w+)` \| (\S*) ?\|", README, re.MULTILINE)
-    expected = [
-        (f"{group}.{name}", shown(setting.get_default(call_default_factory=True)))
-        for group, fields in Settings.model_fields.items()
-        for name, setting in fields.annotation.model_fields.items()  # type: ignore[union-attr]
-    ]
-    assert rows == expected
+def names_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_the_readme_takes_ten_minutes() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=names_of)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", prose(path))
+    missing = []
+    for link in links:
+        target, _, anchor = link.partition("#")
+        assert ":" not in target, f"{link}: everything that is needed stands in this tree"
+        file = (path.parent / target).resolve() if target else path
+        anchors = (
+            {heading.anchor for heading in headings(file.read_text(encoding="utf-8"))} if file.is_file() else set()
+        )
+        if not file.is_file() or (anchor and anchor not in anchors):
+            missing.append(link)
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=names_of)
+def test_no_two_headings_of_a_document_are_called_alike(path: Path) -> None:
+    anchors = [heading.anchor for heading in headings(path.read_text(encoding="utf-8"))]
+    assert len(anchors) == len(set(anchors))
 
 
 def test_every_setting_named_in_the_text_exists() -> None:
-    named = set(re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.\w+)[ `]", README))
-    assert len(named) > 10
-    assert named <= SETTINGS
+    named = set(re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.\w+)[ `]", TEXT))
+    files = {path.name for path in ROOT.rglob("consumer/**/*.py")}
+    assert len(named) > 30
+    assert {name for name in named if name not in SETTINGS and name not in files} == set()
 
 
 def test_every_variable_named_in_the_text_exists() -> None:
     known = {f"OPT_OUT_{name.upper().replace('.', '__')}" for name in SETTINGS | {f"{n}_file" for n in SECRETS}}
-    named = set(re.findall(r"OPT_OUT_\w+", README))
+    named = set(re.findall(r"OPT_OUT_[A-Z]\w+", TEXT))
     assert named
     assert named <= known
 
 
 def test_the_toml_example_starts_the_service(tmp_path: Path) -> None:
-    (example,) = [text for text in TOML if "[kafka]" in text]
+    (example,) = [text for text in examples("toml") if "[kafka]" in text]
     config = tmp_path / "opt-out.toml"
     config.write_text(example, encoding="utf-8")
     settings = load_settings(config, {}, for_kafka=True, for_api=True)
@@ -59,30 +78,49 @@ def test_the_toml_example_starts_the_service(tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_release_file_lets_an_offer_go() -> None:
-    (example,) = [text for text in TOML if "[[release]]" in text]
+    (example,) = [text for text in examples("toml") if "[[release]]" in text]
     assert list(read(example.encode())) == [("ACME", "o-4711")]
 
 
+def test_the_example_that_reads_the_metadata_names_what_there_is() -> None:
+    (example,) = [text for text in examples("python") if "OfferCheckpoint" in text]
+    imports = "\n".join(line for line in example.splitlines() if line.startswith("from "))
+    found: dict[str, object] = {}
+    exec(imports, found)
+    assert found["OfferCheckpoint"] is OfferCheckpoint
+    assert callable(OfferCheckpoint.decode)
+
+
 def test_every_command_and_make_target_named_in_the_text_exists() -> None:
-    commands = set(re.findall(r"(?:`|bin/)opt-out ([a-z-]+)", README))
-    targets = set(re.findall(r"(?:`|^|thorough )make ([a-z]+)", README, re.MULTILINE))
+    commands = set(re.findall(r"(?:`|bin/)opt-out ([a-z][a-z-]*)", TEXT))
+    targets = set(re.findall(r"(?:`|^|thorough )make ([a-z]+)", TEXT, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert {"run", "topics", "settings"} <= commands
-    assert commands <= set(typer.main.get_group(app).list_commands(None))  # type: ignore[arg-type]
+    there = set(typer.main.get_group(app).list_commands(None))  # type: ignore[arg-type]
+    assert commands == there
     assert {"demo", "test"} <= targets
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
-def test_every_line_of_the_log_that_is_explained_is_written_by_the_code() -> None:
-    table = README.partition("ask for a person")[2].partition("\n## ")[0]
-    lines = [line for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for line in re.findall(r"`(.+?)`", row)]
+def test_the_readme_lists_every_command() -> None:
+    rows = re.findall(r"^\| `opt-out ([a-z-]+)` \|", README, re.MULTILINE)
+    assert sorted(rows) == sorted(typer.main.get_group(app).list_commands(None))  # type: ignore[arg-type]
+
+
+def test_every_line_of_the_log_that_a_table_of_failures_names_is_written_by_the_code() -> None:
+    page = (ROOT / "consumer" / "manual" / "failure-modes.md").read_text(encoding="utf-8")
+    # The last column; there, what is not a line of the log is a field of one.
+    named = {
+        name
+        for row in re.findall(r"^\|.*\|(.*?)\|$", page, re.MULTILINE)
+        for name in re.findall(r"`([a-zA-Z _]+)`", row)
+    }
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "consumer").rglob("*.py"))
-    assert len(lines) > 10
-    assert [line for line in lines if f'"{line}' not in code] == []
+    assert len(named) > 15
+    assert {name for name in named if f'"{name}' not in code and f"{name}=" not in code} == set()
 
 
 def test_a_thousand_unsettled_offers_one_in_five_thousand_fit_the_metadata() -> None:
-    assert "1,000 offers a partition, even scattered one in 5,000" in README
+    assert "1,000 offers a partition, even scattered one in 5,000" in " ".join(TEXT.split())
     committed = 10**10
     unsettled = frozenset(range(committed, committed + 1_000 * 5_000, 5_000))
     rules = (30 * 60_000, 60_000, 120 * 60_000, True)

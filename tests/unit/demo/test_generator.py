@@ -6,9 +6,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, CheckRules, fates
+from consumer.audit.calls import ReferenceRules
+from consumer.audit.decision import fates
+from consumer.audit.reading import Checkout, Presentation
 from consumer.demo.generator import Event, Plan, generate
-from consumer.demo.reading import Checkout, Presentation
+from consumer.events import Reason
+
+BOUGHT, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED
 
 PLAN = Plan(events=5000, span=30_000, window=3000, grace=500, lookback=6000, lateness=1000, seed=7)
 
@@ -55,20 +59,26 @@ def test_every_turn_that_the_join_must_get_right_is_there(events: list[Event]) -
         for event in events
         if event.is_checkout
     ]
-    found = fates(presentations, checkouts, CheckRules(PLAN.window, PLAN.grace, PLAN.lookback))
-    kinds = Counter(fate.fate for fate in found)
+    found = fates(presentations, checkouts, ReferenceRules(PLAN.window, PLAN.grace, PLAN.lookback))
+    kinds = Counter(fate.reason for fate in found)
     assert min(kinds[BOUGHT], kinds[DECLINED], kinds[ABANDONED]) > len(found) / 10
-    assert any(fate.bought_later for fate in found)
+    bought = {(c.session_id, offer_id, c.completed_at) for c in checkouts for offer_id in c.purchased}
+    called = [fate for fate in found if fate.reason is not BOUGHT]
+    assert any(
+        bought_at > f.decide_at for f in called for s, o, bought_at in bought if (s, o) == (f.session_id, f.offer_id)
+    )
     chains = Counter((fate.session_id, fate.offer_id) for fate in found)
     assert max(chains.values()) > 1, "an offer shown again after its fate was decided"
     assert len(presentations) > len(found), "an offer shown again before"
     assert max(Counter(event.fields["event_id"] for event in events).values()) == 2, "duplicates"
     moments = {(event.key, event.time) for event in events if event.is_checkout}
-    assert any((shown.session_id, shown.at) in moments for shown in presentations), "at the same moment"
+    assert any((shown.session_id, shown.presented_at) in moments for shown in presentations), "at the same moment"
     first_shown: defaultdict[str, int] = defaultdict(lambda: 10**9)
     for shown in presentations:
-        first_shown[shown.session_id] = min(first_shown[shown.session_id], shown.at)
-    assert any(checkout.bought and checkout.at < first_shown[checkout.session_id] for checkout in checkouts)
+        first_shown[shown.session_id] = min(first_shown[shown.session_id], shown.presented_at)
+    assert any(
+        checkout.purchased and checkout.completed_at < first_shown[checkout.session_id] for checkout in checkouts
+    )
     assert any("/" in shown.offer_id for shown in presentations), "an id that must be encoded in a path"
 
 

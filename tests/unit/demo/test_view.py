@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from consumer.demo.check import Judgement
+from consumer.audit.calls import Judgement
 from consumer.demo.progress import Progress
 from consumer.demo.view import View
 

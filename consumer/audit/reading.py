@@ -1,34 +1,64 @@
-"""The judge's own reading: both topics to their ends, Avro by fastavro alone, none of the service's code."""
+"""The auditor's own reading: topics to their ends, Avro by fastavro alone, none of the service's code."""
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
+from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema
 
 
 class Presentation(NamedTuple):
-    """An offer was shown; `at` in ms."""
+    """An offer was shown, at a time in ms."""
 
     session_id: str
     partner_code: str
     offer_id: str
-    at: int
+    presented_at: int
+    offset: int = 0
 
 
 class Checkout(NamedTuple):
-    """A checkout was completed; `at` in ms."""
+    """A checkout was completed, at a time in ms; `purchased` are the ids of the offers it bought."""
 
     session_id: str
-    at: int
-    bought: tuple[str, ...]
+    completed_at: int
+    purchased: tuple[str, ...]
+    checkout_id: str = ""
+    offset: int = 0
+
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+ChainKey = tuple[str, str, str, int]
+"""Session, partner code, offer id, and when the chain was presented last (ms)."""
+
+
+class OutcomeRecord(NamedTuple):
+    """One record of `offer.outcome`; times in ms, `source` is the chain's last presentation."""
+
+    session_id: str
+    partner_code: str
+    offer_id: str
+    presented_at: int
+    decided_at: int
+    outcome: str
+    reason: str
+    status: int | None
+    partition: int
+    source: Place
+
+    @property
+    def chain(self) -> ChainKey:
+        """The chain that it tells the fate of."""
+        return self.session_id, self.partner_code, self.offer_id, self.presented_at
 
 
 def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentation], list[Checkout], int]:
@@ -49,12 +79,38 @@ def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentat
             if fields is None:
                 unreadable += 1
             elif topic == topics[0]:
-                at = to_ms(fields["presented_at"])
-                presentations.append(Presentation(fields["session_id"], fields["partner_code"], fields["offer_id"], at))
+                presentations.append(_presentation(fields, message.offset() or 0))
             else:
-                at = to_ms(fields["completed_at"])
-                checkouts.append(Checkout(fields["session_id"], at, tuple(fields["purchased_offer_ids"])))
+                checkouts.append(_checkout(fields, message.offset() or 0))
     return presentations, checkouts, unreadable
+
+
+def read_outcomes(bootstrap: str, topic: str) -> list[OutcomeRecord]:
+    """Every outcome. Raises RuntimeError: the topic cannot be read to its end."""
+    schema = fastavro.parse_schema(load_schema(OFFER_OUTCOME))
+    return [_outcome(schema, message) for message in read_topic(bootstrap, topic)]
+
+
+def read_dead_letters(bootstrap: str, topic: str) -> list[tuple[Place, str]]:
+    """Where each dead letter came from, and the reason that its headers give."""
+    found = []
+    for message in read_topic(bootstrap, topic):
+        told = message.headers() or []
+        pairs = told.items() if isinstance(told, dict) else told
+        headers = {name: value.decode() if isinstance(value, bytes) else value or "" for name, value in pairs}
+        place = headers["source.topic"], int(headers["source.partition"]), int(headers["source.offset"])
+        found.append((place, headers["reason"]))
+    return found
+
+
+def _presentation(fields: Mapping[str, Any], offset: int) -> Presentation:
+    at = to_ms(fields["presented_at"])
+    return Presentation(fields["session_id"], fields["partner_code"], fields["offer_id"], at, offset)
+
+
+def _checkout(fields: Mapping[str, Any], offset: int) -> Checkout:
+    at, purchased = to_ms(fields["completed_at"]), tuple(fields["purchased_offer_ids"])
+    return Checkout(fields["session_id"], at, purchased, fields["checkout_id"], offset)
 
 
 def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
@@ -68,6 +124,23 @@ def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, An
     if not isinstance(fields, dict) or stream.tell() != len(value) or key != fields["session_id"].encode():
         return None
     return fields
+
+
+def _outcome(schema: Any, message: Message) -> OutcomeRecord:
+    fields: Any = fastavro.schemaless_reader(io.BytesIO(message.value() or b""), schema, None)
+    source = fields["source"]
+    return OutcomeRecord(
+        fields["session_id"],
+        fields["partner_code"],
+        fields["offer_id"],
+        to_ms(fields["presented_at"]),
+        to_ms(fields["decided_at"]),
+        fields["outcome"],
+        fields["reason"],
+        fields["status_code"],
+        message.partition() or 0,
+        (source["topic"], source["partition"], source["offset"]),
+    )
 
 
 def to_ms(moment: datetime) -> int:

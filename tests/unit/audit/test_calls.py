@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, CheckRules, Judgement, fates, in_words, judge
-from consumer.demo.reading import Checkout, Presentation
+from consumer.audit.calls import Judgement, ReferenceRules, in_words, judge
+from consumer.audit.reading import Checkout, Presentation
 from consumer.emulator.call_log import Call
+from consumer.events import Reason
 
-RULES = CheckRules(window=100, grace=10, lookback=200)
+BOUGHT, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED
+
+RULES = ReferenceRules(window=100, checkout_grace=10, lookback=200)
 
 
 def shown(at: int, offer_id: str = "o", session_id: str = "s") -> Presentation:
@@ -23,57 +26,8 @@ def call(status: int | None, offer_id: str = "o", time_ms: int = 10_000, reason:
     return Call(time_ms, "P", offer_id, status, 1, True, terminal=status in {204, 404}, reason=reason)
 
 
-def fate_of(presentations: list[Presentation], checkouts: list[Checkout]) -> list[tuple[int, str]]:
-    return [(fate.decide_at, fate.fate) for fate in fates(presentations, checkouts, RULES)]
-
-
-@pytest.mark.parametrize(
-    ("presentations", "checkouts", "expected"),
-    [
-        pytest.param([shown(0)], [], [(100, ABANDONED)], id="no checkout: abandoned at the window's end"),
-        pytest.param([shown(0)], [checkout(0)], [(10, DECLINED)], id="a checkout at the same moment declines"),
-        pytest.param([shown(0)], [checkout(100)], [(110, DECLINED)], id="the window's last moment is inside"),
-        pytest.param([shown(0)], [checkout(101)], [(100, ABANDONED)], id="after the window is outside"),
-        pytest.param([shown(5)], [checkout(4)], [(105, ABANDONED)], id="a checkout before does not decline"),
-        pytest.param([shown(0)], [checkout(50, "o")], [(60, BOUGHT)], id="named is bought"),
-        pytest.param([shown(0)], [checkout(50, "x")], [(60, DECLINED)], id="another offer's purchase declines"),
-        pytest.param([shown(0)], [checkout(50), checkout(60, "o")], [(60, BOUGHT)], id="bought at the grace's end"),
-        pytest.param([shown(0)], [checkout(50), checkout(61, "o")], [(60, DECLINED)], id="bought after the grace"),
-        pytest.param([shown(200)], [checkout(0, "o")], [(300, BOUGHT)], id="bought as early as the lookback allows"),
-        pytest.param([shown(201)], [checkout(0, "o")], [(301, ABANDONED)], id="bought before the lookback"),
-        pytest.param(
-            [shown(0)], [checkout(50, "o", session_id="t")], [(100, ABANDONED)], id="another session's checkout"
-        ),
-        pytest.param([shown(0), shown(100)], [], [(200, ABANDONED)], id="shown again at decide_at: one chain"),
-        pytest.param(
-            [shown(0), shown(101)], [], [(100, ABANDONED), (201, ABANDONED)], id="shown again after it: two chains"
-        ),
-        pytest.param(
-            [shown(0), shown(11)],
-            [checkout(0), checkout(11, "o")],
-            [(10, DECLINED), (21, BOUGHT)],
-            id="two chains may have two fates",
-        ),
-        pytest.param(
-            [shown(0), shown(90), shown(180), shown(201)],
-            [],
-            [(280, ABANDONED), (301, ABANDONED)],
-            id="a chain lasts no longer than the lookback",
-        ),
-        pytest.param([shown(7), shown(7)], [], [(107, ABANDONED)], id="equal times are one presentation"),
-        pytest.param(
-            [shown(90), shown(0)], [checkout(150), checkout(95)], [(105, DECLINED)], id="the order read is no matter"
-        ),
-    ],
-)
-def test_a_chain_meets_the_fate_that_the_rules_give_it(
-    presentations: list[Presentation], checkouts: list[Checkout], expected: list[tuple[int, str]]
-) -> None:
-    assert fate_of(presentations, checkouts) == expected
-
-
 def verdict(
-    presentations: list[Presentation], checkouts: list[Checkout], calls: list[Call], rules: CheckRules = RULES
+    presentations: list[Presentation], checkouts: list[Checkout], calls: list[Call], rules: ReferenceRules = RULES
 ) -> Judgement:
     return judge(presentations, checkouts, calls, rules)
 

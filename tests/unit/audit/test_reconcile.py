@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import pytest
-from soak.reconcile import Outcome, Reconciliation, reconcile
 
-from consumer.demo.check import ABANDONED, BOUGHT, DECLINED, Fate
+from consumer.audit.decision import Fate
+from consumer.audit.reading import OutcomeRecord
+from consumer.audit.reconcile import Reconciliation, reconcile
 from consumer.emulator.call_log import Call
+from consumer.events import Reason
 
-RIGHT = Outcome("s", "P", "o", 5, 60, "OPTED_OUT", "DECLINED", 204, 3, ("offers", 3, 7))
+BOUGHT, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED
+
+RIGHT = OutcomeRecord("s", "P", "o", 5, 60, "OPTED_OUT", "DECLINED", 204, 3, ("offers", 3, 7))
 NOT_FOUND = RIGHT._replace(outcome="NOT_FOUND", status=404)
 PURCHASED = RIGHT._replace(outcome="PURCHASED", reason="PURCHASED", status=None)
 DEAD = RIGHT._replace(outcome="DEAD_LETTERED", reason="LATE", status=None)
 
 
 def fate(kind: str = DECLINED, last: int = 5) -> Fate:
-    return Fate("s", "P", "o", 60, kind, False, last)
+    return Fate("s", "P", "o", frozenset(), last, last, 60, Reason(kind))
 
 
 def answered(status: int | None = 204, offer_id: str = "o") -> Call:
     return Call(100, "P", offer_id, status, 1, True, terminal=status in {204, 404})
 
 
-def found(fates: list[Fate], outcomes: list[Outcome], calls: list[Call] | None = None) -> Reconciliation:
+def found(fates: list[Fate], outcomes: list[OutcomeRecord], calls: list[Call] | None = None) -> Reconciliation:
     return reconcile(fates, outcomes, [answered()] if calls is None else calls)
 
 
@@ -35,7 +39,7 @@ def found(fates: list[Fate], outcomes: list[Outcome], calls: list[Call] | None =
         pytest.param(BOUGHT, PURCHASED, [], id="bought"),
     ],
 )
-def test_an_outcome_that_is_the_chains_fate_is_in_order(kind: str, outcome: Outcome, calls: list[Call]) -> None:
+def test_an_outcome_that_is_the_chains_fate_is_in_order(kind: str, outcome: OutcomeRecord, calls: list[Call]) -> None:
     assert found([fate(kind)], [outcome], calls).holds
 
 
@@ -58,7 +62,7 @@ def test_a_chain_without_an_outcome_is_missing() -> None:
         pytest.param(DECLINED, RIGHT._replace(partition=2), id="in another partition than its source"),
     ],
 )
-def test_an_outcome_that_is_not_the_chains_fate_is_wrong(kind: str, outcome: Outcome) -> None:
+def test_an_outcome_that_is_not_the_chains_fate_is_wrong(kind: str, outcome: OutcomeRecord) -> None:
     judged = found([fate(kind)], [outcome])
     assert len(judged.wrong) == 1
     assert not judged.holds

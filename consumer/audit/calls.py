@@ -1,56 +1,29 @@
-"""The judge: what should have become of every offer, and what the API was told.
+"""Judges the calls that reached the API: was every offer called that had to be, and no other, none too early?
 
-It knows two things only: the events as they stand in the two topics, and the log of the calls that reached the API.
-It sorts all events, applies the rules of the decision one by one, and compares. It shares no code with the join
-that it judges, nor with the service's reading (see `reading.py`).
-
-The rules, for the presentations of one offer in one session in the order of their times (equal times are one):
-
-- first(r) is the earliest checkout of the session from presentation r to r + window, both ends included;
-- decide_at(r) is first(r) + grace if there is one, else r + window;
-- a presentation belongs to the chain of the one before if it is no later than that one's decide_at and no later than
-  the chain's begin + lookback; else it begins a chain;
-- a chain is bought if a checkout names its offer between begin - lookback and its last decide_at; else it is declined
-  if first(last) exists; else it is abandoned.
+It knows two things only: the events as they stand in the two topics, and the API's own log of the calls.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from ..emulator.call_log import Call, read_calls
+from ..events import Reason
+from .decision import Fate, fates
 from .reading import Checkout, Presentation, read_events
 
-BOUGHT, DECLINED, ABANDONED = "bought", "declined", "abandoned"
 
-
-class CheckRules(NamedTuple):
+class ReferenceRules(NamedTuple):
     """The spans of the decision, in ms, and whether abandoned offers are called."""
 
     window: int
-    grace: int
+    checkout_grace: int
     lookback: int
     call_abandoned: bool = True
-
-
-class Fate(NamedTuple):
-    """One chain and what must become of it.
-
-    `bought_later`: a checkout bought it after it was decided. `last`: when it was presented last (ms).
-    """
-
-    session_id: str
-    partner_code: str
-    offer_id: str
-    decide_at: int
-    fate: str
-    bought_later: bool
-    last: int
 
 
 @dataclass(slots=True)
@@ -93,23 +66,8 @@ class Judgement:
         return not (self.missed or self.false or self.early or self.misreported)
 
 
-def fates(presentations: Iterable[Presentation], checkouts: Iterable[Checkout], rules: CheckRules) -> list[Fate]:
-    """What must become of every chain."""
-    shown: defaultdict[tuple[str, str, str], set[int]] = defaultdict(set)
-    for session_id, partner_code, offer_id, at in presentations:
-        shown[session_id, partner_code, offer_id].add(at)
-    of_session: defaultdict[str, list[Checkout]] = defaultdict(list)
-    for checkout in sorted(checkouts, key=lambda checkout: checkout.at):
-        of_session[checkout.session_id].append(checkout)
-    return [
-        _fate(offer, chain, of_session[offer[0]], rules)
-        for offer, times in shown.items()
-        for chain in _chains(sorted(times), of_session[offer[0]], rules)
-    ]
-
-
 def judge(
-    presentations: Sequence[Presentation], checkouts: Sequence[Checkout], calls: Sequence[Call], rules: CheckRules
+    presentations: Sequence[Presentation], checkouts: Sequence[Checkout], calls: Sequence[Call], rules: ReferenceRules
 ) -> Judgement:
     """Compare what should have become of every offer with the calls that reached the API."""
     found = Judgement(
@@ -122,9 +80,12 @@ def judge(
     calls_of: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
         calls_of[call.partner_code, call.offer_id].append(call)
+    bought_last = _bought_last(checkouts)
     chains_of: defaultdict[tuple[str, str], list[Fate]] = defaultdict(list)
     for fate in fates(presentations, checkouts, rules):
         chains_of[fate.partner_code, fate.offer_id].append(fate)
+        if _is_called(fate, rules):
+            found.bought_later += bought_last.get((fate.session_id, fate.offer_id), fate.decide_at) > fate.decide_at
     for offer, chains in chains_of.items():
         _judge_offer(found, offer, chains, calls_of.pop(offer, []), rules)
     for offer, strays in calls_of.items():
@@ -132,7 +93,7 @@ def judge(
     return found
 
 
-def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: CheckRules) -> Judgement:
+def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: ReferenceRules) -> Judgement:
     """Read the offer topic and the checkout topic to their ends, and judge the calls of an emulator's log.
 
     Raises:
@@ -164,55 +125,33 @@ def in_words(found: Judgement) -> list[tuple[bool, str]]:
     return lines
 
 
-def _chains(times: Sequence[int], checkouts: Sequence[Checkout], rules: CheckRules) -> Iterator[list[int]]:
-    chain = [times[0]]
-    for before, at in pairwise(times):
-        if at <= _decide_at(before, checkouts, rules) and at <= chain[0] + rules.lookback:
-            chain.append(at)
-        else:
-            yield chain
-            chain = [at]
-    yield chain
+def _bought_last(checkouts: Sequence[Checkout]) -> dict[tuple[str, str], int]:
+    """When each offer id was bought last in each session (ms)."""
+    last: dict[tuple[str, str], int] = {}
+    for checkout in checkouts:
+        for offer_id in checkout.purchased:
+            key = checkout.session_id, offer_id
+            last[key] = max(checkout.completed_at, last.get(key, checkout.completed_at))
+    return last
 
 
-def _first(at: int, checkouts: Sequence[Checkout], rules: CheckRules) -> Checkout | None:
-    return next((checkout for checkout in checkouts if at <= checkout.at <= at + rules.window), None)
-
-
-def _decide_at(at: int, checkouts: Sequence[Checkout], rules: CheckRules) -> int:
-    first = _first(at, checkouts, rules)
-    return at + rules.window if first is None else first.at + rules.grace
-
-
-def _fate(offer: tuple[str, str, str], chain: list[int], checkouts: Sequence[Checkout], rules: CheckRules) -> Fate:
-    begin, last = chain[0], chain[-1]
-    decide_at = _decide_at(last, checkouts, rules)
-    buying = [checkout.at for checkout in checkouts if offer[2] in checkout.bought]
-    if any(begin - rules.lookback <= at <= decide_at for at in buying):
-        fate = BOUGHT
-    elif _first(last, checkouts, rules) is not None:
-        fate = DECLINED
-    else:
-        fate = ABANDONED
-    return Fate(*offer, decide_at, fate, fate != BOUGHT and any(at > decide_at for at in buying), last)
+def _is_called(chain: Fate, rules: ReferenceRules) -> bool:
+    return chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and rules.call_abandoned)
 
 
 def _judge_offer(
-    found: Judgement, offer: tuple[str, str], chains: Sequence[Fate], calls: Sequence[Call], rules: CheckRules
+    found: Judgement, offer: tuple[str, str], chains: Sequence[Fate], calls: Sequence[Call], rules: ReferenceRules
 ) -> None:
-    to_call = [
-        chain for chain in chains if chain.fate == DECLINED or (chain.fate == ABANDONED and rules.call_abandoned)
-    ]
+    to_call = [chain for chain in chains if _is_called(chain, rules)]
     settled = sorted((call for call in calls if call.terminal), key=lambda call: call.time_ms)
-    bought = sum(chain.fate == BOUGHT for chain in chains)
+    bought = sum(chain.reason is Reason.PURCHASED for chain in chains)
     found.chains += len(chains)
     found.bought += bought
     found.ignored += len(chains) - bought - len(to_call)
     found.to_call += len(to_call)
-    found.bought_later += sum(chain.bought_later for chain in to_call)
     if not to_call:
         if calls:
-            fate = " and ".join(sorted({chain.fate for chain in chains}))
+            fate = " and ".join(sorted({_word(chain) for chain in chains}))
             found.false.append(f"{_name(offer)} was {fate} but called {_times(len(calls))}")
         return
     claimed, missed = _claim(to_call, settled)
@@ -221,10 +160,10 @@ def _judge_offer(
     found.not_found += statuses[404]
     found.repeated += max(0, len(settled) - len(to_call))
     found.missed.extend(
-        f"{_name(offer)} was {chain.fate} but never settled ({_times(len(calls))} called)" for chain in missed
+        f"{_name(offer)} was {_word(chain)} but never settled ({_times(len(calls))} called)" for chain in missed
     )
     certain_at = min(chain.decide_at for chain in to_call)
-    reasons = {chain.fate for chain in to_call}
+    reasons = {_word(chain) for chain in to_call}
     for call in calls:
         if call.time_ms < certain_at:
             found.early.append(f"{_name(offer)} was called {certain_at - call.time_ms} ms before its fate was certain")
@@ -246,6 +185,10 @@ def _claim(to_call: Sequence[Fate], settled: Sequence[Call]) -> tuple[list[Call]
         else:
             claimed.append(answer)
     return claimed, missed
+
+
+def _word(chain: Fate) -> str:
+    return "bought" if chain.reason is Reason.PURCHASED else chain.reason.lower()
 
 
 def _were(objections: Sequence[str]) -> str:

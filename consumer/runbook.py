@@ -1,0 +1,123 @@
+"""Which entry of the runbook belongs to a warning of the log, or to an error that ends the program.
+
+The entries themselves are the headings of `manual/runbook.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .errors import (
+    DeadLetterError,
+    DecodeError,
+    OffsetGoneError,
+    OptOutError,
+    PartitionsChangedError,
+    SettingsError,
+    StartError,
+    StopError,
+    TooManyDeadLettersError,
+    TopicsError,
+    TruncatedLogError,
+)
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
+LINES: Mapping[str, str] = {
+    # The calls.
+    "credentials refused": "credentials-refused",
+    "nothing but 404s": "nothing-but-404s",
+    "404s are believed": "404s-are-believed",
+    "rejected": "rejected",
+    "rejected, and its record is gone": "rejected-and-the-record-is-gone",
+    "the record of a rejected offer cannot be read": "a-rejected-record-cannot-be-read",
+    "nothing but rejected requests": "nothing-but-rejected-requests",
+    "unexpected answer": "unexpected-answer",
+    "breaker opened": "breaker-opened",
+    "told to wait by Retry-After": "told-to-wait",
+    "calls still in flight": "calls-still-in-flight",
+    "release file not taken over": "release-file-not-taken-over",
+    "released": "released",
+    "purchase_after_opt_out": "purchase-after-opt-out",
+    # The decisions.
+    "decisions are held: offers are presented": "no-checkouts-come",
+    "checkouts come again": "no-checkouts-come",
+    "decisions are held: the purchased ids": "purchased-ids-match-nothing",
+    "decisions go on": "decisions-go-on",
+    "offers are read no further": "offers-are-read-no-further",
+    "offers are read again": "offers-are-read-no-further",
+    "no idle watermark": "no-idle-watermark",
+    # The input.
+    "dead letter": "dead-letter",
+    "implausible checkout": "implausible-checkout",
+    "some keys are in a wrong partition": "some-keys-are-in-a-wrong-partition",
+    "the producers' partitioner is neither": "the-partitioner-is-unknown",
+    "not all keys were sampled in time": "not-all-keys-were-sampled",
+    # Reading and committing.
+    "reading is paused": "reading-is-paused",
+    "reading goes on": "reading-is-paused",
+    "commit put off": "commit-put-off",
+    "commit failed": "commit-failed",
+    "some commits were put off": "some-commits-were-put-off",
+    "commit metadata is kept shorter": "commit-metadata-is-kept-shorter",
+    "write failed": "write-failed",
+    "partitions wait for their pair": "partitions-wait-for-their-pair",
+    "kafka": "kafka-trouble",
+    # The start.
+    "a new group starts": "a-new-group-starts",
+    "lookback was raised": "lookback-was-raised",
+    "found at the start of the task": "found-at-the-start-of-the-task",
+    "topics": "a-note-about-the-topics",
+    "the broker does not tell who is in the group": "group-members-are-not-told",
+}
+"""How a warning or an error of ours begins (the field `event`), and its entry. The longest beginning counts."""
+
+OTHER_LINES = "any-other-line"
+"""The entry of what libraries log."""
+
+ERRORS: Mapping[type[OptOutError], str] = {
+    SettingsError: "settings-are-wrong",
+    StartError: "the-start-is-refused",
+    TopicsError: "the-topics-do-not-fit",
+    OffsetGoneError: "an-offset-is-gone",
+    StopError: "the-service-stops",
+    PartitionsChangedError: "the-partition-count-changed",
+    DeadLetterError: "write-failed",
+    TooManyDeadLettersError: "too-many-unusable-records",
+    TruncatedLogError: "a-partition-is-shorter-than-before",
+    DecodeError: "dead-letter",
+    OptOutError: "a-command-failed",
+}
+"""The entry of each class of `errors.py`."""
+
+_OURS = __package__ + "."
+_URGENT = frozenset({"warning", "error", "critical"})
+
+
+def command_for(entry: str) -> str:
+    """The command that shows this entry in a terminal."""
+    return f"opt-out manual runbook#{entry}"
+
+
+def entry_of_line(event: str) -> str:
+    """The entry of a warning that the service itself logs, by how it begins; OTHER_LINES if it has none."""
+    known = [beginning for beginning in LINES if event.startswith(beginning)]
+    return LINES[max(known, key=len)] if known else OTHER_LINES
+
+
+def entry_of_error(error: OptOutError) -> str:
+    """The entry of an error, by the nearest of its classes."""
+    return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+
+
+def name_entry(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A processor: a warning, and what is worse, says in the field `runbook` how to see its entry.
+
+    To come after those that set `level` and `logger`.
+    """
+    if event.get("level") in _URGENT:
+        ours = str(event.get("logger", "")).startswith(_OURS)
+        event["runbook"] = command_for(entry_of_line(str(event["event"])) if ours else OTHER_LINES)
+    return event

@@ -1,0 +1,122 @@
+"""The commit metadata byte for byte: what one version has committed is read by the next, and by the one before.
+
+`data/metadata.json` has a checkpoint of every shape: the offset it is committed with, its text, and what it says.
+`MIN` is a time that is not known, `MAX` one that has no end yet; offsets are written as runs, `10-19` for ten.
+What the guards remember is: the newest checkout, the first offer, when decisions go on, unmatched ids, judged up to.
+`data/metadata-first-version.json` has texts of the first version, which is read and no longer written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from golden.nets import hold_json, read_json
+
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
+
+KINDS: dict[str, Any] = {"offers": OfferCheckpoint, "checkouts": CheckoutCheckpoint}
+MIN, MAX = -(2**62), 2**62
+
+SAYS = {
+    "offers": (
+        "rules", "partitions", "decided_to", "next_offset", "next_checkout",
+        "splits", "dead", "unsettled", "late_below",
+    ),
+    "checkouts": ("partitions", "next_offset", "horizon", "guard", "lookback"),
+}  # fmt: skip
+"""What each value of a checkpoint is called here, in their order; in the code it may be called otherwise."""
+
+WRITTEN: list[dict[str, Any]] = read_json("metadata.json")
+FIRST: list[dict[str, Any]] = read_json("metadata-first-version.json")
+SOUND = {entry["kind"]: entry for entry in WRITTEN}
+
+
+def names(entries: list[dict[str, Any]]) -> list[str]:
+    return [f"{entry['kind']}: {entry['name']}" for entry in entries]
+
+
+@pytest.mark.parametrize("name", names(WRITTEN))
+def test_what_is_written_today_is_written_as_ever_and_read_as_ever(name: str) -> None:
+    now, golden = [], read_json("metadata.json")
+    for entry, named in zip(golden, names(golden), strict=True):
+        if named != name:
+            now.append(entry)
+            continue
+        read = KINDS[entry["kind"]].decode(entry["text"], entry["committed"])
+        now.append(entry | {"text": read.encode(entry["committed"]), "says": says(entry["kind"], read)})
+    hold_json("metadata.json", now)
+
+
+@pytest.mark.parametrize("name", names(FIRST))
+def test_what_the_first_version_wrote_is_read_as_ever(name: str) -> None:
+    now, golden = [], read_json("metadata-first-version.json")
+    for entry, named in zip(golden, names(golden), strict=True):
+        if named == name:
+            assert entry["text"].startswith("1:"), "the first version wrote no CHECK"
+            read = KINDS[entry["kind"]].decode(entry["text"], entry["committed"])
+            now.append(entry | {"says": says(entry["kind"], read)})
+        else:
+            now.append(entry)
+    hold_json("metadata-first-version.json", now)
+
+
+@pytest.mark.parametrize("name", names(WRITTEN))
+def test_a_text_that_was_damaged_is_refused(name: str) -> None:
+    """Whichever character is lost, doubled or changed, and whichever other offset it stands with."""
+    entry = WRITTEN[names(WRITTEN).index(name)]
+    text, decode = entry["text"], KINDS[entry["kind"]].decode
+    assert decode(text, entry["committed"]) is not None
+    damaged = {text[:at] + put + text[at + 1 :] for at in range(len(text)) for put in ("", text[at] * 2, "~", "0")}
+    taken = []
+    for other in sorted(damaged - {text}):
+        try:
+            decode(other, entry["committed"])
+        except ValueError:
+            continue
+        taken.append(other)
+    assert taken == []
+    for committed in (entry["committed"] + 1, entry["committed"] - 1, 0, -1):
+        if committed != entry["committed"]:
+            with pytest.raises(ValueError, match="commit metadata"):
+                decode(text, committed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["", "1", ":", "2:", "hello", "x" * 4_096, "1:1:2", "0" * 100, "1:a:b:c:d:e:f:g:h"])
+def test_a_text_that_is_not_ours_is_refused(kind: str, text: str) -> None:
+    with pytest.raises(ValueError, match="commit metadata"):
+        KINDS[kind].decode(text, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_text_of_the_other_topic_or_of_a_later_version_is_refused(kind: str) -> None:
+    (other,) = SOUND.keys() - {kind}
+    with pytest.raises(ValueError, match="commit metadata"):
+        KINDS[kind].decode(SOUND[other]["text"], SOUND[other]["committed"])
+    with pytest.raises(ValueError, match="commit metadata"):
+        KINDS[kind].decode("2" + SOUND[kind]["text"][1:], SOUND[kind]["committed"])
+
+
+def says(kind: str, checkpoint: Any) -> dict[str, object]:
+    """What a checkpoint says, as it stands in the file."""
+    return {name: _shown(value) for name, value in zip(SAYS[kind], astuple(checkpoint), strict=True)}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return " ".join(_runs(sorted(value)))
+    if isinstance(value, tuple):
+        return [_shown(inner) for inner in value]
+    return {MIN: "MIN", MAX: "MAX"}.get(value, value) if not isinstance(value, bool) else value
+
+
+def _runs(offsets: list[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for offset in offsets:
+        if runs and runs[-1][1] == offset - 1:
+            runs[-1][1] = offset
+        else:
+            runs.append([offset, offset])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in runs]

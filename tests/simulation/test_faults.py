@@ -1,0 +1,36 @@
+"""A fault may not take more than it says: else what breaks is the simulation, not the service."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from faults import Faults
+from reader import Consumer
+from scenario import CHECKOUTS
+from world import World
+
+
+def test_retention_spares_what_a_member_reads_again_and_will_commit() -> None:
+    world, place = World(0), (CHECKOUTS, 0)
+    broker, log = world.broker, world.broker.logs[place]
+    broker.on_commit = lambda _: None
+    for _ in range(6):
+        log.append(0, b"s", b"")
+    broker.group.committed[place] = 5, "with the lookback of the run before"
+    process: Any = SimpleNamespace(name="p1", **dict.fromkeys(("touch", "tell", "begins"), lambda _: None))
+    process.wait = lambda until, timeout: until()
+    process.reader = Consumer(broker, process, lambda _: None)
+    process.reader.subscribe([], lambda reader, _: reader.assign([TopicPartition(*place, 2)]), None, None)
+    while not process.reader.began:
+        process.reader.consume(1, 0.0)
+        world.clock.now += 1.0
+        broker.heartbeat("p1")
+        broker.tick()
+    world.processes.append(process)
+    Faults(world).retain()
+    assert log.start == 2
+    process.reader.commit([TopicPartition(*place, 4)], asynchronous=False)
+    Faults(world).retain()
+    assert log.start == 4
