@@ -16,7 +16,7 @@ from unit.runtime.test_runner import NOW, committed_after, offer
 
 from consumer.core.task import Side
 from consumer.errors import StartError
-from consumer.kafka.start_offsets import TIMEOUT
+from consumer.kafka.end_offsets import TIMEOUT
 from consumer.server.health import ANSWER, Health, bound_of, serving
 from consumer.settings import DeliverySettings, KafkaSettings, ServerSettings, Settings
 
