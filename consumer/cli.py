@@ -177,15 +177,15 @@ def topics(
     settings = load_settings(config, for_kafka=True)
     from confluent_kafka.admin import AdminClient
 
+    from .checks.topics import inspect_topics, table
     from .kafka.config import admin_config
-    from .kafka.topics import inspect_topics, make_topics, table
+    from .kafka.topics import create_topics
 
     admin = AdminClient(admin_config(settings.kafka))
-    report = (
-        inspect_topics(admin, settings)
-        if check
-        else make_topics(admin, settings, inputs=create_inputs, partitions=partitions)
+    created = (
+        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
     )
+    report = inspect_topics(admin, settings, created)
     _console().print(table(report))
     for note in report.notes:
         typer.echo(f"note: {note}")

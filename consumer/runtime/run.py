@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from ..checks.topics import check_topics
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
 from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
@@ -19,7 +20,6 @@ from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
-from ..kafka.topics import check_topics
 from ..server.health import Health, bound_of, serving
 from ..settings import Settings
 from .loop import Loop
