@@ -13,7 +13,7 @@ from rich.table import Table
 from ..errors import TopicsError
 from ..kafka.topics import TopicFacts, look_at_topics, topic_names
 from ..settings import KafkaSettings, Settings
-from ..settings.durations import format_duration
+from ..settings.types import format_duration
 from .check import Check
 
 log = structlog.get_logger(__name__)
