@@ -68,6 +68,7 @@ class LogReader:
             go_on: asked before each round whether to read on.
             round_s: seconds that a round waits for records.
         """
+        paused: list[tuple[str, int]] = []
         gone: set[tuple[str, int]] = set()
         ends = {place: end for place, (_, end) in ranges.items()}
         most = min(_BATCH, sum(end - begin for begin, end in ranges.values()))
@@ -89,8 +90,11 @@ class LogReader:
                 # What stands last may be a transaction's marker, told of as the partition's end.
                 if error is not None or offset >= ends[place] - 1:
                     del ends[place]
+                    paused.append(place)
                     self._consumer.pause([TopicPartition(*place)])
             self.unread = ends.keys() | gone
+        # Or they would stay paused: to the client a pause outlives the assignment.
+        self._consumer.resume([TopicPartition(*place) for place in paused])
         self._consumer.unassign()
 
 

@@ -79,6 +79,9 @@ class Reader:
     def assign(self, places: list[TopicPartition]) -> None:
         self._next = {(place.topic, place.partition): place.offset for place in places}
 
+    def resume(self, places: list[TopicPartition]) -> None:
+        pass
+
     def unassign(self) -> None:
         self._next = {}
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from structlog.testing import capture_logs
 
+from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StopError
 from consumer.events import RecordRef
 from consumer.kafka import reader as reader_module
-from consumer.kafka.reader import LogReader, RecordReader
+from consumer.kafka.config import record_reader_config
+from consumer.kafka.reader import LogReader, RecordReader, place_of
+from consumer.settings import KafkaSettings
 
 A, B = ("t", 0), ("t", 1)
 EOF = KafkaError._PARTITION_EOF
@@ -64,6 +69,9 @@ class Consumer:
 
     def pause(self, places: list[TopicPartition]) -> None:
         self.paused += [(place.topic, place.partition) for place in places]
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        assert {(place.topic, place.partition) for place in places} <= set(self.paused)
 
     def unassign(self) -> None:
         self.unassigned += 1
@@ -149,6 +157,27 @@ def test_no_more_is_waited_for_than_is_wanted() -> None:
     assert reading.consumer.most == [1]
     reading({A: (0, 50_000)}, most_rounds=1)
     assert reading.consumer.most[-1] == 1_000
+
+
+def test_the_real_client_reads_the_same_partitions_again() -> None:
+    """To the client a pause outlives the assignment in which it was made."""
+    with embedded_broker() as bootstrap:
+        make_topics(bootstrap, ["t"])
+        producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
+        for n in range(200):
+            producer.produce("t", b"%d" % n, b"k", n % 2)
+        assert producer.flush(10) == 0
+        consumer = confluent_kafka.Consumer(record_reader_config(KafkaSettings(bootstrap_servers=bootstrap)))
+        reader = LogReader(consumer, lambda message: None)
+        for ranges in ({A: (0, 5), B: (0, 50)}, {A: (90, 100), B: (60, 70)}, {A: (3, 4)}, {A: (3, 4)}):
+            deadline = time.monotonic() + 10
+            found = [
+                (place_of(message), message.offset())
+                for message in reader.read(ranges, lambda: time.monotonic() < deadline)  # noqa: B023 - read at once
+            ]
+            assert sorted(found) == [(place, n) for place, span in sorted(ranges.items()) for n in range(*span)]
+            assert reader.unread == set()
+        consumer.close()
 
 
 # --- single records, by a thread of its own
