@@ -217,8 +217,8 @@ def test_a_purchase_that_came_after_the_call_and_was_reported_is_not_reported_ag
     effect = again.checkout(checkout(0, -150, "a"), T, LATER)
     assert not again.restoring
     assert effect.bought_after_call == ()
-    again.checkout(checkout(1, -150, "a"), T, LATER)
-    assert len(again.bought_after_call) == 1
+    effect = again.checkout(checkout(1, -150, "a"), T, LATER)
+    assert len(effect.bought_after_call) == 1
 
 
 # --- unreadable checkouts
