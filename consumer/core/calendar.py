@@ -1,4 +1,7 @@
-"""Finds what is due without looking at what is not."""
+"""Two queues by time: what is due and when, and until when something is needed.
+
+Both keep their items unsorted in buckets of a span of time, so that an item costs 8 bytes wherever it lies.
+"""
 
 from __future__ import annotations
 
@@ -79,3 +82,35 @@ class TimeIndex(Generic[T]):
                     self._sequence += 1
                     heappush(self._near, (item.queued, self._sequence, item))
         self._opened = max(self._opened, last)
+
+
+Kept = TypeVar("Kept")
+
+_EXPIRY_BITS = 14
+"""A bucket spans 2^14 ms, about 16 seconds: what expires may stay a little longer, never shorter."""
+
+
+class Expiry(Generic[Kept]):
+    """Items by time, in coarse buckets, 8 bytes an item."""
+
+    __slots__ = ("_buckets", "_keys")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, list[Kept]] = {}
+        self._keys: list[int] = []
+
+    def add(self, time: int, item: Kept) -> None:
+        """Keep the item as long as `time` (ms) may be asked for."""
+        key = time >> _EXPIRY_BITS
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            self._buckets[key] = [item]
+            heappush(self._keys, key)
+        else:
+            bucket.append(item)
+
+    def take(self, before: int) -> Iterator[Kept]:
+        """Take out items with a time < `before` (ms), whole buckets at a time."""
+        last = before >> _EXPIRY_BITS
+        while self._keys and self._keys[0] < last:
+            yield from self._buckets.pop(heappop(self._keys))

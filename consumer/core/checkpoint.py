@@ -28,22 +28,27 @@ rules of then, what was settled then.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from zlib import crc32
 
+from .offset_list import decode_offsets, encode_offsets
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 
 METADATA_LIMIT = 4095
 """Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
 librdkafka sends a closing NUL along."""
 
-MOST_LISTED = 10_000_000
-"""Offsets that one set may hold when it is read: a few bytes can name so many that no memory holds them. Ten times what
-`delivery.max_unsettled` allows by default; a longer list counts as unreadable, and its calls are repeated."""
-
 RULES_VERSION = "1"
 """Raised when the rules of the decision change, so that what older code settled is not taken for settled by these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An offset as committed: the first to read, and the metadata with it."""
+
+    offset: int
+    metadata: str = ""
 
 
 class UnreadableMetadata(ValueError):  # noqa: N818 - a finding, no fault
@@ -222,70 +227,6 @@ class CheckoutCheckpoint:
 def rules_key(rules: DecisionRules) -> tuple[int, int, int, bool]:
     """What of the rules decides which chains there are and what becomes of them."""
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
-
-
-def encode_offsets(offsets: Collection[int], base: int) -> str:
-    """Offsets at or above `base` as text: gap and length of each run."""
-    if not offsets:
-        return ""
-    out = bytearray()
-    end = base
-    for start, stop in _runs(sorted(offsets)):
-        _put(out, start - end)
-        _put(out, stop - start - 1)
-        end = stop
-    return base64.b85encode(bytes(out)).decode("ascii")
-
-
-def decode_offsets(text: str, base: int, limit: int) -> frozenset[int]:
-    """Read what `encode_offsets` wrote; every offset must be below `limit`, and there are at most `MOST_LISTED`.
-
-    Raises:
-        ValueError: not such a text.
-    """
-    data = base64.b85decode(text)
-    offsets: set[int] = set()
-    position, at = base, 0
-    while at < len(data):
-        gap, at = _get(data, at)
-        more, at = _get(data, at)
-        start, position = position + gap, position + gap + more + 1
-        if position > limit:
-            raise ValueError(f"offset {position - 1} is not below {limit}")
-        if len(offsets) + position - start > MOST_LISTED:
-            raise ValueError(f"more than {MOST_LISTED} offsets are listed")
-        offsets.update(range(start, position))
-    return frozenset(offsets)
-
-
-def _runs(offsets: Iterable[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for offset in offsets:
-        if runs and runs[-1][1] == offset:
-            runs[-1] = (runs[-1][0], offset + 1)
-        else:
-            runs.append((offset, offset + 1))
-    return runs
-
-
-def _put(out: bytearray, number: int) -> None:
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-
-
-def _get(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        if at >= len(data):
-            raise ValueError("cut off in the middle of a number")
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
-        shift += 7
 
 
 def _checked(committed: int, fields: Iterable[str]) -> str:

@@ -1,29 +1,30 @@
-"""Which offset of the offer partition may be committed, with which D, so that the list of the unsettled fits.
+"""Which offset of the offer partition may be committed, with which `decided_to`, so that the list fits.
 
-A commit says: every chain due by D is settled, but for those listed. The list has room for some thousands; where
-more is unsettled, D is lowered to what the list can carry, and a restart repeats what was settled above it. The
-offset depends on D in turn:
+A commit says: every chain due by `decided_to` is settled, but for those listed. The list has room for some thousands.
+Where more is unsettled, `decided_to` is lowered to what the list can carry, and a restart repeats what was settled
+above it. The offset depends on `decided_to` in turn:
 
-A settled chain may stand on both sides of the committed offset, and a restart then reads only a part of it. By D that
-part is known to be settled (a part of a chain is never due later than the whole). Above D, or where another D must be
-assumed, it would be decided anew, and wrongly: the part may lack the presentation whose lookback found the
-purchase, or the later one that did. So the offset goes back to the first record of such a chain, and of every
-chain whose records arrived out of order, which holds even if the metadata is lost.
+A settled chain may straddle the committed offset, and a restart then reads only a part of it. By `decided_to` that part
+is known to be settled, since a part of a chain is never due later than the whole. Above it, or where another one must
+be assumed, the part would be decided anew, and wrongly: it may lack the presentation whose lookback found the purchase,
+or the later one that did. So the offset goes back to the first record of such a chain, and of every chain whose records
+arrived out of order, which holds even if the metadata is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
-from .checkpoint import OfferCheckpoint
-from .join import Chain
-from .rules import MIN_TIME
+from .chain import Chain
+from .checkpoint import METADATA_LIMIT, OfferCheckpoint, Position
+from .pending import PendingChains
+from .rules import MIN_TIME, DecisionRules
 
 
-class Span(NamedTuple):
+class Straddling(NamedTuple):
     """A settled chain of several records: its first and last offset, when it was due (ms), and whether its records
     came out of order."""
 
@@ -33,111 +34,194 @@ class Span(NamedTuple):
     disordered: bool
 
 
-class SettledSpans:
+class StraddlingChains:
     """The settled chains of several records, as far as a commit may still cut one."""
 
     MOST = 10_000
-    """How many are kept so that D may be lowered below them. One offer that cannot be settled for days would else
-    collect all chains of those days."""
+    """How many are kept so that `decided_to` may be lowered below them. One offer that cannot be settled for days would
+    else collect all chains of those days."""
 
     def __init__(self) -> None:
         self._dropped = MIN_TIME
-        self._spans: list[Span] = []
+        self._chains: list[Straddling] = []
 
     def add(self, chain: Chain) -> None:
         """The chain was settled."""
         offsets = [presentation.offset for presentation in chain.presentations]
-        self._spans.append(Span(min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
+        self._chains.append(Straddling(min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
 
     def start(self, offset: int, decided_to: int) -> int:
         """`offset`, or the lower one at which no chain is cut that may not be."""
         # By falling first offset one pass does: what was passed over begins at or above the offset found since.
-        for span in sorted(self._spans, reverse=True):
-            if span.first < offset <= span.last and (span.disordered or span.decide_at > decided_to):
-                offset = span.first
+        for one in sorted(self._chains, reverse=True):
+            if one.first < offset <= one.last and (one.disordered or one.decide_at > decided_to):
+                offset = one.first
         return offset
 
     def least_decided_to(self, committed: int) -> int:
-        """The lowest D that may go with a commit of this offset or a higher one: below it a chain would be cut."""
-        cut = [span.decide_at for span in self._spans if span.first < committed <= span.last]
+        """The lowest `decided_to` that may go with this offset or a higher one: below it a chain would be cut."""
+        cut = [one.decide_at for one in self._chains if one.first < committed <= one.last]
         return max((self._dropped, *cut))
 
     def forget(self, committed: int, decided_to: int) -> None:
-        """Drop what no commit at or after this offset can cut; where there are too many, what none with this D can."""
-        self._spans = [span for span in self._spans if span.last >= committed]
-        if len(self._spans) > self.MOST:
-            dropped = [span for span in self._spans if not span.disordered and span.decide_at <= decided_to]
-            self._dropped = max((self._dropped, *(span.decide_at for span in dropped)))
-            self._spans = [span for span in self._spans if span.disordered or span.decide_at > decided_to]
+        """Drop what no commit at or after this offset can cut; where there are too many, what none with this
+        `decided_to` can."""
+        self._chains = [one for one in self._chains if one.last >= committed]
+        if len(self._chains) > self.MOST:
+            dropped = [one for one in self._chains if not one.disordered and one.decide_at <= decided_to]
+            self._dropped = max((self._dropped, *(one.decide_at for one in dropped)))
+            self._chains = [one for one in self._chains if one.disordered or one.decide_at > decided_to]
 
 
-def fit(
-    checkpoint: OfferCheckpoint,
-    lowest: int,
-    *,
-    pending: Mapping[int, Chain],
-    stragglers: Mapping[int, Chain],
-    unacknowledged: Collection[int],
-    spans: SettledSpans,
-    floor: int,
-    limit: int,
-) -> tuple[int, OfferCheckpoint] | None:
-    """The offset to commit and its checkpoint, with D as high as the list allows.
+LEAST_METADATA = 200
+"""Characters that metadata without any list fit into."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPlan:
+    """What may be committed, both partitions together.
+
+    Attributes:
+        retain_from: checkouts completed at or after this time (ms) are still read after a restart from here.
+        decided_to: that of the offer partition's metadata (ms).
+    """
+
+    offers: Position
+    checkouts: Position
+    retain_from: int
+    decided_to: int
+
+
+class CommitPlanner:
+    """Says which offset of the offer partition may be committed, with which `decided_to` and which lists.
 
     Args:
-        checkpoint: complete but for the list of the unsettled; its D is the highest that may be said.
-        lowest: the lowest open offset.
-        pending: decided and unsettled chains in order of decide_at, but for the `stragglers` among them.
-        unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
-        floor: the offset committed last, below which none is committed.
-        limit: characters of metadata.
+        rules: as set now.
+        committed: the offset that the task starts from.
+        decided_to: up to when everything is settled but what is listed, as the task starts (ms).
+        limit: characters of metadata that the broker takes.
 
-    Returns:
-        None if the metadata does not fit however low D is.
+    Attributes:
+        committed: the offset that was acknowledged last.
     """
-    # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
-    most = 2 * limit
-    chains = list(islice(pending.values(), most + 1))
-    complete = len(chains) <= most
-    chains = sorted({id(c): c for c in (*chains, *stragglers.values())}.values(), key=lambda c: c.decide_at)
 
-    def attempt(count: int) -> tuple[int, OfferCheckpoint] | None:
-        decided_to = checkpoint.decided_to
+    def __init__(
+        self, rules: DecisionRules, committed: int, decided_to: int = MIN_TIME, limit: int = METADATA_LIMIT
+    ) -> None:
+        self.committed = committed
+        self._rules = rules
+        self._planned = committed
+        self._least_decided_to = decided_to
+        self._limit = limit
+        self._straddling = StraddlingChains()
+
+    def settled(self, chain: Chain) -> None:
+        """The chain was settled: a commit may come to cut it."""
+        if len(chain.presentations) > 1:
+            self._straddling.add(chain)
+
+    def settled_by_other_spans(self, chain: Chain) -> None:
+        """The chain was settled by the rules of before a restart, by which it was due earlier than it may be by these.
+
+        Until the watermark is past that, the last commit, with the rules of then, is the one that tells that it is
+        settled. So none is made whose `decided_to` is lower.
+        """
+        due = chain.presentations[-1].presented_at + self._rules.late_after
+        self._least_decided_to = max(self._least_decided_to, due)
+
+    def shorten_metadata(self) -> int:
+        """Plan with half of the room from now on, since the broker takes no more. Returns the new limit, characters."""
+        self._limit = max(LEAST_METADATA, self._limit // 2)
+        return self._limit
+
+    def prepare(
+        self, whole: OfferCheckpoint, lowest_open: int, pending: PendingChains, unacknowledged: Collection[int]
+    ) -> tuple[int, OfferCheckpoint] | None:
+        """The offset to commit and its checkpoint; None where nothing better than the last commit can be said.
+
+        Args:
+            whole: complete but for the list of the unsettled; its `decided_to` is the highest that may be said.
+            lowest_open: the lowest offset that is not settled.
+            pending: the decided and unsettled chains.
+            unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
+        """
+        fitted = self.fit(whole, max(lowest_open, self.committed), pending, unacknowledged)
+        if fitted is None or fitted[1].decided_to < self._least_decided_to:
+            return None
+        # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
+        self._planned = fitted[0]
+        self._keep_above_cuts(self._planned)
+        return fitted
+
+    def acknowledged(self, plan: CommitPlan) -> None:
+        """The broker acknowledged the plan, for both partitions."""
+        self.committed = plan.offers.offset
+        self._straddling.forget(self.committed, plan.decided_to)
+        self._keep_above_cuts(self.committed)
+
+    def retain_from(self, decided_to: int, earliest_from_committed: int | None) -> int:
+        """The time (ms) from which on checkouts must be read again after a restart.
+
+        Args:
+            decided_to: up to when the task has decided (ms); MIN_TIME before its first decision.
+            earliest_from_committed: the earliest presentation at or after the committed offset (ms), None if none is.
+        """
+        if decided_to == MIN_TIME:
+            return MIN_TIME
+        retain = decided_to - self._rules.late_after
+        if earliest_from_committed is not None:
+            retain = min(retain, earliest_from_committed)
+        return retain - self._rules.lookback
+
+    def fit(
+        self, whole: OfferCheckpoint, lowest: int, pending: PendingChains, unacknowledged: Collection[int]
+    ) -> tuple[int, OfferCheckpoint] | None:
+        """The offset to commit and its checkpoint, with `decided_to` as high as the room for the list allows.
+
+        Returns:
+            None if the metadata does not fit however low `decided_to` is.
+        """
+        # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
+        most = 2 * self._limit
+        chains = list(islice(pending.by_start.values(), most + 1))
+        complete = len(chains) <= most
+        late_decided = pending.late_decided.values()
+        chains = sorted({id(c): c for c in (*chains, *late_decided)}.values(), key=lambda c: c.decide_at)
+
+        everything = self._listing(whole, lowest, chains, len(chains), unacknowledged) if complete else None
+        if everything is not None:
+            return everything
+        low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, unacknowledged)
+        while best is not None and high - low > 1:
+            middle = (low + high) // 2
+            found = self._listing(whole, lowest, chains, middle, unacknowledged)
+            if found is None:
+                high = middle
+            else:
+                low, best = middle, found
+        if best is None and whole.dead:
+            # Then some dead letters are written once more after a restart: never lose, rather repeat.
+            return self.fit(replace(whole, dead=frozenset()), lowest, pending, unacknowledged)
+        return best
+
+    def _listing(
+        self, whole: OfferCheckpoint, lowest: int, chains: list[Chain], count: int, unacknowledged: Collection[int]
+    ) -> tuple[int, OfferCheckpoint] | None:
+        """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
+        decided_to = whole.decided_to
         if count < len(chains):
             decided_to = min(decided_to, chains[count].decide_at - 1)
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
-        offset = max(floor, spans.start(lowest, decided_to))
+        offset = max(self._planned, self._straddling.start(lowest, decided_to))
         tried = replace(
-            checkpoint,
+            whole,
             decided_to=decided_to,
             # Below the offset nothing is read again.
-            splits=frozenset(o for o in checkpoint.splits if o >= offset),
-            dead=frozenset(o for o in checkpoint.dead if o >= offset),
+            splits=frozenset(o for o in whole.splits if o >= offset),
+            dead=frozenset(o for o in whole.dead if o >= offset),
             unsettled=frozenset(listed.union(unacknowledged)),
         )
-        return (offset, tried) if len(tried.encode(offset)) <= limit else None
+        return (offset, tried) if len(tried.encode(offset)) <= self._limit else None
 
-    everything = attempt(len(chains)) if complete else None
-    if everything is not None:
-        return everything
-    low, high, best = 0, len(chains), attempt(0)
-    while best is not None and high - low > 1:
-        middle = (low + high) // 2
-        found = attempt(middle)
-        if found is None:
-            high = middle
-        else:
-            low, best = middle, found
-    if best is None and checkpoint.dead:
-        # Then some dead letters are written once more after a restart: never lose, rather repeat.
-        return fit(
-            replace(checkpoint, dead=frozenset()),
-            lowest,
-            pending=pending,
-            stragglers=stragglers,
-            unacknowledged=unacknowledged,
-            spans=spans,
-            floor=floor,
-            limit=limit,
-        )
-    return best
+    def _keep_above_cuts(self, offset: int) -> None:
+        self._least_decided_to = max(self._least_decided_to, self._straddling.least_decided_to(offset))

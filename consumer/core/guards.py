@@ -5,29 +5,141 @@ of the instance's tasks ends it; where none was ever seen, the first presentatio
 lateness has passed on the checkouts' side since, for what the producer had kept back to land.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
-the place of offer ids. One that does ends it.
+the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
+passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
+called not longer than lookback ago.
 
 Only decisions stop. The watermark moves on, D stays where it is, and a checkout that comes late joins whatever was
-held. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so that a restart
-or another member goes on holding.
+undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so that
+decisions stay suspended after a restart or with another member.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import Enum
+from heapq import heappop, heappush
+from typing import Protocol
 
+from .checkpoint import GuardState
 from .rules import MAX_TIME, MIN_TIME
-from .task import Side, Task
+from .watermark import Watermarks
 
 
 class SuspendedBy(Enum):
-    """Why decisions are held; the first that applies. NONE: they are not."""
+    """Why decisions are suspended; the first reason that applies. NONE: they are not."""
 
     NONE = "none"
     SILENCE = "checkout_silence"
     UNMATCHED = "unmatched_limit"
     LANDING = "checkouts landing"
+
+
+class PurchasedIds:
+    """Counts the purchased ids of one task that name no offer, in a row.
+
+    Args:
+        knows: tells whether an offer was presented in a session, by session_id and offer_id.
+        unmatched, judged_to: as below, from before a restart.
+
+    Attributes:
+        unmatched: ids in a row without a match. The guards set it to 0.
+        judged_to: up to this time (ms) ids were judged; those of later checkouts are to be told again after a restart.
+        last: session_id and id of the one that was counted last.
+    """
+
+    def __init__(self, knows: Callable[[str, str], bool], unmatched: int = 0, judged_to: int = MIN_TIME) -> None:
+        self.unmatched = unmatched
+        self.judged_to = judged_to
+        self.last: tuple[str, str] | None = None
+        self._knows = knows
+        self._waiting: list[tuple[int, str, str]] = []
+
+    def purchased(self, session_id: str, offer_id: str, completed_at: int) -> None:
+        """A checkout (time in ms) names the id."""
+        heappush(self._waiting, (completed_at, session_id, offer_id))
+
+    def judge(self, watermark: int) -> bool:
+        """Judge the ids of checkouts up to the watermark (ms). True if one has matched.
+
+        To be called before decisions are made: they make offers unknown.
+        """
+        waiting, matched = self._waiting, False
+        while waiting and waiting[0][0] <= watermark:
+            _, session_id, offer_id = heappop(waiting)
+            if self._knows(session_id, offer_id):
+                self.unmatched, matched = 0, True
+            else:
+                self.unmatched += 1
+                self.last = session_id, offer_id
+        self.judged_to = max(self.judged_to, watermark)
+        return matched
+
+
+class TaskGuard:
+    """What one task tells the guards, and what they remember with it.
+
+    Args:
+        watermarks: of the task's inputs.
+        knows: tells whether an offer was presented in a session, by session_id and offer_id.
+        found: what was remembered before a restart.
+
+    Attributes:
+        ids: the purchased ids.
+        resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
+    """
+
+    def __init__(self, watermarks: Watermarks, knows: Callable[[str, str], bool], found: GuardState) -> None:
+        self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
+        self.resume_at = found.resume_at
+        self._watermarks = watermarks
+
+    @property
+    def first_offer(self) -> int:
+        """Event time (ms) of the first presentation seen; MIN_TIME if none was."""
+        return self._watermarks.offers.first
+
+    @property
+    def newest_offer(self) -> int:
+        """Event time (ms) of the newest presentation seen; MIN_TIME if none was."""
+        return self._watermarks.offers.newest
+
+    @property
+    def newest_checkout(self) -> int:
+        """Event time (ms) of the newest checkout ever seen; MIN_TIME if none was."""
+        return self._watermarks.checkouts.newest
+
+    @property
+    def checkouts_read_to(self) -> int:
+        """How far in time (ms) the checkouts were read, by the newest of them or by the clock at their end."""
+        return self._watermarks.checkouts.read_to
+
+    @property
+    def checkouts_watermark(self) -> int:
+        """The checkouts' watermark (ms)."""
+        return self._watermarks.checkouts.value
+
+    def state(self) -> GuardState:
+        """What is to be remembered over a restart."""
+        return GuardState(
+            self.newest_checkout, self.first_offer, self.resume_at, self.ids.unmatched, self.ids.judged_to
+        )
+
+
+class Guarded(Protocol):
+    """What the guards need of a task."""
+
+    @property
+    def guard(self) -> TaskGuard:
+        """What it tells them."""
+
+    @property
+    def restoring(self) -> bool:
+        """Whether it reads again what it had read before a restart."""
+
+    @property
+    def watermark(self) -> int:
+        """How far event time has come (ms)."""
 
 
 class Guards:
@@ -39,14 +151,14 @@ class Guards:
         lateness: ms, as in the rules.
 
     Attributes:
-        hold: what was found by the last `judge`.
+        suspended_by: what was found by the last `judge`.
         newest_checkout, newest_offer: event times (ms) that silence was judged by; MIN_TIME: none was seen.
         unmatched: purchased ids in a row without a match.
         resume_at: what the checkouts' watermark of a task must have reached (ms) for the task to decide.
     """
 
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
-        self.hold = SuspendedBy.NONE
+        self.suspended_by = SuspendedBy.NONE
         self.newest_checkout = self.newest_offer = MIN_TIME
         self.unmatched = 0
         self.resume_at = MIN_TIME
@@ -54,58 +166,58 @@ class Guards:
         self._limit = unmatched_limit
         self._lateness = lateness
 
-    def judge(self, tasks: Collection[Task]) -> None:
+    def judge(self, tasks: Collection[Guarded]) -> None:
         """Look at all tasks of the instance. To be called when records were read, before anything is decided."""
         # Of the others it is not known yet how far their checkouts are read.
-        awake = [task for task in tasks if not task.restoring and task.checkouts_read_to > MIN_TIME]
+        awake = [task for task in tasks if not task.restoring and task.guard.checkouts_read_to > MIN_TIME]
         self._judge_unmatched(tasks)
         silent = self._judge_silence(tasks, awake)
         if silent:
-            self.hold = SuspendedBy.SILENCE
+            self.suspended_by = SuspendedBy.SILENCE
         elif self._limit and self.unmatched >= self._limit:
-            self.hold = SuspendedBy.UNMATCHED
-        elif any(task.input_watermark(Side.CHECKOUTS) < self.resume_at for task in awake):
-            self.hold = SuspendedBy.LANDING
+            self.suspended_by = SuspendedBy.UNMATCHED
+        elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
+            self.suspended_by = SuspendedBy.LANDING
         else:
-            self.hold = SuspendedBy.NONE
+            self.suspended_by = SuspendedBy.NONE
 
-    def lets_decide(self, task: Task) -> bool:
+    def lets_decide(self, task: Guarded) -> bool:
         """Whether the task may decide now."""
-        if self.hold is SuspendedBy.LANDING:
-            return task.input_watermark(Side.CHECKOUTS) >= self.resume_at
-        return self.hold is SuspendedBy.NONE
+        if self.suspended_by is SuspendedBy.LANDING:
+            return task.guard.checkouts_watermark >= self.resume_at
+        return self.suspended_by is SuspendedBy.NONE
 
-    def _judge_silence(self, tasks: Collection[Task], awake: list[Task]) -> bool:
+    def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
             self.resume_at = MIN_TIME
             return False
-        self.newest_checkout = max((task.newest_checkout for task in tasks), default=MIN_TIME)
+        self.newest_checkout = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
         since = self.newest_checkout
         if since == MIN_TIME:
-            since = min((t.first_offer for t in tasks if t.first_offer > MIN_TIME), default=MAX_TIME)
+            since = min((t.guard.first_offer for t in tasks if t.guard.first_offer > MIN_TIME), default=MAX_TIME)
         # Offers may be read ahead of checkouts: what was not read yet is no silence.
-        seen = [min(task.newest_offer, task.checkouts_read_to) for task in awake]
+        seen = [min(task.guard.newest_offer, task.guard.checkouts_read_to) for task in awake]
         self.newest_offer = max(seen, default=MIN_TIME)
-        read_to = max((task.checkouts_read_to for task in awake), default=MIN_TIME)
+        read_to = max((task.guard.checkouts_read_to for task in awake), default=MIN_TIME)
         silent = self.newest_offer > since + self._silence
-        if any(task.resume_at == MAX_TIME for task in awake):
+        if any(task.guard.resume_at == MAX_TIME for task in awake):
             # Known from before a restart, it ends by a checkout, not because they are not read again that far yet.
-            silent = silent or max(task.newest_offer for task in awake) > since + self._silence
+            silent = silent or max(task.guard.newest_offer for task in awake) > since + self._silence
         for task in awake:
             if silent:
-                task.resume_at = MAX_TIME
-            elif task.resume_at == MAX_TIME:
+                task.guard.resume_at = MAX_TIME
+            elif task.guard.resume_at == MAX_TIME:
                 # From when they came: what was kept back is dated before. No checkout has come, yet no silence: the
                 # task that saw the presentations is gone.
                 none = self.newest_checkout == MIN_TIME
-                task.resume_at = MIN_TIME if none else read_to + self._lateness
-        self.resume_at = max((task.resume_at for task in awake), default=MIN_TIME)
+                task.guard.resume_at = MIN_TIME if none else read_to + self._lateness
+        self.resume_at = max((task.guard.resume_at for task in awake), default=MIN_TIME)
         return silent
 
-    def _judge_unmatched(self, tasks: Collection[Task]) -> None:
-        matched = [task for task in tasks if task.match_purchases()]
+    def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
+        matched = [task for task in tasks if task.guard.ids.judge(task.watermark)]
         if matched:
             for task in tasks:
                 if task not in matched:
-                    task.unmatched = 0
-        self.unmatched = sum(task.unmatched for task in tasks)
+                    task.guard.ids.unmatched = 0
+        self.unmatched = sum(task.guard.ids.unmatched for task in tasks)

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
-from .calendar import NEVER, TimeIndex
-from .expiry import Expiry
+from .calendar import NEVER, Expiry, TimeIndex
+from .chain import Chain
 from .rules import DecisionRules
 
 _completed = attrgetter("completed_at")
@@ -43,61 +42,6 @@ class Undated(NamedTuple):
     earliest: int
     latest: int
     checkout: CheckoutCompleted | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Chain:
-    """Presentations of one offer that share one fate: one call, one outcome.
-
-    Attributes:
-        presentations: in order of event time; equal times are one presentation, and all its records are here.
-        decide_at: when it was due (ms, event time).
-        reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
-        checkout: the one that bought it, else the one that declined it.
-        split: it follows on a chain that ended only because it had lasted for `lookback`.
-        called_before: an unsettled one of the same session and offer_id, of any partner, that was called before it.
-    """
-
-    presentations: list[OfferPresented]
-    decide_at: int
-    reason: Reason
-    checkout: CheckoutCompleted | None
-    split: bool
-    called_before: Chain | None = None
-
-    @property
-    def partner_code(self) -> str:
-        """Whose offer it is."""
-        return self.presentations[0].partner_code
-
-    @property
-    def offer_id(self) -> str:
-        """The insurer's id of the offer."""
-        return self.presentations[0].offer_id
-
-    @property
-    def session_id(self) -> str:
-        """The session it was presented in."""
-        return self.presentations[0].session_id
-
-    @property
-    def start(self) -> int:
-        """The offset of the earliest presentation, which tells the chain from every other of its partition."""
-        return self.presentations[0].offset
-
-    @property
-    def begin(self) -> int:
-        """The earliest presented_at (ms)."""
-        return self.presentations[0].presented_at
-
-    @property
-    def last(self) -> OfferPresented:
-        """The last presentation; among records of the same time the one that was written first."""
-        last = self.presentations[-1]
-        if len(self.presentations) == 1:
-            return last
-        latest = last.presented_at
-        return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)
 
 
 class OpenOffer:
@@ -140,13 +84,13 @@ class Join:
         self._sessions: dict[str, Session] = {}
         self._presentations = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
-        self._held: Expiry[CheckoutCompleted] = Expiry()
+        self._expiry: Expiry[CheckoutCompleted] = Expiry()
         self._undated: dict[str, list[Undated]] = {}
-        self._undated_held: Expiry[Undated] = Expiry()
+        self._undated_expiry: Expiry[Undated] = Expiry()
 
     @property
     def sessions(self) -> int:
-        """How many sessions are held."""
+        """How many sessions are in memory."""
         return len(self._sessions)
 
     @property
@@ -190,14 +134,14 @@ class Join:
         else:
             event.session_id = session.session_id
         insort(session.checkouts, event, key=_by_time)
-        self._held.add(event.completed_at, event)
+        self._expiry.add(event.completed_at, event)
         for open_offer in session.offers:
             self._measure(open_offer)
 
     def complete_undated(self, undated: Undated) -> None:
         """Add a checkout of which is only known between which times it lies."""
         self._undated.setdefault(undated.session_id, []).append(undated)
-        self._undated_held.add(undated.latest, undated)
+        self._undated_expiry.add(undated.latest, undated)
 
     def decide(self, watermark: int) -> Iterator[Chain]:
         """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
@@ -221,11 +165,11 @@ class Join:
 
     def forget(self, before: int) -> None:
         """Drop checkouts with completed_at < `before` (ms): none of them can decide anything any more."""
-        for event in self._held.take(before):
+        for event in self._expiry.take(before):
             session = self._sessions[event.session_id]
             session.checkouts.remove(event)
             self._drop_if_empty(event.session_id, session)
-        for undated in self._undated_held.take(before):
+        for undated in self._undated_expiry.take(before):
             left = self._undated[undated.session_id]
             left.remove(undated)
             if not left:

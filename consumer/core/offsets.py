@@ -14,7 +14,7 @@ _TRIM = 65_536
 class OfferOffsets:
     """Which offsets of the offer partition are open: read and not settled. Offsets may have gaps; a gap is settled.
 
-    `next_offset` is the first offset that has not been applied (P).
+    `next_offset` is the first offset that has not been applied.
     """
 
     def __init__(self, start: int) -> None:
@@ -84,15 +84,15 @@ class EarliestFrom:
 
 
 class CheckoutOffsets:
-    """Which checkouts must be read again after a restart: those with completed_at at or above a rising hold.
+    """Which checkouts must be read again after a restart: those completed at or after a rising time.
 
-    `next_offset` is the first offset that has not been applied (Pc).
+    `next_offset` is the first offset that has not been applied.
     """
 
     def __init__(self, start: int) -> None:
         self.next_offset = start
         # (first offset, latest second) of stretches of the log, both rising. A record that is no later than
-        # one before it is held no longer than that one, and stands further back: it needs no entry.
+        # one before it is retained no longer than that one, and stands further back: it needs no entry.
         self._latest: deque[tuple[int, int]] = deque()
 
     def read(self, offset: int, completed_at: int) -> None:
@@ -103,12 +103,12 @@ class CheckoutOffsets:
         self.next_offset = offset + 1
 
     def skip_to(self, offset: int) -> None:
-        """Nothing to be held stands between what was read before and `offset`, which is the next to be read."""
+        """Nothing to be retained stands between what was read before and `offset`, which is the next to be read."""
         self.next_offset = max(self.next_offset, offset)
 
-    def lowest_held(self, hold: int) -> int:
-        """The lowest offset of a checkout with completed_at >= `hold` (ms, may not fall), else `next_offset`."""
+    def lowest_retained(self, retain_from: int) -> int:
+        """The lowest offset of a checkout with completed_at >= `retain_from` (ms, may not fall), else `next_offset`."""
         latest = self._latest
-        while latest and latest[0][1] < hold >> 10:
+        while latest and latest[0][1] < retain_from >> 10:
             latest.popleft()
         return latest[0][0] if latest else self.next_offset

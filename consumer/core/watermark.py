@@ -7,7 +7,16 @@ does the asking; here is only what an answer means.
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from .rules import MIN_TIME, DecisionRules
+
+
+class Side(IntEnum):
+    """The two inputs of a task."""
+
+    OFFERS = 0
+    CHECKOUTS = 1
 
 
 class InputWatermark:
@@ -63,3 +72,61 @@ class InputWatermark:
     def idle(self, asked_at: int) -> None:
         """Move although nothing comes: at `asked_at` (ms, wall clock) all that the log held had been read."""
         self.value = max(self.value, asked_at - self._lag)
+
+
+class Watermarks:
+    """The watermarks of both inputs of a task.
+
+    Args:
+        rules: as set now.
+        first_offer, newest_checkout: event times (ms) known from before a restart, MIN_TIME for none.
+
+    Attributes:
+        offers, checkouts: the two.
+    """
+
+    def __init__(self, rules: DecisionRules, first_offer: int, newest_checkout: int) -> None:
+        self.offers = InputWatermark(rules, first=first_offer)
+        self.checkouts = InputWatermark(rules, newest=newest_checkout)
+        self._window = rules.window
+        self._ahead: Side | None = None
+
+    def of(self, side: Side) -> InputWatermark:
+        """That of one input."""
+        return self.offers if side is Side.OFFERS else self.checkouts
+
+    @property
+    def lower(self) -> int:
+        """The lower of the two (ms), which is the one that counts: an input with unread data holds it."""
+        return min(self.offers.value, self.checkouts.value)
+
+    def input_to_pause(self) -> Side | None:
+        """The input to pause so that the other catches up, and memory stays bounded; never the lower one.
+
+        It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
+        """
+        ahead = self.offers.value - self.checkouts.value
+        if ahead > self._window:
+            self._ahead = Side.OFFERS
+        elif -ahead > self._window:
+            self._ahead = Side.CHECKOUTS
+        elif 2 * abs(ahead) <= self._window:
+            self._ahead = None
+        return self._ahead
+
+
+def possible_times(rules: DecisionRules, timestamp: int, dated: int, now: int) -> tuple[int, int]:
+    """The earliest and the latest time (ms) at which an event happened whose own date is not believed.
+
+    On time, it came at most lateness before its record was stamped. A stamp that is missing or lies ahead of the clock
+    tells nothing, and it may have happened at any time. It had happened when it was read, and is not older than it
+    says, since dates are wrong ahead. An old stamp is no upper bound, since that may be the wrong one of the two.
+
+    Args:
+        timestamp: the record's (ms); negative if it has none.
+        dated: what the event says (ms).
+        now: the wall clock (ms).
+    """
+    stamped = 0 <= timestamp <= now + rules.max_skew
+    earliest = timestamp - rules.lateness if stamped else MIN_TIME
+    return earliest, min(dated, now) + rules.max_skew

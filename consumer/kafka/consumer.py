@@ -15,7 +15,8 @@ from typing import Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ..core.task import CommitPlan, Side
+from ..core.commits import CommitPlan
+from ..core.watermark import Side
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment

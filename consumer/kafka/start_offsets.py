@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata
 from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from ..core.task import Position
 from ..errors import OffsetGoneError, PartitionsChangedError, StartError
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds

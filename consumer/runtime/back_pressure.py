@@ -12,7 +12,7 @@ from collections.abc import Collection
 import structlog
 
 from ..core.guards import SuspendedBy
-from ..core.task import Side
+from ..core.watermark import Side
 from .runner import TaskRunner
 from .suspension import Suspension
 

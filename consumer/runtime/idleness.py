@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from ..core.task import Side, Task
+from ..core.task import Task
+from ..core.watermark import Side
 from ..kafka.end_offsets import EndOffsets
 
 log = structlog.get_logger(__name__)

@@ -24,7 +24,8 @@ import structlog
 from confluent_kafka import Message
 
 from ..core.rules import MIN_TIME
-from ..core.task import Side, Task
+from ..core.task import Task
+from ..core.watermark import Side
 from ..kafka.key_check import KeyCheck
 from ..server.health import Health, bound_of
 from ..settings import Settings

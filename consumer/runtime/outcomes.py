@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..calls import CallResult
-from ..core.join import Chain
+from ..core.chain import Chain
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.producer import OutputProducer
 

@@ -9,8 +9,10 @@ import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall
-from ..core.join import Chain
-from ..core.task import JOINED, Admission, CheckoutEffect, Side, Task
+from ..core.chain import Chain
+from ..core.restore import Admission
+from ..core.task import JOINED, CheckoutEffect, Task
+from ..core.watermark import Side
 from ..errors import DecodeError, StopError, TruncatedLogError
 from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.record import Record

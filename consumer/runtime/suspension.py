@@ -57,8 +57,8 @@ class Suspension:
     def judge(self, tasks: Collection[Task]) -> None:
         """Judge what was read. To be called before decisions are made."""
         self._guards.judge(tasks)
-        if self._guards.hold is not self._by:
-            self._change(self._guards.hold, tasks)
+        if self._guards.suspended_by is not self._by:
+            self._change(self._guards.suspended_by, tasks)
         if self._by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
@@ -97,7 +97,7 @@ class Suspension:
         guards, by = self._guards, self._by
         facts: dict[str, object] = {"held_by": by.value, "undecided": sum(task.undecided for task in tasks)}
         if by is SuspendedBy.UNMATCHED:
-            last = next((task.last_unmatched for task in tasks if task.last_unmatched), None)
+            last = next((task.guard.ids.last for task in tasks if task.guard.ids.last), None)
             session_id, purchased_id = last or (None, None)
             facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._settings.unmatched_limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}

@@ -6,8 +6,11 @@ import queue
 
 import structlog
 
+from ..core.commits import CommitPlan
+from ..core.restore import PartitionsMoved
 from ..core.rules import DecisionRules
-from ..core.task import CommitPlan, PartitionsMoved, Side, Task
+from ..core.task import Task
+from ..core.watermark import Side
 from ..errors import StartError
 from ..kafka.consumer import GroupConsumer
 from ..kafka.start_offsets import StartOffsets, TaskStart

@@ -35,7 +35,7 @@ import brokers
 from brokers.producers import ordered_producer
 
 from consumer.codecs.plain import PlainCodec
-from consumer.core.task import Side
+from consumer.core.watermark import Side
 from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.producer import OutputProducer

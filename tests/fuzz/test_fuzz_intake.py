@@ -18,8 +18,10 @@ from unit.runtime.test_runner import edges, limits
 from consumer.audit.decision import UndatedCheckout, fates
 from consumer.calls import CallResult
 from consumer.codecs.plain import PlainCodec
+from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.errors import StopError
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.kafka.producer import OutputProducer

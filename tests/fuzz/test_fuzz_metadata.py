@@ -18,16 +18,17 @@ from support.task_world import World
 
 from consumer.core.checkpoint import (
     METADATA_LIMIT,
-    MOST_LISTED,
     CheckoutCheckpoint,
     GuardState,
     OfferCheckpoint,
+    Position,
     UnreadableMetadata,
-    decode_offsets,
-    encode_offsets,
 )
+from consumer.core.offset_list import MOST_LISTED, decode_offsets, encode_offsets
+from consumer.core.restore import Admission, PartitionsMoved
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import Admission, PartitionsMoved, Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import OfferPresented
 
 RULES = DecisionRules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)

@@ -23,7 +23,7 @@ from support.deployment import (
 from consumer.audit.calls import Judgement, ReferenceRules, judge_topics
 from consumer.calls import OptOutCall
 from consumer.codecs.plain import PlainCodec
-from consumer.core.task import Side
+from consumer.core.watermark import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate

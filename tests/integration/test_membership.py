@@ -20,7 +20,8 @@ from integration.test_job import (
 )
 from support.deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
 
-from consumer.core.task import CommitPlan, Position
+from consumer.core.checkpoint import Position
+from consumer.core.commits import CommitPlan
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import StartOffsets, TaskStart

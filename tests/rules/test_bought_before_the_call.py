@@ -18,8 +18,11 @@ from unit.runtime.test_runner import NOW, checkout, offer, record
 from unit.runtime.test_runner import World as RunnerWorld
 
 from consumer.calls import Answer, CallResult
-from consumer.core.join import Chain
-from consumer.core.task import Admission, CheckoutEffect, Position, Side, Task
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import Position
+from consumer.core.restore import Admission
+from consumer.core.task import CheckoutEffect, Task
+from consumer.core.watermark import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.settings import ApiSettings, DeliverySettings
@@ -198,7 +201,7 @@ def test_an_offer_bought_before_its_call_is_handed_out_is_not_called() -> None:
     for side in Side:
         world.runner.task.idle(side, 12_000)
     due = world.runner.task.decide()
-    world.runner.task._due = due  # as after a rebuild, with more records in the same batch
+    world.runner.task._listed = due  # as after a rebuild, with more records in the same batch
     late_purchase(world)
     assert world.runner.decide() == []
     assert fates(world) == PURCHASED

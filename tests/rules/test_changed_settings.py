@@ -21,9 +21,8 @@ from rules.test_commit_rules import (
 from support.strategies import START, Logs
 from support.task_world import World
 
-from consumer.core.checkpoint import CheckoutCheckpoint
+from consumer.core.checkpoint import CheckoutCheckpoint, Position
 from consumer.core.rules import DecisionRules
-from consumer.core.task import Position
 from consumer.events import Reason
 
 WIDER = replace(RULES, window=200 * S)

@@ -9,9 +9,11 @@ import pytest
 from support.strategies import START, Logs, Record
 from support.task_world import World
 
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, rules_key
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
+from consumer.core.restore import Admission, PartitionsMoved
 from consumer.core.rules import MAX_TIME, DecisionRules
-from consumer.core.task import Admission, PartitionsMoved, Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 # Times in seconds and more, since what is held may be rounded to about a second.

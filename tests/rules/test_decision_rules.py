@@ -6,8 +6,10 @@ import pytest
 from support.strategies import FAR, LONG_AGO, START, Garbage, Logs, Record
 from support.task_world import World
 
+from consumer.core.restore import Admission
 from consumer.core.rules import DecisionRules
-from consumer.core.task import Admission, CheckoutEffect, Side
+from consumer.core.task import CheckoutEffect
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 PURCHASED, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED

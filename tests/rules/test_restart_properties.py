@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.strategies import UNITS, Logs, Step, examples, logs, schedules
 from support.task_world import World, other_rules
 
-from consumer.core.task import Side
+from consumer.core.watermark import Side
 
 
 @examples(250)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from support.strategies import START
 
+from consumer.core.checkpoint import Position
 from consumer.core.rules import MIN_TIME, DecisionRules
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)

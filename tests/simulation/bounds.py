@@ -12,7 +12,8 @@ from simulation.truth import Truth, Violation
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
-from consumer.core.task import Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented
 
 PATIENCE = 20.0
@@ -135,7 +136,7 @@ class Bounds:
         if not scenario.unmatched_limit or scenario.partitions > 1 or not scenario.all_on_time:
             return
         # A restart may go back behind an id that was of an offer.
-        judged_to = max(task._decided_to, task._matching.judged_to)
+        judged_to = max(task._decided_to, task.guard.ids.judged_to)
         run: set[tuple[str, str]] = set()
         named: set[tuple[str, str]] = set()
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):

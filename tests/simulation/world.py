@@ -19,7 +19,7 @@ from simulation.scenario import CHECKOUTS, OFFERS, START, Scenario
 from simulation.timeline import Clock, Waiter
 from simulation.truth import Violation
 
-from consumer.core import task
+from consumer.core import commits
 from consumer.core.rules import DecisionRules
 from consumer.errors import DeadLetterError, OffsetGoneError, OptOutError, SettingsError, StartError
 from consumer.kafka import consumer as source
@@ -79,18 +79,18 @@ class World:
 
     def run(self) -> None:
         """Run to the end, judging all the way."""
-        real = end_offsets.time, group.time, source.time, task.LEAST_METADATA
+        real = end_offsets.time, group.time, source.time, commits.LEAST_METADATA
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short.
-        task.LEAST_METADATA = 110
+        commits.LEAST_METADATA = 110
         try:
             self._run()
             self.judge.check_end()
         finally:
             for process in self.processes:
                 process.kill()
-            end_offsets.time, group.time, source.time, task.LEAST_METADATA = real
+            end_offsets.time, group.time, source.time, commits.LEAST_METADATA = real
 
     def _run(self) -> None:
         end = None

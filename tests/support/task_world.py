@@ -15,9 +15,13 @@ from typing import NamedTuple
 from support.strategies import Garbage, Logs, Record, Step
 
 from consumer.audit.decision import Fate, UndatedCheckout, fates
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata
+from consumer.core.commits import CommitPlan
+from consumer.core.restore import Admission
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import Admission, Chain, CommitPlan, Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 BOTH = (Side.OFFERS, Side.CHECKOUTS)

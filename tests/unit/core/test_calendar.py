@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import examples
 
-from consumer.core.calendar import NEVER, TimeIndex
-from consumer.core.expiry import Expiry
+from consumer.core.calendar import NEVER, Expiry, TimeIndex
 
 TIMES = st.integers(-3_000, 6_000)
 

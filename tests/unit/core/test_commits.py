@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import examples
 
-from consumer.core.checkpoint import OfferCheckpoint
-from consumer.core.commits import SettledSpans, fit
-from consumer.core.join import Chain
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import OfferCheckpoint, Position
+from consumer.core.commits import CommitPlan, CommitPlanner, StraddlingChains
+from consumer.core.pending import PendingChains
 from consumer.core.rules import MIN_TIME, DecisionRules
-from consumer.core.task import CommitPlan, Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import OfferPresented, Reason
 
 RULES = DecisionRules(window=1_000, checkout_grace=0, lookback=2_000, lateness=0, max_skew=10**9)
@@ -62,10 +64,10 @@ def fitted(
     whole = OfferCheckpoint(
         (1_000, 0, 2_000, True), 1, 50_000, 99_999, 7, splits=frozenset(splits), dead=frozenset(dead)
     )
-    pending = {c.presentations[0].offset: c for c in chains}
-    return fit(
-        whole, lowest, pending=pending, stragglers={}, unacknowledged=(), spans=SettledSpans(), floor=0, limit=limit
-    )
+    pending = PendingChains(RULES)
+    for one in chains:
+        pending.add(one, late_decided=False)
+    return CommitPlanner(RULES, 0, limit=limit).fit(whole, lowest, pending, ())
 
 
 def alone(offset: int, decide_at: int) -> Chain:
@@ -118,7 +120,7 @@ def chain(first: int, last: int, decide_at: int) -> Chain:
 
 
 def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
-    spans = SettledSpans()
+    spans = StraddlingChains()
     spans.add(chain(5, 20, decide_at=100))
     assert spans.start(10, decided_to=100) == 10, "by D what is left of it is known as settled"
     assert spans.start(10, decided_to=99) == 5
@@ -128,26 +130,26 @@ def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
 
 
 def test_going_back_for_one_chain_may_mean_going_back_for_another() -> None:
-    spans = SettledSpans()
+    spans = StraddlingChains()
     spans.add(chain(5, 12, decide_at=100))
     spans.add(chain(10, 20, decide_at=100))
     assert spans.start(15, decided_to=99) == 5
 
 
 def test_d_never_falls_below_a_chain_that_the_commit_cuts() -> None:
-    spans = SettledSpans()
+    spans = StraddlingChains()
     spans.add(chain(5, 20, decide_at=100))
     assert [spans.least_decided_to(offset) for offset in (10, 20)] == [100, 100]
     assert [spans.least_decided_to(offset) for offset in (5, 21)] == [MIN_TIME, MIN_TIME]
 
 
 def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go() -> None:
-    spans = SettledSpans()
-    for n in range(SettledSpans.MOST + 1):
+    spans = StraddlingChains()
+    for n in range(StraddlingChains.MOST + 1):
         spans.add(chain(10 * n + 1, 10 * n + 8, decide_at=n))
     spans.forget(0, decided_to=10**9)
-    assert spans.least_decided_to(0) == SettledSpans.MOST
-    assert not spans._spans
+    assert spans.least_decided_to(0) == StraddlingChains.MOST
+    assert not spans._chains
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(0, 9), st.booleans()), max_size=8)
@@ -158,7 +160,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5), st.integers(0, 
 def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
     shapes: list[tuple[int, int, int, bool]], committed: int, decided_to: int, most: int, twice: bool
 ) -> None:
-    all_of_them, fewer = SettledSpans(), SettledSpans()
+    all_of_them, fewer = StraddlingChains(), StraddlingChains()
     fewer.MOST = most  # type: ignore[misc] # for this one
     for first, length, decide_at, disordered in shapes:
         offsets = (first + length, first) if disordered else (first, first + length)
@@ -174,7 +176,7 @@ def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
     left = [s for s in shapes if s[0] + s[1] >= committed]
     if len(left) <= most:
         assert fewer.least_decided_to(committed) == all_of_them.least_decided_to(committed)
-        assert len(fewer._spans) == len(left)
+        assert len(fewer._chains) == len(left)
     else:
-        assert all(s.disordered or s.decide_at > decided_to for s in fewer._spans)
+        assert all(s.disordered or s.decide_at > decided_to for s in fewer._chains)
         assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))

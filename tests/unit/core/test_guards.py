@@ -6,10 +6,11 @@ from copy import copy
 
 from support.strategies import START
 
-from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
 from consumer.core.guards import Guards, SuspendedBy
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -81,7 +82,7 @@ def test_checkout_silence_stops_decisions() -> None:
     instance = broken_producer()
     assert instance.tasks[0].watermark >= START + 110, "o10 is due"
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_offers_up_to_checkout_silence_after_the_newest_checkout_are_decided() -> None:
@@ -107,7 +108,7 @@ def test_offers_read_ahead_of_checkouts_are_no_silence() -> None:
     for time in (10, 200, 1_000):
         instance.offer(time)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.NONE, "the checkouts of that time are not read yet"
+    assert instance.guards.suspended_by is SuspendedBy.NONE, "the checkouts of that time are not read yet"
 
 
 def test_a_checkout_of_any_task_of_the_instance_is_heard() -> None:
@@ -129,7 +130,7 @@ def test_where_no_checkout_was_ever_seen_the_count_begins_at_the_first_presentat
     instance.offer(SILENCE + 1)
     instance.idle(400)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_decisions_go_on_once_a_checkout_came_and_lateness_has_passed() -> None:
@@ -137,12 +138,12 @@ def test_decisions_go_on_once_a_checkout_came_and_lateness_has_passed() -> None:
     instance.turn()
     instance.checkout(210)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.LANDING
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
     instance.checkout(210 + 2 * RULES.lateness)
     assert instance.turn() == [], "what was kept back may still be landing"
     instance.checkout(210 + 2 * RULES.lateness + 1)
     assert instance.turn() == ["o10"]
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_lateness_is_counted_from_when_the_checkouts_came_and_not_from_their_date() -> None:
@@ -155,7 +156,7 @@ def test_lateness_is_counted_from_when_the_checkouts_came_and_not_from_their_dat
     # What was kept back comes in order, to one partition first: dated long before, and near enough to end the silence.
     instance.checkout(60, task=1)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.LANDING
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
     instance.idle(200 + 2 * RULES.lateness)
     assert instance.turn() == []
     instance.idle(200 + 2 * RULES.lateness + 1)
@@ -168,7 +169,7 @@ def test_a_checkout_that_is_still_behind_by_more_than_the_silence_does_not_let_g
     instance.checkout(20)
     instance.idle(300, Side.CHECKOUTS)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_a_purchase_that_lands_after_the_silence_still_counts() -> None:
@@ -187,7 +188,7 @@ def test_one_checkout_dated_ahead_does_not_blind_the_guard() -> None:
     instance = broken_producer()
     instance.checkout(10_000, stamp=0)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_a_silence_goes_on_after_a_restart() -> None:
@@ -197,7 +198,7 @@ def test_a_silence_goes_on_after_a_restart() -> None:
     instance.idle(300)
     assert not instance.tasks[0].restoring
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() -> None:
@@ -208,14 +209,14 @@ def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() 
         if time < 2_000:
             instance.idle(time)
             instance.turn()
-    (chain,) = instance.tasks[0]._pending.values()
+    (chain,) = instance.tasks[0].unsettled_chains()
     instance.tasks[0].settle(chain)
     instance.restart(silence=2_000)
     instance.restart(silence=2_000)
     assert instance.tasks[0].prepare_commit().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
     instance.idle(3_000)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_what_was_decided_before_a_restart_is_called_although_decisions_are_held() -> None:
@@ -229,7 +230,7 @@ def test_what_was_decided_before_a_restart_is_called_although_decisions_are_held
     assert instance.turn() == []
     instance.restart()
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
     assert [chain.offer_id for chain in instance.tasks[0].listed()] == ["o10"]
     assert instance.tasks[0].listed() == []
 
@@ -240,10 +241,10 @@ def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_latenes
     instance.restart()
     instance.checkout(210)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.LANDING
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
     instance.restart()
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.LANDING
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
     instance.checkout(221)
     assert instance.turn() == ["o10"]
 
@@ -255,16 +256,16 @@ def test_a_silence_does_not_end_because_a_restart_has_read_no_checkouts_yet() ->
         instance.offer(time, f"o{time}")
         instance.idle(time)
         instance.turn()
-    (chain,) = instance.tasks[0]._pending.values()
+    (chain,) = instance.tasks[0].unsettled_chains()
     instance.tasks[0].settle(chain)
     instance.offer(2_001)
     instance.idle(2_001)
     instance.turn()
     instance.restart(silence=2_000)
     instance.restart(silence=2_000)
-    assert instance.tasks[0].checkouts_read_to == MIN_TIME
+    assert instance.tasks[0].guard.checkouts_read_to == MIN_TIME
     instance.turn()
-    assert instance.tasks[0].resume_at == MAX_TIME
+    assert instance.tasks[0].guard.resume_at == MAX_TIME
 
 
 def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew() -> None:
@@ -272,14 +273,14 @@ def test_where_no_checkout_was_ever_seen_a_restart_does_not_begin_the_count_anew
     instance.offer(0, "o0")
     instance.idle(120)
     assert instance.turn() == ["o0"]
-    (chain,) = instance.tasks[0]._pending.values()
+    (chain,) = instance.tasks[0].unsettled_chains()
     instance.tasks[0].settle(chain)
     instance.restart()
     instance.offer(140, "o140")
     instance.offer(SILENCE + 1, "o151")
     instance.idle(1_000)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
 
 
 def test_an_instance_without_tasks_or_without_events_holds_nothing() -> None:
@@ -288,7 +289,7 @@ def test_an_instance_without_tasks_or_without_events_holds_nothing() -> None:
     instance.tasks.append(Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN))
     instance.idle(0)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_a_task_without_offers_does_not_begin_the_count_for_the_others() -> None:
@@ -309,7 +310,7 @@ def test_a_task_that_still_reads_again_says_nothing_of_a_silence() -> None:
     instance.idle(1_000)
     instance.turn()
     assert instance.tasks[1].restoring
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_a_task_that_has_read_no_checkouts_yet_is_not_said_to_be_landing() -> None:
@@ -318,12 +319,12 @@ def test_a_task_that_has_read_no_checkouts_yet_is_not_said_to_be_landing() -> No
     instance.offer(200)
     instance.tasks[0].idle(Side.CHECKOUTS, START + 200)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
     instance.checkout(400)
     instance.turn()
     instance.checkout(800)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_each_task_goes_on_by_itself_when_its_checkouts_have_landed() -> None:
@@ -339,7 +340,7 @@ def test_each_task_goes_on_by_itself_when_its_checkouts_have_landed() -> None:
     assert instance.turn() == [], "1 ms is missing"
     instance.tasks[0].idle(Side.CHECKOUTS, landed + RULES.lateness + 1)
     assert instance.turn() == ["o10"]
-    assert instance.guards.hold is SuspendedBy.LANDING, "for the other task"
+    assert instance.guards.suspended_by is SuspendedBy.LANDING, "for the other task"
 
 
 def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
@@ -350,7 +351,7 @@ def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
         instance.restart()
         instance.checkout(50)
         instance.turn()
-        assert instance.guards.hold is hold, newest
+        assert instance.guards.suspended_by is hold, newest
 
 
 def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_on_at_once() -> None:
@@ -360,10 +361,10 @@ def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_o
     instance.offer(SILENCE, "o", task=1)
     instance.idle(300)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.SILENCE
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
     del instance.tasks[0]
     assert instance.turn() == ["o"]
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_checkout_silence_0_turns_the_guard_off_over_a_restart_too() -> None:
@@ -400,8 +401,8 @@ def test_unmatched_limit_purchased_ids_in_a_row_stop_decisions() -> None:
         sold(instance, number, f"booking-{number}")
     instance.idle(55)
     assert instance.turn() == []
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
-    assert instance.tasks[0].last_unmatched == ("s2", "booking-2")
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
+    assert instance.tasks[0].guard.ids.last == ("s2", "booking-2")
 
 
 def test_fewer_than_unmatched_limit_do_not() -> None:
@@ -418,8 +419,8 @@ def test_a_match_in_between_begins_the_row_anew() -> None:
         sold(instance, number, f"o{number}" if number == 2 else f"booking-{number}")
     instance.idle(120)
     instance.turn()
-    assert instance.tasks[0].unmatched == LIMIT
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.tasks[0].guard.ids.unmatched == LIMIT
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
 
 
 def test_decisions_go_on_when_a_purchased_id_matches() -> None:
@@ -431,7 +432,7 @@ def test_decisions_go_on_when_a_purchased_id_matches() -> None:
     sold(instance, 10, "o10")
     instance.idle(211)
     assert "o0" in instance.turn()
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_a_match_in_one_task_lets_all_go() -> None:
@@ -440,13 +441,13 @@ def test_a_match_in_one_task_lets_all_go() -> None:
         sold(instance, number, f"booking-{number}")
     instance.idle(60)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
     instance.offer(50, "match", task=1)
     instance.checkout(55, "match", task=1)
     instance.idle(61)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.NONE
-    assert instance.tasks[0].unmatched == 0
+    assert instance.guards.suspended_by is SuspendedBy.NONE
+    assert instance.tasks[0].guard.ids.unmatched == 0
 
 
 def test_the_row_is_counted_over_all_tasks_of_the_instance() -> None:
@@ -455,7 +456,7 @@ def test_the_row_is_counted_over_all_tasks_of_the_instance() -> None:
         instance.checkout(number, f"booking-{number}", task=number)
     instance.idle(50)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
 
 
 def test_an_id_whose_offer_is_read_after_its_checkout_is_no_mismatch() -> None:
@@ -467,7 +468,7 @@ def test_an_id_whose_offer_is_read_after_its_checkout_is_no_mismatch() -> None:
         instance.offer(number * 10, f"o{number}", session=f"s{number}")
     instance.idle(200)
     instance.turn()
-    assert instance.tasks[0].unmatched == 0
+    assert instance.tasks[0].guard.ids.unmatched == 0
 
 
 def test_an_id_of_an_offer_called_before_is_no_mismatch() -> None:
@@ -480,7 +481,7 @@ def test_an_id_of_an_offer_called_before_is_no_mismatch() -> None:
         instance.checkout(201 + number, f"o{number}")
     instance.idle(400)
     instance.turn()
-    assert instance.tasks[0].unmatched == 0
+    assert instance.tasks[0].guard.ids.unmatched == 0
 
 
 def test_the_same_checkout_written_again_counts_once() -> None:
@@ -490,7 +491,7 @@ def test_the_same_checkout_written_again_counts_once() -> None:
         instance.checkout(5, "booking-0", session="s0")
     instance.idle(50)
     instance.turn()
-    assert instance.tasks[0].unmatched == 1
+    assert instance.tasks[0].guard.ids.unmatched == 1
 
 
 def test_the_row_goes_on_over_a_restart_and_what_is_read_again_counts_once() -> None:
@@ -502,11 +503,11 @@ def test_the_row_goes_on_over_a_restart_and_what_is_read_again_counts_once() -> 
     instance.restart()
     instance.idle(60)
     instance.turn()
-    assert instance.tasks[0].unmatched == LIMIT - 1
+    assert instance.tasks[0].guard.ids.unmatched == LIMIT - 1
     sold(instance, 5, "booking-5")
     instance.idle(120)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
 
 
 def test_a_checkout_that_was_read_and_not_judged_is_counted_after_a_restart() -> None:
@@ -515,7 +516,7 @@ def test_a_checkout_that_was_read_and_not_judged_is_counted_after_a_restart() ->
         sold(instance, number, f"booking-{number}")
     instance.idle(55)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.UNMATCHED
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
     # Its offer is read after it: it waits for the watermark when the process dies.
     instance.checkout(100, "sold", session="t")
     instance.turn()
@@ -523,7 +524,7 @@ def test_a_checkout_that_was_read_and_not_judged_is_counted_after_a_restart() ->
     instance.offer(90, "sold", session="t")
     instance.idle(200)
     instance.turn()
-    assert instance.guards.hold is SuspendedBy.NONE
+    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_unmatched_limit_0_turns_the_guard_off() -> None:
@@ -551,7 +552,7 @@ def test_what_the_guards_remember_is_in_the_checkout_metadata() -> None:
 def test_a_task_goes_on_with_what_was_committed() -> None:
     state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
     task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7)))
-    assert (task.newest_checkout, task.resume_at, task.unmatched) == (18, 99, 2)
+    assert (task.guard.newest_checkout, task.guard.resume_at, task.guard.ids.unmatched) == (18, 99, 2)
     plan = task.prepare_commit()
     assert plan is not None
     assert CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset).guard == state

@@ -56,7 +56,7 @@ def test_the_earliest_time_from_an_offset_on_is_found_to_the_second(steps: list[
 
 @examples(200)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9_000)), min_size=1))
-def test_the_lowest_held_checkout_is_found_to_the_second(steps: list[tuple[int, int]]) -> None:
+def test_the_lowest_retained_checkout_is_found_to_the_second(steps: list[tuple[int, int]]) -> None:
     checkouts, log, offset = CheckoutOffsets(0), list[tuple[int, int]](), 0
     for gap, time in steps:
         offset += gap
@@ -69,7 +69,7 @@ def test_the_lowest_held_checkout_is_found_to_the_second(steps: list[tuple[int, 
     assert checkouts.next_offset == offset + 2
     for hold in range(0, 10_240, 1024):
         held = [o for o, time in log if time >= hold]
-        assert checkouts.lowest_held(hold) == min(held, default=offset + 2)
+        assert checkouts.lowest_retained(hold) == min(held, default=offset + 2)
 
 
 def test_a_split_at_the_committed_offset_is_still_read_again() -> None:

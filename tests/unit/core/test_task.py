@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
+from consumer.core.commits import LEAST_METADATA, CommitPlan
 from consumer.core.join import Join, Undated
+from consumer.core.restore import Admission, Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import JOINED, LEAST_METADATA, Admission, Chain, CommitPlan, Phase, Position, Side, Task
+from consumer.core.task import JOINED, Task
+from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -252,8 +256,8 @@ def test_an_id_is_counted_once_over_a_restart(offset: int, time: int, counted: b
     if offset == 0:
         task.read_to(Side.CHECKOUTS, 1)
     reach(task, 50)
-    task.match_purchases()
-    assert task.unmatched == 7 + counted
+    task.guard.ids.judge(task.watermark)
+    assert task.guard.ids.unmatched == 7 + counted
 
 
 # --- pauses

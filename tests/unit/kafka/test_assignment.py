@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
+from consumer.core.checkpoint import Position
+from consumer.core.commits import CommitPlan
 from consumer.core.rules import DecisionRules
-from consumer.core.task import CommitPlan, Position
 from consumer.errors import PartitionsChangedError, StartError, StopError
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer

@@ -11,7 +11,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
-from consumer.core.task import CommitPlan, Position, Side
+from consumer.core.checkpoint import Position
+from consumer.core.commits import CommitPlan
+from consumer.core.watermark import Side
 from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer
@@ -19,7 +21,7 @@ from consumer.kafka.start_offsets import TaskStart
 from consumer.settings import KafkaSettings
 
 SETTINGS = KafkaSettings(bootstrap_servers="127.0.0.1:1", offer_topic="offers", checkout_topic="checkouts")
-PLAN = CommitPlan(Position(7, "o"), Position(5, "c"), hold=0, decided_to=0)
+PLAN = CommitPlan(Position(7, "o"), Position(5, "c"), retain_from=0, decided_to=0)
 
 
 class Client:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from consumer.core.checkpoint import CheckoutCheckpoint
+from consumer.core.checkpoint import CheckoutCheckpoint, Position
+from consumer.core.restore import Admission
 from consumer.core.rules import MAX_TIME, DecisionRules
-from consumer.core.task import Admission, Position, Task
+from consumer.core.task import Task
 from consumer.errors import StartError
 from consumer.events import OfferPresented
 from consumer.kafka.start_offsets import StartOffsets

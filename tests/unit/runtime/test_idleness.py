@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import pytest
 import structlog
 
+from consumer.core.checkpoint import Position
 from consumer.core.rules import MIN_TIME, DecisionRules
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.runtime.idleness import Idleness
 
 LATENESS, IDLE_AFTER = 60.0, 5.0

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from unit.runtime.test_runner import CODEC, NOW, Message, Sink, checkout, end, make, offer, pass_time, release_file
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
-from consumer.core.task import Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record

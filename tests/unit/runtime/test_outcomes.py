@@ -26,7 +26,9 @@ from unit.runtime.test_runner import (
 )
 
 from consumer.calls import CallResult
-from consumer.core.task import Position, Side, Task
+from consumer.core.checkpoint import Position
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
@@ -207,7 +209,7 @@ def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None
 def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     pass_time(world.runner, 12_000)
-    world.runner.task._due = world.runner.task.decide()  # as after a rebuild
+    world.runner.task._listed = world.runner.task.decide()  # as after a rebuild
     with capture_logs() as logs:
         world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
         assert world.runner.decide() == []

@@ -12,8 +12,10 @@ from confluent_kafka import KafkaError
 
 from consumer.calls import CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec
+from consumer.core.checkpoint import Position
 from consumer.core.rules import DecisionRules
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.errors import StopError, TooManyDeadLettersError, TruncatedLogError
 from consumer.events import CheckoutCompleted, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record

@@ -16,7 +16,8 @@ from unit.runtime.test_loop import World
 from unit.runtime.test_runner import checkout, offer
 
 from consumer.core.guards import SuspendedBy
-from consumer.core.task import Side, Task
+from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.runtime.suspension import Suspension
 from consumer.settings import JoinSettings
 

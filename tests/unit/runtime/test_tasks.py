@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from unit.runtime.test_loop import TOPICS, Waiting, World, assign, lose, revoke
 from unit.runtime.test_runner import Message, offer
 
+from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME, DecisionRules
-from consumer.core.task import Position, Side
+from consumer.core.watermark import Side
 from consumer.errors import PartitionsChangedError
 from consumer.events import Outcome
 from consumer.kafka.start_offsets import TaskStart

@@ -1,0 +1,62 @@
+"""A chain: what a decision is about, and what one call tells the insurer of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..events import CheckoutCompleted, OfferPresented, Reason
+
+
+@dataclass(slots=True, eq=False)
+class Chain:
+    """Presentations of one offer that share one fate: one call, one outcome.
+
+    Attributes:
+        presentations: in order of event time; equal times are one presentation, and all its records are here.
+        decide_at: when it was due (ms, event time).
+        reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
+        checkout: the one that bought it, else the one that declined it.
+        split: it follows on a chain that ended only because it had lasted for `lookback`.
+        called_before: an unsettled one of the same session and offer_id, of any partner, that was called before it.
+    """
+
+    presentations: list[OfferPresented]
+    decide_at: int
+    reason: Reason
+    checkout: CheckoutCompleted | None
+    split: bool
+    called_before: Chain | None = None
+
+    @property
+    def partner_code(self) -> str:
+        """Whose offer it is."""
+        return self.presentations[0].partner_code
+
+    @property
+    def offer_id(self) -> str:
+        """The insurer's id of the offer."""
+        return self.presentations[0].offer_id
+
+    @property
+    def session_id(self) -> str:
+        """The session it was presented in."""
+        return self.presentations[0].session_id
+
+    @property
+    def start(self) -> int:
+        """The offset of the earliest presentation, which tells the chain from every other of its partition."""
+        return self.presentations[0].offset
+
+    @property
+    def begin(self) -> int:
+        """The earliest presented_at (ms)."""
+        return self.presentations[0].presented_at
+
+    @property
+    def last(self) -> OfferPresented:
+        """The last presentation; among records of the same time the one that was written first."""
+        last = self.presentations[-1]
+        if len(self.presentations) == 1:
+            return last
+        latest = last.presented_at
+        return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)

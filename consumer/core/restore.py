@@ -1,0 +1,155 @@
+"""What a restart finds: the two checkpoints, and what they tell of the records that are read again.
+
+A task that starts reads again what had been read, and decides nothing meanwhile. It reads the offers up to
+`next_offset` of their checkpoint, and the checkouts up to the `next_checkout` that stands beside it. Then it decides
+once, up to that checkpoint's `decided_to`: what is due and not listed was settled before, and what is listed waits.
+
+The list was made with these checkouts, and is read with these alone. A late checkout behind them may make an offer due
+that was not due when the list was made: it is neither listed nor settled. The checkout partition's own `next_offset`
+may be higher, since a broker may take a commit for that partition only. Then the checkouts up to it are read next, and
+only then is anything called: the purchase of a listed offer may be among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from ..events import OfferPresented
+from .chain import Chain
+from .checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata, rules_key
+from .rules import MIN_TIME, DecisionRules
+
+
+class Phase(Enum):
+    """Where a task is in its life; see the diagram at the head of `task`."""
+
+    RESTORING = auto()
+    RUNNING = auto()
+
+
+class Admission(Enum):
+    """What becomes of a record.
+
+    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
+    but an IMPLAUSIBLE checkout joined nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be
+    done.
+    """
+
+    ACCEPTED = auto()
+    LATE = auto()
+    IMPLAUSIBLE = auto()
+    SETTLED = auto()
+
+
+class PartitionsMoved(ValueError):  # noqa: N818 - the edge turns it into an error of its own
+    """What was committed belongs to another number of partitions: keys have moved between tasks."""
+
+
+class Restore:
+    """The checkpoints that one task starts from.
+
+    Args:
+        rules: as set now.
+        partitions: how many partitions each of the two topics has.
+        offers, checkouts: what was committed.
+        horizon: as `Task` takes it.
+
+    Raises:
+        PartitionsMoved: the committed metadata belongs to another number of partitions.
+
+    Attributes:
+        offers, checkouts: what was found; where the metadata cannot be read, what may be said without it.
+        until: the first offset of each input that had not been read before, by what is committed with either.
+        warnings: what was odd about what was committed, in words, for the log.
+    """
+
+    def __init__(
+        self, rules: DecisionRules, partitions: int, offers: Position, checkouts: Position, horizon: int | None
+    ) -> None:
+        self._rules = rules
+        self._partitions = partitions
+        warnings: list[str] = []
+        self.offers = self._read_offers(offers, warnings)
+        self.checkouts = self._read_checkouts(checkouts, horizon, warnings)
+        self.warnings = tuple(warnings)
+        self.until = self.offers.next_offset, max(self.offers.next_checkout, self.checkouts.next_offset)
+
+    @property
+    def rules_then(self) -> DecisionRules:
+        """The rules by which was decided what the list tells of."""
+        window, grace, lookback, call_abandoned = self.offers.rules
+        return DecisionRules(window, grace, lookback, self._rules.lateness, self._rules.max_skew, call_abandoned)
+
+    @property
+    def rules_changed(self) -> bool:
+        """Whether the rules of now are others."""
+        return self.offers.rules != rules_key(self._rules)
+
+    @property
+    def spans_changed(self) -> bool:
+        """Whether window, checkout_grace or lookback are others now: a chain may be due later by them."""
+        return self.offers.rules[:3] != rules_key(self._rules)[:3]
+
+    def was_dead_lettered(self, offset: int) -> bool:
+        """Whether an offer that cannot be read was settled: only what was known as dead was.
+
+        What could be read before and cannot be now was not.
+        """
+        return offset in self.offers.dead and offset not in self.offers.unsettled
+
+    def admission(self, event: OfferPresented, timestamp: int, now: int, horizon: int) -> Admission:
+        """A presentation from below `until`: what was found about it before is found again. Times in ms."""
+        found, offset = self.offers, event.offset
+        if offset in found.dead:
+            return Admission.IMPLAUSIBLE if offset in found.unsettled else Admission.SETTLED
+        believed = event.presented_at - self._rules.max_skew
+        if believed > timestamp >= 0 or believed > now:
+            return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
+        if event.presented_at < found.late_below:
+            return Admission.LATE if offset in found.unsettled else Admission.SETTLED
+        if event.presented_at - self._rules.lookback < horizon:
+            return Admission.LATE  # checkouts are gone that were there when it was read before
+        return Admission.ACCEPTED
+
+    def tell_apart(self, due: Iterable[Chain]) -> tuple[list[Chain], list[Chain]]:
+        """Of the chains due by `decided_to`: those that were settled, and those that wait, since they are listed."""
+        settled: list[Chain] = []
+        waiting: list[Chain] = []
+        for chain in due:
+            is_listed = not self.offers.unsettled.isdisjoint(p.offset for p in chain.presentations)
+            (waiting if is_listed else settled).append(chain)
+        return settled, waiting
+
+    def _read_offers(self, offers: Position, warnings: list[str]) -> OfferCheckpoint:
+        found = None
+        if offers.metadata:
+            try:
+                found = OfferCheckpoint.decode(offers.metadata, offers.offset)
+            except UnreadableMetadata as error:
+                warnings.append(f"{error}; calls since offset {offers.offset} are repeated")
+        now = rules_key(self._rules)
+        if found is None:
+            return OfferCheckpoint(now, self._partitions, MIN_TIME, offers.offset, 0)
+        self._check_partitions(found.partitions)
+        if found.rules != now:
+            warnings.append(
+                "window, checkout_grace, lookback or abandoned differ from those of the last run: what was settled "
+                f"by then stays settled by {found.rules}, the rest is decided by {now}"
+            )
+        return found
+
+    def _read_checkouts(self, checkouts: Position, horizon: int | None, warnings: list[str]) -> CheckoutCheckpoint:
+        if checkouts.metadata:
+            try:
+                found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
+            except UnreadableMetadata as error:
+                warnings.append(str(error))
+            else:
+                self._check_partitions(found.partitions)
+                return found
+        return CheckoutCheckpoint(self._partitions, checkouts.offset, MIN_TIME if horizon is None else horizon)
+
+    def _check_partitions(self, found: int) -> None:
+        if found != self._partitions:
+            raise PartitionsMoved(f"committed with {found} partitions, the topics now have {self._partitions}")
