@@ -41,11 +41,23 @@ from consumer.kafka.producer import OutputProducer as Sink  # noqa: E402 - as ab
 from consumer.runtime.edges import Clock, Edges  # noqa: E402 - as above
 from consumer.runtime.loop import Loop as Service  # noqa: E402 - as above
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings  # noqa: E402 - as above
+from consumer.xcover.api import OptOutApi  # noqa: E402 - as above
+from consumer.xcover.auth import Credentials  # noqa: E402 - as above
+from consumer.xcover.transport import AiohttpTransport  # noqa: E402 - as above
 
 TAKE = ("runtime/runner.py", "on_message")
 """Where a record enters its task."""
 INDEX = ("core/calendar.py", "push")
 """The last step of joining an offer: it stands in the index by time."""
+
+
+def make_delivery(settings: Settings, wall: Callable[[], float]) -> DeliveryThread:
+    """The real one, over the transport that ships, with this clock."""
+    api = settings.api
+    return DeliveryThread(
+        lambda connections: OptOutApi(api, Credentials(api, wall), AiohttpTransport(api, connections), wall),
+        settings.delivery,
+    )
 
 
 def turn(service: Service) -> None:
@@ -233,7 +245,7 @@ class World:
         )
         # A signature serves its second: a clock that shows another one each time makes each call sign.
         seconds = count(1_000_000)
-        self.delivery = DeliveryThread(settings.api, settings.delivery, wall_clock=lambda: float(next(seconds)))
+        self.delivery = make_delivery(settings, lambda: float(next(seconds)))
         edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
             ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
