@@ -4,9 +4,9 @@
 An API or a broker that is down leaves it live: a restart cures neither, and costs repeated calls. The API's answers
 are waited for by another thread; a wait for the brokers, which has no end until they answer, is told to `Health`.
 
-**Ready** is a member of the group that runs what it was given: it has been assigned, and no task is being rebuilt
-from the log. What it was given may be nothing: where there are more members than partitions, one is spare, and a
-rollout that waits for that one must not wait for ever.
+**Ready** is a member of the group that runs what it was given: it has been assigned, and no task is restoring from
+the log. What it was given may be nothing: where there are more members than partitions, one is spare, and a rollout
+that waits for that one must not wait for ever.
 
 The poll thread swaps in one immutable `Heartbeat` at each turn, and the server's thread reads whichever is there.
 """
