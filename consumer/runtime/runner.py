@@ -316,7 +316,8 @@ class TaskRunner:
         )
 
     def _released(self, chain: Chain) -> str | None:
-        return self._releases.notes.get((chain.partner_code, chain.offer_id))
+        notes = self._releases.notes
+        return notes.get((chain.partner_code, chain.offer_id)) if notes else None
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)

@@ -65,6 +65,11 @@ def turn(service: Service) -> None:
     service.run_once()
 
 
+def ask_the_guards(service: Service) -> None:
+    """Have the next turn ask the guards and decide, as one does in which something was read."""
+    service.tasks.changed = True
+
+
 def subscribe(service: Service) -> None:
     """Join the group, without looking at any keys."""
     service.tasks.consumer.subscribe(0)
@@ -152,7 +157,7 @@ def until_indexed(calls: list[Call]) -> list[Call]:
 
 
 def without(calls: list[Call], quiet: list[Call], records: int) -> list[Call]:
-    """What was done for the first so many records: not what a quiet turn does too, unless it leads to something new."""
+    """What was done for the first so many records: not what any turn does, unless it leads to something new."""
     usual = {call.path for call in quiet}
     taken, kept = 0, []
     for call in calls:
@@ -296,7 +301,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
     """From the poll that brings an offer, its checkout, and what moves the watermark past them, to its commit.
 
     Returns:
-        What was done on this thread, what on the delivery's, and what a turn does that has nothing to do.
+        What was done on this thread, what on the delivery's, and what a turn does that looks and finds nothing due.
     """
     profile = Profile()
     threading.setprofile(profile.see)
@@ -313,6 +318,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
             world.checkout(2 * number + 1, f"after {session}", later),
         ]
         profile.here.clear()
+        ask_the_guards(world.service)
         with profile.running():
             world.turn()
         quiet = profile.here.copy()
@@ -358,7 +364,7 @@ def main() -> None:
     print("one declined offer, from poll to commit: files, changes of file, calls of consumer/")
     for words, *parts in (
         ("all that is done in its two turns, and its call", here, there),
-        ("its way: without what a quiet turn does too", way, there),
+        ("its way: without what a turn does too that finds nothing due", way, there),
         ("    of these on the poll thread", way),
         ("    of these on the delivery's thread", there),
     ):
