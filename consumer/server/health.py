@@ -115,7 +115,7 @@ def bound_of(settings: Settings) -> float:
 
     Longer than any turn that has a reason, which is one in which partitions are taken away or the service stops; and
     by default well below the five minutes (max.poll.interval.ms) after which the group gives up a member that does
-    not poll, so that a restart comes before the tasks go to others who would have to rebuild them.
+    not poll, so that a restart comes before the tasks go to others who would have to restore them.
     """
     waits = settings.kafka.revoke_timeout + settings.delivery.shutdown_timeout
     return ANSWER + waits.total_seconds()
