@@ -187,12 +187,7 @@ class Partner:
         elif self.fault and was_probe and answer.status_code is not None and not denied:
             self.fault = False
             self._fault_probe_at = -math.inf
-            log.info(
-                "credentials accepted: calls go on",
-                partner_code=self.code,
-                status=answer.status_code,
-                note=answer.note,
-            )
+            log.info("credentials accepted: calls go on", partner_code=self.code)
 
     def _note_failure(
         self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
@@ -203,7 +198,7 @@ class Partner:
             if self.breaker.failed(now, pending, was_probe=was_probe):
                 log.warning("breaker opened: calls fail, one probe at a time until one is answered", **facts)
         elif answer.status_code is not None and self.breaker.answered():
-            log.info("breaker closed: calls go on", **facts)
+            log.info("breaker closed: calls go on", partner_code=self.code)
         if answer.kind is AnswerKind.UNEXPECTED and not self.unexpected:
             self.unexpected = True
             log.warning("unexpected answer, retried: check api.base_url, api.path and what stands between", **facts)
