@@ -28,10 +28,10 @@ from consumer.core.task import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
-from consumer.kafka.reader import RecordReader, record_reader_config
+from consumer.kafka.producer import OutputProducer
+from consumer.kafka.reader import RecordReader
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings

@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from unit.runtime.test_loop import World, assign, lose, revoke
 from unit.runtime.test_runner import NOW, committed_after, end, offer
 
-from consumer.kafka.start_offsets import TIMEOUT
+from consumer.kafka.end_offsets import TIMEOUT
 from consumer.server.health import ANSWER, Health, bound_of
 from consumer.settings import DeliverySettings, KafkaSettings, Settings
 
