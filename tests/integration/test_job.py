@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -34,6 +35,7 @@ from consumer.kafka.reader import RecordReader
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
+from consumer.xcover.api import connect
 
 RULES = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
 
@@ -238,7 +240,7 @@ def in_this_process(deployment: Deployment) -> Loop:
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(deployment.admin, time.time, on_trouble),
         outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=NoCalls(settings.api, settings.delivery),
+        delivery=NoCalls(partial(connect, settings.api), settings.delivery),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
     )
