@@ -6,18 +6,18 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from broker import Broker
-from drawing import draw
-from insurer import Insurer
-from outputs import Outputs
-from scenario import CHECKOUTS, CODEC, OFFERS, START, Written
-from timeline import Clock
-from truth import Truth, Violation
+from simulation.broker import Broker
+from simulation.drawing import draw
+from simulation.insurer import Insurer
+from simulation.outputs import Outputs
+from simulation.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
+from simulation.timeline import Clock
+from simulation.truth import Truth, Violation
 
-from consumer.core.rules import Rules
+from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
 
-LOOKS_BACK_4S = Rules(window=4_000, checkout_grace=0, lookback=4_000, lateness=1_000, max_skew=2_000)
+LOOKS_BACK_4S = DecisionRules(window=4_000, checkout_grace=0, lookback=4_000, lateness=1_000, max_skew=2_000)
 LOOKS_BACK_8S = replace(LOOKS_BACK_4S, lookback=8_000)
 
 NOW = START * 1_000 + 15_000
@@ -30,7 +30,11 @@ HORIZON = CHECKOUT_AT + 1_000
 
 
 def dead_letter_as_late(
-    presented_at: int, settings: tuple[Rules, ...], *, metadata_lost: bool = False, checkouts_deleted: bool = False
+    presented_at: int,
+    settings: tuple[DecisionRules, ...],
+    *,
+    metadata_lost: bool = False,
+    checkouts_deleted: bool = False,
 ) -> None:
     """The judge is shown the dead letter of an offer that was read on time."""
     offer = OfferPresented("s", "ada", "o", presented_at, 0)
@@ -73,7 +77,7 @@ def dead_letter_as_late(
     ids=["checkouts are read again", "the metadata is lost", "the checkouts are deleted"],
 )
 def test_late_goes_by_the_longest_lookback(
-    settings: tuple[Rules, ...], metadata_lost: bool, checkouts_deleted: bool, limit: int
+    settings: tuple[DecisionRules, ...], metadata_lost: bool, checkouts_deleted: bool, limit: int
 ) -> None:
     dead_letter_as_late(limit - 1, settings, metadata_lost=metadata_lost, checkouts_deleted=checkouts_deleted)
     with pytest.raises(Violation, match="is not late"):
