@@ -19,8 +19,8 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from simulation.truth import Violation
-from simulation.world import World
+from simulation.checkers.expected import Violation
+from simulation.world.world import World
 
 
 class Result(NamedTuple):

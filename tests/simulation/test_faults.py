@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from simulation.faults import Faults
-from simulation.reader import Consumer
-from simulation.scenario import CHECKOUTS
-from simulation.world import World
+from simulation.workload.faults import Faults
+from simulation.workload.scenario import CHECKOUTS
+from simulation.world.consumer import Consumer
+from simulation.world.world import World
 
 
 def test_retention_spares_what_a_member_reads_again_and_will_commit() -> None:

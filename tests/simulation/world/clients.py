@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from simulation.broker import Broker, Record
-from simulation.group import Place
+from simulation.world.broker import Broker, Record
+from simulation.world.group import Place
 
 _Written = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
 

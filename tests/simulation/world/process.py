@@ -8,12 +8,12 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from simulation.broker import Broker
-from simulation.clients import Admin, Producer
-from simulation.insurer import Insurer
-from simulation.operators import InlineRereader, ReleaseFile
-from simulation.reader import Consumer
-from simulation.timeline import Clock, Loop, Waiter
+from simulation.world.broker import Broker
+from simulation.world.clients import Admin, Producer
+from simulation.world.consumer import Consumer
+from simulation.world.insurer import Insurer
+from simulation.world.operators import InlineRereader, ReleaseFile
+from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec

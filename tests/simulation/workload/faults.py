@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulation.broker import CommitFault
-from simulation.insurer import MODES, Partner
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, START
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START
+from simulation.world.broker import CommitFault
+from simulation.world.insurer import MODES, Partner
+from simulation.world.process import SimulatedProcess
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.world.world import World
 
 Happening: TypeAlias = tuple[float, Callable[[], None]]
 """Seconds from the start on, and what happens then."""

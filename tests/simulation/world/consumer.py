@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from simulation.broker import Broker, CommitFault, Partition, Record
-from simulation.clients import Message, Process
-from simulation.group import ClassicGroup, ConsumerGroup, Place
+from simulation.world.broker import Broker, CommitFault, Partition, Record
+from simulation.world.clients import Message, Process
+from simulation.world.group import ClassicGroup, ConsumerGroup, Place
 
 OUTAGE = KafkaError._ALL_BROKERS_DOWN
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import queue
 from typing import Any, Protocol
 
-from simulation.broker import Broker
-from simulation.clients import Message
-from simulation.timeline import Clock, Loop
+from simulation.world.broker import Broker
+from simulation.world.clients import Message
+from simulation.world.timeline import Clock, Loop
 
 from consumer.events import RecordRef
 from consumer.kafka.record import Record

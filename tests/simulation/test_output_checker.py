@@ -6,13 +6,13 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from simulation.broker import Broker
-from simulation.drawing import draw
-from simulation.insurer import Insurer
-from simulation.outputs import Outputs
-from simulation.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
-from simulation.timeline import Clock
-from simulation.truth import Truth, Violation
+from simulation.checkers.expected import Truth, Violation
+from simulation.checkers.outputs import Outputs
+from simulation.workload.drawing import draw
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
+from simulation.world.broker import Broker
+from simulation.world.insurer import Insurer
+from simulation.world.timeline import Clock
 
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from simulation.broker import Broker, Record
-from simulation.insurer import Insurer
-from simulation.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
-from simulation.truth import Spot, Truth, Violation
+from simulation.checkers.expected import Spot, Truth, Violation
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
+from simulation.world.broker import Broker, Record
+from simulation.world.insurer import Insurer
 
 from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 

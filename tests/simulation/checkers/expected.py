@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import chain, product
 
-from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
 
 from consumer.audit.decision import Fate, fates
 from consumer.events import CheckoutCompleted, OfferPresented, Reason

@@ -7,17 +7,17 @@ from collections import Counter, deque
 from datetime import timedelta
 from random import Random
 
-from simulation.bounds import Bounds
-from simulation.broker import Broker
-from simulation.drawing import draw
-from simulation.faults import Faults
-from simulation.insurer import Call, Insurer
-from simulation.judge import Judge
-from simulation.operators import ReleaseFile
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, START, Scenario
-from simulation.timeline import Clock, Waiter
-from simulation.truth import Violation
+from simulation.checkers.expected import Violation
+from simulation.checkers.judge import Judge
+from simulation.checkers.process import Bounds
+from simulation.workload.drawing import draw
+from simulation.workload.faults import Faults
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
+from simulation.world.broker import Broker
+from simulation.world.insurer import Call, Insurer
+from simulation.world.operators import ReleaseFile
+from simulation.world.process import SimulatedProcess
+from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import task
 from consumer.core.rules import DecisionRules

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 
-from simulation.broker import Broker, Place
-from simulation.insurer import Call, Insurer
-from simulation.outputs import Outputs
-from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
-from simulation.truth import Truth, Violation
+from simulation.checkers.expected import Truth, Violation
+from simulation.checkers.outputs import Outputs
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Scenario, Written, callable_reason
+from simulation.world.broker import Broker, Place
+from simulation.world.insurer import Call, Insurer
 
 from consumer.core.checkpoint import OfferCheckpoint, UnreadableMetadata
 from consumer.events import OfferPresented

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from simulation.broker import Broker
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, Written, implausible
-from simulation.truth import Truth, Violation
+from simulation.checkers.expected import Truth, Violation
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
+from simulation.world.broker import Broker
+from simulation.world.process import SimulatedProcess
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
