@@ -1,4 +1,4 @@
-"""The same seeds each time: new ones find what nobody thought of, these judge a change of the code (`make mutants`)."""
+"""The same seeds each time: new ones find what nobody thought of, these show a change of the code (`make mutants`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from simulation.simulate import run
 
 FOUND = (522635173,)
 """Seeds that broke an invariant once: here a presentation was late by a lookback that had been raised from 4 s to 12 s,
-and the judge went by 4 s."""
+and its checker went by 4 s."""
 
 
 @pytest.mark.parametrize("seed", [*range(25), *FOUND])

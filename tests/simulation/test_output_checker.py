@@ -1,4 +1,4 @@
-"""Up to which time the judge lets a presentation be dead-lettered as late, where lookback changes between two runs."""
+"""Up to which time a presentation may be dead-lettered as late, where lookback changes between two runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from simulation.checkers.expected import Truth, Violation
-from simulation.checkers.outputs import Outputs
+from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.outputs import OutputChecker
 from simulation.workload.drawing import draw
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
 from simulation.world.broker import Broker
@@ -36,7 +36,7 @@ def dead_letter_as_late(
     metadata_lost: bool = False,
     checkouts_deleted: bool = False,
 ) -> None:
-    """The judge is shown the dead letter of an offer that was read on time."""
+    """The checker is shown the dead letter of an offer that was read on time."""
     offer = OfferPresented("s", "ada", "o", presented_at, 0)
     checkout = CheckoutCompleted("s", "c", CHECKOUT_AT, 3, ())
     fields = {"event_id": "e", "session_id": "s", "partner_code": "ada", "offer_id": "o", "presented_at": presented_at}
@@ -52,7 +52,7 @@ def dead_letter_as_late(
     )
     clock, random = Clock(NOW / 1_000), Random(0)
     broker = Broker(clock, random, (OFFERS, CHECKOUTS), ("outcomes", "dead letters"), 1, "classic")
-    outputs = Outputs(Truth(scenario), broker, Insurer(clock, random, frozenset(), frozenset()), ())
+    outputs = OutputChecker(ExpectedFates(scenario), broker, Insurer(clock, random, frozenset(), frozenset()), ())
     broker.logs[CHECKOUTS, 0].append(CHECKOUT_AT, b"s", b"", gap=3)
     if checkouts_deleted:
         broker.logs[CHECKOUTS, 0].delete_below(3)

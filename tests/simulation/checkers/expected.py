@@ -1,4 +1,4 @@
-"""What the judge knows before the run begins: every chain, what may become of it, and which offers were bought."""
+"""What is expected before the run begins: every chain, what may become of it, and which offers were bought."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Violation(AssertionError):  # noqa: N818 - what it is, and no error of the
     """An invariant is broken."""
 
 
-class Truth:
+class ExpectedFates:
     """The oracle's word on a scenario.
 
     Attributes:

@@ -1,11 +1,11 @@
-"""Invariants of a process's inside, looked at while it runs: what it keeps, what it waits for, what it holds back."""
+"""Checks the inside of a process while it runs: what it keeps, what it waits for, what it holds back."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from simulation.checkers.expected import Truth, Violation
+from simulation.checkers.expected import ExpectedFates, Violation
 from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
 from simulation.world.broker import Broker
 from simulation.world.process import SimulatedProcess
@@ -26,11 +26,11 @@ BUCKET = 1 << 14
 """ms that a checkout may be kept too long, for the sake of cheap bookkeeping."""
 
 
-class Bounds:
+class ProcessChecker:
     """What is known of the inputs, and what each process was seen to do last."""
 
-    def __init__(self, truth: Truth, broker: Broker, faults: Counter[str]) -> None:
-        self._truth, self._scenario, self._broker, self._faults = truth, truth.scenario, broker, faults
+    def __init__(self, expected: ExpectedFates, broker: Broker, faults: Counter[str]) -> None:
+        self._expected, self._scenario, self._broker, self._faults = expected, expected.scenario, broker, faults
         self._turn = 0
         settings = self._scenario.settings
         self._lookback = max(rules.lookback for rules in settings)
@@ -67,7 +67,7 @@ class Bounds:
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
-            if full and not task.restoring and (OFFERS, partition) not in process.reader.paused:
+            if full and not task.restoring and (OFFERS, partition) not in process.consumer.paused:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
@@ -165,7 +165,7 @@ class Bounds:
             or process.service._guarding.hold is not SuspendedBy.NONE
             or process.skew
             or not process.beats
-            or now < process.reader.unaware_until + PATIENCE
+            or now < process.consumer.unaware_until + PATIENCE
             or not all(broker.fetches((topic, partition)) for topic in (OFFERS, CHECKOUTS))
         )
         if excused or state != before:

@@ -14,7 +14,7 @@ from simulation.world.group import ClassicGroup, ConsumerGroup, Place
 OUTAGE = KafkaError._ALL_BROKERS_DOWN
 
 
-class Consumer:
+class SimulatedConsumer:
     """The consumer of one process: eager rebalances on the classic protocol, piecemeal ones on `consumer`.
 
     Attributes:

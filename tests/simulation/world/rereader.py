@@ -1,4 +1,4 @@
-"""What people and other jobs do to the deployment: the release file, and the reading again of refused records."""
+"""A refused record is fetched again: the real rereader's promise, on the process's own loop."""
 
 from __future__ import annotations
 
@@ -7,53 +7,14 @@ from typing import Any, Protocol
 
 from simulation.world.broker import Broker
 from simulation.world.clients import Message
-from simulation.world.timeline import Clock, Loop
+from simulation.world.timeline import Loop
 
 from consumer.events import RecordRef
 from consumer.kafka.record import Record
 
-WRONG = b"[[release]]\npartner_code = "
-
-
-class ReleaseFile:
-    """The file of the offers let go, where the service has its path.
-
-    Attributes:
-        since: by offer, when it was named, in true time (s).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.since: dict[str, float] = {}
-        self._clock = clock
-        self._entries: list[str] = []
-        self._spoiled: bytes | None = b""
-
-    def read_bytes(self) -> bytes:
-        """As a path does."""
-        if self._spoiled is None:
-            raise FileNotFoundError(2, "No such file")
-        return self._spoiled or "\n".join(self._entries).encode()
-
-    def __str__(self) -> str:
-        return "release.toml"
-
-    def release(self, partner: str, offer: str) -> None:
-        """Name one more offer."""
-        if offer not in self.since:
-            self.since[offer] = self._clock.now
-            self._entries.append(f'[[release]]\npartner_code = "{partner}"\noffer_id = "{offer}"\nwho = "w"\nwhy = "y"')
-
-    def spoil(self, gone: bool) -> None:
-        """It is gone, or half written."""
-        self._spoiled = None if gone else WRONG
-
-    def mend(self) -> None:
-        """It is right again."""
-        self._spoiled = b""
-
 
 class Process(Protocol):
-    """What the rereader needs of its process."""
+    """What the rereader needs of the process that it lives in."""
 
     loop: Loop
     random: Any
@@ -78,7 +39,7 @@ class Answers:
 
 
 class InlineRereader:
-    """The real one's promise on the process's own loop: an answer comes, however long the broker does not give it."""
+    """An answer comes, however long the broker does not give it."""
 
     def __init__(self, broker: Broker, process: Process) -> None:
         self.results = Answers()
