@@ -318,3 +318,17 @@ def read_topic(bootstrap: str, topic: str) -> list[Message]:
         return messages
     finally:
         consumer.close()
+
+
+def end_all(deployment: Deployment, within: float) -> list[int]:
+    """Ask every process that still runs to stop, together; a code of -9 is one that would not within `within` s."""
+    running = [process for process in deployment.processes if process.running]
+    for process in running:
+        process.popen.terminate()
+    deadline = time.monotonic() + within
+    while any(process.running for process in running) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in running:
+        if process.running:
+            process.kill()
+    return [process.popen.returncode for process in running]
