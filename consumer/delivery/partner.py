@@ -25,15 +25,15 @@ class PendingCall:
         "cancelled",
         "denied_at",
         "failures",
-        "held",
         "note",
         "partner",
         "refused",
         "released",
+        "retry_refused",
         "status",
     )
 
-    def __init__(self, call: OptOutCall, partner: Partner, *, held: bool = False) -> None:
+    def __init__(self, call: OptOutCall, partner: Partner, *, retry_refused: bool = False) -> None:
         self.call = call
         self.partner = partner
         self.attempts = 0
@@ -42,7 +42,7 @@ class PendingCall:
         self.cancelled = False
         self.released: str | None = None
         """Who let the offer go while its call was in flight, and why."""
-        self.held = held
+        self.retry_refused = retry_refused
         """Refused, it is tried again all the same: it cannot be dead-lettered."""
         self.denied_at: int | None = None
         """How many 204s of the partner had come when it was first answered 401 or 403."""

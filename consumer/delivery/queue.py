@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from ..calls import Answer, AnswerKind, CallResult, OptOutCall
+from ..calls import Answer, AnswerKind, CallOwner, CallResult, OptOutCall
 from ..events import Outcome
 from ..settings import DeliverySettings
 from .answers import on_answer
@@ -85,11 +85,14 @@ class Delivery:
 
     # -- what others ask for --------------------------------------------------------------------------------------
 
-    def submit(self, calls: Iterable[OptOutCall], *, held: bool = False) -> None:
-        """Take over calls; each is tried until it is settled or cancelled. `held`: also if its request is refused."""
+    def submit(self, calls: Iterable[OptOutCall], *, retry_refused: bool = False) -> None:
+        """Take over calls; each is tried until it is settled or cancelled.
+
+        `retry_refused`: also if its request is refused, since it cannot be dead-lettered.
+        """
         for call in calls:
             partner = self._turns.partner(call.partner_code)
-            entry = PendingCall(call, partner, held=held)
+            entry = PendingCall(call, partner, retry_refused=retry_refused)
             self._unsettled += 1
             partner.unsettled += 1
             if self._closing:
@@ -100,26 +103,26 @@ class Delivery:
         # Not at once: what else is submitted in this step of the loop counts when the slots are shared out.
         self._loop.call_soon(self._pump)
 
-    def cancel(self, owner: Hashable) -> None:
-        """No new calls for the owner. Waiting ones are reported now, those in flight at their end."""
-        self.cancel_all((owner,))
+    def cancel(self, owners: Collection[CallOwner]) -> None:
+        """No new calls for these owners. Waiting ones are reported now, those in flight at their end.
 
-    def cancel_all(self, owners: Collection[Hashable]) -> None:
-        """As `cancel`, for several owners in one pass over the queue."""
-        owners = frozenset(owners)
+        For several owners at once, since it goes through the whole queue.
+        """
+        gone = frozenset(owners)
 
         def cancelled(entry: PendingCall) -> bool:
-            entry.cancelled = entry.cancelled or entry.call.owner in owners
+            entry.cancelled = entry.cancelled or entry.call.owner in gone
             return entry.cancelled
 
         self._drop(cancelled)
         self._pump()
 
-    def withdraw(self, tokens: Collection[object]) -> None:
-        """As `cancel`, for the calls with these tokens."""
+    def withdraw(self, owner: CallOwner, chain_starts: Collection[int]) -> None:
+        """As `cancel`, for the owner's calls of these chains."""
 
         def withdrawn(entry: PendingCall) -> bool:
-            entry.cancelled = entry.cancelled or entry.call.token in tokens
+            call = entry.call
+            entry.cancelled = entry.cancelled or (call.owner is owner and call.chain_start in chain_starts)
             return entry.cancelled
 
         self._drop(withdrawn)
@@ -327,7 +330,7 @@ class Delivery:
 
     def _refused(self, entry: PendingCall) -> None:
         partner = entry.partner
-        if self._settings.rejected == "dead-letter" and not entry.held:
+        if self._settings.rejected == "dead-letter" and not entry.retry_refused:
             partner.refused_run += 1
             if partner.refused_run <= self._max_refused_run:
                 self._report(entry, Outcome.DEAD_LETTERED)

@@ -59,6 +59,17 @@ asyncio.run(main())
 Run = Callable[[int], Awaitable[None]]
 
 
+class Nobody:
+    """Whose calls they are; the results are counted where they come out."""
+
+    def on_result(self, result: CallResult) -> None: ...
+
+
+def opt_out(number: int, owner: Nobody) -> OptOutCall:
+    offer_id, source = f"fe92ecc3-fe4c-4000-8000-{number:012d}", RecordRef("offer.presented", 0, number)
+    return OptOutCall("LLODT", offer_id, f"session-{number}", Reason.DECLINED, {}, source, owner, number)
+
+
 class Bench:
     """The candidates, all against one server with the same calls."""
 
@@ -66,11 +77,8 @@ class Bench:
         self.api = ApiSettings(base_url=f"http://127.0.0.1:{port}/x", key="key", secret="secret")
         self.delivery = DeliverySettings(concurrency=concurrency, rate_limit=0)
         self.concurrency = concurrency
-        self.calls = [
-            OptOutCall("LLODT", f"fe92ecc3-fe4c-4000-8000-{i:012d}", f"session-{i}", Reason.DECLINED, {}, source, None)
-            for i in range(calls)
-            for source in [RecordRef("offer.presented", 0, i)]
-        ]
+        nobody = Nobody()
+        self.calls = [opt_out(number, nobody) for number in range(calls)]
         self.rows: list[tuple[str, float, float]] = []
 
     async def measure(self, name: str, run: Run, calls: int) -> None:

@@ -79,7 +79,7 @@ class Line:
         """The answer, once it is known to fit into an outcome and a log."""
         self.reply = reply
         self.requests.clear()
-        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner")
+        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner", 1)
         answer = self.run(self.api(call))
         check_words(answer)
         return answer

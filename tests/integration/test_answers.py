@@ -112,9 +112,8 @@ class Server:
 
 
 def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
-    return OptOutCall(
-        partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner"
-    )
+    source = RecordRef("offer.presented", 0, 1)
+    return OptOutCall(partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, source, "owner", 1)
 
 
 def api_settings(port: int, **values: object) -> ApiSettings:

@@ -23,7 +23,7 @@ from support.deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, depl
 from consumer.core.task import CommitPlan, Position
 from consumer.kafka.consumer import GroupConsumer, consumer_config
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
-from consumer.runtime.loop import rules_of
+from consumer.runtime.tasks import rules_of
 from consumer.settings import load_settings
 
 AGE = 20_000

@@ -40,7 +40,7 @@ class Insured:
 
     def submit(self, partner: str, *offer_ids: str) -> None:
         self.thread.submit(
-            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner")
+            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner", 1)
             for offer in offer_ids
         )
 

@@ -22,7 +22,7 @@ from unit.server.test_health import Told
 
 from consumer.cli import app
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, running
-from consumer.server.health import serving
+from consumer.server.http import serving
 from consumer.settings import ServerSettings, Settings, load_settings
 from consumer.settings.durations import parse_duration
 

@@ -97,7 +97,7 @@ def test_what_is_let_go_of_a_cancelled_owner_is_still_told_apart() -> None:
         world.submit("released", "cancelled")
         await world.until(0.05)
         world.delivery.release(LET_GO)
-        world.delivery.cancel("owner")
+        world.delivery.cancel(["owner"])
         await world.until(1.0)
         assert world.outcomes() == {"released": Outcome.RELEASED, "cancelled": None}
 
@@ -189,7 +189,7 @@ def test_a_call_that_cannot_be_dead_lettered_is_held_and_tried_again() -> None:
     async def main() -> None:
         world = World(lambda _: REFUSED if world.loop.time() < 700 else OK, rejected="dead-letter")
         world.latency = 0.0
-        world.delivery.submit(make_calls(["gone"]), held=True)
+        world.delivery.submit(make_calls(["gone"]), retry_refused=True)
         await world.until_results(1)
         assert world.times() == [0.0, 300.0, 600.0, 900.0]
         assert world.outcomes() == {"gone": Outcome.OPTED_OUT}

@@ -379,7 +379,7 @@ def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
         world.submit(*numbered(5), owner="gone")
         world.submit("stays", owner="stays")
         await world.until(30.0)
-        world.delivery.cancel("gone")
+        world.delivery.cancel(["gone"])
         assert world.outcomes() == dict.fromkeys(numbered(5))
         await world.until(61.0)
         assert world.outcomes() == dict.fromkeys(numbered(5)) | {"stays": Outcome.NOT_FOUND}
@@ -397,7 +397,7 @@ def test_404s_held_that_were_all_taken_away_are_not_told_as_believed() -> None:
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(5), owner="gone")
             await world.until(30.0)
-            world.delivery.cancel("gone")
+            world.delivery.cancel(["gone"])
             await world.until(61.0)
         assert [log["event"] for log in logs if log["log_level"] != "debug"] == []
 

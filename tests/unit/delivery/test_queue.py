@@ -127,7 +127,7 @@ def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
         world.submit("a", "b", "c", "d", owner="gone")
         world.submit("e", owner="stays")
         await world.until(0.05)
-        world.delivery.cancel("gone")
+        world.delivery.cancel(["gone"])
         assert world.outcomes() == {"c": None, "d": None}, "queued calls are reported now"
         await world.until_results(5)
         assert world.outcomes() == {"c": None, "d": None, "a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT} | {
@@ -144,7 +144,7 @@ def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_
         world = World(lambda call: answers[call.offer_id])
         world.submit(*answers)
         await world.until(0.05)
-        world.delivery.cancel("owner")
+        world.delivery.cancel(["owner"])
         assert not world.results
         await world.until(1_000.0)
         assert world.outcomes() == dict.fromkeys(answers), "a 404 that is not believed yet settles nothing"
@@ -159,7 +159,7 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
         world = World(lambda call: answers[call.offer_id], random=Highest())
         world.submit(*answers)
         await world.until(0.5)
-        world.delivery.cancel("owner")
+        world.delivery.cancel(["owner"])
         assert world.outcomes() == dict.fromkeys(answers)
         assert world.delivery.queued == 0
         await world.until(1_000.0)
@@ -176,7 +176,7 @@ def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
         world.submit("stays", owner="stays")
         await world.until(0.05)
         assert len(asyncio.all_tasks()) == 5
-        world.delivery.cancel("gone")
+        world.delivery.cancel(["gone"])
         assert len(world.results) == 99_996
         await world.until_results(100_001)
         assert world.outcomes()["stays"] is Outcome.OPTED_OUT
@@ -224,7 +224,7 @@ def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
         world.insurer = lambda _: random.choice(answers)
         calls = [call for n in range(300) for call in world.submit(f"o{n}", partner=f"P{n % 3}", owner=n % 5)]
         await world.until(3.0)
-        world.delivery.cancel_all([1, 2])
+        world.delivery.cancel([1, 2])
         await world.until_results(300)
         await world.until(world.loop.time() + 1_000)
         assert sorted(map(id, (result.call for _, result in world.results))) == sorted(map(id, calls))

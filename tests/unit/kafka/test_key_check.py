@@ -292,10 +292,10 @@ def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.Monke
         if messages:
             raise StopError("they disagree")
 
-    monkeypatch.setattr(world.service._keys, "look", refuse)
+    monkeypatch.setattr(world.loop._keys, "look", refuse)
     with pytest.raises(StopError):
         world.turn([offer(0, 10_000)])
-    assert world.service.sessions == 0
+    assert world.loop.sessions == 0
 
 
 def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +305,7 @@ def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.Mo
     def refuse(_: Any) -> None:
         raise StartError("they disagree")
 
-    monkeypatch.setattr(world.service._keys, "at_start", refuse)
+    monkeypatch.setattr(world.loop._keys, "at_start", refuse)
     monkeypatch.setattr(world.consumer, "subscribe", pytest.fail)
     with pytest.raises(StartError, match="they disagree"):
-        world.service.run()
+        world.loop.run()

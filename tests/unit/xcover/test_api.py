@@ -18,7 +18,7 @@ NOW = 1_795_348_800.0
 
 def call(offer_id: str = "offer", partner_code: str = "LLODT", metadata: dict[str, str] | None = None) -> OptOutCall:
     source = RecordRef("offer.presented", 0, 7)
-    return OptOutCall(partner_code, offer_id, "session", Reason.DECLINED, metadata or {}, source, "owner")
+    return OptOutCall(partner_code, offer_id, "session", Reason.DECLINED, metadata or {}, source, "owner", 1)
 
 
 def answer_to(
