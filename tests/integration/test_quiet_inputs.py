@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from brokers import ApacheBroker, SecondBroker
 from confluent_kafka import ElectionType, Producer, TopicPartition
-from integration.test_faults import AGE
-from support.deployment import Deployment, deployed, now, read_topic, until
+from support.deployment import AGE, Deployment, deployed, now, read_topic, until
 
 from consumer.events import Outcome
 

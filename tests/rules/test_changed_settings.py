@@ -6,19 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from rules.test_commit_rules import (
-    RULES,
-    S,
-    Shown,
-    checkout_log,
-    finish,
-    offer_log,
-    pass_time,
-    read_all,
-    reasons,
-    settle,
-)
 from support.strategies import START, Logs
+from support.task_steps import RULES, S, Shown, checkout_log, finish, offer_log, pass_time, read_all, reasons, settle
 from support.task_world import World
 
 from consumer.core.checkpoint import CheckoutCheckpoint

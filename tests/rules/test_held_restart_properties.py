@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.test_restart_properties import CHANGES
-from support.strategies import UNITS, Logs, Step, examples, logs, schedules
+from support.strategies import CHANGES, UNITS, Logs, Step, examples, logs, schedules
 from support.task_world import World, other_rules
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.strategies import UNITS, Logs, Step, examples, logs, schedules
+from support.strategies import CHANGES, UNITS, Logs, Step, examples, logs, schedules
 from support.task_world import World, other_rules
 
 
@@ -116,9 +116,6 @@ def test_late_presentations_are_never_called_wrongly_across_restarts(
     world.run(schedule)
     world.finish()
     world.check_all_told()
-
-
-CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("halves", [False, True])

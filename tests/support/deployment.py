@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ MEMBERSHIP = {
     "consumer": {},
 }
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 4_000, 500, 8_000, 1_000
+AGE = 20_000
+"""Milliseconds: an offer presented so long ago is due as soon as the topics are found idle."""
 
 
 def until(condition: Callable[[], T], *, within: float, what: str) -> T:
@@ -332,3 +335,13 @@ def end_all(deployment: Deployment, within: float) -> list[int]:
         if process.running:
             process.kill()
     return [process.popen.returncode for process in running]
+
+
+def headers(message: Message) -> dict[str, str]:
+    """The headers of a dead letter, as text."""
+    return {name: value.decode() for name, value in message.headers() or ()}
+
+
+def moment(at: int) -> str:
+    """A time in ms as a setting takes it."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat()
