@@ -33,7 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 # --- the names of the code and of its tests' fakes that this program needs: here, and nowhere below
 
-from unit.runtime.test_loop import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - the path comes first
+from support.kafka import Message  # noqa: E402 - the path comes first
+from support.loop_world import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - as above
 
 from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
 from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
@@ -155,37 +156,6 @@ def without(calls: list[Call], quiet: list[Call], records: int) -> list[Call]:
 # --- the world
 
 
-class Message:
-    """A record, stamped with its event's time."""
-
-    def __init__(self, topic: str, offset: int, key: str, value: bytes, at: int) -> None:
-        self._all = topic, offset, key.encode(), value, at
-
-    def topic(self) -> str:
-        return self._all[0]
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._all[1]
-
-    def key(self) -> bytes:
-        return self._all[2]
-
-    def value(self) -> bytes:
-        return self._all[3]
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self._all[4]
-
-    def headers(self) -> None:
-        return None
-
-    def error(self) -> None:
-        return None
-
-
 class Producer:
     """Acknowledges what it is given at the next poll or flush."""
 
@@ -259,7 +229,7 @@ class World:
 
     def offer(self, offset: int, session: str, at: int) -> Message:
         event = {"event_id": "e", "session_id": session, "partner_code": "P", "offer_id": "o", "presented_at": at}
-        return Message(TOPICS[0], offset, session, self.codec.encode_offer(event), at)
+        return Message(TOPICS[0], 0, offset, session.encode(), self.codec.encode_offer(event), timestamp=at)
 
     def checkout(self, offset: int, session: str, at: int) -> Message:
         event = {
@@ -269,7 +239,7 @@ class World:
             "completed_at": at,
             "purchased_offer_ids": [],
         }
-        return Message(TOPICS[1], offset, session, self.codec.encode_checkout(event), at)
+        return Message(TOPICS[1], 0, offset, session.encode(), self.codec.encode_checkout(event), timestamp=at)
 
     def wait_for_the_result(self) -> None:
         """Wait until the delivery has put a result into its queue, without taking it out."""

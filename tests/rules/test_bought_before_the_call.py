@@ -8,13 +8,14 @@ from copy import copy
 import httpx
 import pytest
 from support import virtual_time
+from support.builders import NOW, checkout, offer
 from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, make_calls
 from support.delivery_world import World as DeliveryWorld
+from support.guarded_instance import LATER, RULES
+from support.loop_world import World as ServiceWorld
+from support.runner_world import World as RunnerWorld
+from support.runner_world import record
 from support.strategies import FAR, START
-from unit.core.test_guards import LATER, RULES
-from unit.runtime.test_loop import World as ServiceWorld
-from unit.runtime.test_runner import NOW, checkout, offer, record
-from unit.runtime.test_runner import World as RunnerWorld
 
 from consumer.calls import Answer, CallResult
 from consumer.core.join import Chain

@@ -6,7 +6,7 @@ import queue
 from typing import Any, Protocol
 
 from simulation.world.broker import Broker
-from simulation.world.clients import Message
+from simulation.world.clients import message
 from simulation.world.timeline import Loop
 
 from consumer.events import RecordRef
@@ -59,4 +59,4 @@ class InlineRereader:
             return
         log = self._broker.logs[place]
         found = log.between(source.offset, source.offset + 1) if source.offset >= log.start else []
-        self.results.put((token, Record.of(Message(place, found[0])) if found else None))
+        self.results.put((token, Record.of(message(place, found[0])) if found else None))

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_loop import TOPICS, Waiting, World
-from unit.runtime.test_runner import checkout, offer
+from support.builders import checkout, offer
+from support.loop_world import TOPICS, Waiting, World
 
 from consumer.calls import CallResult
 from consumer.events import Outcome

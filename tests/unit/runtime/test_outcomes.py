@@ -7,23 +7,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_runner import (
-    AT,
-    CODEC,
-    NOTE,
-    NOW,
-    RULES,
-    Message,
-    SlowSink,
-    World,
-    checkout,
-    edges,
-    limits,
-    offer,
-    pass_time,
-    release_file,
-    show,
-)
+from support.builders import CODEC, NOW, checkout, offer, raw, release_file
+from support.runner_world import AT, NOTE, RULES, SlowSink, World, edges, limits, pass_time, show
 
 from consumer.calls import CallResult
 from consumer.core.task import Position, Side, Task
@@ -146,7 +131,7 @@ def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: World) -> 
 
 def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, NOW - 100), NOW)
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s1", b"\xff"), NOW)
+    world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s1", b"\xff"), NOW)
     pass_time(world.runner, NOW + 5_000)
     assert world.runner.decide() == []
     assert told(world) == replace(
@@ -248,7 +233,7 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
 
 
 def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: World) -> None:
-    world.runner.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+    world.runner.on_message(Side.OFFERS, raw("offers", 0, "s", b"\xff"), NOW)
     ((_, reason, error),) = world.sink.records
     assert reason == "undecodable"
     assert error.startswith("not a optout.events.OfferPresented: ")

@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.builders import checkout, offer
+from support.guarded_instance import LATER, RULES, Instance
+from support.loop_world import World
 from support.strategies import START
-from unit.core.test_guards import LATER, RULES, Instance
-from unit.runtime.test_loop import World
-from unit.runtime.test_runner import checkout, offer
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.task import Side, Task

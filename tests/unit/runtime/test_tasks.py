@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
-from unit.runtime.test_loop import TOPICS, Waiting, World, assign, lose, revoke
-from unit.runtime.test_runner import Message, offer
+from support.builders import offer, raw
+from support.loop_world import TOPICS, Waiting, World, assign, lose, revoke
 
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.task import Position, Side
@@ -214,7 +214,7 @@ def test_only_a_task_that_could_commit_and_may_not_is_reported(waiting: Waiting)
 
     assert reported() == []
     waiting.sink.dead_letter = lambda *_, **__: None  # type: ignore[method-assign] # it is not acknowledged
-    waiting.turn([Message("checkouts", 0, "s", b"\\xff")])
+    waiting.turn([raw("checkouts", 0, "s", b"\\xff")])
     assert reported() == [[0]]
     waiting.runner.task._found = object()  # type: ignore[assignment] # as while rebuilding
     assert reported() == []

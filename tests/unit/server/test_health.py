@@ -6,25 +6,14 @@ from datetime import timedelta
 
 import pytest
 from confluent_kafka import TopicPartition
-from unit.runtime.test_loop import World, assign, lose, revoke
-from unit.runtime.test_runner import NOW, committed_after, end, offer
+from support.builders import NOW, end, offer
+from support.health import BOUND, Told
+from support.loop_world import World, assign, lose, revoke
+from support.runner_world import committed_after
 
 from consumer.kafka.start_offsets import TIMEOUT
-from consumer.server.health import ANSWER, Health, bound_of
+from consumer.server.health import ANSWER, bound_of
 from consumer.settings import DeliverySettings, KafkaSettings, Settings
-
-BOUND = 95.0
-
-
-class Told(Health):
-    """With a clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        super().__init__(BOUND, lambda: self.now)
-
-    def turn(self, *, tasks: tuple[int, ...] = (0,), restoring: tuple[int, ...] = (), **more: bool) -> None:
-        self.turned(tasks=tasks, restoring=restoring, **({"assigned": True, "stopping": False} | more))
 
 
 @pytest.fixture
