@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 # --- the names of the code and of its tests' fakes that this program needs: here, and nowhere below
 
 from support.kafka import Message  # noqa: E402 - the path comes first
-from support.loop_world import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - as above
+from support.loop_world import TOPICS, Ends, LoopConsumer, Rereader  # noqa: E402 - as above
 
 from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
 from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
@@ -193,7 +193,7 @@ class World:
     """The service with so many tasks, which have begun and have nothing to do."""
 
     def __init__(self, insurer: HTTPServer, tasks: int = 1) -> None:
-        self.codec, self.consumer, self.producer = Codec(), Consumer(), Producer()
+        self.codec, self.consumer, self.producer = Codec(), LoopConsumer(), Producer()
         self.consumer.partitions = tasks
         self.monotonic = 1_000.0
         settings = Settings(

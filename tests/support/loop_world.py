@@ -6,12 +6,11 @@ import queue
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import TopicPartition
 from support.builders import CODEC, offer
-from support.kafka import Message
+from support.kafka import Consumer, Message
 from support.runner_world import Sink
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
@@ -27,20 +26,17 @@ from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, Kaf
 
 TOPICS = ("offers", "checkouts")
 
-Happening = Callable[["Consumer"], None]
+Happening = Callable[["LoopConsumer"], None]
 
 
-class Consumer:
-    """A Kafka consumer whose polls give what the test has put there."""
+class LoopConsumer(Consumer):
+    """A consumer whose polls give what the test has put there. It knows topics by name, whatever their partitions."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.polls: list[list[Message] | Happening] = []
-        self.commits: list[dict[str, int]] = []
         self.assigned: dict[str, int] = {}
         self.paused: set[str] = set()
-        self.partitions = 1
-        self.most_metadata = 4_096
-        self.metadata: dict[str, str] = {}
         self.happened: list[str] = []
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
@@ -57,16 +53,6 @@ class Consumer:
             event(self)
         return messages
 
-    def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        last = self.commits[-1] if self.commits else {}
-        return [TopicPartition(p.topic, p.partition, last.get(p.topic, -1001)) for p in places]
-
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
-        return 0, 100
-
-    def list_topics(self, topic: str, timeout: float) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self.partitions))})
-
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = {place.topic: place.offset for place in places}
 
@@ -79,16 +65,15 @@ class Consumer:
     def resume(self, places: list[TopicPartition]) -> None:
         self.paused -= {place.topic for place in places}
 
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[Any]:
         self.happened.append("commit")
-        self.commits.append({place.topic: place.offset for place in offsets})
-        self.metadata = {place.topic: place.metadata or "" for place in offsets}
-        too_large = SimpleNamespace(code=lambda: KafkaError.OFFSET_METADATA_TOO_LARGE)
-        return [
-            SimpleNamespace(topic=p.topic, partition=p.partition, offset=p.offset, error=error)  # type: ignore[misc]
-            for p in offsets
-            for error in [too_large if len(p.metadata or "") > self.most_metadata else None]
-        ]
+        return super().commit(offsets, asynchronous)
+
+    def forget_commits(self) -> None:
+        """As if nothing had been committed yet."""
+        self.commits.clear()
+        self.committed_offsets.clear()
+        self.happened.clear()
 
     def close(self) -> None:
         if self.assigned:
@@ -99,15 +84,15 @@ def both() -> list[TopicPartition]:
     return [TopicPartition(topic, 0) for topic in TOPICS]
 
 
-def assign(consumer: Consumer) -> None:
+def assign(consumer: LoopConsumer) -> None:
     consumer.on_assign(consumer, both())
 
 
-def revoke(consumer: Consumer) -> None:
+def revoke(consumer: LoopConsumer) -> None:
     consumer.on_revoke(consumer, both())
 
 
-def lose(consumer: Consumer) -> None:
+def lose(consumer: LoopConsumer) -> None:
     consumer.on_lost(consumer, both())
 
 
@@ -152,7 +137,7 @@ class Delivery:
 class FlushedSink(Sink):
     """A sink whose flush the test lets fail."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: LoopConsumer) -> None:
         super().__init__()
         self.acknowledges = True
         self.consumer = consumer
@@ -200,7 +185,7 @@ class World:
         partitions: int = 1,
         **dead_letter: Any,
     ) -> None:
-        self.consumer, self.delivery, self.rereader = Consumer(), Delivery(), Rereader()
+        self.consumer, self.delivery, self.rereader = LoopConsumer(), Delivery(), Rereader()
         self.sink = FlushedSink(self.consumer)
         self.now, self.skipped = 1_000.0, 0.0
         settings = Settings(
@@ -231,8 +216,7 @@ class World:
         self.consumer.partitions = partitions
         self.loop = Loop(settings, self.edges, partitions=partitions, health=self.health)
         self.loop.tasks.consumer.subscribe(0)
-        self.consumer.commits.clear()
-        self.consumer.happened.clear()
+        self.consumer.forget_commits()
 
     def turn(self, *polls: list[Message] | Happening) -> None:
         self.consumer.polls.extend(polls)
@@ -240,8 +224,7 @@ class World:
 
     def begin(self) -> None:
         self.turn(assign)
-        self.consumer.happened.clear()
-        self.consumer.commits.clear()
+        self.consumer.forget_commits()
 
     def idle(self, until: int) -> None:
         """Both topics are read to their end at this time (ms); then a turn."""
@@ -269,7 +252,7 @@ class World:
 
     @property
     def committed(self) -> int | None:
-        return self.consumer.commits[-1]["offers"] if self.consumer.commits else None
+        return self.consumer.commits[-1]["offers", 0] if self.consumer.commits else None
 
 
 class Results:
