@@ -60,8 +60,6 @@ class AnswerKind(Enum):
     """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
     CREDENTIALS = auto()
     """401 or 403, or no credentials at all: no call of this partner can succeed."""
-    DENIED = auto()
-    """401 or 403 again, for this offer alone, while the partner's others are recorded: never made by `classify`."""
     TRANSIENT = auto()
     """It may go better next time."""
     UNEXPECTED = auto()
@@ -73,7 +71,7 @@ class AnswerKind(Enum):
 class Answer(NamedTuple):
     """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
 
-    verdict: AnswerKind
+    kind: AnswerKind
     status_code: int | None = None
     retry_after: float | None = None
     note: str | None = None

@@ -5,52 +5,52 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from random import Random
-from typing import Any
-
-import httpx
+from typing import Any, Protocol, TypeAlias
 
 from ..calls import CallOwner, CallResult, OptOutCall
 from ..errors import StopError
-from ..settings import ApiSettings, DeliverySettings
-from ..xcover.api import OptOutApi
-from ..xcover.auth import Credentials
-from ..xcover.transport import AiohttpTransport
-from .queue import Delivery, DeliverySnapshot
+from ..settings import DeliverySettings
+from .queue import Caller, Delivery, DeliverySnapshot
 
 BATCH = 5_000
 """So many submitted calls are taken over in one step of the loop, lest the calls in flight wait for them."""
-TransportFactory = Callable[[ApiSettings, int], httpx.AsyncBaseTransport]
+
+
+class Connection(Caller, Protocol):
+    """A caller with connections, which are closed at the end."""
+
+    def credential_of(self, partner_code: str) -> Hashable:
+        """What rate limit and Retry-After count by for this partner."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+Connect: TypeAlias = Callable[[int], Connection]
+"""Connects; is given the most connections that may be open at a time."""
 
 
 class DeliveryThread:
-    """Runs a `Delivery` with its transport. Every method may be called from any thread."""
+    """Runs a `Delivery` with its connection. Every method may be called from any thread."""
 
     def __init__(
         self,
-        api: ApiSettings,
-        delivery: DeliverySettings,
+        connect: Connect,
+        settings: DeliverySettings,
         *,
-        transport: TransportFactory = AiohttpTransport,
-        wall_clock: Callable[[], float] = time.time,
         random: Random | None = None,
         max_refused_run: int = 100,
     ) -> None:
-        """`transport` is called on the thread's loop with the settings and the most connections it may open.
-
-        `max_refused_run`: see `Delivery`.
-        """
+        """`connect` is called on the thread's loop. `max_refused_run`: see `Delivery`."""
         self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
-        self._api, self._settings = api, delivery
+        self._connect, self._settings = connect, settings
         self._max_refused_run = max_refused_run
-        self._make_transport = transport
-        self._wall_clock = wall_clock
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._started = threading.Event()
@@ -150,14 +150,12 @@ class DeliveryThread:
         loop = self._loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._failed)
         stop = self._stop = loop.create_future()
-        transport = self._make_transport(self._api, self._settings.concurrency)
-        credentials = Credentials(self._api, self._wall_clock)
-        caller = OptOutApi(self._api, credentials, transport, self._wall_clock)
+        connection = self._connect(self._settings.concurrency)
         self._delivery = Delivery(
-            caller,
+            connection,
             self._settings,
             self.results.put,
-            credential_of=credentials.credential_of,
+            credential_of=connection.credential_of,
             random=self._random,
             max_refused_run=self._max_refused_run,
         )
@@ -165,7 +163,7 @@ class DeliveryThread:
         try:
             await self._delivery.close(await stop)
         finally:
-            await transport.aclose()
+            await connection.aclose()
 
     def _set_stop(self, timeout: float) -> None:
         while self._inbox:

@@ -36,8 +36,11 @@ REMINDER = 60.0
 _SMALL = {
     # Some hundred records are wanted, not what the client would read ahead.
     "fetch.message.max.bytes": 65_536,
-    "queued.min.messages": 1,
+    "queued.min.messages": WINDOW,
     "fetch.wait.max.ms": 50,
+    # While its queue is full the client asks for nothing. By default it looks again after a second only: where an
+    # answer carries one small batch of each partition, as from the demo's broker, that took all of AT_START.
+    "fetch.queue.backoff.ms": 10,
 }
 
 _ADVICE = (
@@ -167,6 +170,8 @@ class KeyCheck:
     ) -> Iterator[Message]:
         """The records of these spans of offsets, as far as they come before the deadline."""
         reader.assign([TopicPartition(*place, begin) for place, (begin, _) in spans.items()])
+        # The client keeps a partition paused when it is assigned anew.
+        reader.resume([TopicPartition(*place) for place in spans])
         ends = {place: end for place, (_, end) in spans.items()}
         while ends and self._monotonic() < deadline:
             for message in reader.consume(1_000, 0.2):

@@ -18,7 +18,7 @@ from ..codecs.plain import Codec, outcome_key
 from ..errors import DeadLetterError
 from ..events import OfferOutcome
 from ..settings import KafkaSettings
-from .config import for_producer
+from .config import for_producer, in_order
 from .record import Record
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ _ERROR_LENGTH = 1_000
 
 def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     """The producer's configuration: what promises rest on, over what the settings pass through."""
-    return {
+    config = {
         # An outage is waited for, since stopping would only repeat calls whose outcomes were still in the queue.
         "message.timeout.ms": 0,
         # A dead letter is as large as its record and some headers. The broker's limit is the one that counts.
@@ -42,10 +42,9 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         "connections.max.idle.ms": 540_000,
         **for_producer(settings.properties),
         "bootstrap.servers": settings.bootstrap_servers,
-        "acks": "all",
-        "enable.idempotence": True,
         "logger": logging.getLogger("librdkafka.producer"),
     }
+    return in_order(config)
 
 
 class OutputProducer:

@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 import time
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..kafka.topics import check_topics
 from ..server.health import Health, bound_of
 from ..server.http import serving
 from ..settings import KafkaSettings, Settings
+from ..xcover.api import connect
 from .edges import Edges
 from .loop import Loop
 from .releases import Releases
@@ -82,7 +84,9 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
+        delivery=DeliveryThread(
+            partial(connect, settings.api), settings.delivery, max_refused_run=settings.dead_letter.max_run
+        ),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
         releases=releases,

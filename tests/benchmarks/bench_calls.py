@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import httpx
@@ -28,7 +29,7 @@ from consumer.delivery.queue import Delivery
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import OptOutApi
+from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials
 from consumer.xcover.transport import AiohttpTransport
 
@@ -152,7 +153,7 @@ class Bench:
         await transport.aclose()
 
     async def through_thread(self, name: str, calls: int) -> None:
-        thread = DeliveryThread(self.api, self.delivery)
+        thread = DeliveryThread(partial(connect, self.api), self.delivery)
         thread.start()
 
         async def run(count: int) -> None:

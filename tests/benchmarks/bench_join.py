@@ -32,6 +32,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
+from brokers.producers import ordered_producer
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
@@ -72,14 +73,7 @@ def resident() -> int:
 def produce(settings: KafkaSettings, events: int, begin: int) -> tuple[int, int]:
     """Write the events; returns how many offers and checkouts there are."""
     codec, rng = PlainCodec(), Random(1)
-    producer = Producer(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "partitioner": "murmur2_random",
-            "linger.ms": 50,
-            "queue.buffering.max.messages": 1_000_000,
-        }
-    )
+    producer = ordered_producer(settings.bootstrap_servers, linger_ms=50, queue_buffering_max_messages=1_000_000)
     offers = checkouts = 0
 
     def write(topic: str, key: str, value: bytes, at: int) -> None:

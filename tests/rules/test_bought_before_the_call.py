@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from copy import copy
 
@@ -23,6 +24,8 @@ from consumer.core.task import Admission, CheckoutEffect, Position, Side, Task
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.settings import ApiSettings, DeliverySettings
+from consumer.xcover.api import OptOutApi
+from consumer.xcover.auth import Credentials
 
 BEGIN = Position(0)
 
@@ -249,10 +252,10 @@ def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answ
 
 
 def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
+    api, refusing = ApiSettings(auth="none"), httpx.MockTransport(lambda _: httpx.Response(422))
     thread = DeliveryThread(
-        ApiSettings(auth="none"),
+        lambda _: OptOutApi(api, Credentials(api, time.time), refusing, time.time),
         DeliverySettings(),
-        transport=lambda *_: httpx.MockTransport(lambda _: httpx.Response(422)),
     )
     thread.start()
     try:
