@@ -10,8 +10,18 @@ from typing import NamedTuple
 
 from ..calls import CallResult
 from ..core.join import Chain
+from ..core.task import Admission
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.producer import OutputProducer
+
+NOT_ADMITTED = {
+    Admission.LATE: (Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"),
+    Admission.IMPLAUSIBLE: (
+        Reason.IMPLAUSIBLE_TIME,
+        "dated ahead of its record or of the clock by more than join.max_skew",
+    ),
+}
+"""Why a presentation is dead-lettered instead of joining, as a name and in words."""
 
 
 class Fate(NamedTuple):

@@ -64,25 +64,23 @@ class Releases:
 
     Raises:
         SettingsError: the file cannot be read, or is wrong; every mistake is named.
+
+    Attributes:
+        notes: what to write of each offer let go: who did it, and why.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._next_look = 0.0
         self._seen: bytes | str = b""
-        self._notes: Mapping[Offer, str] = {}
+        self.notes: Mapping[Offer, str] = {}
         if path is not None:
             self._seen = _content(path)
             try:
-                self._notes = read(self._seen)
+                self.notes = read(self._seen)
             except ValueError as error:
                 raise SettingsError(f"{_SETTING} is '{path}': {error}") from None
-            log.info("release file read", file=str(path), entries=len(self._notes))
-
-    @property
-    def notes(self) -> Mapping[Offer, str]:
-        """What to write of each offer let go: who did it, and why."""
-        return self._notes
+            log.info("release file read", file=str(path), entries=len(self.notes))
 
     def changed(self, now: float) -> bool:
         """Whether the file says something else than before. Looks at most once a second; `now` is monotonic (s)."""
@@ -95,13 +93,13 @@ class Releases:
             return False
         self._seen = content
         try:
-            self._notes = read(content)
+            self.notes = read(content)
         except ValueError as error:
             log.warning(
                 "release file not taken over: what it said before stays in force; a start would refuse it",
                 file=str(self._path),
                 error=str(error),
-                entries=len(self._notes),
+                entries=len(self.notes),
             )
             return False
         return True

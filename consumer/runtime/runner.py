@@ -16,7 +16,7 @@ from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordR
 from ..kafka.record import Record
 from .bad_records import BadRecordLimit
 from .edges import Edges
-from .outcomes import Outcomes
+from .outcomes import NOT_ADMITTED, Outcomes
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +79,8 @@ class TaskRunner:
         """A record or a partition end, in the order of the log. `now` is the wall clock (ms).
 
         Returns:
-            The starts of chains that it bought after they were decided: their calls, if they are not made yet, are to
-            be made no more.
+            The starts of the chains that it bought after they were decided: their calls, if they are not made yet, are
+            to be made no more.
         """
         if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
             self._buffered[side].append(message)
@@ -189,13 +189,7 @@ class TaskRunner:
     def _refuse(self, admission: Admission, message: Message, event: OfferPresented) -> None:
         if admission is Admission.SETTLED:
             return
-        if admission is Admission.LATE:
-            reason, why = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
-        else:
-            reason, why = (
-                Reason.IMPLAUSIBLE_TIME,
-                "dated ahead of its record or of the clock by more than join.max_skew",
-            )
+        reason, why = NOT_ADMITTED[admission]
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._outcomes.not_admitted(event, reason, why)
         if admission is Admission.IMPLAUSIBLE:
@@ -322,7 +316,8 @@ class TaskRunner:
         )
 
     def _released(self, chain: Chain) -> str | None:
-        return self._releases.notes.get((chain.partner_code, chain.offer_id))
+        notes = self._releases.notes
+        return notes.get((chain.partner_code, chain.offer_id)) if notes else None
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)

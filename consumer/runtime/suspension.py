@@ -35,6 +35,9 @@ class Suspension:
     Args:
         most_undecided: presentations that may be read and kept undecided beyond those that a task had when a
             suspension began, or had read again when it came during one.
+
+    Attributes:
+        by: why decisions are suspended, if they are.
     """
 
     def __init__(self, join: JoinSettings, most_undecided: int) -> None:
@@ -45,31 +48,26 @@ class Suspension:
             unmatched_limit=join.unmatched_limit,
             lateness=_ms(join.lateness.total_seconds()),
         )
-        self._by = SuspendedBy.NONE
+        self.by = SuspendedBy.NONE
         self._undecided_before: dict[Task, int] = {}
         self._full = False
-
-    @property
-    def by(self) -> SuspendedBy:
-        """Why decisions are suspended, if they are."""
-        return self._by
 
     def judge(self, tasks: Collection[Task]) -> None:
         """Judge what was read. To be called before decisions are made."""
         self._guards.judge(tasks)
-        if self._guards.hold is not self._by:
+        if self._guards.hold is not self.by:
             self._change(self._guards.hold, tasks)
-        if self._by is not SuspendedBy.NONE:
+        if self.by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
-        return self._guards.lets_decide(task)
+        return self.by is SuspendedBy.NONE or self._guards.lets_decide(task)
 
     def stops_offers(self, tasks: Collection[Task]) -> bool:
         """Whether so much is undecided that no more offers may be read. Checkouts are: they end the suspension."""
-        if self._by is SuspendedBy.NONE:
+        if self.by is SuspendedBy.NONE:
             return False
         undecided = sum(task.undecided for task in tasks if not task.restoring)
         most = sum(self._undecided_before.values()) + self._most
@@ -81,11 +79,11 @@ class Suspension:
 
     def report(self, tasks: Collection[Task]) -> None:
         """Say again that decisions are suspended, if they are."""
-        if self._by is not SuspendedBy.NONE:
-            log.warning(WHAT_TO_DO[self._by], **self._facts(tasks))
+        if self.by is not SuspendedBy.NONE:
+            log.warning(WHAT_TO_DO[self.by], **self._facts(tasks))
 
     def _change(self, by: SuspendedBy, tasks: Collection[Task]) -> None:
-        before, self._by = self._by, by
+        before, self.by = self.by, by
         if by is SuspendedBy.NONE:
             self._full = False
             self._undecided_before.clear()
@@ -94,7 +92,7 @@ class Suspension:
             log.warning(WHAT_TO_DO[by], **self._facts(tasks))
 
     def _facts(self, tasks: Collection[Task]) -> dict[str, object]:
-        guards, by = self._guards, self._by
+        guards, by = self._guards, self.by
         facts: dict[str, object] = {"held_by": by.value, "undecided": sum(task.undecided for task in tasks)}
         if by is SuspendedBy.UNMATCHED:
             last = next((task.last_unmatched for task in tasks if task.last_unmatched), None)

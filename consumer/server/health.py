@@ -4,9 +4,9 @@
 An API or a broker that is down leaves it live: a restart cures neither, and costs repeated calls. The API's answers
 are waited for by another thread; a wait for the brokers, which has no end until they answer, is told to `Health`.
 
-**Ready** is a member of the group that runs what it was given: it has been assigned, and no task is being rebuilt
-from the log. What it was given may be nothing: where there are more members than partitions, one is spare, and a
-rollout that waits for that one must not wait for ever.
+**Ready** is a member of the group that runs what it was given: it has been assigned, and no task is restoring from
+the log. What it was given may be nothing: where there are more members than partitions, one is spare, and a rollout
+that waits for that one must not wait for ever.
 
 The poll thread swaps in one immutable `Heartbeat` at each turn, and the server's thread reads whichever is there.
 """
@@ -115,7 +115,7 @@ def bound_of(settings: Settings) -> float:
 
     Longer than any turn that has a reason, which is one in which partitions are taken away or the service stops; and
     by default well below the five minutes (max.poll.interval.ms) after which the group gives up a member that does
-    not poll, so that a restart comes before the tasks go to others who would have to rebuild them.
+    not poll, so that a restart comes before the tasks go to others who would have to restore them.
     """
     waits = settings.kafka.revoke_timeout + settings.delivery.shutdown_timeout
     return ANSWER + waits.total_seconds()

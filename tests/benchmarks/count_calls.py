@@ -42,6 +42,9 @@ from consumer.kafka.producer import OutputProducer as Sink  # noqa: E402 - as ab
 from consumer.runtime.edges import Clock, Edges  # noqa: E402 - as above
 from consumer.runtime.loop import Loop as Service  # noqa: E402 - as above
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings  # noqa: E402 - as above
+from consumer.xcover.api import OptOutApi  # noqa: E402 - as above
+from consumer.xcover.auth import Credentials  # noqa: E402 - as above
+from consumer.xcover.transport import AiohttpTransport  # noqa: E402 - as above
 
 TAKE = ("runtime/runner.py", "on_message")
 """Where a record enters its task."""
@@ -49,9 +52,23 @@ INDEX = ("core/calendar.py", "push")
 """The last step of joining an offer: it stands in the index by time."""
 
 
+def make_delivery(settings: Settings, wall: Callable[[], float]) -> DeliveryThread:
+    """The real one, over the transport that ships, with this clock."""
+    api = settings.api
+    return DeliveryThread(
+        lambda connections: OptOutApi(api, Credentials(api, wall), AiohttpTransport(api, connections), wall),
+        settings.delivery,
+    )
+
+
 def turn(service: Service) -> None:
     """One turn of the loop."""
     service.run_once()
+
+
+def ask_the_guards(service: Service) -> None:
+    """Have the next turn ask the guards and decide, as one does in which something was read."""
+    service.tasks.changed = True
 
 
 def subscribe(service: Service) -> None:
@@ -141,7 +158,7 @@ def until_indexed(calls: list[Call]) -> list[Call]:
 
 
 def without(calls: list[Call], quiet: list[Call], records: int) -> list[Call]:
-    """What was done for the first so many records: not what a quiet turn does too, unless it leads to something new."""
+    """What was done for the first so many records: not what any turn does, unless it leads to something new."""
     usual = {call.path for call in quiet}
     taken, kept = 0, []
     for call in calls:
@@ -203,7 +220,7 @@ class World:
         )
         # A signature serves its second: a clock that shows another one each time makes each call sign.
         seconds = count(1_000_000)
-        self.delivery = DeliveryThread(settings.api, settings.delivery, wall_clock=lambda: float(next(seconds)))
+        self.delivery = make_delivery(settings, lambda: float(next(seconds)))
         edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
             ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
@@ -254,7 +271,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
     """From the poll that brings an offer, its checkout, and what moves the watermark past them, to its commit.
 
     Returns:
-        What was done on this thread, what on the delivery's, and what a turn does that has nothing to do.
+        What was done on this thread, what on the delivery's, and what a turn does that looks and finds nothing due.
     """
     profile = Profile()
     threading.setprofile(profile.see)
@@ -271,6 +288,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
             world.checkout(2 * number + 1, f"after {session}", later),
         ]
         profile.here.clear()
+        ask_the_guards(world.service)
         with profile.running():
             world.turn()
         quiet = profile.here.copy()
@@ -316,7 +334,7 @@ def main() -> None:
     print("one declined offer, from poll to commit: files, changes of file, calls of consumer/")
     for words, *parts in (
         ("all that is done in its two turns, and its call", here, there),
-        ("its way: without what a quiet turn does too", way, there),
+        ("its way: without what a turn does too that finds nothing due", way, there),
         ("    of these on the poll thread", way),
         ("    of these on the delivery's thread", there),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer
@@ -39,6 +40,7 @@ from consumer.kafka.reader import RecordReader, record_reader_config
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
+from consumer.xcover.api import connect
 
 
 def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(real_kafka, tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def in_this_process(deployment: Deployment) -> Loop:
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(deployment.admin, time.time, on_trouble),
         outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=NoCalls(settings.api, settings.delivery),
+        delivery=NoCalls(partial(connect, settings.api), settings.delivery),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
     )
