@@ -206,7 +206,7 @@ class Insurer(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-class World:
+class CountedWorld:
     """The service with so many tasks, which have begun and have nothing to do."""
 
     def __init__(self, insurer: HTTPServer, tasks: int = 1) -> None:
@@ -275,7 +275,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
     """
     profile = Profile()
     threading.setprofile(profile.see)
-    world = World(insurer)
+    world = CountedWorld(insurer)
     threading.setprofile(None)
     quiet: list[Call] = []
     # One goes before, so that what is made once is there.
@@ -309,7 +309,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
 
 def quiet_turn(insurer: HTTPServer, tasks: int) -> list[Call]:
     """What a turn does in which nothing comes and nothing is due, with so many tasks."""
-    world, profile = World(insurer, tasks), Profile()
+    world, profile = CountedWorld(insurer, tasks), Profile()
     world.turn()
     with profile.running():
         world.turn()

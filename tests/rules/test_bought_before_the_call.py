@@ -10,12 +10,10 @@ import httpx
 import pytest
 from support import virtual_time
 from support.builders import NOW, checkout, offer
-from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, make_calls
-from support.delivery_world import World as DeliveryWorld
+from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, make_calls
 from support.guarded_instance import LATER, RULES
-from support.loop_world import World as ServiceWorld
-from support.runner_world import World as RunnerWorld
-from support.runner_world import record
+from support.loop_world import LoopWorld
+from support.runner_world import RunnerWorld, record
 from support.strategies import FAR, START
 
 from consumer.calls import Answer, CallResult
@@ -209,7 +207,7 @@ def test_an_offer_bought_before_its_call_is_handed_out_is_not_called() -> None:
 
 
 def test_a_call_that_waits_is_taken_back_when_its_purchase_is_read() -> None:
-    world = ServiceWorld()
+    world = LoopWorld()
     world.begin()
     world.decide()
     (call,) = world.delivery.calls

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.strategies import START, Logs, Record
 from support.task_steps import RULES, S, Shown, checkout_log, finish, offer_log, pass_time, read_all, reasons, settle
-from support.task_world import World
+from support.task_world import TaskWorld
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, rules_key
 from consumer.core.rules import MAX_TIME, DecisionRules
@@ -16,7 +16,7 @@ from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 
 def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (5, 1, "b"), (9, 2, "c")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (5, 1, "b"), (9, 2, "c")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -31,7 +31,7 @@ def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> 
 
 
 def test_what_was_settled_above_the_committed_offset_is_not_called_again() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b"), (2, 2, "c")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b"), (2, 2, "c")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -42,7 +42,7 @@ def test_what_was_settled_above_the_committed_offset_is_not_called_again() -> No
 
 
 def test_calls_settled_since_the_last_commit_are_repeated() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), []))
     read_all(world)
     pass_time(world, 200)
     world.commit()
@@ -56,7 +56,7 @@ def test_two_presentations_in_reverse_order_are_not_cut_by_the_commit() -> None:
     # The later one was written first. Between them stands an offer whose call hangs.
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 60 * S, 10_000 * S)
     log = offer_log((0, 50, "a"), (1, 40, "hangs"), (2, 20, "a"))
-    world = World(Logs(rules, log, []), forgetful=True)
+    world = TaskWorld(Logs(rules, log, []), forgetful=True)
     read_all(world)
     pass_time(world, 400)
     settle(world, "a")
@@ -70,7 +70,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
     # Only the head is within the lookback of the purchase; the commit stands between head and tail.
     log = offer_log((0, 300, "a"), (1, 310, "hangs"), (2, 390, "a"))
     done = checkout_log((0, 0, "a"))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     pass_time(world, 600)
     assert ("a", Reason.PURCHASED) in reasons(world, 0)
@@ -88,7 +88,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
 def test_a_checkout_is_held_for_the_earliest_presentation_that_would_be_read_again() -> None:
     log = offer_log((0, 0, "hangs"), (1, 900, "b"))
     done = checkout_log((0, -300, "hangs2"), (1, -301, ""), (2, -200, ""), (3, 880, ""))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     pass_time(world, 2000)
     world.commit()
@@ -103,7 +103,7 @@ def test_a_checkout_is_held_for_the_earliest_presentation_that_would_be_read_aga
 
 
 def test_checkouts_wait_for_the_acknowledgement_of_the_offers_commit() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), checkout_log((0, -100, "a"), (1, 10, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), checkout_log((0, -100, "a"), (1, 10, ""))))
     read_all(world)
     pass_time(world, 3000)
     assert reasons(world, 0) == [("a", Reason.PURCHASED)]
@@ -116,7 +116,7 @@ def test_a_late_checkout_just_before_a_crash_is_read_again() -> None:
     # It was completed long before the newest one, and comes behind it in the log.
     log = offer_log((0, 0, "a"))
     done = checkout_log((0, 90, ""), (1, 5, "a"))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     world.commit()
     world.crash()
@@ -125,7 +125,7 @@ def test_a_late_checkout_just_before_a_crash_is_read_again() -> None:
 
 
 def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b")), checkout_log((0, 0, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b")), checkout_log((0, 0, ""))))
     read_all(world)
     pass_time(world, 200)
     world.commit()
@@ -138,7 +138,7 @@ def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
 
 
 def test_an_offer_shown_again_long_after_it_was_bought_is_called_after_a_restart_too() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 500, "a")), checkout_log((0, 10, "a"), (1, 500, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 500, "a")), checkout_log((0, 10, "a"), (1, 500, ""))))
     world.read(Side.OFFERS)
     world.read(Side.CHECKOUTS)
     pass_time(world, 120)
@@ -154,7 +154,7 @@ def test_an_offer_shown_again_long_after_it_was_bought_is_called_after_a_restart
 def test_a_dead_letter_that_is_not_acknowledged_holds_the_commit_and_is_written_after_a_restart() -> None:
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 5 * S, 50 * S)
     far = OfferPresented("s1", "ada", "far", START + 51 * S, 0)
-    world = World(Logs(rules, [Record(0, START, far), *offer_log((1, 0, "b"))], []))
+    world = TaskWorld(Logs(rules, [Record(0, START, far), *offer_log((1, 0, "b"))], []))
     read_all(world)
     assert world.dead_in_flight == [(Side.OFFERS, 0)]
     world.commit()
@@ -193,7 +193,7 @@ def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> 
 
 
 def test_another_number_of_partitions_stops_the_start() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), []))
     read_all(world)
     pass_time(world, 10)
     world.commit()
@@ -202,7 +202,7 @@ def test_another_number_of_partitions_stops_the_start() -> None:
 
 
 def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 0, "b")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 0, "b")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -215,7 +215,7 @@ def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
 
 
 def test_offsets_with_gaps_are_committed_past_the_gap() -> None:
-    world = World(Logs(RULES, offer_log((3, 0, "a"), (40, 1, "b")), []))
+    world = TaskWorld(Logs(RULES, offer_log((3, 0, "a"), (40, 1, "b")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "a")
@@ -235,7 +235,7 @@ def test_a_dead_letter_inside_a_span_that_is_read_again_is_not_forgotten() -> No
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 60 * S, 50 * S)
     far = Record(1, START, OfferPresented("s1", "ada", "far", START + 51 * S, 1))
     around = offer_log((0, 50, "a"), (2, 40, "hangs"), (3, 20, "a"))
-    world = World(Logs(rules, [around[0], far, *around[1:]], []))
+    world = TaskWorld(Logs(rules, [around[0], far, *around[1:]], []))
     read_all(world)
     pass_time(world, 400)
     settle(world, "a")
@@ -247,9 +247,9 @@ def test_a_dead_letter_inside_a_span_that_is_read_again_is_not_forgotten() -> No
     assert [offset for _, offset in world.written] == [1]
 
 
-def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> World:
+def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> TaskWorld:
     """A world whose task read everything, decided up to W = START + seconds, settled all and committed twice."""
-    world = World(Logs(RULES, offers, checkout_log(*done)), strict=False)
+    world = TaskWorld(Logs(RULES, offers, checkout_log(*done)), strict=False)
     read_all(world)
     pass_time(world, seconds)
     world.drain()
@@ -279,7 +279,7 @@ def test_a_presentation_from_before_the_forgotten_checkouts_is_late_even_if_the_
 def test_a_late_presentation_that_is_read_again_is_never_joined(acknowledged: bool, verdict: Admission) -> None:
     # Before it stands an offer whose call hangs, so that it is read again.
     log = offer_log((0, 1950, "hangs"), (1, 2060, "x"), (2, 0, "late"))
-    world = World(Logs(RULES, log, []), strict=False)
+    world = TaskWorld(Logs(RULES, log, []), strict=False)
     world.read(Side.OFFERS)
     world.read(Side.OFFERS)
     pass_time(world, 2050)
@@ -296,7 +296,7 @@ def test_a_late_presentation_that_is_read_again_is_never_joined(acknowledged: bo
 
 def test_a_straggler_that_is_not_decided_yet_is_not_taken_for_settled_after_a_restart() -> None:
     # It is behind the watermark by more than lateness and less than window and grace: joined, and due at once.
-    world = World(Logs(RULES, offer_log((0, 200, "a"), (1, 95, "straggler")), []), strict=False)
+    world = TaskWorld(Logs(RULES, offer_log((0, 200, "a"), (1, 95, "straggler")), []), strict=False)
     world.read(Side.OFFERS)
     pass_time(world, 198)
     world.read(Side.OFFERS)
@@ -307,7 +307,7 @@ def test_a_straggler_that_is_not_decided_yet_is_not_taken_for_settled_after_a_re
 
 
 def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
-    world = World(Logs(RULES, offer_log((0, 100, "a"), (1, 95, "straggler")), []), strict=False)
+    world = TaskWorld(Logs(RULES, offer_log((0, 100, "a"), (1, 95, "straggler")), []), strict=False)
     world.read(Side.OFFERS)
     pass_time(world, 204)
     world.read(Side.OFFERS)
@@ -322,7 +322,7 @@ def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
 def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
     lower = replace(RULES, lookback=100 * S)
     log = offer_log((0, 1000, "old"), (1, 1150, "open"), (2, 1190, "newer"))
-    world = World(Logs(RULES, log, checkout_log((0, 10, ""))), halves=True, later_rules=[lower], strict=False)
+    world = TaskWorld(Logs(RULES, log, checkout_log((0, 10, ""))), halves=True, later_rules=[lower], strict=False)
     read_all(world)
     pass_time(world, 1200)
     world.drain()

@@ -173,7 +173,7 @@ class Ends:
         return None
 
 
-class World:
+class LoopWorld:
     def __init__(
         self,
         releases: Releases | None = None,
@@ -274,7 +274,7 @@ class Results:
         return self.ready.pop(0)
 
 
-class Waiting(World):
+class Waiting(LoopWorld):
     """A world whose clock stands still but for waiting, and which notes what it asks of its neighbours."""
 
     def __init__(self, *, partitions: int = 1, **kafka: Any) -> None:

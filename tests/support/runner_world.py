@@ -107,7 +107,7 @@ class Reader:
         self.on_fetched.append(on_fetched)
 
 
-class World:
+class RunnerWorld:
     def __init__(self, releases: Releases | None = None, task: Task | None = None) -> None:
         self.sink, self.reader = SlowSink(), Reader()
         self.runner = TaskRunner(
@@ -142,7 +142,7 @@ def record(at: int = 10_000, offer_id: str = "o1", value: bytes | None = None) -
     return Record("offers", 0, 0, NOW, message.key(), message.value() if value is None else value, (("trace", b"7"),))
 
 
-def show(world: World, *more: Message, until: int = 12_000) -> list[OptOutCall]:
+def show(world: RunnerWorld, *more: Message, until: int = 12_000) -> list[OptOutCall]:
     """One offer, presented at offset 3, and what else there is; the calls to be made."""
     world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     for message in more:

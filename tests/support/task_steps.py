@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.strategies import START, Record
-from support.task_world import World
+from support.task_world import TaskWorld
 
 from consumer.core.rules import DecisionRules
 from consumer.core.task import Side
@@ -33,13 +33,13 @@ def checkout_log(*done: Shown) -> list[Record]:
     ]
 
 
-def read_all(world: World) -> None:
+def read_all(world: TaskWorld) -> None:
     for side in Side:
         while world.read(side):
             pass
 
 
-def pass_time(world: World, seconds: int) -> None:
+def pass_time(world: TaskWorld, seconds: int) -> None:
     """Both inputs are idle until W has reached START + seconds; then what is due is decided."""
     for side in Side:
         clock = START + seconds * S + RULES.lateness + 1
@@ -48,14 +48,14 @@ def pass_time(world: World, seconds: int) -> None:
     world.decide()
 
 
-def settle(world: World, offer_id: str) -> None:
+def settle(world: TaskWorld, offer_id: str) -> None:
     world.settle(next(i for i, chain in enumerate(world.in_flight) if chain.offer_id == offer_id))
 
 
-def reasons(world: World, life: int) -> list[tuple[str, Reason]]:
+def reasons(world: TaskWorld, life: int) -> list[tuple[str, Reason]]:
     return sorted((d.fate.offer_id, d.fate.reason) for d in world.decisions if d.life == life)
 
 
-def finish(world: World) -> None:
+def finish(world: TaskWorld) -> None:
     world.finish()
     world.check_all_told()

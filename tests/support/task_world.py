@@ -29,7 +29,7 @@ class Decision(NamedTuple):
     rules: DecisionRules
 
 
-class World:
+class TaskWorld:
     """One task, its two logs and its broker.
 
     Args:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 from support.builders import offer
 from support.kafka import Message, partition_end
-from support.loop_world import World
+from support.loop_world import LoopWorld
 
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StartError, StopError
@@ -294,7 +294,7 @@ def test_strays_are_told_once_a_minute() -> None:
 
 
 def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = LoopWorld()
     world.begin()
 
     def refuse(messages: Any) -> None:
@@ -308,7 +308,7 @@ def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.Monke
 
 
 def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = LoopWorld()
     world.consumer.polls = []
 
     def refuse(_: Any) -> None:

@@ -14,8 +14,8 @@ from support.kafka import Message
 from support.loop_world import (
     TOPICS,
     Happening,
+    LoopWorld,
     Waiting,
-    World,
     assign,
     revoke,
 )
@@ -31,8 +31,8 @@ from consumer.runtime.releases import Releases
 
 
 @pytest.fixture
-def world() -> World:
-    made = World()
+def world() -> LoopWorld:
+    made = LoopWorld()
     made.begin()
     return made
 
@@ -44,7 +44,7 @@ def waiting() -> Waiting:
     return made
 
 
-def test_outcomes_are_flushed_before_the_commit_that_relies_on_them(world: World) -> None:
+def test_outcomes_are_flushed_before_the_commit_that_relies_on_them(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer()
     world.turn()
@@ -54,7 +54,7 @@ def test_outcomes_are_flushed_before_the_commit_that_relies_on_them(world: World
     assert world.committed == 1
 
 
-def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: World) -> None:
+def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer()
     world.turn()
@@ -63,21 +63,21 @@ def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: World)
     assert world.committed is None
 
 
-def test_what_was_read_before_a_rebalance_in_the_same_poll_is_dropped(world: World) -> None:
+def test_what_was_read_before_a_rebalance_in_the_same_poll_is_dropped(world: LoopWorld) -> None:
     world.turn(assign)
     assert world.loop.sessions == 0, "a record of the assignment before was applied to the new one"
     assert world.consumer.paused == set(), "the new assignment is not read"
 
 
 def test_both_partitions_start_paused_so_that_no_record_of_them_is_in_the_poll_that_assigns_them() -> None:
-    world = World()
+    world = LoopWorld()
     seen: list[set[str]] = []
     world.turn(assign, lambda consumer: seen.append(set(consumer.paused)))
     assert seen == [set(TOPICS)]
 
 
 def test_after_an_error_nothing_is_committed() -> None:
-    world = World(max_run=2)
+    world = LoopWorld(max_run=2)
     bad: list[list[Message] | Happening] = [[raw("offers", n, "s", b"\xff") for n in range(5)]]
     world.consumer.polls = [assign, [], *bad]
     with pytest.raises(TooManyDeadLettersError):
@@ -87,7 +87,7 @@ def test_after_an_error_nothing_is_committed() -> None:
 
 def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_later(tmp_path: Path) -> None:
     path = release_file(tmp_path)
-    world = World(Releases(path))
+    world = LoopWorld(Releases(path))
     world.begin()
     world.decide()
     release_file(tmp_path, "o1", "o2", "typo")
@@ -103,7 +103,7 @@ def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_lat
 
 
 def test_an_unchanged_release_file_lets_nothing_go_twice(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = LoopWorld(Releases(release_file(tmp_path, "o1")))
     world.begin()
     for _ in range(3):
         world.skipped += 1
@@ -111,7 +111,7 @@ def test_an_unchanged_release_file_lets_nothing_go_twice(tmp_path: Path) -> None
     assert world.delivery.released == []
 
 
-def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(world: World) -> None:
+def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
@@ -123,7 +123,7 @@ def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(wo
     assert world.committed == 1
 
 
-def test_a_refused_call_whose_record_is_gone_is_tried_again(world: World) -> None:
+def test_a_refused_call_whose_record_is_gone_is_tried_again(world: LoopWorld) -> None:
     world.decide()
     (call,) = world.delivery.calls
     world.delivery.answer(Outcome.DEAD_LETTERED)
@@ -173,7 +173,7 @@ def test_progress_is_reported_once_in_a_while_with_what_holds_the_commit(waiting
 # --- a turn in which nothing changes
 
 
-def judged(world: World) -> list[int]:
+def judged(world: LoopWorld) -> list[int]:
     """How many tasks the guards judge, each time they do."""
     asked: list[int] = []
     judge = world.loop.suspension.judge
@@ -186,7 +186,9 @@ def judged(world: World) -> list[int]:
     return asked
 
 
-def test_guards_are_asked_only_when_something_was_read_a_watermark_moved_or_a_task_came_or_went(world: World) -> None:
+def test_guards_are_asked_only_when_something_was_read_a_watermark_moved_or_a_task_came_or_went(
+    world: LoopWorld,
+) -> None:
     asked = judged(world)
     world.turn()
     assert asked == []
@@ -205,7 +207,7 @@ def test_guards_are_asked_only_when_something_was_read_a_watermark_moved_or_a_ta
     assert asked == [1, 1, 1, 0, 1]
 
 
-def test_guards_are_asked_while_records_are_buffered(world: World) -> None:
+def test_guards_are_asked_while_records_are_buffered(world: LoopWorld) -> None:
     first, _ = make()
     first.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     first.on_message(Side.CHECKOUTS, checkout(0, 10_000), NOW)
@@ -225,7 +227,7 @@ def test_guards_are_asked_while_records_are_buffered(world: World) -> None:
     assert world.runner.task.next_offset(Side.OFFERS) == 2
 
 
-def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: World) -> None:
+def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: LoopWorld) -> None:
     world.set_max_unsettled(1)
     world.decide()
     assert world.consumer.paused == set(TOPICS)

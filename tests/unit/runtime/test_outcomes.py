@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from support.builders import CODEC, NOW, checkout, offer, raw, release_file
-from support.runner_world import AT, NOTE, RULES, SlowSink, World, edges, limits, pass_time, show
+from support.runner_world import AT, NOTE, RULES, RunnerWorld, SlowSink, edges, limits, pass_time, show
 
 from consumer.calls import CallResult
 from consumer.core.task import Position, Side, Task
@@ -20,11 +20,11 @@ from consumer.runtime.runner import TaskRunner
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> RunnerWorld:
+    return RunnerWorld()
 
 
-def told(world: World) -> OfferOutcome:
+def told(world: RunnerWorld) -> OfferOutcome:
     (outcome,) = world.sink.outcomes
     return outcome
 
@@ -48,13 +48,13 @@ PLAIN = OfferOutcome(
 )
 
 
-def test_an_offer_that_was_called(world: World) -> None:
+def test_an_offer_that_was_called(world: RunnerWorld) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.NOT_FOUND, 404, 3, "no such offer"))
     assert told(world) == replace(PLAIN, outcome=Outcome.NOT_FOUND, status_code=404, attempts=3, note="no such offer")
 
 
-def test_an_offer_that_was_declined_and_called(world: World) -> None:
+def test_an_offer_that_was_declined_and_called(world: RunnerWorld) -> None:
     (call,) = show(world, checkout(0, AT + 50, session="s1", checkout_id="c7"))
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert told(world) == replace(
@@ -62,7 +62,7 @@ def test_an_offer_that_was_declined_and_called(world: World) -> None:
     )
 
 
-def test_an_offer_that_was_bought(world: World) -> None:
+def test_an_offer_that_was_bought(world: RunnerWorld) -> None:
     assert show(world, checkout(0, AT + 50, "o1", session="s1", checkout_id="c7")) == []
     assert told(world) == replace(
         PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c7", decided_at=AT + 150
@@ -71,13 +71,13 @@ def test_an_offer_that_was_bought(world: World) -> None:
 
 def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined() -> None:
     rules = replace(RULES, call_abandoned=False)
-    world = World(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
+    world = RunnerWorld(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
     declined = offer(4, AT, session="s2", offer_id="o2"), checkout(0, AT + 50, session="s2")
     assert [call.offer_id for call in show(world, *declined)] == ["o2"]
     assert told(world) == replace(PLAIN, outcome=Outcome.IGNORED)
 
 
-def test_an_offer_that_is_late(world: World) -> None:
+def test_an_offer_that_is_late(world: RunnerWorld) -> None:
     (call,) = show(world, until=50_000)
     with capture_logs() as logs:
         world.runner.on_message(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
@@ -122,14 +122,14 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         runner.on_message(Side.OFFERS, offer(4, ahead), NOW)
 
 
-def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: World) -> None:
+def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: RunnerWorld) -> None:
     with capture_logs() as logs:
         world.runner.on_message(Side.CHECKOUTS, checkout(0, NOW + RULES.max_skew + 1), NOW)
     assert [line["event"] for line in logs] == ["implausible checkout"]
     assert world.sink.records == []
 
 
-def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
+def test_an_offer_whose_checkout_cannot_be_read(world: RunnerWorld) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, NOW - 100), NOW)
     world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s1", b"\xff"), NOW)
     pass_time(world.runner, NOW + 5_000)
@@ -144,7 +144,7 @@ def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
 
 
 def test_an_offer_that_was_let_go(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     assert show(world, checkout(0, AT + 50, session="s1", checkout_id="c7")) == []
     assert told(world) == replace(
         PLAIN,
@@ -156,7 +156,7 @@ def test_an_offer_that_was_let_go(tmp_path: Path) -> None:
     )
 
 
-def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world: World) -> None:
+def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world: RunnerWorld) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -172,7 +172,7 @@ def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None:
+def test_an_offer_whose_call_was_taken_back(world: RunnerWorld, attempts: int) -> None:
     (call,) = show(world)
     world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
     world.runner.on_result(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
@@ -189,7 +189,7 @@ def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None
     assert [line["event"] for line in logs] == ["purchase_after_opt_out"] * bool(attempts)
 
 
-def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None:
+def test_an_offer_that_was_bought_before_anybody_was_asked(world: RunnerWorld) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     pass_time(world.runner, 12_000)
     world.runner.task._due = world.runner.task.decide()  # as after a rebuild
@@ -200,7 +200,7 @@ def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None
     assert logs == [], "nobody was told of it"
 
 
-def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: World) -> None:
+def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: RunnerWorld) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -216,7 +216,7 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
     found: bool, tmp_path: Path
 ) -> None:
     releases = Releases(release_file(tmp_path))
-    world = World(releases)
+    world = RunnerWorld(releases)
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -232,14 +232,14 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
     )
 
 
-def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: World) -> None:
+def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: RunnerWorld) -> None:
     world.runner.on_message(Side.OFFERS, raw("offers", 0, "s", b"\xff"), NOW)
     ((_, reason, error),) = world.sink.records
     assert reason == "undecodable"
     assert error.startswith("not a optout.events.OfferPresented: ")
 
 
-def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: World) -> None:
+def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: RunnerWorld) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     with capture_logs() as logs:

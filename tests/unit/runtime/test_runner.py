@@ -11,7 +11,7 @@ from support.runner_world import (
     AT,
     NOTE,
     RULES,
-    World,
+    RunnerWorld,
     committed_after,
     make,
     pass_time,
@@ -28,8 +28,8 @@ from consumer.runtime.releases import Releases
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> RunnerWorld:
+    return RunnerWorld()
 
 
 def test_a_result_after_the_partition_is_gone_is_written_and_commits_nothing() -> None:
@@ -212,14 +212,14 @@ def test_unreadable_checkouts_are_counted_when_they_are_read_again_and_settled_o
     assert sink.dead == []
 
 
-def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: World) -> None:
+def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: RunnerWorld) -> None:
     world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s", b"\xff"), NOW)
     assert world.runner.task.prepare_commit() is None
     world.sink.acks[0]()
     assert world.runner.task.prepare_commit() is not None
 
 
-def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: World) -> None:
+def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: RunnerWorld) -> None:
     show(world)
     world.runner.on_message(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
     pass_time(world.runner, 50_000)
@@ -231,7 +231,7 @@ def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: Wor
 
 
 def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="o2"), NOW)
     pass_time(world.runner, 20_000)
@@ -246,19 +246,19 @@ def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(
 
 
 def test_what_was_released_and_not_committed_is_released_again_after_a_restart(tmp_path: Path) -> None:
-    before = World()
+    before = RunnerWorld()
     before.call()
     plan = before.runner.task.prepare_commit()
     assert plan is not None
     task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
-    world = World(Releases(release_file(tmp_path, "o1")), task)
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")), task)
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
 
 
 def test_an_offer_that_was_bought_keeps_its_own_fate_though_it_is_let_go(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     bought = {"event_id": "e", "session_id": "s1", "checkout_id": "c", "completed_at": 10_500}
     value = CODEC.encode_checkout({**bought, "purchased_offer_ids": ["o1"]})
@@ -270,7 +270,7 @@ def test_an_offer_that_was_bought_keeps_its_own_fate_though_it_is_let_go(tmp_pat
 
 def test_every_chain_of_an_offer_is_let_go_while_its_entry_stands_and_none_after(tmp_path: Path) -> None:
     releases = Releases(release_file(tmp_path, "o1"))
-    world = World(releases)
+    world = RunnerWorld(releases)
     for offset, at in enumerate((10_000, 30_000)):
         world.runner.on_message(Side.OFFERS, offer(offset, at), NOW)
         pass_time(world.runner, at + 10_000)
@@ -283,7 +283,7 @@ def test_every_chain_of_an_offer_is_let_go_while_its_entry_stands_and_none_after
 
 
 def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, 503, 7, NOTE))
     (outcome,) = world.sink.outcomes
     assert (outcome.outcome, outcome.reason, outcome.note) == (Outcome.RELEASED, Reason.RELEASED, NOTE)
@@ -292,7 +292,7 @@ def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
 
 
 def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_reads_on() -> None:
-    world = World()
+    world = RunnerWorld()
     call = world.call()
     world.runner.close()
     world.runner.on_result(CallResult(call, Outcome.RELEASED, None, 0, NOTE))
@@ -304,14 +304,14 @@ def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_read
 def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_called(
     attempts: int, reported: bool
 ) -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
     effect = world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
     assert bool(effect.bought_after_call) is reported
 
 
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
-    world = World()
+    world = RunnerWorld()
     assert world.runner.task.oldest_unsettled() is None
     world.runner.on_message(Side.OFFERS, offer(0, 10_900, offer_id="first"), NOW)
     world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="second"), NOW)
@@ -323,7 +323,7 @@ def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_t
 
 
 def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_that_is_acknowledged() -> None:
-    world = World()
+    world = RunnerWorld()
     world.refused()
     assert (world.reader.asked, world.runner.outstanding, world.sink.outcomes) == ([RecordRef("offers", 0, 0)], 1, [])
     assert world.reader.on_fetched[0](record()) is None
@@ -338,7 +338,7 @@ def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_tha
 
 
 def test_an_id_that_cannot_be_sent_is_dead_lettered_with_the_reason_in_words() -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_record_fetched(world.refused(None, "not sent: it is '.'"), record())
     assert world.sink.records[0][1:] == ("rejected", "not sent: it is '.'")
 
@@ -349,7 +349,7 @@ def test_an_id_that_cannot_be_sent_is_dead_lettered_with_the_reason_in_words() -
     ids=["none", "another offer", "another time", "not an offer"],
 )
 def test_a_refused_offer_whose_record_is_gone_is_held_and_reported_not_lost(found: Record | None) -> None:
-    world = World()
+    world = RunnerWorld()
     result = world.refused()
     with structlog.testing.capture_logs() as logs:
         assert world.runner.on_record_fetched(result, found) is result.call
@@ -361,7 +361,7 @@ def test_a_refused_offer_whose_record_is_gone_is_held_and_reported_not_lost(foun
 
 def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> None:
     releases = Releases(release_file(tmp_path))
-    world = World(releases)
+    world = RunnerWorld(releases)
     result = world.refused()
     release_file(tmp_path, "o1")
     assert releases.changed(10.0)
@@ -371,7 +371,7 @@ def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> N
 
 
 def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
-    world = World()
+    world = RunnerWorld()
     result = world.refused()
     world.runner.draining = True
     assert world.runner.on_record_fetched(result, None) is None
@@ -380,7 +380,7 @@ def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
 
 @pytest.mark.parametrize("when", ["refused", "read", "acknowledged"])
 def test_a_refused_offer_is_not_settled_after_the_runner_is_closed(when: str) -> None:
-    world = World()
+    world = RunnerWorld()
     call = world.call()
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, None)
     if when == "refused":
