@@ -34,7 +34,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 # --- the names of the code and of its tests' fakes that this program needs: here, and nowhere below
 
 from support.kafka import Message  # noqa: E402 - the path comes first
-from support.loop_world import TOPICS, Ends, LoopConsumer, Rereader  # noqa: E402 - as above
+from support.loop_world import TOPICS, LoopConsumer, NoEnds  # noqa: E402 - as above
+from support.runner_world import FakeRecordReader  # noqa: E402 - as above
 
 from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
 from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
@@ -223,12 +224,12 @@ class CountedWorld:
         self.delivery = make_delivery(settings, lambda: float(next(seconds)))
         edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
-            ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
+            ends=lambda _: NoEnds(),  # type: ignore[arg-type,return-value]
             outputs=Sink(self.producer, "outcomes", "dead", self.codec),  # type: ignore[arg-type]
             delivery=self.delivery,
             codec=self.codec,
             clock=Clock(wall=lambda: 100.0, monotonic=lambda: self.monotonic),
-            record_reader=Rereader(),  # type: ignore[arg-type]
+            record_reader=FakeRecordReader(),  # type: ignore[arg-type]
         )
         self.service = Service(settings, edges, partitions=tasks)
         self.delivery.start()

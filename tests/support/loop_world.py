@@ -11,13 +11,12 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from support.builders import CODEC, offer
 from support.kafka import Consumer, Message
-from support.runner_world import Sink
+from support.runner_world import FakeRecordReader, Sink
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.core.task import Side
-from consumer.events import Outcome, RecordRef
-from consumer.kafka.record import Record
-from consumer.runtime.edges import Clock, Edges, OnRecordFetched
+from consumer.events import Outcome
+from consumer.runtime.edges import Clock, Edges
 from consumer.runtime.loop import Loop
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
@@ -150,22 +149,9 @@ class FlushedSink(Sink):
     def check(self) -> None: ...
 
 
-class Rereader:
-    """Keeps the questions; answers when the test says so."""
+class NoEnds:
+    """Nobody knows where a partition ends: what is idle, the test says."""
 
-    def __init__(self) -> None:
-        self.results: queue.SimpleQueue[tuple[OnRecordFetched, Record | None]] = queue.SimpleQueue()
-        self.asked: list[OnRecordFetched] = []
-
-    def ask(self, source: RecordRef, token: OnRecordFetched) -> None:
-        assert source == RecordRef("offers", 0, 0)
-        self.asked.append(token)
-
-    def check(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-class Ends:
     waiting = False
 
     def ask(self, partitions: object) -> None: ...
@@ -185,7 +171,7 @@ class LoopWorld:
         partitions: int = 1,
         **dead_letter: Any,
     ) -> None:
-        self.consumer, self.delivery, self.rereader = LoopConsumer(), Delivery(), Rereader()
+        self.consumer, self.delivery, self.reader = LoopConsumer(), Delivery(), FakeRecordReader()
         self.sink = FlushedSink(self.consumer)
         self.now, self.skipped = 1_000.0, 0.0
         settings = Settings(
@@ -204,11 +190,11 @@ class LoopWorld:
         self.settings = settings
         self.edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
-            ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
+            ends=lambda _: NoEnds(),  # type: ignore[arg-type,return-value]
             outputs=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            record_reader=self.rereader,  # type: ignore[arg-type]
+            record_reader=self.reader,  # type: ignore[arg-type]
             releases=releases or Releases(None),
             clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -95,10 +96,11 @@ class SlowSink(Sink):
         self.acks.append(on_ack)
 
 
-class Reader:
-    """Keeps what it is asked for; the test answers."""
+class FakeRecordReader:
+    """Keeps what it is asked for; answers when the test says so, by `results` or by calling `on_fetched`."""
 
     def __init__(self) -> None:
+        self.results: queue.SimpleQueue[tuple[OnRecordFetched, Record | None]] = queue.SimpleQueue()
         self.asked: list[RecordRef] = []
         self.on_fetched: list[OnRecordFetched] = []
 
@@ -106,10 +108,13 @@ class Reader:
         self.asked.append(source)
         self.on_fetched.append(on_fetched)
 
+    def check(self) -> None: ...
+    def stop(self) -> None: ...
+
 
 class RunnerWorld:
     def __init__(self, releases: Releases | None = None, task: Task | None = None) -> None:
-        self.sink, self.reader = SlowSink(), Reader()
+        self.sink, self.reader = SlowSink(), FakeRecordReader()
         self.runner = TaskRunner(
             0,
             task or Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),

@@ -23,7 +23,7 @@ from support.runner_world import make, pass_time
 
 from consumer.core.task import Side, Task
 from consumer.errors import TooManyDeadLettersError
-from consumer.events import Outcome
+from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.loop import PROGRESS
@@ -115,9 +115,10 @@ def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(wo
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (question,) = world.rereader.asked
+    assert world.reader.asked == [RecordRef("offers", 0, 0)]
+    (question,) = world.reader.on_fetched
     message = offer(0, 10_000)
-    world.rereader.results.put((question, Record("offers", 0, 0, 0, message.key(), message.value())))
+    world.reader.results.put((question, Record("offers", 0, 0, 0, message.key(), message.value())))
     world.turn(revoke)
     assert world.sink.dead == [(0, "rejected")]
     assert world.committed == 1
@@ -128,8 +129,9 @@ def test_a_refused_call_whose_record_is_gone_is_tried_again(world: LoopWorld) ->
     (call,) = world.delivery.calls
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (question,) = world.rereader.asked
-    world.rereader.results.put((question, None))
+    assert world.reader.asked == [RecordRef("offers", 0, 0)]
+    (question,) = world.reader.on_fetched
+    world.reader.results.put((question, None))
     world.turn()
     assert world.delivery.retried == [call]
     world.commit()

@@ -13,7 +13,7 @@ from support.loop_world import TOPICS, LoopWorld, Waiting, assign, lose, revoke
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.task import Position, Side
 from consumer.errors import PartitionsChangedError
-from consumer.events import Outcome
+from consumer.events import Outcome, RecordRef
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.loop import PROGRESS
 from consumer.runtime.tasks import rules_of
@@ -159,7 +159,7 @@ def test_a_revoke_does_not_wait_for_a_record_beyond_its_time_and_commits_nothing
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn(revoke)
-    assert len(world.rereader.asked) == 1
+    assert world.reader.asked == [RecordRef("offers", 0, 0)]
     assert world.committed == 0
     assert world.sink.outcomes == []
 
