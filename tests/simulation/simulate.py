@@ -19,7 +19,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from simulation.checkers.expected import Violation
+from simulation.checkers.violation import Violation
 from simulation.world.world import World
 
 

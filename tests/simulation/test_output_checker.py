@@ -6,8 +6,9 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
 from simulation.world.broker import Broker

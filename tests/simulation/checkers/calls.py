@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.violation import Violation
 from simulation.workload.scenario import callable_reason
 from simulation.world.broker import Broker
 from simulation.world.insurer import Call

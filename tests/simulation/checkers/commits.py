@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from simulation.checkers.calls import CallChecker
-from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, OFFERS, Written
 from simulation.world.broker import Broker, Place
 

@@ -14,10 +14,6 @@ Spot = tuple[int, int]
 """Partition and offset of a presentation."""
 
 
-class Violation(AssertionError):  # noqa: N818 - what it is, and no error of the simulation
-    """An invariant is broken."""
-
-
 class ExpectedFates:
     """The oracle's word on a scenario.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from simulation.checkers.expected import ExpectedFates, Spot, Violation
+from simulation.checkers.expected import ExpectedFates, Spot
+from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Insurer

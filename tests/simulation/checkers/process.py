@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
 from simulation.world.broker import Broker
 from simulation.world.process import SimulatedProcess

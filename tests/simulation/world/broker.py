@@ -11,7 +11,7 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from simulation.checkers.expected import Violation
+from simulation.checkers.violation import Violation
 from simulation.world.group import ClassicGroup, ConsumerGroup, Place
 from simulation.world.timeline import Clock
 

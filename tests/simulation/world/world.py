@@ -9,9 +9,10 @@ from random import Random
 
 from simulation.checkers.calls import CallChecker
 from simulation.checkers.commits import CommitChecker
-from simulation.checkers.expected import ExpectedFates, Violation
+from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
+from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
