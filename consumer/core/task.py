@@ -16,6 +16,11 @@ The phases, and the one transition between them:
 
 A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
 in either phase, when its partitions are revoked or lost.
+
+The list was made with the checkouts below the Pc that stands beside it, and is read with these alone. A late checkout
+behind them may make an offer due by D that was not due when the list was made: not listed, and not settled. If the
+checkout partition's Pc is higher, since the broker took a later commit for that partition only, the checkouts up to it
+are read next, and only then is anything called: the purchase of a listed offer may be among them.
 """
 
 from __future__ import annotations
@@ -180,7 +185,7 @@ class Task:
         self._called_until: Expiry[Chain] = Expiry()
         self._due: list[Chain] = []
         self._ahead: Side | None = None
-        self._end_restoring_if_done()
+        self._tell_settled_if_read()
 
     # --- what comes in
 
@@ -206,7 +211,7 @@ class Task:
             else:
                 self._unacknowledged.add(offset)
         if self._found is not None:
-            self._end_restoring_if_done()
+            self._tell_settled_if_read()
         return verdict
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
@@ -230,19 +235,20 @@ class Task:
             self._join.complete_undated(Undated(event.session_id, *between, event))
         after_call: list[Chain] = []
         before_settled: list[Chain] = []
+        read_before = event.offset < self._until[1]
         for offer_id in event.purchased:
             called = self._called.get((event.session_id, offer_id))
-            if called is not None:
+            if called is not None and not read_before:  # else it was reported then
                 taken_back = self._taken_back(between, called)
                 before_settled += taken_back
                 if not taken_back:
                     after_call.append(called)
             # Read again, and judged before, its offers may be settled and gone.
-            counted = event.offset < self._until[1] and event.completed_at <= self._matching.judged_to
+            counted = read_before and event.completed_at <= self._matching.judged_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
-            self._end_restoring_if_done()
+            self._tell_settled_if_read()
         if plausible and warning is None and not after_call and not before_settled:
             return JOINED
         admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
@@ -259,7 +265,7 @@ class Task:
             self._offers.read(offset)
             self._unacknowledged.add(offset)
             self._dead.add(offset)
-        self._end_restoring_if_done()
+        self._tell_settled_if_read()
         return not settled
 
     def unreadable_checkout(self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int) -> bool:
@@ -274,7 +280,7 @@ class Task:
             self._join.complete_undated(Undated(session_id, *between))
         if not settled:
             self._unacknowledged_checkouts.add(offset)
-        self._end_restoring_if_done()
+        self._tell_settled_if_read()
         return not settled
 
     def skip(self, side: Side, offset: int) -> None:
@@ -284,7 +290,7 @@ class Task:
     def read_to(self, side: Side, offset: int) -> None:
         """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
         (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
-        self._end_restoring_if_done()
+        self._tell_settled_if_read()
 
     def idle(self, side: Side, asked_at: int) -> str | None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms).
@@ -296,7 +302,7 @@ class Task:
         if side is Side.OFFERS or self._horizon != MAX_TIME:
             return None
         self._horizon = asked_at + self._rules.lateness
-        self._end_restoring_if_done()
+        self._tell_settled_if_read()
         return "the checkout log holds no record, and its first ones are gone"
 
     # --- how far it has come
@@ -309,7 +315,7 @@ class Task:
     @property
     def restoring(self) -> bool:
         """Reading again what had been read before the restart: nothing is decided, nothing is committed."""
-        return self._found is not None
+        return self._found is not None or self._checkouts.next_offset < self._until[1]
 
     @property
     def calls_abandoned(self) -> bool:
@@ -401,11 +407,17 @@ class Task:
         return self._matching.judge(self.watermark)
 
     def restore_until(self, side: Side) -> int | None:
-        """While rebuilding: the offset at which to stop applying records until the rebuild is over."""
-        if self._found is None:
+        """While rebuilding: the offset at which to stop applying records. That of the checkouts may rise once."""
+        if not self.restoring:
             return None
         if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
             return None if side is Side.CHECKOUTS else self._offers.next_offset
+        if side is Side.CHECKOUTS and self._found is not None:
+            return self._found.next_checkout
+        return self._until[side]
+
+    def read_before(self, side: Side) -> int:
+        """The first offset that had not been read before the restart, by what is committed with either partition."""
         return self._until[side]
 
     def input_to_pause(self) -> Side | None:
@@ -427,7 +439,7 @@ class Task:
 
     def decide(self) -> list[Chain]:
         """The chains that are due at the present watermark, in order of decide_at. Each is to be settled."""
-        if self._found is not None:
+        if self.restoring:
             return []
         due = self.listed()
         watermark = self.watermark
@@ -440,7 +452,7 @@ class Task:
 
     def listed(self) -> list[Chain]:
         """The chains that were decided before the restart and are not settled, once. Each is to be settled."""
-        if self._found is not None:
+        if self.restoring:
             return []
         due, self._due = self._due, []
         return due
@@ -475,7 +487,7 @@ class Task:
         None while rebuilding, while a checkout's dead letter is not acknowledged, or where nothing better than the
         last commit can be said.
         """
-        if self._found is not None or self._unacknowledged_checkouts:
+        if self.restoring or self._unacknowledged_checkouts:
             return None
         # A straggler that came after the last decision is neither settled nor listed: D stays below it.
         decided_to = min(self._decided_to, self._join.earliest_due(self._decided_to) - 1)
@@ -623,12 +635,13 @@ class Task:
             watermark = self._decided_to
         return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
 
-    def _end_restoring_if_done(self) -> None:
+    def _tell_settled_if_read(self) -> None:
+        """Once all that the list was made with is read again: tell what of it is settled, and what waits."""
         found = self._found
         if (
             found is None
             or self._offers.next_offset < self._until[0]
-            or self._checkouts.next_offset < self._until[1]
+            or self._checkouts.next_offset < found.next_checkout
             or self._horizon == MAX_TIME
         ):
             return
@@ -649,6 +662,7 @@ class Task:
             self._close(chain)
         if found.rules != now:
             self._join.change_rules(rules)
+        if found.rules != now or self.restoring:  # then they are to be decided by the rules, or the checkouts, of now
             for chain in waiting:
                 self._join.reopen(chain)
             return

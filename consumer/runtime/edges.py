@@ -13,7 +13,7 @@ from typing import TypeAlias
 from confluent_kafka import Consumer
 
 from ..calls import OptOutCall
-from ..codecs.plain import Codec
+from ..codecs.codec import Codec
 from ..delivery.thread import DeliveryThread
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.producer import OutputProducer

@@ -8,24 +8,22 @@ import sys
 import time
 from functools import partial
 from types import FrameType
-from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from ..checks.topics import check_topics
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
-from ..kafka.config import for_producer
-from ..kafka.consumer import consumer_config
+from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
-from ..kafka.producer import OutputProducer, producer_config
-from ..kafka.reader import RecordReader, record_reader_config
-from ..kafka.topics import check_topics
+from ..kafka.producer import OutputProducer
+from ..kafka.reader import RecordReader
 from ..server.health import Health, bound_of
 from ..server.http import serving
-from ..settings import KafkaSettings, Settings
+from ..settings import Settings
 from ..xcover.api import connect
 from .edges import Edges
 from .loop import Loop
@@ -61,7 +59,7 @@ def _run(settings: Settings, health: Health) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
-    admin = AdminClient(_admin_config(kafka))
+    admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
     loop = Loop(settings, _edges(settings, admin, releases), partitions=topics.partitions, health=health)
 
@@ -92,15 +90,3 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         releases=releases,
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
     )
-
-
-def _admin_config(kafka: KafkaSettings) -> dict[str, Any]:
-    return {
-        **for_producer(kafka.properties),
-        "bootstrap.servers": kafka.bootstrap_servers,
-        # What it cannot reach, its answers say; its own log lines would go past the log.
-        "log_level": 2,
-        # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
-        # default after 15 minutes, in which no quiet topic's watermark would move.
-        "metadata.max.age.ms": 5_000,
-    }

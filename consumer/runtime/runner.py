@@ -118,7 +118,8 @@ class TaskRunner:
             return False
         # Offsets have gaps: that this record is the next says that there is nothing more below the stop.
         self.task.read_to(side, stop)
-        return self.task.restore_until(side) is not None
+        stop = self.task.restore_until(side)
+        return stop is not None and (message.offset() or 0) >= stop
 
     def _apply(self, side: Side, message: Message, now: int) -> Sequence[int]:
         offset = message.offset() or 0
@@ -177,8 +178,8 @@ class TaskRunner:
             self._bad_records[side].bad(str(error))
 
     def _end(self, side: Side, offset: int) -> None:
-        stop = self.task.restore_until(side)
-        if stop is not None and offset < stop:
+        stop = self.task.read_before(side)
+        if self.task.restoring and offset < stop:
             raise TruncatedLogError(
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created, and what is settled can no longer be told. Find out which records are gone, "

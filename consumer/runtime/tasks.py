@@ -122,7 +122,7 @@ class Tasks:
             partition=partition,
             offers=start.offers.offset,
             checkouts=start.checkouts.offset,
-            rebuild_to=[task.restore_until(side) for side in Side],
+            rebuild_to=[task.read_before(side) if task.restoring else None for side in Side],
         )
 
     def revoked(self, partitions: list[int]) -> None:

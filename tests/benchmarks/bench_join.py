@@ -36,10 +36,10 @@ from brokers.producers import ordered_producer
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
-from consumer.kafka.reader import RecordReader, record_reader_config
+from consumer.kafka.producer import OutputProducer
+from consumer.kafka.reader import RecordReader
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import Loop
 from consumer.runtime.run import spare_the_collector

@@ -25,8 +25,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
-from consumer.codecs.plain import PlainCodec, outcome_key
+from consumer.codecs.plain import PlainCodec
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
+from consumer.kafka.producer import outcome_key
 from consumer.settings import ApiSettings
 from consumer.xcover.api import NOTE_LENGTH, OptOutApi, classify, parse_retry_after
 from consumer.xcover.auth import Credentials

@@ -191,7 +191,7 @@ def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_f
 
 
 @fuzz(20)
-@given(logs(), schedules(), st.data())
+@given(logs(overdue=True), schedules(), st.data())
 def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list[Step], data: st.DataObject) -> None:
     # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
     world = TaskWorld(drawn, strict=False)

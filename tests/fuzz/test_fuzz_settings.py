@@ -25,8 +25,8 @@ from consumer.events import Reason, RecordRef
 from consumer.runtime.releases import Releases
 from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings, load
-from consumer.settings.durations import format_duration, parse_duration
 from consumer.settings.load import PREFIX, names
+from consumer.settings.types import format_duration, parse_duration
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
 from consumer.xcover.transport import _proxy_for

@@ -33,10 +33,10 @@ from consumer.calls import OptOutCall
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
 from consumer.delivery.thread import DeliveryThread
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
-from consumer.kafka.reader import RecordReader, record_reader_config
+from consumer.kafka.producer import OutputProducer
+from consumer.kafka.reader import RecordReader
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings

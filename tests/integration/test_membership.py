@@ -21,7 +21,8 @@ from support.job import (
 )
 
 from consumer.core.task import CommitPlan, Position
-from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.config import consumer_config
+from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
 from consumer.runtime.tasks import rules_of
 from consumer.settings import load_settings

@@ -252,7 +252,9 @@ def test_a_topic_that_disappears_stops_the_service(real_kafka, tmp_path: Path, w
         for future in deployment.admin.delete_topics([topic]).values():
             future.result(20)
         assert process.popen.wait(40) == 1
-        assert topic in process.text().splitlines()[-1]
+        error, runbook = process.text().splitlines()[-2:]
+        assert topic in error
+        assert "opt-out manual runbook" in runbook
         assert "Traceback" not in process.text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.strategies import START, Logs, Record
@@ -13,6 +14,8 @@ from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, rules_
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.task import Admission, PartitionsMoved, Position, Side, Task
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+BOTH_OFFERS = (Side.OFFERS, Side.OFFERS)
 
 
 def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> None:
@@ -335,6 +338,74 @@ def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
     world.crash()
     finish(world)
     assert "open" in dict(reasons(world, 2))
+
+
+def late_checkout_after_a_commit(*done: Shown, **more: Any) -> TaskWorld:
+    """At W = 150 the commit lists "hangs"; "open" is due at 200, and so is not listed. Then the checkouts are read, and
+    of the next commit the broker takes the checkout partition's half only."""
+    log = offer_log((0, 0, "hangs"), (1, 100, "open"))
+    overdue = [record._replace(overdue=True) for record in checkout_log(*done)]
+    world = TaskWorld(Logs(RULES, log, overdue), halves=True, strict=False, **more)
+    for _ in log:
+        world.read(Side.OFFERS)
+    pass_time(world, 150)
+    assert world.commit()
+    while world.read(Side.CHECKOUTS):
+        pass
+    world.decide()
+    assert world.commit(6), "the checkout partition's half was to be taken"
+    return world
+
+
+def test_an_offer_that_a_late_checkout_made_due_is_called_though_only_the_checkouts_were_committed() -> None:
+    world = late_checkout_after_a_commit((0, 110, ""))
+    assert reasons(world, 0) == [("hangs", Reason.ABANDONED), ("open", Reason.DECLINED)]
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("hangs", Reason.ABANDONED), ("open", Reason.DECLINED)]
+
+
+def test_a_call_that_waits_is_not_made_if_only_the_commit_tells_that_the_purchase_was_read() -> None:
+    world = late_checkout_after_a_commit((0, 50, "hangs"))
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("hangs", Reason.PURCHASED), ("open", Reason.ABANDONED)]
+
+
+def test_a_crash_between_what_was_settled_and_the_checkouts_read_since_forgets_nothing() -> None:
+    world = late_checkout_after_a_commit((0, 110, ""), (1, 111, ""))
+    world.crash()
+    for reads in ((Side.OFFERS,), BOTH_OFFERS, (*BOTH_OFFERS, Side.CHECKOUTS)):
+        for side in reads:
+            assert world.read(side)
+        assert world.task.restoring
+        assert world.task.decide() == []
+        assert not world.commit()
+        world.crash()
+    finish(world)
+    assert reasons(world, world.life) == [("hangs", Reason.ABANDONED), ("open", Reason.DECLINED)]
+
+
+def test_by_the_offers_own_half_of_a_commit_what_a_late_checkout_made_due_is_settled() -> None:
+    world = late_checkout_after_a_commit((0, 110, ""))
+    settle(world, "open")
+    assert world.commit(5), "the offer partition's half was to be taken"
+    world.crash()
+    finish(world)
+    assert reasons(world, 1) == [("hangs", Reason.ABANDONED)]
+
+
+@pytest.mark.parametrize("now", [replace(RULES, window=200 * S), replace(RULES, checkout_grace=90 * S)])
+def test_an_offer_that_a_late_checkout_made_due_is_decided_by_the_settings_of_now(now: DecisionRules) -> None:
+    world = late_checkout_after_a_commit((0, 110, ""), (1, 195, "open"), later_rules=[now])
+    assert ("open", Reason.DECLINED) in reasons(world, 0)
+    world.crash(7)
+    finish(world)
+    bought = now.checkout_grace > RULES.checkout_grace
+    assert dict(reasons(world, 1)) == {
+        "hangs": Reason.DECLINED if now.window > RULES.window else Reason.ABANDONED,
+        "open": Reason.PURCHASED if bought else Reason.DECLINED,
+    }
 
 
 @pytest.mark.parametrize(

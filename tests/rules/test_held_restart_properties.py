@@ -38,7 +38,7 @@ HELD = st.lists(st.sampled_from((True, True, False)), max_size=60)
 
 
 @examples(200)
-@given(logs(garbage=True), schedules(), HELD)
+@given(logs(garbage=True, overdue=True), schedules(), HELD)
 def test_decisions_held_at_any_time_lose_nothing_and_make_no_false_call(
     drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -50,7 +50,7 @@ def test_decisions_held_at_any_time_lose_nothing_and_make_no_false_call(
 
 @pytest.mark.parametrize("limit", [30, 40])
 @examples(100)
-@given(logs(late=True, garbage=True), schedules(), HELD)
+@given(logs(late=True, garbage=True, overdue=True), schedules(), HELD)
 def test_late_presentations_are_never_called_wrongly_while_decisions_are_held(
     limit: int, drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -61,7 +61,7 @@ def test_late_presentations_are_never_called_wrongly_while_decisions_are_held(
 
 
 @examples(100)
-@given(logs(garbage=True, tainted=True), schedules(), HELD)
+@given(logs(garbage=True, tainted=True, overdue=True), schedules(), HELD)
 def test_a_tainted_session_is_not_called_after_a_hold_either(
     drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_tainted_session_is_not_called_after_a_hold_either(
 
 
 @examples(150)
-@given(logs(), schedules(), HELD, CHANGES, UNITS)
+@given(logs(overdue=True), schedules(), HELD, CHANGES, UNITS)
 def test_settings_changed_while_decisions_are_held_miss_nothing(
     drawn: Logs, schedule: list[Step], held: list[bool], changes: list[tuple[int, int, int, bool]], unit: int
 ) -> None:

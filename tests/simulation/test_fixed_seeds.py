@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from simulation.simulate import run
 
-FOUND = (522635173,)
-"""Seeds that broke an invariant once: here a presentation was late by a lookback that had been raised from 4 s to 12 s,
-and its checker went by 4 s."""
+FOUND = (522635173, 303324558)
+"""Seeds that broke an invariant once. 522635173: a presentation was late by a lookback that had been raised from 4 s to
+12 s, and the checker went by 4 s. 303324558: of a commit the broker took the checkouts' half only, with a late checkout
+that made an offer due; the list of the offers' older half did not name it, and it was taken for settled."""
 
 
 @pytest.mark.parametrize("seed", [*range(25), *FOUND])

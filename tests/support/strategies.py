@@ -2,13 +2,13 @@
 
 Times are few and small, so that events meet at the exact ends of windows all the time; every event is placed relative
 to an earlier one, at one of the distances that the rules name, or one millisecond beside it. The arrival order in each
-log keeps the lateness bound unless a test asks for late presentations.
+log keeps the lateness bound unless a test asks for late presentations or overdue checkouts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -54,12 +54,14 @@ class Garbage(NamedTuple):
 
 class Record(NamedTuple):
     """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded. `happened` is when
-    it really did, where neither the event nor the record tells."""
+    it really did, where neither the event nor the record tells. `overdue`: it may come after lateness has passed, and
+    no watermark waits for it."""
 
     offset: int
     timestamp: int
     event: OfferPresented | CheckoutCompleted | Garbage | None
     happened: int | None = None
+    overdue: bool = False
 
     @property
     def true_time(self) -> int:
@@ -107,6 +109,7 @@ def _describe(record: Record) -> str:
     elif isinstance(event, CheckoutCompleted):
         what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
         what += f" really at {record.true_time - START:+d}" if record.happened is not None else ""
+        what += " overdue" if record.overdue else ""
         late = record.timestamp - event.completed_at
     else:
         stamped = f"{record.timestamp - START:+d}, really {record.true_time - START:+d}"
@@ -168,11 +171,12 @@ def logs(
     late: bool = False,
     garbage: bool = False,
     tainted: bool = False,
+    overdue: bool = False,
 ) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
     the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead, and among the
     checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are some
-    that cannot be decoded."""
+    that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
     unit = draw(UNITS)
     rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
@@ -182,7 +186,8 @@ def logs(
     if draw(st.booleans()):  # one offer only: long chains, and purchases that meet them
         drafts = [draft._replace(who=0) for draft in drafts]
     rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
-    return build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted)
+    delays = draw(st.lists(st.sampled_from((0, 0, 1, 2, 3)), min_size=count, max_size=count)) if overdue else ()
+    return build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted, delays=delays)
 
 
 def build(
@@ -193,11 +198,13 @@ def build(
     late: bool,
     rubbish: Iterable[tuple[int, bool]] = (),
     tainted: bool = False,
+    delays: Sequence[int] = (),
 ) -> Logs:
-    """The logs that the drafts stand for."""
+    """The logs that the drafts stand for. `delays` says of each draft how overdue it is, if it is a checkout."""
     window, grace, lookback = rules.window, rules.checkout_grace, rules.lookback
     distances = (0, unit, 3 * unit, grace, window, lookback, window + grace, lookback + window, 60 * unit, 2 * lookback)
     times: list[int] = [START]
+    overdue: set[int] = set()
     arrivals: tuple[list[tuple[int, int, _Draft, int]], ...] = ([], [])
     for number, draft in enumerate(drafts):
         distance = distances[abs(draft.distance)] * (1 if draft.distance >= 0 else -1)
@@ -206,11 +213,15 @@ def build(
         most = rules.lateness
         if late and not draft.is_checkout and draft.bought > 4:
             most += (window + grace, window + grace + lookback, 200 * unit)[draft.bought - 5]
-        arrivals[draft.is_checkout].append((time + most * draft.lag // 4, number, draft, time))
+        arrival = time + most * draft.lag // 4
+        if draft.is_checkout and delays and delays[number]:
+            overdue.add(number)
+            arrival += (3 * unit, window, window + grace + lookback)[delays[number] - 1]
+        arrivals[draft.is_checkout].append((arrival, number, draft, time))
     return Logs(
         rules,
         _log(sorted(arrivals[0]), rules, unit, rubbish),
-        _log(sorted(arrivals[1]), rules, unit, (), tainted),
+        _log(sorted(arrivals[1]), rules, unit, (), tainted, overdue),
     )
 
 
@@ -220,6 +231,7 @@ def _log(
     unit: int,
     rubbish: Iterable[tuple[int, bool]],
     tainted: bool = False,
+    overdue: Collection[int] = (),
 ) -> list[Record]:
     unreadable = dict(rubbish)
     log: list[Record] = []
@@ -245,7 +257,7 @@ def _log(
             event = CheckoutCompleted(session, f"c{number}", dated, offset, bought)
         else:
             event = OfferPresented(session, partner, offer, time + rules.max_skew + 1 if ahead else time, offset)
-        log.append(Record(offset, stamp, event, time if stamp in (FAR, LONG_AGO) else None))
+        log.append(Record(offset, stamp, event, time if stamp in (FAR, LONG_AGO) else None, number in overdue))
         offset += 1
     return log
 

@@ -22,7 +22,7 @@ def check_decision(world: TaskWorld, chain: Chain, fate: Fate) -> None:
     assert fate.decide_at <= min(world.reached), f"{fate} was decided early: the inputs reached {world.reached}"
     times = [p.presented_at for p in chain.presentations]
     assert times == sorted(times)
-    if not world.strict:
+    if not world.strict or chain.session_id in world.overdue:
         _check_by_itself(world, chain, fate)
         return
     homes = {world.by_offset[offset] for offset in fate.offsets}
@@ -31,7 +31,7 @@ def check_decision(world: TaskWorld, chain: Chain, fate: Fate) -> None:
     if world.doubtful:
         offer = home.session_id, home.partner_code, home.offer_id
         shown = [p for p in world.believed if (p.session_id, p.partner_code, p.offer_id) == offer]
-        told = [f for doubts in world.doubts() for f in fates(shown, world.completed, world.rules, doubts)]
+        told = [f for known, doubts in world.known() for f in fates(shown, known, world.rules, doubts)]
         homes_now = [found for found in told if found.offsets == home.offsets]
         home = next((found for found in homes_now if found.reason is fate.reason), homes_now[-1])
     assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
@@ -42,9 +42,10 @@ def check_decision(world: TaskWorld, chain: Chain, fate: Fate) -> None:
 
 
 def _check_by_itself(world: TaskWorld, chain: Chain, fate: Fate) -> None:
-    """Where presentations were given up or the rules changed: right for the presentations that it holds."""
-    for rules, doubts in product(reversed(world.all_rules), world.doubts()):
-        alone = fates(chain.presentations, world.completed, rules, doubts)
+    """Where presentations were given up, the rules changed or a checkout is overdue: right for the presentations
+    that it holds."""
+    for rules, (known, doubts) in product(reversed(world.all_rules), world.known()):
+        alone = fates(chain.presentations, known, rules, doubts)
         if [a.reason for a in alone] == [fate.reason]:
             return
     raise AssertionError(f"{fate} was decided wrongly: {alone}")
@@ -95,7 +96,7 @@ def check_all_told(world: TaskWorld) -> None:
         told = shown.offset in reasons or shown.offset in world.dead
         assert told, f"{shown} was lost"
         assert shown.offset in world.settled, f"{shown} is not settled"
-        if world.strict and shown.offset in world.by_offset:
+        if world.strict and shown.offset in world.by_offset and shown.session_id not in world.overdue:
             home = world.by_offset[shown.offset]
             if else_doubted[shown.offset].reason is home.reason:
                 assert reasons[shown.offset] <= {home.reason}

@@ -7,6 +7,7 @@ which calls were made. Everything else dies with the task.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from support import task_checks
 from support.strategies import Garbage, Logs, Record, Step
 
 from consumer.audit.decision import Fate, UndatedCheckout, fates
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Admission, Chain, CommitPlan, Position, Side, Task
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -35,7 +37,8 @@ class TaskWorld:
     Args:
         logs: what will be read, with the rules to read it by.
         metadata_limit: characters of metadata that the broker takes.
-        strict: every presentation is on time, so each fate must be the oracle's.
+        strict: every presentation is on time, so each fate must be the oracle's; but in a session with an overdue
+            checkout, it must be the oracle's of what was read when it was decided.
         halves: a commit may reach one of the two partitions only.
         forgetful: a crash may lose the metadata of the offer partition's commit.
         later_rules: the settings that come into force with crashes to come, in turn.
@@ -65,6 +68,7 @@ class TaskWorld:
         self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
         doubted = {r.offset for r in self.doubtful}
         self.believed = believed
+        self.overdue = {r.event.session_id for r in logs.checkouts if r.overdue and r.event is not None}
         self.completed = [c for c in logs.completed if c.offset not in doubted]
         # What the log says at the least: a checkout without a date lies at or after the moment when it came.
         self.expected = fates(believed, self.completed, logs.rules, [self.at_least(r) for r in self.doubtful])
@@ -93,6 +97,8 @@ class TaskWorld:
             metadata_limit=self.metadata_limit,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self.both_logs, self.broker, strict=True)]
+        # Checkouts that are known to have been read before: no decision may be made without them.
+        self.read_before = _index(self.logs.checkouts, _next_checkout(self.broker))
         self.restoring, self.rebuilt = self.task.restoring, None
         self.in_flight: list[Chain] = []
         self.dead_in_flight: list[tuple[Side, int]] = []
@@ -148,14 +154,22 @@ class TaskWorld:
             event if isinstance(event, CheckoutCompleted) else None,
         )
 
-    def doubts(self) -> list[list[UndatedCheckout]]:
-        """What the task has read counts for all that is undecided; nothing that it has not read may matter.
+    def known(self) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
+        """The checkouts that count. What the task has read counts for all that is undecided; nothing that it has not
+        read may matter, and what is overdue does not even exist for it.
 
         Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
         """
-        counts = dict.fromkeys((self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1]))
-        read = [self.logs.checkouts[:count] for count in counts]
-        return [[self.at_most(r) if r in known else self.at_least(r) for r in self.doubtful] for known in read]
+        counts = (self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1])
+        return [self._known_of(count) for count in dict.fromkeys(max(count, self.read_before) for count in counts)]
+
+    def _known_of(self, count: int) -> tuple[list[CheckoutCompleted], list[UndatedCheckout]]:
+        read, unread = self.logs.checkouts[:count], self.logs.checkouts[count:]
+        missing = {r.offset for r in unread if r.overdue}
+        return (
+            [c for c in self.completed if c.offset not in missing],
+            [self.at_most(r) if r in read else self.at_least(r) for r in self.doubtful if r.offset not in missing],
+        )
 
     def _note_rebuilt(self) -> None:
         if self.restoring and not self.task.restoring:
@@ -168,6 +182,12 @@ class TaskWorld:
         more = self._read(Side(source))
         self._note_rebuilt()
         return more
+
+    def read_some(self, offers: int, checkouts: int) -> None:
+        """Apply up to so many records of each input."""
+        for side, count in zip(BOTH, (offers, checkouts), strict=True):
+            for _ in range(count):
+                self.read(side)
 
     def _read(self, side: Side) -> bool:
         log, at = self.both_logs[side], self.at[side]
@@ -211,7 +231,7 @@ class TaskWorld:
             )
         elif implausible:
             assert verdict is Admission.IMPLAUSIBLE or (rebuilding and verdict is Admission.LATE)
-        elif self.strict:
+        elif self.strict:  # no overdue checkout changes that: it moves no watermark
             assert verdict is Admission.ACCEPTED, f"{event} is on time, yet {verdict.name}"
         elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:
             assert verdict is Admission.LATE, f"{event} came {before - event.presented_at} behind the watermark"
@@ -231,12 +251,14 @@ class TaskWorld:
             self.task.read_to(side, end if stop is None else min(end, stop))
             self._note_rebuilt()
 
-    def idle(self, side: Side) -> None:
-        """The input stands at its end, at the latest wall clock at which every record to come would be on time."""
+    def idle(self, side: Side, at_most: int = MAX_TIME) -> None:
+        """The input stands at its end, at the latest wall clock at which every record to come would be on time, but for
+        the overdue ones; no later than `at_most` (ms)."""
         if self.at[side] < self.produced[side] or self.task.restoring:
             return
-        to_come = [_time(r) for r in self.both_logs[side][self.at[side] :] if r.event is not None]
+        to_come = [_time(r) for r in self.both_logs[side][self.at[side] :] if r.event is not None and not r.overdue]
         clock = min(to_come) + self.rules.lateness if to_come else self.clock
+        clock = min(clock, at_most)
         self._reach(side, clock)
         self.task.idle(side, clock)
 
@@ -386,6 +408,18 @@ def other_rules(rules: DecisionRules, *, window: int, grace: int, lookback: int,
         lookback=max(window, rules.lookback + lookback),
         call_abandoned=call,
     )
+
+
+def _next_checkout(committed: tuple[Position, Position]) -> int:
+    """Up to where checkouts were read, by what is committed with either partition; 0 if neither can be read."""
+    found = 0
+    for kind, position in zip((OfferCheckpoint, CheckoutCheckpoint), committed, strict=True):
+        with suppress(UnreadableMetadata):
+            checkpoint = kind.decode(position.metadata, position.offset)
+            found = max(
+                found, checkpoint.next_checkout if isinstance(checkpoint, OfferCheckpoint) else checkpoint.next_offset
+            )
+    return found
 
 
 def _index(log: list[Record], offset: int) -> int:

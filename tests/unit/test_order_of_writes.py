@@ -13,7 +13,7 @@ from brokers.producers import ordered_producer
 from brokers.scripted import ScriptedCluster, scripted_cluster
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from consumer.kafka.producer import producer_config
+from consumer.kafka.config import producer_config
 from consumer.settings import KafkaSettings
 
 WRITTEN = [str(n).encode() for n in range(5)]

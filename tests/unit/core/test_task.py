@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -172,6 +173,52 @@ def test_a_tombstone_is_read_and_is_nothing() -> None:
     for side in Side:
         task.skip(side, 0)
         assert task.next_offset(side) == 1
+
+
+# --- a list, and checkouts read after it
+
+
+def half_committed(*done: CheckoutCompleted) -> Task:
+    """At T nothing is due; then the checkouts are read, and only the checkout partition's commit is taken."""
+    task = fresh()
+    task.offer(offer(0, -95), T, LATER)
+    task.offer(offer(1, -200), T, LATER)
+    for chain in reach(task, 0):
+        task.settle(chain)
+    before, _, _ = planned(task)
+    for event in done:
+        task.checkout(copy(event), event.completed_at, LATER)
+    after, _, _ = planned(task)
+    return Task(RULES, partitions=1, offers=before.offers, checkouts=after.checkouts)
+
+
+def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the_checkouts() -> None:
+    again = half_committed(checkout(0, -50), checkout(1, -40))
+    assert [again.restore_until(side) for side in Side] == [2, 0]
+    assert [again.read_before(side) for side in Side] == [2, 2]
+    again.offer(offer(0, -95), T, LATER)
+    again.offer(offer(1, -200), T, LATER)
+    assert [again.restore_until(side) for side in Side] == [2, 2]
+    for offset in range(2):
+        assert again.restoring
+        assert (again.listed(), again.decide(), again.prepare_commit()) == ([], [], None)
+        again.checkout(checkout(offset, -50), T, LATER)
+    assert not again.restoring
+    assert [again.restore_until(side) for side in Side] == [None, None]
+    assert [chain.last.offset for chain in again.decide()] == [0], (
+        "the late checkout made it due, and it is not settled"
+    )
+
+
+def test_a_purchase_that_came_after_the_call_and_was_reported_is_not_reported_again() -> None:
+    again = half_committed(checkout(0, -150, "a"))
+    again.offer(offer(0, -95), T, LATER)
+    again.offer(offer(1, -200), T, LATER)
+    effect = again.checkout(checkout(0, -150, "a"), T, LATER)
+    assert not again.restoring
+    assert effect.bought_after_call == ()
+    effect = again.checkout(checkout(1, -150, "a"), T, LATER)
+    assert len(effect.bought_after_call) == 1
 
 
 # --- unreadable checkouts

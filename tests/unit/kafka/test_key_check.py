@@ -14,7 +14,7 @@ from support.loop_world import LoopWorld
 
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StartError, StopError
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config
 from consumer.kafka.key_check import EACH_SECOND, REMINDER, KeyCheck
 from consumer.kafka.partitioners import by_crc32, by_murmur2
 from consumer.settings import KafkaSettings
@@ -62,6 +62,9 @@ class Reader:
 
     def assign(self, places: list[TopicPartition]) -> None:
         self._next = {(place.topic, place.partition): place.offset for place in places}
+
+    def unassign(self) -> None:
+        self._next = {}
 
     def pause(self, places: list[TopicPartition]) -> None:
         self._paused |= {(place.topic, place.partition) for place in places}

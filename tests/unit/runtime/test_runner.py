@@ -20,7 +20,7 @@ from support.runner_world import (
 )
 
 from consumer.calls import CallResult
-from consumer.core.task import Side, Task
+from consumer.core.task import Position, Side, Task
 from consumer.errors import StopError, TooManyDeadLettersError, TruncatedLogError
 from consumer.events import CheckoutCompleted, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
@@ -95,6 +95,55 @@ def test_a_log_that_ends_below_what_was_read_stops_the_service() -> None:
     runner, _ = make(offers, checkouts)
     with pytest.raises(TruncatedLogError, match=r"offers\[0\] ends at 2, but was read up to 3 before"):
         runner.on_message(Side.OFFERS, end("offers", 2), NOW)
+
+
+def half_committed(known: int = 0) -> tuple[Position, Position]:
+    """The offer partition's commit when so many checkouts were read, and the checkout partition's when three were."""
+    runner, _ = make()
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    pass_time(runner, 10_500)
+    for offset in range(known):
+        runner.on_message(Side.CHECKOUTS, checkout(offset, 10_501), NOW)
+    before = runner.task.prepare_commit()
+    for offset in range(known, 3):
+        runner.on_message(Side.CHECKOUTS, checkout(offset, 10_501), NOW)
+    after = runner.task.prepare_commit()
+    assert before is not None
+    assert after is not None
+    return before.offers, after.checkouts
+
+
+def test_checkouts_that_the_offers_commit_does_not_know_of_wait_for_the_offers_and_are_read_before_anything_new() -> (
+    None
+):
+    runner, _ = make(*half_committed())
+    for offset in range(4):
+        runner.on_message(Side.CHECKOUTS, checkout(offset, 10_501), NOW)
+    assert runner.task.next_offset(Side.CHECKOUTS) == 0
+    assert runner.pauses() == {Side.CHECKOUTS}
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    runner.on_message(Side.OFFERS, offer(1, 10_502), NOW)
+    assert runner.task.restoring
+    assert runner.task.next_offset(Side.OFFERS) == 1
+    assert runner.pauses() == {Side.OFFERS, Side.CHECKOUTS}
+    runner.drain_buffer(NOW)
+    assert not runner.task.restoring
+    runner.drain_buffer(NOW)
+    assert [runner.task.next_offset(side) for side in Side] == [2, 4]
+
+
+def test_a_checkout_that_shows_that_the_last_one_is_gone_is_itself_applied_if_it_had_been_read_before() -> None:
+    runner, _ = make(*half_committed(known=1))
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    assert runner.task.restore_until(Side.CHECKOUTS) == 1
+    runner.on_message(Side.CHECKOUTS, checkout(2, 10_501), NOW)
+    assert not runner.task.restoring
+
+
+def test_a_checkout_log_that_ends_below_what_either_commit_read_stops_the_service() -> None:
+    runner, _ = make(*half_committed())
+    with pytest.raises(TruncatedLogError, match=r"checkouts\[0\] ends at 2, but was read up to 3 before"):
+        runner.on_message(Side.CHECKOUTS, end("checkouts", 2), NOW)
 
 
 def test_a_record_seen_twice_is_applied_once() -> None:

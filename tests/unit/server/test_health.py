@@ -11,7 +11,7 @@ from support.health import BOUND, Told
 from support.loop_world import LoopWorld, assign, lose, revoke
 from support.runner_world import committed_after
 
-from consumer.kafka.start_offsets import TIMEOUT
+from consumer.kafka.end_offsets import TIMEOUT
 from consumer.server.health import ANSWER, bound_of
 from consumer.settings import DeliverySettings, KafkaSettings, Settings
 
