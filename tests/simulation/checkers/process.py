@@ -46,7 +46,7 @@ class ProcessChecker:
         self._doubtful = len(
             doubtful | {w.event.session_id for w in self._scenario.records if w.event and not w.on_time}
         )
-        self._holds: dict[str, SuspendedBy] = {}
+        self._suspended: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
@@ -62,9 +62,9 @@ class ProcessChecker:
         if self._tasks.get(process.name) != [*tasks.values()]:
             # What the guards remember comes and goes with the tasks.
             self._tasks[process.name] = [*tasks.values()]
-            self._holds.pop(process.name, None)
+            self._suspended.pop(process.name, None)
             self._landing.pop(process.name, None)
-        self._note_hold(process, service.suspension.by, tasks)
+        self._note_suspension(process, service.suspension.by, tasks)
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
@@ -97,15 +97,15 @@ class ProcessChecker:
 
     # --- the guards
 
-    def _note_hold(self, process: SimulatedProcess, hold: SuspendedBy, tasks: dict[int, Task]) -> None:
-        before = self._holds.get(process.name, SuspendedBy.NONE)
-        if hold is not before:
-            self._holds[process.name] = hold
+    def _note_suspension(self, process: SimulatedProcess, by: SuspendedBy, tasks: dict[int, Task]) -> None:
+        before = self._suspended.get(process.name, SuspendedBy.NONE)
+        if by is not before:
+            self._suspended[process.name] = by
             if before is SuspendedBy.SILENCE:
                 heard = (self._read(CHECKOUTS, p, task.next_offset(Side.CHECKOUTS)) for p, task in tasks.items())
                 newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
                 self._landing[process.name] = newest + self._scenario.rules.lateness
-            self._faults[f"decisions held: {hold.value}" if hold is not SuspendedBy.NONE else "decisions go on"] += 1
+            self._faults[f"decisions suspended: {by.value}" if by is not SuspendedBy.NONE else "decisions go on"] += 1
 
     def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
         """Nothing is decided while presentations run too far ahead of all checkouts that are written."""

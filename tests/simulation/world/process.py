@@ -12,8 +12,8 @@ from simulation.world.broker import Broker
 from simulation.world.clients import Admin, Producer
 from simulation.world.consumer import SimulatedConsumer
 from simulation.world.insurer import Insurer
+from simulation.world.record_reader import InlineRecordReader
 from simulation.world.release_file import ReleaseFile
-from simulation.world.rereader import InlineRereader
 from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
@@ -168,7 +168,7 @@ class SimulatedProcess:
             codec=CODEC,
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             releases=releases,
-            record_reader=InlineRereader(broker, self),  # type: ignore[arg-type]
+            record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
         )
         self.service = runtime.Loop(settings, edges, partitions=broker.count)
         self._steps = self.service.steps()

@@ -1,4 +1,4 @@
-"""A refused record is fetched again: the real rereader's promise, on the process's own loop."""
+"""A refused record is fetched again: the real reader's promise, on the process's own loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consumer.kafka.record import Record
 
 
 class Process(Protocol):
-    """What the rereader needs of the process that it lives in."""
+    """What the reader needs of the process that it lives in."""
 
     loop: Loop
     random: Any
@@ -38,7 +38,7 @@ class Answers:
         return self._answers.pop(0)
 
 
-class InlineRereader:
+class InlineRecordReader:
     """An answer comes, however long the broker does not give it."""
 
     def __init__(self, broker: Broker, process: Process) -> None:
