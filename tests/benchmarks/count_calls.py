@@ -33,7 +33,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 # --- the names of the code and of its tests' fakes that this program needs: here, and nowhere below
 
-from unit.runtime.test_loop import TOPICS, Consumer, Ends, Rereader  # noqa: E402 - the path comes first
+from support.kafka import Message  # noqa: E402 - the path comes first
+from support.loop_world import TOPICS, LoopConsumer, NoEnds  # noqa: E402 - as above
+from support.runner_world import FakeRecordReader  # noqa: E402 - as above
 
 from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
 from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
@@ -172,37 +174,6 @@ def without(calls: list[Call], quiet: list[Call], records: int) -> list[Call]:
 # --- the world
 
 
-class Message:
-    """A record, stamped with its event's time."""
-
-    def __init__(self, topic: str, offset: int, key: str, value: bytes, at: int) -> None:
-        self._all = topic, offset, key.encode(), value, at
-
-    def topic(self) -> str:
-        return self._all[0]
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._all[1]
-
-    def key(self) -> bytes:
-        return self._all[2]
-
-    def value(self) -> bytes:
-        return self._all[3]
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self._all[4]
-
-    def headers(self) -> None:
-        return None
-
-    def error(self) -> None:
-        return None
-
-
 class Producer:
     """Acknowledges what it is given at the next poll or flush."""
 
@@ -236,11 +207,11 @@ class Insurer(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-class World:
+class CountedWorld:
     """The service with so many tasks, which have begun and have nothing to do."""
 
     def __init__(self, insurer: HTTPServer, tasks: int = 1) -> None:
-        self.codec, self.consumer, self.producer = Codec(), Consumer(), Producer()
+        self.codec, self.consumer, self.producer = Codec(), LoopConsumer(), Producer()
         self.consumer.partitions = tasks
         self.monotonic = 1_000.0
         settings = Settings(
@@ -253,12 +224,12 @@ class World:
         self.delivery = make_delivery(settings, lambda: float(next(seconds)))
         edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
-            ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
+            ends=lambda _: NoEnds(),  # type: ignore[arg-type,return-value]
             outputs=Sink(self.producer, "outcomes", "dead", self.codec),  # type: ignore[arg-type]
             delivery=self.delivery,
             codec=self.codec,
             clock=Clock(wall=lambda: 100.0, monotonic=lambda: self.monotonic),
-            record_reader=Rereader(),  # type: ignore[arg-type]
+            record_reader=FakeRecordReader(),  # type: ignore[arg-type]
         )
         self.service = Service(settings, edges, partitions=tasks)
         self.delivery.start()
@@ -276,7 +247,7 @@ class World:
 
     def offer(self, offset: int, session: str, at: int) -> Message:
         event = {"event_id": "e", "session_id": session, "partner_code": "P", "offer_id": "o", "presented_at": at}
-        return Message(TOPICS[0], offset, session, self.codec.encode_offer(event), at)
+        return Message(TOPICS[0], 0, offset, session.encode(), self.codec.encode_offer(event), timestamp=at)
 
     def checkout(self, offset: int, session: str, at: int) -> Message:
         event = {
@@ -286,7 +257,7 @@ class World:
             "completed_at": at,
             "purchased_offer_ids": [],
         }
-        return Message(TOPICS[1], offset, session, self.codec.encode_checkout(event), at)
+        return Message(TOPICS[1], 0, offset, session.encode(), self.codec.encode_checkout(event), timestamp=at)
 
     def wait_for_the_result(self) -> None:
         """Wait until the delivery has put a result into its queue, without taking it out."""
@@ -305,7 +276,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
     """
     profile = Profile()
     threading.setprofile(profile.see)
-    world = World(insurer)
+    world = CountedWorld(insurer)
     threading.setprofile(None)
     quiet: list[Call] = []
     # One goes before, so that what is made once is there.
@@ -339,7 +310,7 @@ def one_declined_offer(insurer: HTTPServer) -> tuple[list[Call], list[Call], lis
 
 def quiet_turn(insurer: HTTPServer, tasks: int) -> list[Call]:
     """What a turn does in which nothing comes and nothing is due, with so many tasks."""
-    world, profile = World(insurer, tasks), Profile()
+    world, profile = CountedWorld(insurer, tasks), Profile()
     world.turn()
     with profile.running():
         world.turn()

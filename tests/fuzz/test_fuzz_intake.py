@@ -13,7 +13,8 @@ from fuzz.avro_reader import HarmlessError, NotAvroError, Offer, read_checkout, 
 from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from unit.runtime.test_runner import edges, limits
+from support.kafka import Message
+from support.runner_world import edges, limits
 
 from consumer.audit.decision import UndatedCheckout, fates
 from consumer.calls import CallResult
@@ -59,41 +60,23 @@ HEADERS = (
 )
 
 
-class Message:
-    """What the runner and a dead letter ask of a Kafka message."""
+class FuzzedMessage(Message):
+    """A record of partition 0 that says where it stands once it is written, and whose headers may not be readable."""
 
     def __init__(self, topic: str, key: bytes | None, value: bytes | None, stamp: int, headers: Any) -> None:
-        self._topic, self._key, self._value, self._stamp, self._headers = topic, key, value, stamp, headers
+        super().__init__(topic, 0, 0, key, value, timestamp=stamp, headers=headers)
         self.at = 0
 
     def __repr__(self) -> str:
-        return f"Message({self._topic!r}, {self._key!r}, {self._value!r}, {self._stamp}, {self._headers})"
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return 0
+        return f"FuzzedMessage({self._topic!r}, {self._key!r}, {self._value!r}, {self._timestamp}, {self._headers!r})"
 
     def offset(self) -> int:
         return self.at
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self._stamp
 
     def headers(self) -> Any:
         if isinstance(self._headers, bytes):
             self._headers.decode()  # as the client does where a name is not UTF-8: nothing of it can be read
         return self._headers
-
-    def error(self) -> None:
-        return None
 
 
 class Producer:
@@ -112,7 +95,7 @@ class Producer:
 
 
 @st.composite
-def records(draw: st.DrawFn, side: Side) -> Message:
+def records(draw: st.DrawFn, side: Side) -> FuzzedMessage:
     """A record of one of the topics, as often good as not."""
     session = draw(SESSIONS)
     if side is Side.OFFERS:
@@ -139,10 +122,10 @@ def records(draw: st.DrawFn, side: Side) -> Message:
     key = draw(st.just(session.encode()) | st.sampled_from((b"s", b"t", "☃".encode())))
     if side is Side.OFFERS:
         key = draw(st.just(key) | st.sampled_from((None, b"", b"\xff")))
-    return Message(TOPICS[side], key, value, draw(STAMPS), draw(HEADERS))
+    return FuzzedMessage(TOPICS[side], key, value, draw(STAMPS), draw(HEADERS))
 
 
-def said(side: Side, message: Message) -> Any:
+def said(side: Side, message: FuzzedMessage) -> Any:
     """What the record says, by the other reader; None if it cannot be read."""
     value = message.value() or b""
     try:
@@ -153,7 +136,7 @@ def said(side: Side, message: Message) -> Any:
         return None
 
 
-def is_good(message: Message, event: Any) -> bool:
+def is_good(message: FuzzedMessage, event: Any) -> bool:
     """Whether what was read can be used."""
     if event is None:
         return False
@@ -161,20 +144,20 @@ def is_good(message: Message, event: Any) -> bool:
     return all(ids) and message.key() == event.session_id.encode()
 
 
-def between(message: Message, dated: int) -> tuple[int, int]:
+def between(message: FuzzedMessage, dated: int) -> tuple[int, int]:
     """The earliest and the latest time of a checkout that is not believed, or not readable."""
     stamp = message.timestamp()[1]
     earliest = stamp - RULES.lateness if 0 <= stamp <= NOW + RULES.max_skew else MIN_TIME
     return earliest, min(dated, NOW) + RULES.max_skew
 
 
-def is_ahead(time: int, message: Message) -> bool:
+def is_ahead(time: int, message: FuzzedMessage) -> bool:
     """Whether an event is dated too far ahead of its record, if that is stamped, or of the clock."""
     stamp = message.timestamp()[1]
     return time - RULES.max_skew > NOW or 0 <= stamp < time - RULES.max_skew
 
 
-def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Producer, list[CallResult]]:
+def run(offers: list[FuzzedMessage], checkouts: list[FuzzedMessage]) -> tuple[TaskRunner, Producer, list[CallResult]]:
     """Read everything, let time pass, answer every call with 204."""
     producer = Producer()
     runner = TaskRunner(
@@ -216,10 +199,10 @@ DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN = CODEC.encode_offer(
 @fuzz(100)
 @given(st.lists(records(Side.OFFERS), min_size=1, max_size=8), st.lists(records(Side.CHECKOUTS), max_size=5))
 @example(
-    [Message("offers", b"s", DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN, NOW, None)],
-    [Message("checkouts", b"s", b"\xff", NOW, b"\xff")],
+    [FuzzedMessage("offers", b"s", DUE_AS_THE_CHECKOUT_MAY_HAVE_BEEN, NOW, None)],
+    [FuzzedMessage("checkouts", b"s", b"\xff", NOW, b"\xff")],
 )
-def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[Message]) -> None:
+def test_every_record_meets_its_one_fate(offers: list[FuzzedMessage], checkouts: list[FuzzedMessage]) -> None:
     runner, producer, calls = run(offers, checkouts)
     dead = dead_letters(producer, {"offers": offers, "checkouts": checkouts})
     completed: list[CheckoutCompleted] = []
@@ -277,13 +260,13 @@ def test_every_record_meets_its_one_fate(offers: list[Message], checkouts: list[
     assert plan.offers.offset == len(offers), "something is held that nobody will settle"
 
 
-def seen(time: int, message: Message) -> int:
+def seen(time: int, message: FuzzedMessage) -> int:
     """How far the record moves its input's watermark."""
     stamp = message.timestamp()[1]
     return (time if stamp < 0 else min(time, stamp)) - RULES.lateness - 1
 
 
-def dead_letters(producer: Producer, logs: dict[str, list[Message]]) -> dict[tuple[str, int], str]:
+def dead_letters(producer: Producer, logs: dict[str, list[FuzzedMessage]]) -> dict[tuple[str, int], str]:
     """Why each record was dead-lettered; checks that it was once, and unchanged."""
     dead: dict[tuple[str, int], str] = {}
     for topic, key, value, headers in producer.written:
@@ -330,6 +313,6 @@ def test_an_unreadable_checkout_without_a_readable_key_stops_the_service(
 ) -> None:
     with suppress(UnicodeDecodeError):
         assume(not (key or b"").decode())
-    message = Message("checkouts", key, value, stamp, None)
+    message = FuzzedMessage("checkouts", key, value, stamp, None)
     with pytest.raises(StopError, match=r"checkouts\[0\] offset 0: .*no readable key"):
         run([], [message])

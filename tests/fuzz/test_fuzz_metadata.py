@@ -14,7 +14,7 @@ from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.strategies import Logs, Step, logs, schedules
-from support.task_world import World
+from support.task_world import TaskWorld
 
 from consumer.core.checkpoint import (
     METADATA_LIMIT,
@@ -195,7 +195,7 @@ def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_f
 @given(logs(overdue=True), schedules(), st.data())
 def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list[Step], data: st.DataObject) -> None:
     # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
-    world = World(drawn, strict=False)
+    world = TaskWorld(drawn, strict=False)
     world.run(schedule)
     offers, checkouts = world.broker
     if data.draw(st.booleans()):

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from golden.deployed import decode
 from golden.nets import as_json
 from simulation.simulate import quiet
-from simulation.world import DEAD, OUTCOMES, World
+from simulation.world.world import DEAD, OUTCOMES, World
 
 
 class Left(NamedTuple):

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.deployment import Deployment, deployed, now, until
+from support.deployment import AGE, Deployment, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome
-
-AGE = 20_000
-"""Milliseconds: an offer presented so long ago is due as soon as the topics are found idle."""
 
 
 def partition_with_a_commit(deployment: Deployment) -> tuple[int, OfferCheckpoint] | None:

@@ -42,7 +42,7 @@ def bootstrap() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def events(bootstrap: str) -> list[Event]:
-    made = generate(Plan(600, 10_000, RULES.window, RULES.grace, RULES.lookback, lateness=1000, seed=5))
+    made = generate(Plan(600, 10_000, RULES.window, RULES.checkout_grace, RULES.lookback, lateness=1000, seed=5))
     written = feed(
         made,
         bootstrap=bootstrap,
@@ -147,7 +147,7 @@ def test_progress_is_read_from_what_the_group_committed(bootstrap: str) -> None:
     assert (probe.ask().watermark, probe.ask().lag) == (None, 20)
 
     committer = Consumer({"bootstrap.servers": bootstrap, "group.id": "p-group"})
-    rules = (RULES.window, RULES.grace, RULES.lookback, True)
+    rules = (RULES.window, RULES.checkout_grace, RULES.lookback, True)
     offers = [
         TopicPartition("p-offers", p, 2, OfferCheckpoint(rules, PARTITIONS, 7000 + p, 4, next_checkout=0).encode(2))
         for p in range(PARTITIONS)

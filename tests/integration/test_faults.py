@@ -10,17 +10,11 @@ from pathlib import Path
 
 import pytest
 from brokers.producers import ordered_producer
-from integration.test_job import wait_until_all_is_settled
-from support.deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
+from support.deployment import AGE, LATENESS_MS, WINDOW_MS, Deployment, deployed, headers, now, until
+from support.job import wait_until_all_is_settled
 
 from consumer.emulator.emulator import DEMO_SECRET
 from consumer.events import Outcome, Reason
-
-AGE = 20_000
-
-
-def headers(message) -> dict[str, str]:
-    return {name: value.decode() for name, value in message.headers()}
 
 
 def test_unequal_partition_counts_stop_the_start_and_name_both(real_kafka, tmp_path: Path) -> None:

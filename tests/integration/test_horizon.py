@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from integration.test_faults import AGE, headers
-from support.deployment import LATENESS_MS, LOOKBACK_MS, Deployment, deployed, now, until
+from support.deployment import AGE, LATENESS_MS, LOOKBACK_MS, Deployment, deployed, headers, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 from consumer.events import Outcome, Reason

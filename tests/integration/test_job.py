@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 from support.deployment import (
     GRACE_MS,
     LATENESS_MS,
@@ -20,14 +20,19 @@ from support.deployment import (
     now,
     until,
 )
+from support.job import (
+    assert_nothing_missed_and_nothing_false,
+    judged,
+    plan,
+    wait_until_all_is_settled,
+    whole_assignment,
+    write,
+)
 
-from consumer.audit.calls import Judgement, ReferenceRules, judge_topics
 from consumer.calls import OptOutCall
 from consumer.codecs.plain import PlainCodec
 from consumer.core.watermark import Side
 from consumer.delivery.thread import DeliveryThread
-from consumer.demo.feed import feed
-from consumer.demo.generator import Plan, generate
 from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.producer import OutputProducer
@@ -36,62 +41,6 @@ from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
 from consumer.xcover.api import connect
-
-RULES = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
-
-
-def plan(events: int, span: int, seed: int) -> Plan:
-    return Plan(
-        events=events,
-        span=span,
-        window=WINDOW_MS,
-        grace=GRACE_MS,
-        lookback=LOOKBACK_MS,
-        lateness=LATENESS_MS // 2,
-        seed=seed,
-    )
-
-
-def write(deployment: Deployment, what: Plan, *, paced: bool) -> int:
-    return feed(
-        generate(what),
-        bootstrap=deployment.bootstrap,
-        offer_topic=deployment.offer_topic,
-        checkout_topic=deployment.checkout_topic,
-        base_ms=now() if paced else now() - what.span - 60_000,
-        paced=paced,
-    )
-
-
-def judged(deployment: Deployment) -> Judgement:
-    topics = deployment.offer_topic, deployment.checkout_topic
-    return judge_topics(deployment.bootstrap, topics, deployment.api.log_path, RULES)
-
-
-def wait_until_all_is_settled(deployment: Deployment, within: float = 60) -> None:
-    def done() -> bool:
-        ends = deployment.committed(deployment.offer_topic)
-        total = sum(ends_of(deployment).values())
-        return sum(max(offset, 0) for offset, _ in ends.values()) == total
-
-    until(done, within=within, what="everything presented to be settled and committed")
-
-
-def ends_of(deployment: Deployment) -> dict[int, int]:
-    consumer = Consumer({"bootstrap.servers": deployment.bootstrap, "group.id": "ends"})
-    try:
-        return {
-            p: consumer.get_watermark_offsets(TopicPartition(deployment.offer_topic, p), timeout=20)[1]
-            for p in range(PARTITIONS)
-        }
-    finally:
-        consumer.close()
-
-
-def assert_nothing_missed_and_nothing_false(found: Judgement) -> None:
-    assert found.holds, f"missed {found.missed[:3]} false {found.false[:3]} early {found.early[:3]}"
-    assert found.to_call > 0
-    assert found.bought > 0
 
 
 def test_a_backlog_is_settled_with_nothing_missed_and_nothing_false(real_kafka, tmp_path: Path) -> None:
@@ -126,19 +75,6 @@ def test_instances_come_and_go_while_events_flow(real_kafka, tmp_path: Path, pro
                 assert topics.get(deployment.offer_topic) == topics.get(deployment.checkout_topic)
         wait_until_all_is_settled(deployment)
         assert_nothing_missed_and_nothing_false(judged(deployment))
-
-
-def whole_assignment(deployment: Deployment, members: int) -> dict[str, dict[str, set[int]]]:
-    """The assignment once every partition of both topics is with one of so many members."""
-
-    def settled() -> dict[str, dict[str, set[int]]] | None:
-        found = deployment.assigned()
-        for topic in (deployment.offer_topic, deployment.checkout_topic):
-            if sorted(p for topics in found.values() for p in topics.get(topic, ())) != list(range(PARTITIONS)):
-                return None
-        return found if len(found) == members else None
-
-    return until(settled, within=40, what=f"{members} members to share all partitions")
 
 
 def repeats(deployment: Deployment) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from support.deployment import Deployment, deployed, now, until
+from support.deployment import AGE, Deployment, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome, Reason, RecordRef
@@ -14,7 +14,6 @@ from consumer.kafka.config import record_reader_config
 from consumer.kafka.reader import RecordReader
 from consumer.settings import KafkaSettings
 
-AGE = 20_000
 LARGE = b"x" * 500_000
 NOTE = "released by on call, platform team: the insurer has deleted it"
 

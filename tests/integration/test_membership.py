@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
-from integration.test_job import (
+from support.deployment import AGE, MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
+from support.job import (
     assert_nothing_missed_and_nothing_false,
     judged,
     plan,
@@ -18,7 +19,6 @@ from integration.test_job import (
     whole_assignment,
     write,
 )
-from support.deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
 
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
@@ -27,8 +27,6 @@ from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
 from consumer.runtime.tasks import rules_of
 from consumer.settings import load_settings
-
-AGE = 20_000
 
 
 class OneTopicOnly:

@@ -12,13 +12,10 @@ import pytest
 from brokers.producers import ordered_producer
 from confluent_kafka import Message
 from confluent_kafka.admin import NewPartitions
-from integration.test_starts import moment
-from support.deployment import Deployment, Process, deployed, now, until
+from support.deployment import AGE, Deployment, Process, deployed, moment, now, until
 
 from consumer.events import Outcome
 from consumer.kafka.partitioners import PARTITIONERS
-
-AGE = 20_000
 
 JAVA = "murmur2_random"
 LIBRDKAFKA = "consistent_random"

@@ -10,9 +10,7 @@ from pathlib import Path
 import httpx
 from brokers.base import free_port
 from confluent_kafka import Consumer, TopicPartition
-from support.deployment import Deployment, Process, deployed, now, until
-
-AGE = 20_000
+from support.deployment import AGE, Deployment, Process, deployed, now, until
 
 
 class Probed:

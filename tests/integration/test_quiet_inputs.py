@@ -10,8 +10,7 @@ import pytest
 from brokers import ApacheBroker, SecondBroker
 from brokers.producers import ordered_producer
 from confluent_kafka import ElectionType, TopicPartition
-from integration.test_faults import AGE
-from support.deployment import Deployment, deployed, now, read_topic, until
+from support.deployment import AGE, Deployment, deployed, now, read_topic, until
 
 from consumer.events import Outcome
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.deployment import LOOKBACK_MS, deployed, now, until
+from support.deployment import LOOKBACK_MS, deployed, moment, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 from consumer.events import Outcome
-
-
-def moment(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat()
 
 
 def test_start_from_latest_looks_at_no_offer_from_before(real_kafka, tmp_path: Path) -> None:

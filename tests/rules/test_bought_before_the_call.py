@@ -9,13 +9,12 @@ from copy import copy
 import httpx
 import pytest
 from support import virtual_time
-from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, make_calls
-from support.delivery_world import World as DeliveryWorld
+from support.builders import NOW, checkout, offer
+from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, make_calls
+from support.guarded_instance import LATER, RULES
+from support.loop_world import LoopWorld
+from support.runner_world import RunnerWorld, record
 from support.strategies import FAR, START
-from unit.core.test_guards import LATER, RULES
-from unit.runtime.test_loop import World as ServiceWorld
-from unit.runtime.test_runner import NOW, checkout, offer, record
-from unit.runtime.test_runner import World as RunnerWorld
 
 from consumer.calls import Answer, CallResult
 from consumer.core.chain import Chain
@@ -211,7 +210,7 @@ def test_an_offer_bought_before_its_call_is_handed_out_is_not_called() -> None:
 
 
 def test_a_call_that_waits_is_taken_back_when_its_purchase_is_read() -> None:
-    world = ServiceWorld()
+    world = LoopWorld()
     world.begin()
     world.decide()
     (call,) = world.delivery.calls

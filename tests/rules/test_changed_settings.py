@@ -6,20 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from rules.test_commit_rules import (
-    RULES,
-    S,
-    Shown,
-    checkout_log,
-    finish,
-    offer_log,
-    pass_time,
-    read_all,
-    reasons,
-    settle,
-)
 from support.strategies import START, Logs
-from support.task_world import World
+from support.task_steps import RULES, S, Shown, checkout_log, finish, offer_log, pass_time, read_all, reasons, settle
+from support.task_world import TaskWorld
 
 from consumer.core.checkpoint import CheckoutCheckpoint, Position
 from consumer.core.rules import DecisionRules
@@ -32,11 +21,13 @@ LOOKS_FURTHER = replace(RULES, lookback=600 * S)
 IGNORING = replace(RULES, call_abandoned=False)
 
 
-def world_of(offers: Sequence[Shown], checkouts: Sequence[Shown], then: DecisionRules, *now: DecisionRules) -> World:
-    return World(Logs(then, offer_log(*offers), checkout_log(*checkouts)), strict=False, later_rules=now)
+def world_of(
+    offers: Sequence[Shown], checkouts: Sequence[Shown], then: DecisionRules, *now: DecisionRules
+) -> TaskWorld:
+    return TaskWorld(Logs(then, offer_log(*offers), checkout_log(*checkouts)), strict=False, later_rules=now)
 
 
-def restart(world: World) -> None:
+def restart(world: TaskWorld) -> None:
     """With the next rules; up to where the run before had come. Checkouts are rewound as `Starts` does it."""
     raised = world.later_rules[0].lookback - world.rules.lookback if world.later_rules else 0
     if raised > 0:

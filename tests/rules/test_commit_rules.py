@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from support.strategies import START, Logs, Record
-from support.task_world import World
+from support.task_steps import RULES, S, Shown, checkout_log, finish, offer_log, pass_time, read_all, reasons, settle
+from support.task_world import TaskWorld
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
 from consumer.core.restore import Admission, PartitionsMoved
@@ -16,60 +17,11 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
-# Times in seconds and more, since what is held may be rounded to about a second.
-S = 1000
-RULES = DecisionRules(window=100 * S, checkout_grace=10 * S, lookback=300 * S, lateness=5 * S, max_skew=10_000 * S)
-
-Shown = tuple[int, int, str]
 BOTH_OFFERS = (Side.OFFERS, Side.OFFERS)
 
 
-def offer_log(*shown: Shown) -> list[Record]:
-    """(offset, seconds, offer id)."""
-    return [
-        Record(offset, START + time * S, OfferPresented("s1", "ada", offer, START + time * S, offset))
-        for offset, time, offer in shown
-    ]
-
-
-def checkout_log(*done: Shown) -> list[Record]:
-    """(offset, seconds, what it bought)."""
-    return [
-        Record(n, START + time * S, CheckoutCompleted("s1", f"c{n}", START + time * S, n, tuple(bought.split())))
-        for n, time, bought in done
-    ]
-
-
-def read_all(world: World) -> None:
-    for side in Side:
-        while world.read(side):
-            pass
-
-
-def pass_time(world: World, seconds: int) -> None:
-    """Both inputs are idle until W has reached START + seconds; then what is due is decided."""
-    for side in Side:
-        clock = START + seconds * S + RULES.lateness + 1
-        world.task.idle(side, clock)
-        world._reach(side, clock)
-    world.decide()
-
-
-def settle(world: World, offer_id: str) -> None:
-    world.settle(next(i for i, chain in enumerate(world.in_flight) if chain.offer_id == offer_id))
-
-
-def reasons(world: World, life: int) -> list[tuple[str, Reason]]:
-    return sorted((d.fate.offer_id, d.fate.reason) for d in world.decisions if d.life == life)
-
-
-def finish(world: World) -> None:
-    world.finish()
-    world.check_all_told()
-
-
 def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (5, 1, "b"), (9, 2, "c")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (5, 1, "b"), (9, 2, "c")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -84,7 +36,7 @@ def test_the_offer_partition_is_committed_at_the_lowest_offset_not_settled() -> 
 
 
 def test_what_was_settled_above_the_committed_offset_is_not_called_again() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b"), (2, 2, "c")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b"), (2, 2, "c")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -95,7 +47,7 @@ def test_what_was_settled_above_the_committed_offset_is_not_called_again() -> No
 
 
 def test_calls_settled_since_the_last_commit_are_repeated() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), []))
     read_all(world)
     pass_time(world, 200)
     world.commit()
@@ -109,7 +61,7 @@ def test_two_presentations_in_reverse_order_are_not_cut_by_the_commit() -> None:
     # The later one was written first. Between them stands an offer whose call hangs.
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 60 * S, 10_000 * S)
     log = offer_log((0, 50, "a"), (1, 40, "hangs"), (2, 20, "a"))
-    world = World(Logs(rules, log, []), forgetful=True)
+    world = TaskWorld(Logs(rules, log, []), forgetful=True)
     read_all(world)
     pass_time(world, 400)
     settle(world, "a")
@@ -123,7 +75,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
     # Only the head is within the lookback of the purchase; the commit stands between head and tail.
     log = offer_log((0, 300, "a"), (1, 310, "hangs"), (2, 390, "a"))
     done = checkout_log((0, 0, "a"))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     pass_time(world, 600)
     assert ("a", Reason.PURCHASED) in reasons(world, 0)
@@ -141,7 +93,7 @@ def test_a_purchase_that_settled_the_head_of_a_chain_is_found_again_for_its_tail
 def test_a_checkout_is_held_for_the_earliest_presentation_that_would_be_read_again() -> None:
     log = offer_log((0, 0, "hangs"), (1, 900, "b"))
     done = checkout_log((0, -300, "hangs2"), (1, -301, ""), (2, -200, ""), (3, 880, ""))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     pass_time(world, 2000)
     world.commit()
@@ -156,7 +108,7 @@ def test_a_checkout_is_held_for_the_earliest_presentation_that_would_be_read_aga
 
 
 def test_checkouts_wait_for_the_acknowledgement_of_the_offers_commit() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), checkout_log((0, -100, "a"), (1, 10, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), checkout_log((0, -100, "a"), (1, 10, ""))))
     read_all(world)
     pass_time(world, 3000)
     assert reasons(world, 0) == [("a", Reason.PURCHASED)]
@@ -169,7 +121,7 @@ def test_a_late_checkout_just_before_a_crash_is_read_again() -> None:
     # It was completed long before the newest one, and comes behind it in the log.
     log = offer_log((0, 0, "a"))
     done = checkout_log((0, 90, ""), (1, 5, "a"))
-    world = World(Logs(RULES, log, done))
+    world = TaskWorld(Logs(RULES, log, done))
     read_all(world)
     world.commit()
     world.crash()
@@ -178,7 +130,7 @@ def test_a_late_checkout_just_before_a_crash_is_read_again() -> None:
 
 
 def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b")), checkout_log((0, 0, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 1, "b")), checkout_log((0, 0, ""))))
     read_all(world)
     pass_time(world, 200)
     world.commit()
@@ -191,7 +143,7 @@ def test_nothing_is_decided_or_committed_while_rebuilding() -> None:
 
 
 def test_an_offer_shown_again_long_after_it_was_bought_is_called_after_a_restart_too() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 500, "a")), checkout_log((0, 10, "a"), (1, 500, ""))))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 500, "a")), checkout_log((0, 10, "a"), (1, 500, ""))))
     world.read(Side.OFFERS)
     world.read(Side.CHECKOUTS)
     pass_time(world, 120)
@@ -207,7 +159,7 @@ def test_an_offer_shown_again_long_after_it_was_bought_is_called_after_a_restart
 def test_a_dead_letter_that_is_not_acknowledged_holds_the_commit_and_is_written_after_a_restart() -> None:
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 5 * S, 50 * S)
     far = OfferPresented("s1", "ada", "far", START + 51 * S, 0)
-    world = World(Logs(rules, [Record(0, START, far), *offer_log((1, 0, "b"))], []))
+    world = TaskWorld(Logs(rules, [Record(0, START, far), *offer_log((1, 0, "b"))], []))
     read_all(world)
     assert world.dead_in_flight == [(Side.OFFERS, 0)]
     world.commit()
@@ -246,7 +198,7 @@ def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> 
 
 
 def test_another_number_of_partitions_stops_the_start() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a")), []))
     read_all(world)
     pass_time(world, 10)
     world.commit()
@@ -255,7 +207,7 @@ def test_another_number_of_partitions_stops_the_start() -> None:
 
 
 def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
-    world = World(Logs(RULES, offer_log((0, 0, "a"), (1, 0, "b")), []))
+    world = TaskWorld(Logs(RULES, offer_log((0, 0, "a"), (1, 0, "b")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "b")
@@ -268,7 +220,7 @@ def test_metadata_that_cannot_be_read_is_reported_and_ignored() -> None:
 
 
 def test_offsets_with_gaps_are_committed_past_the_gap() -> None:
-    world = World(Logs(RULES, offer_log((3, 0, "a"), (40, 1, "b")), []))
+    world = TaskWorld(Logs(RULES, offer_log((3, 0, "a"), (40, 1, "b")), []))
     read_all(world)
     pass_time(world, 200)
     settle(world, "a")
@@ -288,7 +240,7 @@ def test_a_dead_letter_inside_a_span_that_is_read_again_is_not_forgotten() -> No
     rules = DecisionRules(100 * S, 10 * S, 300 * S, 60 * S, 50 * S)
     far = Record(1, START, OfferPresented("s1", "ada", "far", START + 51 * S, 1))
     around = offer_log((0, 50, "a"), (2, 40, "hangs"), (3, 20, "a"))
-    world = World(Logs(rules, [around[0], far, *around[1:]], []))
+    world = TaskWorld(Logs(rules, [around[0], far, *around[1:]], []))
     read_all(world)
     pass_time(world, 400)
     settle(world, "a")
@@ -300,9 +252,9 @@ def test_a_dead_letter_inside_a_span_that_is_read_again_is_not_forgotten() -> No
     assert [offset for _, offset in world.written] == [1]
 
 
-def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> World:
+def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> TaskWorld:
     """A world whose task read everything, decided up to W = START + seconds, settled all and committed twice."""
-    world = World(Logs(RULES, offers, checkout_log(*done)), strict=False)
+    world = TaskWorld(Logs(RULES, offers, checkout_log(*done)), strict=False)
     read_all(world)
     pass_time(world, seconds)
     world.drain()
@@ -332,7 +284,7 @@ def test_a_presentation_from_before_the_forgotten_checkouts_is_late_even_if_the_
 def test_a_late_presentation_that_is_read_again_is_never_joined(acknowledged: bool, verdict: Admission) -> None:
     # Before it stands an offer whose call hangs, so that it is read again.
     log = offer_log((0, 1950, "hangs"), (1, 2060, "x"), (2, 0, "late"))
-    world = World(Logs(RULES, log, []), strict=False)
+    world = TaskWorld(Logs(RULES, log, []), strict=False)
     world.read(Side.OFFERS)
     world.read(Side.OFFERS)
     pass_time(world, 2050)
@@ -349,7 +301,7 @@ def test_a_late_presentation_that_is_read_again_is_never_joined(acknowledged: bo
 
 def test_a_straggler_that_is_not_decided_yet_is_not_taken_for_settled_after_a_restart() -> None:
     # It is behind the watermark by more than lateness and less than window and grace: joined, and due at once.
-    world = World(Logs(RULES, offer_log((0, 200, "a"), (1, 95, "straggler")), []), strict=False)
+    world = TaskWorld(Logs(RULES, offer_log((0, 200, "a"), (1, 95, "straggler")), []), strict=False)
     world.read(Side.OFFERS)
     pass_time(world, 198)
     world.read(Side.OFFERS)
@@ -360,7 +312,7 @@ def test_a_straggler_that_is_not_decided_yet_is_not_taken_for_settled_after_a_re
 
 
 def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
-    world = World(Logs(RULES, offer_log((0, 100, "a"), (1, 95, "straggler")), []), strict=False)
+    world = TaskWorld(Logs(RULES, offer_log((0, 100, "a"), (1, 95, "straggler")), []), strict=False)
     world.read(Side.OFFERS)
     pass_time(world, 204)
     world.read(Side.OFFERS)
@@ -375,7 +327,7 @@ def test_a_straggler_whose_call_hangs_is_called_again_after_a_restart() -> None:
 def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
     lower = replace(RULES, lookback=100 * S)
     log = offer_log((0, 1000, "old"), (1, 1150, "open"), (2, 1190, "newer"))
-    world = World(Logs(RULES, log, checkout_log((0, 10, ""))), halves=True, later_rules=[lower], strict=False)
+    world = TaskWorld(Logs(RULES, log, checkout_log((0, 10, ""))), halves=True, later_rules=[lower], strict=False)
     read_all(world)
     pass_time(world, 1200)
     world.drain()
@@ -390,12 +342,12 @@ def test_half_a_commit_after_lookback_was_lowered_gives_up_no_offer() -> None:
     assert "open" in dict(reasons(world, 2))
 
 
-def late_checkout_after_a_commit(*done: Shown, **more: Any) -> World:
+def late_checkout_after_a_commit(*done: Shown, **more: Any) -> TaskWorld:
     """At W = 150 the commit lists "hangs"; "open" is due at 200, and so is not listed. Then the checkouts are read, and
     of the next commit the broker takes the checkout partition's half only."""
     log = offer_log((0, 0, "hangs"), (1, 100, "open"))
     overdue = [record._replace(overdue=True) for record in checkout_log(*done)]
-    world = World(Logs(RULES, log, overdue), halves=True, strict=False, **more)
+    world = TaskWorld(Logs(RULES, log, overdue), halves=True, strict=False, **more)
     for _ in log:
         world.read(Side.OFFERS)
     pass_time(world, 150)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.strategies import FAR, LONG_AGO, START, Garbage, Logs, Record
-from support.task_world import World
+from support.task_world import TaskWorld
 
 from consumer.core.restore import Admission
 from consumer.core.rules import DecisionRules
@@ -36,8 +36,8 @@ def checkouts(*done: tuple[int, str]) -> list[Record]:
 
 
 def told(offers: list[Record], done: list[Record], rules: DecisionRules = RULES) -> list[Told]:
-    """(begin, last, decide_at, reason) of every chain, by time. World.finish compares each with the oracle."""
-    world = World(Logs(rules, offers, done))
+    """(begin, last, decide_at, reason) of every chain, by time. TaskWorld.finish compares each with the oracle."""
+    world = TaskWorld(Logs(rules, offers, done))
     world.finish()
     world.check_all_told()
     expected = world.expected
@@ -141,7 +141,7 @@ def test_an_offer_shown_again_long_after_it_was_bought_is_called() -> None:
 
 def test_abandoned_offers_are_settled_without_a_call_where_that_is_set() -> None:
     rules = DecisionRules(100, 10, 300, 5, 50, call_abandoned=False)
-    world = World(Logs(rules, shown(0), []))
+    world = TaskWorld(Logs(rules, shown(0), []))
     world.finish()
     assert [d.fate.reason for d in world.decisions] == [ABANDONED]
     assert world.called == set()
@@ -150,7 +150,7 @@ def test_abandoned_offers_are_settled_without_a_call_where_that_is_set() -> None
 
 def test_a_checkout_that_arrives_late_still_counts_for_what_is_undecided() -> None:
     logs = Logs(RULES, shown(0), checkouts((90, ""), (5, "o1")))  # the purchase comes 85 behind: lateness is 5
-    world = World(logs)
+    world = TaskWorld(logs)
     for _ in range(2):
         world.read(Side.CHECKOUTS)
     world.finish()
@@ -169,7 +169,7 @@ def test_an_unreadable_checkout_lies_at_most_max_skew_after_the_clock_at_which_i
     begin: int, reason: Reason
 ) -> None:
     # ... from where lookback (300) reaches.
-    task = World(Logs(RULES, [], [])).task
+    task = TaskWorld(Logs(RULES, [], [])).task
     task.unreadable_checkout(0, ("s1",), START, START + 1_000)
     task.offer(OfferPresented("s1", "ada", "o1", START + begin, 0), START + begin, START + begin)
     for side in Side:
@@ -187,7 +187,7 @@ def test_a_readable_purchase_goes_before_a_taint() -> None:
 
 
 def test_a_purchase_that_comes_after_the_call_is_reported() -> None:
-    task = World(Logs(RULES, [], [])).task
+    task = TaskWorld(Logs(RULES, [], [])).task
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
     for side in Side:
         task.idle(side, START + 500)
@@ -202,7 +202,7 @@ def test_a_purchase_that_comes_after_the_call_is_reported() -> None:
 def test_a_presentation_is_late_when_it_lies_window_and_grace_behind_the_watermark(
     behind: int, verdict: Admission
 ) -> None:
-    world = World(Logs(RULES, [], []), strict=False)
+    world = TaskWorld(Logs(RULES, [], []), strict=False)
     for side in Side:
         world.task.idle(side, START + RULES.lateness + 1)
     assert world.task.watermark == START
@@ -211,7 +211,7 @@ def test_a_presentation_is_late_when_it_lies_window_and_grace_behind_the_waterma
 
 
 def test_a_presentation_dated_ahead_is_dead_lettered_and_moves_no_watermark() -> None:
-    world = World(Logs(RULES, [], []), strict=False)
+    world = TaskWorld(Logs(RULES, [], []), strict=False)
     before = world.task.input_watermark(Side.OFFERS)
     ahead_of_record = OfferPresented("s1", "ada", "o1", START + 51, 0)
     assert world.task.offer(ahead_of_record, START, START + 10_000) is Admission.IMPLAUSIBLE
@@ -229,7 +229,7 @@ def ahead(happened: int, bought: str, *, dated: int = FAR, stamp: int | None = N
 
 
 def test_a_checkout_dated_ahead_moves_no_watermark_and_still_is_a_purchase() -> None:
-    task = World(Logs(RULES, [], [])).task
+    task = TaskWorld(Logs(RULES, [], [])).task
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
     before = task.input_watermark(Side.CHECKOUTS)
     far = CheckoutCompleted("s1", "c0", FAR, 0, ("o1",))
@@ -275,7 +275,7 @@ def test_a_checkout_dated_ahead_declines_the_others_at_the_end_of_their_window_a
 
 
 def test_a_checkout_that_certainly_declined_goes_before_one_that_may_have() -> None:
-    world = World(Logs(RULES, shown(0), [*ahead(20, "other"), *checkouts((0, ""), (30, ""))[1:]]))
+    world = TaskWorld(Logs(RULES, shown(0), [*ahead(20, "other"), *checkouts((0, ""), (30, ""))[1:]]))
     world.finish()
     assert [d.fate.checkout_id for d in world.decisions] == ["c1"]
 
@@ -284,7 +284,7 @@ def test_a_checkout_that_certainly_declined_goes_before_one_that_may_have() -> N
 def test_an_unreadable_checkout_whose_record_has_no_usable_timestamp_taints_after_a_restart_too(stamp: int) -> None:
     """Offer at 0; the garbage comes at 50; the restart reads it again at 10,000, when the offer has long been due."""
     for now in (START + 50, START + 10_000):
-        task = World(Logs(RULES, [], [])).task
+        task = TaskWorld(Logs(RULES, [], [])).task
         task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, now)
         task.unreadable_checkout(0, ("s1",), stamp, now)
         for side in Side:
@@ -299,7 +299,7 @@ def test_an_unreadable_checkout_may_have_been_completed_until_it_is_read() -> No
 
 
 def test_a_checkout_that_names_two_sessions_taints_both_and_is_one_dead_letter() -> None:
-    task = World(Logs(RULES, [], [])).task
+    task = TaskWorld(Logs(RULES, [], [])).task
     for offset, session in enumerate(("s1", "s2", "s3")):
         task.offer(OfferPresented(session, "ada", f"o{offset}", START, offset), START, START)
     assert task.unreadable_checkout(0, ("s1", "s2"), START, START)

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.test_restart_properties import CHANGES
-from support.strategies import UNITS, Logs, Step, examples, logs, schedules
-from support.task_world import World, other_rules
+from support.strategies import CHANGES, UNITS, Logs, Step, examples, logs, schedules
+from support.task_world import TaskWorld, other_rules
 
 
-class HeldWorld(World):
+class HeldWorld(TaskWorld):
     """A world in which the guards hold decisions now and then: `held` says so for each step that would decide."""
 
     def __init__(self, drawn: Logs, held: Iterable[bool], **more: Any) -> None:

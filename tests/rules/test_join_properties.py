@@ -6,7 +6,7 @@ from collections import Counter
 
 from hypothesis import given
 from support.strategies import Logs, Step, examples, logs, schedules
-from support.task_world import World
+from support.task_world import TaskWorld
 
 # The world checks with every decision that it is not early, and the oracle's to the last detail.
 
@@ -14,7 +14,7 @@ from support.task_world import World
 @examples(250)
 @given(logs(), schedules())
 def test_any_interleaving_gives_the_fates_of_the_oracle(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule, crashes=False)
     world.finish()
     assert Counter(d.fate for d in world.decisions) == Counter(world.expected)
@@ -26,7 +26,7 @@ def test_any_interleaving_gives_the_fates_of_the_oracle(drawn: Logs, schedule: l
 def test_two_interleavings_of_the_same_logs_agree(drawn: Logs, one: list[Step], other: list[Step]) -> None:
     told = []
     for schedule in (one, other):
-        world = World(drawn)
+        world = TaskWorld(drawn)
         world.run(schedule, crashes=False)
         world.finish()
         told.append(Counter(d.fate for d in world.decisions))
@@ -38,7 +38,7 @@ def test_two_interleavings_of_the_same_logs_agree(drawn: Logs, one: list[Step], 
 def test_an_unreadable_checkout_taints_what_it_could_have_bought_and_nothing_else(
     drawn: Logs, schedule: list[Step]
 ) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule, crashes=False)
     world.finish()
     world.check_all_told()
@@ -49,7 +49,7 @@ def test_an_unreadable_checkout_taints_what_it_could_have_bought_and_nothing_els
 def test_a_late_presentation_is_dead_lettered_and_the_rest_is_decided_rightly(
     drawn: Logs, schedule: list[Step]
 ) -> None:
-    world = World(drawn, strict=False)
+    world = TaskWorld(drawn, strict=False)
     world.run(schedule, crashes=False)
     world.finish()
     world.check_all_told()
@@ -61,7 +61,7 @@ def test_a_late_presentation_is_dead_lettered_and_the_rest_is_decided_rightly(
 @examples(100)
 @given(logs(), schedules())
 def test_decisions_come_in_order_of_decide_at(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     task, decide = world.task, world.task.decide
 
     def watched() -> list:

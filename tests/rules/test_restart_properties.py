@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.strategies import UNITS, Logs, Step, examples, logs, schedules
-from support.task_world import World, other_rules
+from support.strategies import CHANGES, UNITS, Logs, Step, examples, logs, schedules
+from support.task_world import TaskWorld, other_rules
 
 from consumer.core.watermark import Side
 
@@ -17,7 +17,7 @@ from consumer.core.watermark import Side
 @examples(250)
 @given(logs(garbage=True, overdue=True), schedules())
 def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule)
     world.finish()
     world.check_all_told()
@@ -27,7 +27,7 @@ def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, sched
 @given(logs(garbage=True, overdue=True), schedules(most=60))
 def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list[Step]) -> None:
     for fatal in range(len(schedule)):
-        world = World(drawn)
+        world = TaskWorld(drawn)
         world.run(schedule[: fatal + 1])
         world.crash()
         world.run(schedule[fatal + 1 :])
@@ -38,7 +38,7 @@ def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list
 @examples(60)
 @given(logs(garbage=True, overdue=True), schedules(), st.lists(st.integers(0, 12), min_size=2, max_size=6))
 def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Step], reads: list[int]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule)
     for count in reads:
         world.crash()
@@ -53,7 +53,7 @@ def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Ste
 @examples(150)
 @given(logs(garbage=True, overdue=True), schedules())
 def test_a_commit_that_reaches_one_partition_only_is_survived(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn, halves=True)
+    world = TaskWorld(drawn, halves=True)
     world.run(schedule)
     world.finish()
     world.check_all_told()
@@ -70,7 +70,7 @@ def test_an_overdue_checkout_read_between_two_commits_is_survived_though_one_of_
     overdue = [number for number, record in enumerate(drawn.checkouts) if record.overdue]
     assume(overdue)
     number = overdue[which % len(overdue)]
-    world = World(drawn, halves=True)
+    world = TaskWorld(drawn, halves=True)
     world.read_some(len(drawn.offers) - offers, number)
     for side in Side:  # W stands where that checkout would have made an offer due, or a bit later
         wanted = drawn.checkouts[number].true_time + drawn.rules.checkout_grace + wait * drawn.rules.window // 10
@@ -91,7 +91,7 @@ def test_an_overdue_checkout_read_between_two_commits_is_survived_though_one_of_
 @examples(60)
 @given(logs(garbage=True, overdue=True), schedules())
 def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn, metadata_limit=limit, halves=True)
+    world = TaskWorld(drawn, metadata_limit=limit, halves=True)
     world.run(schedule)
     world.finish()
     world.check_all_told()
@@ -101,7 +101,7 @@ def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, dra
 @given(logs(garbage=True, overdue=True), schedules())
 def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list[Step]) -> None:
     # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
-    world = World(drawn, forgetful=True, strict=False)
+    world = TaskWorld(drawn, forgetful=True, strict=False)
     world.run(schedule)
     world.crash(6)
     world.finish()
@@ -111,7 +111,7 @@ def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list
 @examples(150)
 @given(logs(garbage=True, overdue=True), schedules())
 def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule)
     world.rebuild()
     world.decide()
@@ -130,7 +130,7 @@ def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn
 @examples(150)
 @given(logs(garbage=True, tainted=True, overdue=True), schedules())
 def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, schedule: list[Step]) -> None:
-    world = World(drawn)
+    world = TaskWorld(drawn)
     world.run(schedule)
     world.finish()
     world.check_all_told()
@@ -142,13 +142,10 @@ def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, sch
 def test_late_presentations_are_never_called_wrongly_across_restarts(
     limit: int, drawn: Logs, schedule: list[Step]
 ) -> None:
-    world = World(drawn, strict=False, metadata_limit=limit, halves=True)
+    world = TaskWorld(drawn, strict=False, metadata_limit=limit, halves=True)
     world.run(schedule)
     world.finish()
     world.check_all_told()
-
-
-CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("halves", [False, True])
@@ -161,7 +158,7 @@ def test_changed_settings_miss_nothing_and_make_no_false_call(
         other_rules(drawn.rules, window=window * unit, grace=grace * unit, lookback=lookback * unit, call=call)
         for window, grace, lookback, call in changes
     ]
-    world = World(drawn, later_rules=copy(rules), halves=halves)
+    world = TaskWorld(drawn, later_rules=copy(rules), halves=halves)
     world.run(schedule)
     world.crash(7)
     world.finish()
@@ -176,7 +173,7 @@ def test_a_changed_lateness_misses_nothing_and_makes_no_false_call(
     # Never below what the logs keep: then checkouts would come too late, and that is what the setting is for. Without
     # garbage: lateness does decide when an undated checkout may have been completed.
     rules = [replace(drawn.rules, lateness=drawn.rules.lateness + more * unit) for more in changes]
-    world = World(drawn, later_rules=rules)
+    world = TaskWorld(drawn, later_rules=rules)
     world.run(schedule)
     world.crash(7)
     world.finish()

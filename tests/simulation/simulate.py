@@ -19,8 +19,8 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from simulation.truth import Violation
-from simulation.world import World
+from simulation.checkers.violation import Violation
+from simulation.world.world import World
 
 
 class Result(NamedTuple):
@@ -63,7 +63,7 @@ def run(seed: int, *, trace: int = 0) -> Result:
     if trace and (failure or trace > 100):
         print("\n".join([*world.trace][-trace:]))
     return Result(
-        seed, failure, world.faults, world.turns, len(world.insurer.calls), world.judge.repeats, world.crashes,
+        seed, failure, world.faults, world.turns, len(world.insurer.calls), world.calls.repeats, world.crashes,
         time.process_time() - began, world.digest,
     )  # fmt: skip
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from faults import Faults
-from reader import Consumer
-from scenario import CHECKOUTS
-from world import World
+from simulation.workload.faults import Faults
+from simulation.workload.scenario import CHECKOUTS
+from simulation.world.consumer import SimulatedConsumer
+from simulation.world.world import World
 
 
 def test_retention_spares_what_a_member_reads_again_and_will_commit() -> None:
@@ -21,16 +21,16 @@ def test_retention_spares_what_a_member_reads_again_and_will_commit() -> None:
     broker.group.committed[place] = 5, "with the lookback of the run before"
     process: Any = SimpleNamespace(name="p1", **dict.fromkeys(("touch", "tell", "begins"), lambda _: None))
     process.wait = lambda until, timeout: until()
-    process.reader = Consumer(broker, process, lambda _: None)
-    process.reader.subscribe([], lambda reader, _: reader.assign([TopicPartition(*place, 2)]), None, None)
-    while not process.reader.began:
-        process.reader.consume(1, 0.0)
+    process.consumer = SimulatedConsumer(broker, process, lambda _: None)
+    process.consumer.subscribe([], lambda consumer, _: consumer.assign([TopicPartition(*place, 2)]), None, None)
+    while not process.consumer.began:
+        process.consumer.consume(1, 0.0)
         world.clock.now += 1.0
         broker.heartbeat("p1")
         broker.tick()
     world.processes.append(process)
     Faults(world).retain()
     assert log.start == 2
-    process.reader.commit([TopicPartition(*place, 4)], asynchronous=False)
+    process.consumer.commit([TopicPartition(*place, 4)], asynchronous=False)
     Faults(world).retain()
     assert log.start == 4

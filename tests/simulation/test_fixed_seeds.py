@@ -1,4 +1,4 @@
-"""The same seeds each time: new ones find what nobody thought of, these judge a change of the code (`make mutants`)."""
+"""The same seeds each time: new ones find what nobody thought of, these show a change of the code (`make mutants`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from simulation.simulate import run
 
 FOUND = (522635173, 303324558)
 """Seeds that broke an invariant once. 522635173: a presentation was late by a lookback that had been raised from 4 s to
-12 s, and the judge went by 4 s. 303324558: of a commit the broker took the checkouts' half only, with a late checkout
+12 s, and the checker went by 4 s. 303324558: of a commit the broker took the checkouts' half only, with a late checkout
 that made an offer due; the list of the offers' older half did not name it, and it was taken for settled."""
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
-from soak.stage import Deployment, Shop, Spans, end
+from soak.shop import Shop
+from soak.spans import Spans
+from support.deployment import Deployment, end_all
 
 from consumer.audit.calls import Judgement, in_words, judge_topics
 from consumer.emulator.emulator import running
@@ -54,7 +56,7 @@ def play(bootstrap: str, events: int, span: int, folder: Path) -> Judgement:
                 found = judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
             print(f"{time.monotonic() - began:6.1f} s  all is settled", flush=True)
         finally:
-            codes = end(consumers, within=60)
+            codes = end_all(consumers, within=60)
         print(f"the consumers ended with exit codes {codes}")
         return judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
 

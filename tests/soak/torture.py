@@ -1,4 +1,4 @@
-"""Half a million events, and nobody is safe: kills, pauses, a broker restart, an API that fails; then the reckoning.
+"""Half a million events and every fault at once: kills, pauses, a broker restart, an API that fails; then the check.
 
     python tests/soak/torture.py [--events 500000] [--seconds 416] [--every 12] [--deadline 1500] [--seed 1]
 
@@ -26,9 +26,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
-from soak.harm import Adversary
-from soak.stage import Deployment, Shop, Spans, end
-from soak.verdict import Ending, Verdict, reckon
+from soak.checker import check
+from soak.nemesis import Nemesis
+from soak.report import Ending, Report
+from soak.shop import Shop
+from soak.spans import Spans
+from support.deployment import Deployment, end_all
 
 from consumer.demo.generator import DEMO_PARTNERS
 from consumer.demo.progress import ProgressProbe
@@ -48,7 +51,7 @@ STORM = f"{DEMO_PARTNERS[1]}:403; {USUAL}"
 STORM_S = 15.0
 OUTAGE_S = 3.0
 REPORT_S = 5.0
-RECKONING_S = 180.0
+CHECK_S = 180.0
 """Kept free before the deadline for the judge."""
 
 
@@ -64,7 +67,7 @@ class Run:
         self._log_at = 0
         self._calls = self._settling = 0
 
-    def play(self) -> Verdict:
+    def play(self) -> Report:
         """Do it all.
 
         Raises:
@@ -85,17 +88,15 @@ class Run:
             self._say(f"{asked.events:,} events in {span:.0f} s, seed {asked.seed}; logs in {self._folder}")
             began_ms = int((time.time() - self._seconds) * 1000)
             try:
-                self._adversary = Adversary(
-                    deployment, self._broker, rng, INSTANCES, asked.every, OUTAGE_S, say=self._say
-                )
+                self._nemesis = Nemesis(deployment, self._broker, rng, INSTANCES, asked.every, OUTAGE_S, say=self._say)
                 with self._shop.open():
-                    self._torment(span)
+                    self._inject_faults(span)
                 in_time = self._let_settle()
             finally:
-                self._adversary.wake()
-                codes = end(deployment, within=60)
-            self._say(f"the consumers ended with exit codes {codes}; now the reckoning")
-            return reckon(deployment, SPANS, self._shop, self._adversary.blows, Ending(began_ms, in_time, codes))
+                self._nemesis.wake()
+                codes = end_all(deployment, within=60)
+            self._say(f"the consumers ended with exit codes {codes}; now the check")
+            return check(deployment, SPANS, self._shop, self._nemesis.faults, Ending(began_ms, in_time, codes))
 
     # --- inside
 
@@ -105,23 +106,23 @@ class Run:
 
     @property
     def _time_is_up(self) -> bool:
-        return self._seconds > self._arguments.deadline - RECKONING_S
+        return self._seconds > self._arguments.deadline - CHECK_S
 
-    def _torment(self, span: float) -> None:
-        """Blows while the shop is open, and until what it wrote last is being decided."""
-        adversary, began = self._adversary, time.monotonic()
+    def _inject_faults(self, span: float) -> None:
+        """Faults while the shop is open, and until what it wrote last is being decided."""
+        nemesis, began = self._nemesis, time.monotonic()
         # Nothing is decided, and nobody called, before the first offer's window and lateness are over.
         first = (SPANS.window + SPANS.lateness) / 1000
         due = [
-            (first + 0.2 * span, lambda: adversary.answer("storm", STORM)),
-            (first + 0.2 * span + STORM_S, lambda: adversary.answer("calm", USUAL)),
-            (first + 0.5 * span, adversary.restart_broker),
+            (first + 0.2 * span, lambda: nemesis.answer("storm", STORM)),
+            (first + 0.2 * span + STORM_S, lambda: nemesis.answer("calm", USUAL)),
+            (first + 0.5 * span, nemesis.restart_broker),
         ]
         quiet_at = float("inf")
         while time.monotonic() < quiet_at and not self._time_is_up:
             if due and time.monotonic() - began > due[0][0]:
                 due.pop(0)[1]()
-            adversary.turn()
+            nemesis.turn()
             self._report()
             if self._shop.wait(0.1) and quiet_at == float("inf"):
                 self._say("all events are written")
@@ -130,12 +131,12 @@ class Run:
                 time.sleep(0.1)
 
     def _let_settle(self) -> bool:
-        self._adversary.wake()
-        self._say("no more blows")
+        self._nemesis.wake()
+        self._say("no more faults")
         while not self._time_is_up:
             if self._probe.ask().uncommitted == 0:
                 return True
-            self._adversary.look()
+            self._nemesis.look()
             self._report()
             time.sleep(0.5)
         return False
@@ -150,7 +151,7 @@ class Run:
         lag = "?" if progress.lag is None else f"{progress.lag:,}"
         self._say(
             f"written {self._shop.written:,}, unread {lag}, offers not committed {waiting}, calls {self._calls:,} "
-            f"({self._settling:,} settling), {INSTANCES} instances ({self._adversary.paused} stopped)"
+            f"({self._settling:,} settling), {INSTANCES} instances ({self._nemesis.paused} stopped)"
         )
 
     def _read_on(self) -> None:
@@ -172,15 +173,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=500_000)
     parser.add_argument("--seconds", type=float, help=f"over which they happen; default: {RATE:,} events a second")
-    parser.add_argument("--every", type=float, default=12.0, help="seconds between two blows, in the mean")
+    parser.add_argument("--every", type=float, default=12.0, help="seconds between two faults, in the mean")
     parser.add_argument("--deadline", type=float, default=1_500.0, help="seconds after which it ends in any case")
-    parser.add_argument("--seed", type=int, default=1, help="of events and blows; their interleaving is the machine's")
+    parser.add_argument("--seed", type=int, default=1, help="of events and faults; their interleaving is the machine's")
     parser.add_argument("--keep", action="store_true", help="keep the logs though all is well")
     arguments = parser.parse_args()
     if arguments.seconds is None:
         arguments.seconds = arguments.events / RATE
-    # The last events are decided two latenesses after they happened, if a blow comes in between.
-    least = RECKONING_S + (SPANS.window + 2 * SPANS.lateness) / 1000 + 60
+    # The last events are decided two latenesses after they happened, if a fault comes in between.
+    least = CHECK_S + (SPANS.window + 2 * SPANS.lateness) / 1000 + 60
     if arguments.deadline < arguments.seconds + least:
         parser.error(f"--deadline must be at least {least:.0f} s above --seconds ({arguments.seconds:.0f})")
     return arguments
@@ -212,9 +213,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     good = False
     try:
-        verdict = Run(arguments, broker, folder).play()
-        good = verdict.holds
-        print("\n".join(verdict.lines()))
+        report = Run(arguments, broker, folder).play()
+        good = report.holds
+        print("\n".join(report.lines()))
     finally:
         broker.close()
         if good and not arguments.keep:

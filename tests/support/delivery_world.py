@@ -35,7 +35,7 @@ class Highest(Random):
         return b
 
 
-class World:
+class DeliveryWorld:
     """Made within `virtual_time.run`. `made` lists the calls as (time, partner_code, offer_id)."""
 
     def __init__(

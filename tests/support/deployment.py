@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ MEMBERSHIP = {
     "consumer": {},
 }
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 4_000, 500, 8_000, 1_000
+AGE = 20_000
+"""Milliseconds: an offer presented so long ago is due as soon as the topics are found idle."""
 
 
 def until(condition: Callable[[], T], *, within: float, what: str) -> T:
@@ -311,3 +314,27 @@ def read_topic(bootstrap: str, topic: str) -> list[Message]:
         return messages
     finally:
         consumer.close()
+
+
+def end_all(deployment: Deployment, within: float) -> list[int]:
+    """Ask every process that still runs to stop, together; a code of -9 is one that would not within `within` s."""
+    running = [process for process in deployment.processes if process.running]
+    for process in running:
+        process.popen.terminate()
+    deadline = time.monotonic() + within
+    while any(process.running for process in running) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in running:
+        if process.running:
+            process.kill()
+    return [process.popen.returncode for process in running]
+
+
+def headers(message: Message) -> dict[str, str]:
+    """The headers of a dead letter, as text."""
+    return {name: value.decode() for name, value in message.headers() or ()}
+
+
+def moment(at: int) -> str:
+    """A time in ms as a setting takes it."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat()

@@ -285,6 +285,9 @@ class Step(NamedTuple):
 
 @st.composite
 def schedules(draw: Callable[..., Any], *, most: int = 150) -> list[Step]:
-    """Step by step, what happens to the task: `task_world.World.step` does it. A byte each, since that draws fast."""
+    """Step by step, what happens to the task: `TaskWorld.step` does it. A byte each, since that draws fast."""
     size = draw(st.integers(0, most))
     return [Step(STEPS[byte >> 3], byte & 7) for byte in draw(st.binary(min_size=size, max_size=size))]
+
+
+CHANGES = st.lists(st.tuples(*[st.sampled_from((0, 0, -8, -4, 3, 10, 30))] * 3, st.booleans()), min_size=1, max_size=4)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from itertools import product
 from typing import NamedTuple
 
+from support import task_checks
 from support.strategies import Garbage, Logs, Record, Step
 
 from consumer.audit.decision import Fate, UndatedCheckout, fates
@@ -35,7 +35,7 @@ class Decision(NamedTuple):
     rules: DecisionRules
 
 
-class World:
+class TaskWorld:
     """One task, its two logs and its broker.
 
     Args:
@@ -75,7 +75,7 @@ class World:
         self.overdue = {r.event.session_id for r in logs.checkouts if r.overdue and r.event is not None}
         self.completed = [c for c in logs.completed if c.offset not in doubted]
         # What the log says at the least: a checkout without a date lies at or after the moment when it came.
-        self.expected = fates(believed, self.completed, logs.rules, [self._at_least(r) for r in self.doubtful])
+        self.expected = fates(believed, self.completed, logs.rules, [self.at_least(r) for r in self.doubtful])
         self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
@@ -100,7 +100,7 @@ class World:
             horizon=None if checkouts.offset == 0 else MAX_TIME,
             metadata_limit=self.metadata_limit,
         )
-        self.at = [_index(log, p.offset) for log, p in zip(self._logs, self.broker, strict=True)]
+        self.at = [_index(log, p.offset) for log, p in zip(self.both_logs, self.broker, strict=True)]
         # Checkouts that are known to have been read before: no decision may be made without them.
         self.read_before = _index(self.logs.checkouts, _next_checkout(self.broker))
         self.restoring, self.rebuilt = self.task.restoring, None
@@ -110,7 +110,7 @@ class World:
         self.last_plan: CommitPlan | None = None
 
     @property
-    def _logs(self) -> tuple[list[Record], list[Record]]:
+    def both_logs(self) -> tuple[list[Record], list[Record]]:
         return self.logs.offers, self.logs.checkouts
 
     def crash(self, choice: int = 0) -> None:
@@ -141,11 +141,11 @@ class World:
             case _:
                 return False
 
-    def _at_least(self, record: Record) -> UndatedCheckout:
+    def at_least(self, record: Record) -> UndatedCheckout:
         """Between which times it lies at the least: it came at its true time or later, and was written by then."""
-        return self._at_most(record)._replace(earliest=record.true_time)
+        return self.at_most(record)._replace(earliest=record.true_time)
 
-    def _at_most(self, record: Record) -> UndatedCheckout:
+    def at_most(self, record: Record) -> UndatedCheckout:
         """Between which times it may lie, by its record and by the clock at which it is read."""
         event, rules = record.event, self.rules
         assert isinstance(event, Garbage | CheckoutCompleted)
@@ -158,7 +158,7 @@ class World:
             event if isinstance(event, CheckoutCompleted) else None,
         )
 
-    def _known(self) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
+    def known(self) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
         """The checkouts that count. What the task has read counts for all that is undecided; nothing that it has not
         read may matter, and what is overdue does not even exist for it.
 
@@ -172,7 +172,7 @@ class World:
         missing = {r.offset for r in unread if r.overdue}
         return (
             [c for c in self.completed if c.offset not in missing],
-            [self._at_most(r) if r in read else self._at_least(r) for r in self.doubtful if r.offset not in missing],
+            [self.at_most(r) if r in read else self.at_least(r) for r in self.doubtful if r.offset not in missing],
         )
 
     def _note_rebuilt(self) -> None:
@@ -194,7 +194,7 @@ class World:
                 self.read(side)
 
     def _read(self, side: Side) -> bool:
-        log, at = self._logs[side], self.at[side]
+        log, at = self.both_logs[side], self.at[side]
         if at == len(log):
             return False
         record = log[at]
@@ -248,7 +248,7 @@ class World:
 
     def read_to_end(self, side: Side) -> None:
         """The broker says where the partition ends, markers included: all below was read."""
-        log, at = self._logs[side], self.at[side]
+        log, at = self.both_logs[side], self.at[side]
         stop = self.task.restore_until(side)
         if at == self.produced[side]:
             end = log[at].offset if at < len(log) else (log[-1].offset + 3 if log else 0)
@@ -260,7 +260,7 @@ class World:
         the overdue ones; no later than `at_most` (ms)."""
         if self.at[side] < self.produced[side] or self.task.restoring:
             return
-        to_come = [_time(r) for r in self._logs[side][self.at[side] :] if r.event is not None and not r.overdue]
+        to_come = [_time(r) for r in self.both_logs[side][self.at[side] :] if r.event is not None and not r.overdue]
         clock = min(to_come) + self.rules.lateness if to_come else self.clock
         clock = min(clock, at_most)
         self._reach(side, clock)
@@ -278,7 +278,7 @@ class World:
         assert not (rebuilding and chains), "decided while rebuilding"
         for chain in chains:
             fate = fate_of(chain)
-            self._check(chain, fate)
+            task_checks.check_decision(self, chain, fate)
             self.decisions.append(Decision(self.life, fate, self.rules))
             if chain.reason is Reason.PURCHASED or (chain.reason is Reason.ABANDONED and not self.rules.call_abandoned):
                 self._settle(chain)
@@ -313,12 +313,12 @@ class World:
             return False
         if how in (5, 6) and not self.halves:
             how = 7
-        self._check_plan(plan)
+        task_checks.check_plan(self, plan)
         self.last_plan = plan
         if how != 7:
             offers, checkouts = self.broker
             self.broker = (plan.offers if how != 6 else offers, plan.checkouts if how != 5 else checkouts)
-            self._check_hold()
+            task_checks.check_retained(self)
         if how < 4:
             self.task.commit_acknowledged(plan)
         return True
@@ -382,92 +382,9 @@ class World:
         while self.dead_in_flight:
             self.acknowledge(0)
 
-    # --- the rules
-
-    def _check(self, chain: Chain, fate: Fate) -> None:
-        assert fate.decide_at <= self.task.watermark, f"{fate} was decided early, at {self.task.watermark}"
-        assert fate.decide_at <= min(self.reached), f"{fate} was decided early: the inputs reached {self.reached}"
-        times = [p.presented_at for p in chain.presentations]
-        assert times == sorted(times)
-        if not self.strict or chain.session_id in self.overdue:
-            self._check_by_itself(chain, fate)
-            return
-        homes = {self.by_offset[offset] for offset in fate.offsets}
-        assert len(homes) == 1, f"{fate} joins presentations of different chains: {homes}"
-        (home,) = homes
-        if self.doubtful:
-            offer = home.session_id, home.partner_code, home.offer_id
-            shown = [p for p in self.believed if (p.session_id, p.partner_code, p.offer_id) == offer]
-            told = [f for known, doubts in self._known() for f in fates(shown, known, self.rules, doubts)]
-            homes_now = [found for found in told if found.offsets == home.offsets]
-            home = next((found for found in homes_now if found.reason is fate.reason), homes_now[-1])
-        assert fate.reason is home.reason, f"decided {fate.reason}, it is {home.reason}: {home}"
-        if self.life == 0:
-            assert fate == home
-        else:
-            assert (fate.last, fate.decide_at) == (home.last, home.decide_at)
-
-    def _check_by_itself(self, chain: Chain, fate: Fate) -> None:
-        """Where presentations were given up, the rules changed or a checkout is overdue: right for the presentations
-        that it holds."""
-        for rules, (known, doubts) in product(reversed(self.all_rules), self._known()):
-            alone = fates(chain.presentations, known, rules, doubts)
-            if [a.reason for a in alone] == [fate.reason]:
-                return
-        raise AssertionError(f"{fate} was decided wrongly: {alone}")
-
-    def _check_plan(self, plan: CommitPlan) -> None:
-        open_now = [r.offset for r in self.logs.offers[: self.at[0]] if r.event and r.offset not in self.settled]
-        open_now += [r.offset for r in self.logs.offers[self.at[0] : self.at[0] + 1]]
-        if open_now:
-            assert plan.offers.offset <= open_now[0], f"commit {plan} loses what is unsettled at {open_now[0]}"
-        before = self.last_plan or CommitPlan(*self.start, MIN_TIME, MIN_TIME)
-        assert plan.offers.offset >= before.offers.offset, "the offer partition's commit went backwards"
-        assert plan.checkouts.offset >= before.checkouts.offset, "the checkout partition's commit went backwards"
-        assert len(plan.offers.metadata) <= self.metadata_limit
-        assert len(plan.checkouts.metadata) <= 4096
-
-    def _check_hold(self) -> None:
-        """An offer that would be read again is never without the checkout that bought it."""
-        if not self.strict:
-            return
-        offers, checkouts = self.broker
-        for shown in self.logs.presentations:
-            if shown.offset >= offers.offset and shown.offset in self.by_offset:
-                home = self.by_offset[shown.offset]
-                since, until = shown.presented_at - self.rules.lookback, home.decide_at
-                for c in self.completed:
-                    bought = c.session_id == shown.session_id and shown.offer_id in c.purchased
-                    if bought and since <= c.completed_at <= until:
-                        assert c.offset >= checkouts.offset, f"{shown} would be read again, {c} would not"
-                for record in self.doubtful:
-                    u = self._at_least(record)
-                    bought = u.checkout is None or shown.offer_id in u.checkout.purchased
-                    if u.session_id == shown.session_id and bought and u.earliest <= until and u.latest >= since:
-                        assert record.offset >= checkouts.offset, f"{shown} would be read again, {record} would not"
-
     def check_all_told(self) -> None:
         """At the end: nothing missed, nothing false, nothing lost, and no offer met two different fates."""
-        at_most = fates(self.believed, self.completed, self.rules, [self._at_most(r) for r in self.doubtful])
-        else_doubted = {offset: fate for fate in at_most for offset in fate.offsets}
-        reasons: dict[int, set[Reason]] = {}
-        for decision in self.decisions:
-            for offset in decision.fate.offsets:
-                reasons.setdefault(offset, set()).add(decision.fate.reason)
-        for shown in self.logs.presentations:
-            told = shown.offset in reasons or shown.offset in self.dead
-            assert told, f"{shown} was lost"
-            assert shown.offset in self.settled, f"{shown} is not settled"
-            if self.strict and shown.offset in self.by_offset and shown.session_id not in self.overdue:
-                home = self.by_offset[shown.offset]
-                if else_doubted[shown.offset].reason is home.reason:
-                    assert reasons[shown.offset] <= {home.reason}
-                if home.reason in (Reason.PURCHASED, Reason.CHECKOUT_UNREADABLE):
-                    assert shown.offset not in self.called, f"false call: {home}"
-        for source, log in zip(BOTH, self._logs, strict=True):
-            for record in log:
-                if isinstance(record.event, Garbage):
-                    assert (source, record.offset) in self.written, f"{record} was never dead-lettered"
+        task_checks.check_all_told(self)
 
 
 def fate_of(chain: Chain) -> Fate:

@@ -18,7 +18,7 @@ def done(result: Any) -> Future[Any]:
     return future
 
 
-class Cluster:
+class TopicCluster:
     """What `topics` asks of an admin client, answered from memory."""
 
     def __init__(self, counts: dict[str, int], **configs: dict[str, str] | Exception) -> None:

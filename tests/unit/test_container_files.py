@@ -17,8 +17,8 @@ import pytest
 import yaml
 from brokers.base import free_port, kafka_version
 from support.documents import examples
+from support.health import Told
 from typer.testing import CliRunner
-from unit.server.test_health import Told
 
 from consumer.cli import app
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, running

@@ -101,6 +101,13 @@ def test_every_command_and_make_target_named_in_the_text_exists() -> None:
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
+def test_every_path_that_the_page_of_the_nets_names_is_there() -> None:
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|consumer)/[\w./-]+)`", page))
+    assert len(named) > 10
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
 def test_the_readme_lists_every_command() -> None:
     rows = re.findall(r"^\| `opt-out ([a-z-]+)` \|", README, re.MULTILINE)
     assert sorted(rows) == sorted(typer.main.get_group(app).list_commands(None))  # type: ignore[arg-type]

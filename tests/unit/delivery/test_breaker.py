@@ -11,8 +11,8 @@ from support import virtual_time
 from support.delivery_world import (
     FAILED,
     OK,
+    DeliveryWorld,
     Highest,
-    World,
     numbered,
 )
 
@@ -21,7 +21,7 @@ from consumer.delivery.breaker import full_jitter
 
 def test_back_off_doubles_up_to_a_minute() -> None:
     async def main() -> None:
-        world = World(lambda _: FAILED, random=Highest())
+        world = DeliveryWorld(lambda _: FAILED, random=Highest())
         world.latency = 0.0
         world.submit("offer")
         await world.until(400.0)
@@ -42,7 +42,7 @@ def test_back_off_is_fully_jittered_so_that_waiters_spread_out(failures: int, mo
 
 def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it() -> None:
     async def main() -> None:
-        world = World(lambda _: FAILED if world.loop.time() < 600 else OK, concurrency=8)
+        world = DeliveryWorld(lambda _: FAILED if world.loop.time() < 600 else OK, concurrency=8)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(1_000))
             await world.until(590.0)
@@ -58,7 +58,7 @@ def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it() -> None:
 
 def test_a_partner_that_fails_does_not_slow_another() -> None:
     async def main() -> None:
-        world = World(lambda call: FAILED if call.partner_code == "BAD" else OK, shared_key=True)
+        world = DeliveryWorld(lambda call: FAILED if call.partner_code == "BAD" else OK, shared_key=True)
         world.submit(*numbered(500), partner="BAD")
         world.submit(*numbered(500, "g"), partner="GOOD")
         await world.until_results(500)
@@ -69,7 +69,7 @@ def test_a_partner_that_fails_does_not_slow_another() -> None:
 
 def test_one_offer_that_always_fails_does_not_stop_its_partner() -> None:
     async def main() -> None:
-        world = World(lambda call: FAILED if call.offer_id == "bad" else OK, concurrency=2)
+        world = DeliveryWorld(lambda call: FAILED if call.offer_id == "bad" else OK, concurrency=2)
         world.submit("bad", *numbered(1_000))
         await world.until_results(1_000)
         assert world.loop.time() < 60.0

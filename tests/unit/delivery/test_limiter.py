@@ -7,7 +7,7 @@ import structlog
 from support import virtual_time
 from support.delivery_world import (
     OK,
-    World,
+    DeliveryWorld,
     numbered,
     slow_down,
 )
@@ -18,7 +18,7 @@ from consumer.events import Outcome
 def test_retry_after_gates_all_partners_of_the_credential() -> None:
     async def main() -> None:
         answers = iter([slow_down(40.0)])
-        world = World(lambda _: next(answers, OK), shared_key=True)
+        world = DeliveryWorld(lambda _: next(answers, OK), shared_key=True)
         with structlog.testing.capture_logs() as logs:
             world.submit("a", partner="A")
             await world.until(1.0)
@@ -33,7 +33,7 @@ def test_retry_after_gates_all_partners_of_the_credential() -> None:
 
 def test_retry_after_of_one_credential_does_not_gate_another() -> None:
     async def main() -> None:
-        world = World(lambda call: slow_down(40.0) if call.partner_code == "A" else OK)
+        world = DeliveryWorld(lambda call: slow_down(40.0) if call.partner_code == "A" else OK)
         world.submit("a", partner="A")
         await world.until(1.0)
         world.submit("b", partner="B")
@@ -46,7 +46,7 @@ def test_retry_after_of_one_credential_does_not_gate_another() -> None:
 def test_a_shorter_retry_after_does_not_shorten_a_longer_one() -> None:
     async def main() -> None:
         waits = {"a": 100.0, "b": 5.0}
-        world = World(lambda call: slow_down(waits[call.offer_id]) if len(world.made) <= 2 else OK)
+        world = DeliveryWorld(lambda call: slow_down(waits[call.offer_id]) if len(world.made) <= 2 else OK)
         world.submit("a", "b")
         await world.until_results(2)
         assert min(world.times()[2:]) == 100.1
@@ -60,7 +60,7 @@ def most_in_a_second(times: list[float]) -> int:
 
 def test_no_second_ever_sees_more_calls_than_the_rate() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, rate_limit=10, shared_key=True)
+        world = DeliveryWorld(lambda _: OK, rate_limit=10, shared_key=True)
         world.submit(*numbered(40), partner="A")
         world.submit(*numbered(40), partner="B")
         await world.until_results(80)
@@ -75,7 +75,7 @@ def test_no_second_ever_sees_more_calls_than_the_rate() -> None:
 
 def test_each_credential_has_a_rate_of_its_own() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, rate_limit=10)
+        world = DeliveryWorld(lambda _: OK, rate_limit=10)
         world.submit(*numbered(11), partner="A")
         world.submit(*numbered(11), partner="B")
         await world.until_results(22)
@@ -86,7 +86,7 @@ def test_each_credential_has_a_rate_of_its_own() -> None:
 
 def test_an_instance_uses_its_share_of_the_rate_and_a_new_share_at_once() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, rate_limit=10)
+        world = DeliveryWorld(lambda _: OK, rate_limit=10)
         world.delivery.set_share(0.1)
         world.submit(*numbered(200))
         await world.until(9.5)
@@ -108,6 +108,6 @@ def test_an_instance_uses_its_share_of_the_rate_and_a_new_share_at_once() -> Non
 def test_a_share_is_a_part_of_the_whole(fraction: float) -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match="between 0 and 1"):
-            World(lambda _: OK).delivery.set_share(fraction)
+            DeliveryWorld(lambda _: OK).delivery.set_share(fraction)
 
     virtual_time.run(main())

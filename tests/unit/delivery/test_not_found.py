@@ -8,7 +8,7 @@ from support import virtual_time
 from support.delivery_world import (
     NOT_FOUND,
     OK,
-    World,
+    DeliveryWorld,
     numbered,
 )
 
@@ -17,7 +17,7 @@ from consumer.events import Outcome
 
 def test_a_404_is_terminal_once_a_204_of_the_partner_has_come() -> None:
     async def main() -> None:
-        world = World(lambda call: OK if call.offer_id == "known" else NOT_FOUND, concurrency=1)
+        world = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND, concurrency=1)
         world.submit("known", *numbered(30))
         await world.until_results(31)
         assert world.loop.time() == pytest.approx(3.1)
@@ -28,7 +28,7 @@ def test_a_404_is_terminal_once_a_204_of_the_partner_has_come() -> None:
 
 def test_a_204_settles_the_404s_held_before_it() -> None:
     async def main() -> None:
-        world = World(lambda call: OK if call.offer_id == "known" else NOT_FOUND, concurrency=1)
+        world = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND, concurrency=1)
         world.submit("lost", "known")
         await world.until_results(2)
         assert world.loop.time() == pytest.approx(0.2)
@@ -39,7 +39,7 @@ def test_a_204_settles_the_404s_held_before_it() -> None:
 
 def test_another_partners_204_proves_nothing() -> None:
     async def main() -> None:
-        world = World(lambda call: OK if call.partner_code == "A" else NOT_FOUND)
+        world = DeliveryWorld(lambda call: OK if call.partner_code == "A" else NOT_FOUND)
         world.submit("a", partner="A")
         world.submit("b", partner="B")
         await world.until(50.0)
@@ -50,7 +50,7 @@ def test_another_partners_204_proves_nothing() -> None:
 
 def test_a_404_is_held_for_60_s_and_then_believed() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND)
+        world = DeliveryWorld(lambda _: NOT_FOUND)
         world.submit(*numbered(18))
         await world.until(60.0)
         assert not world.results
@@ -71,7 +71,7 @@ def test_a_404_is_held_for_60_s_and_then_believed() -> None:
 def test_twenty_404s_without_a_204_are_retried_until_a_204_comes() -> None:
     async def main() -> None:
         right_url = 3_600.0
-        world = World(lambda call: OK if world.loop.time() > right_url and call.offer_id == "o3" else NOT_FOUND)
+        world = DeliveryWorld(lambda call: OK if world.loop.time() > right_url and call.offer_id == "o3" else NOT_FOUND)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(20))
             await world.until(right_url)
@@ -91,7 +91,7 @@ def test_twenty_404s_without_a_204_are_retried_until_a_204_comes() -> None:
 
 def test_the_guard_counts_to_its_limit_and_not_one_further() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND, not_found_limit=3)
+        world = DeliveryWorld(lambda _: NOT_FOUND, not_found_limit=3)
         world.submit("a", "b")
         await world.until(30.0)
         assert len(world.made) == 2
@@ -115,7 +115,7 @@ def test_the_guard_counts_to_its_limit_and_not_one_further() -> None:
 )
 def test_of_nothing_but_404s_fewer_than_the_limit_are_believed_whatever_is_in_flight(bursts: dict[float, int]) -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND, concurrency=64)
+        world = DeliveryWorld(lambda _: NOT_FOUND, concurrency=64)
         for when, count in bursts.items():
             await world.until(when)
             world.submit(*numbered(count, f"{when}-"))
@@ -129,7 +129,7 @@ def test_of_nothing_but_404s_fewer_than_the_limit_are_believed_whatever_is_in_fl
 
 def test_404s_believed_without_a_204_are_told_once() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND)
+        world = DeliveryWorld(lambda _: NOT_FOUND)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(3))
             await world.until(61.0)
@@ -145,10 +145,10 @@ def test_404s_believed_without_a_204_are_told_once() -> None:
 
 def test_what_one_process_saw_of_a_partner_proves_nothing_to_the_next() -> None:
     async def main() -> None:
-        before = World(lambda call: OK if call.offer_id == "known" else NOT_FOUND)
+        before = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND)
         before.submit("known", "lost")
         await before.until_results(2)
-        restarted = World(lambda _: NOT_FOUND)
+        restarted = DeliveryWorld(lambda _: NOT_FOUND)
         restarted.submit("lost")
         await restarted.until(59.0)
         assert not restarted.results, "settings may have changed in between"
@@ -159,7 +159,7 @@ def test_what_one_process_saw_of_a_partner_proves_nothing_to_the_next() -> None:
 
 def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND)
+        world = DeliveryWorld(lambda _: NOT_FOUND)
         world.submit(*numbered(5), owner="gone")
         world.submit("stays", owner="stays")
         await world.until(30.0)
@@ -177,7 +177,7 @@ def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
 
 def test_404s_held_that_were_all_taken_away_are_not_told_as_believed() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND)
+        world = DeliveryWorld(lambda _: NOT_FOUND)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(5), owner="gone")
             await world.until(30.0)
@@ -190,7 +190,7 @@ def test_404s_held_that_were_all_taken_away_are_not_told_as_believed() -> None:
 
 def test_without_the_guard_a_404_is_terminal_at_once() -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND, not_found_limit=0)
+        world = DeliveryWorld(lambda _: NOT_FOUND, not_found_limit=0)
         world.submit(*numbered(50))
         await world.until_results(50)
         assert world.loop.time() == pytest.approx(0.1)

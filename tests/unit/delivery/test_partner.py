@@ -15,7 +15,7 @@ from support.delivery_world import (
     OK,
     REFUSED,
     TIMED_OUT,
-    World,
+    DeliveryWorld,
     numbered,
 )
 
@@ -28,7 +28,7 @@ from consumer.xcover.auth import Credentials
 
 def test_refused_credentials_stop_the_partners_calls_but_for_a_probe_every_30_s() -> None:
     async def main() -> None:
-        world = World(lambda _: DENIED if world.loop.time() < 100 else OK, concurrency=1)
+        world = DeliveryWorld(lambda _: DENIED if world.loop.time() < 100 else OK, concurrency=1)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(6))
             await world.until(101.0)
@@ -45,7 +45,7 @@ def test_refused_credentials_stop_the_partners_calls_but_for_a_probe_every_30_s(
 
 def test_calls_in_flight_when_credentials_are_refused_add_no_probes() -> None:
     async def main() -> None:
-        world = World(lambda _: DENIED, concurrency=8)
+        world = DeliveryWorld(lambda _: DENIED, concurrency=8)
         world.submit(*numbered(20))
         await world.until(95.0)
         assert world.times() == [0.0] * 8 + [30.1, 60.1, 90.1]
@@ -57,7 +57,7 @@ def test_calls_in_flight_when_credentials_are_refused_add_no_probes() -> None:
 def test_any_other_answer_to_the_probe_ends_the_credentials_fault(answer: Answer) -> None:
     async def main() -> None:
         answers = iter([DENIED, answer])
-        world = World(lambda _: next(answers, OK), concurrency=1)
+        world = DeliveryWorld(lambda _: next(answers, OK), concurrency=1)
         world.submit(*numbered(5))
         await world.until(31.0)
         assert len(world.made) >= 6
@@ -68,7 +68,7 @@ def test_any_other_answer_to_the_probe_ends_the_credentials_fault(answer: Answer
 def test_a_probe_that_nobody_answers_does_not_end_the_credentials_fault() -> None:
     async def main() -> None:
         answers = iter([DENIED, TIMED_OUT])
-        world = World(lambda _: next(answers, OK), concurrency=1)
+        world = DeliveryWorld(lambda _: next(answers, OK), concurrency=1)
         world.submit(*numbered(5))
         await world.until(59.0)
         assert len(world.made) == 2
@@ -80,7 +80,7 @@ def test_a_probe_that_nobody_answers_does_not_end_the_credentials_fault() -> Non
 def test_a_partner_without_credentials_does_not_stop_the_others() -> None:
     async def main() -> None:
         none = Answer(AnswerKind.CREDENTIALS)
-        world = World(lambda call: none if call.partner_code == "NOKEY" else OK)
+        world = DeliveryWorld(lambda call: none if call.partner_code == "NOKEY" else OK)
         world.submit(*numbered(10), partner="NOKEY")
         world.submit(*numbered(10, "p"), partner="P")
         await world.until_results(10)
@@ -95,7 +95,7 @@ def test_one_offer_that_is_always_refused_like_a_wrong_key_does_not_stop_its_par
     """A 403 of one offer, while others are recorded with the same key, says nothing of the key."""
 
     async def main() -> None:
-        world = World(lambda call: DENIED if call.offer_id == "poisoned" else OK, concurrency=1, rate_limit=10)
+        world = DeliveryWorld(lambda call: DENIED if call.offer_id == "poisoned" else OK, concurrency=1, rate_limit=10)
         with structlog.testing.capture_logs() as logs:
             world.submit("poisoned", *numbered(1_000))
             await world.until(200.0)
@@ -114,7 +114,7 @@ def test_one_offer_that_is_always_refused_like_a_wrong_key_does_not_stop_its_par
 def test_a_poisoned_offer_that_is_the_probe_does_not_end_the_fault_nor_keep_others_from_being_the_probe() -> None:
     async def main() -> None:
         refused_until = 100.0
-        world = World(
+        world = DeliveryWorld(
             lambda call: DENIED if call.offer_id == "poisoned" or world.loop.time() < refused_until else OK,
             concurrency=1,
         )
@@ -130,7 +130,7 @@ def test_a_poisoned_offer_that_is_the_probe_does_not_end_the_fault_nor_keep_othe
 
 def test_a_poisoned_offer_that_is_the_probe_of_a_key_refused_later_does_not_end_the_fault() -> None:
     async def main() -> None:
-        world = World(
+        world = DeliveryWorld(
             lambda call: DENIED if call.offer_id == "poisoned" or world.loop.time() >= 250 else OK, concurrency=1
         )
         world.submit("poisoned", *numbered(5))
@@ -146,7 +146,7 @@ def test_a_poisoned_offer_that_is_the_probe_of_a_key_refused_later_does_not_end_
 
 def test_a_key_that_is_refused_anew_stops_the_calls_anew_though_204s_came_before() -> None:
     async def main() -> None:
-        world = World(lambda _: DENIED if 10 < world.loop.time() < 100 else OK, concurrency=1)
+        world = DeliveryWorld(lambda _: DENIED if 10 < world.loop.time() < 100 else OK, concurrency=1)
         world.submit(*numbered(5))
         await world.until(11.0)
         assert len(world.results) == 5
@@ -166,7 +166,7 @@ def test_a_partner_without_credentials_is_told_to_set_them_and_restart() -> None
 
     async def main() -> None:
         caller = OptOutApi(api, Credentials(api, lambda: 0.0), no_transport, lambda: 0.0)  # type: ignore[arg-type]
-        world = World(caller, concurrency=1)
+        world = DeliveryWorld(caller, concurrency=1)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(3))
             await world.until(65.0)

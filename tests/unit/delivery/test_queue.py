@@ -15,8 +15,8 @@ from support.delivery_world import (
     OK,
     REFUSED,
     TIMED_OUT,
+    DeliveryWorld,
     Highest,
-    World,
     make_calls,
     numbered,
 )
@@ -30,7 +30,7 @@ LET_GO = {("P", "released"): NOTE}
 
 def test_a_204_settles_a_call_at_its_first_try() -> None:
     async def main() -> None:
-        world = World(lambda _: OK)
+        world = DeliveryWorld(lambda _: OK)
         (call,) = world.submit("offer")
         await world.until_results(1)
         assert world.results == [(0.1, CallResult(call, Outcome.OPTED_OUT, 204, 1, None))]
@@ -42,7 +42,7 @@ def test_a_204_settles_a_call_at_its_first_try() -> None:
 @pytest.mark.parametrize("answer", [FAILED, TIMED_OUT, ODD])
 def test_what_is_transient_is_retried_for_ever(answer: Answer) -> None:
     async def main() -> None:
-        world = World(lambda _: answer if world.loop.time() < 86_400 else OK)
+        world = DeliveryWorld(lambda _: answer if world.loop.time() < 86_400 else OK)
         world.submit("offer")
         await world.until_results(1)
         ((when, result),) = world.results
@@ -62,20 +62,20 @@ def test_an_error_in_the_caller_is_retried_and_reported_not_lost() -> None:
 
     async def main() -> None:
         nonlocal world
-        world = World(broken)
+        world = DeliveryWorld(broken)
         with structlog.testing.capture_logs() as logs:
             world.submit("offer")
             await world.until_results(1)
         assert world.outcomes() == {"offer": Outcome.OPTED_OUT}
         assert any(log["log_level"] == "warning" and "a mistake" in log["note"] for log in logs)
 
-    world: World
+    world: DeliveryWorld
     virtual_time.run(main())
 
 
 def test_a_refused_request_is_tried_again_every_five_minutes_and_reported_once() -> None:
     async def main() -> None:
-        world = World(lambda _: REFUSED if world.loop.time() < 900 else OK)
+        world = DeliveryWorld(lambda _: REFUSED if world.loop.time() < 900 else OK)
         world.latency = 0.0
         with structlog.testing.capture_logs() as logs:
             world.submit("a", "b")
@@ -91,7 +91,7 @@ def test_a_refused_request_is_tried_again_every_five_minutes_and_reported_once()
 
 def test_refused_requests_do_not_keep_others_from_being_called() -> None:
     async def main() -> None:
-        world = World(lambda call: REFUSED if call.offer_id.startswith("bad") else OK, rate_limit=10)
+        world = DeliveryWorld(lambda call: REFUSED if call.offer_id.startswith("bad") else OK, rate_limit=10)
         world.submit(*numbered(5_000, "bad"))
         await world.until(1_000.0)  # more than 300 s' worth of rate are busy being refused
         world.submit(*numbered(10, "good"))
@@ -103,7 +103,7 @@ def test_refused_requests_do_not_keep_others_from_being_called() -> None:
 
 def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=2)
+        world = DeliveryWorld(lambda _: OK, concurrency=2)
         world.submit("a", "b", "c", "d", owner="gone")
         world.submit("e", owner="stays")
         await world.until(0.05)
@@ -121,7 +121,7 @@ def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
 def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_outcome() -> None:
     async def main() -> None:
         answers = {"fails": FAILED, "refused": REFUSED, "lost": NOT_FOUND}
-        world = World(lambda call: answers[call.offer_id])
+        world = DeliveryWorld(lambda call: answers[call.offer_id])
         world.submit(*answers)
         await world.until(0.05)
         world.delivery.cancel(["owner"])
@@ -136,7 +136,7 @@ def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_
 def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
     async def main() -> None:
         answers = {"fails": FAILED, "refused": REFUSED, "lost": NOT_FOUND}
-        world = World(lambda call: answers[call.offer_id], random=Highest())
+        world = DeliveryWorld(lambda call: answers[call.offer_id], random=Highest())
         world.submit(*answers)
         await world.until(0.5)
         world.delivery.cancel(["owner"])
@@ -151,7 +151,7 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
 
 def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=4)
+        world = DeliveryWorld(lambda _: OK, concurrency=4)
         world.delivery.submit(make_calls(numbered(100_000), owner="gone"))
         world.submit("stays", owner="stays")
         await world.until(0.05)
@@ -166,7 +166,7 @@ def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
 
 def test_closing_waits_for_calls_in_flight_and_makes_no_new_ones() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=1)
+        world = DeliveryWorld(lambda _: OK, concurrency=1)
         world.submit("a", "b")
         await world.until(0.05)
         await world.delivery.close(5.0)
@@ -185,7 +185,7 @@ def test_closing_cancels_what_takes_longer_than_the_time_allowed() -> None:
         return OK
 
     async def main() -> None:
-        world = World(hang)
+        world = DeliveryWorld(hang)
         world.submit("a")
         await world.until(0.05)
         await world.delivery.close(5.0)
@@ -198,7 +198,7 @@ def test_closing_cancels_what_takes_longer_than_the_time_allowed() -> None:
 
 def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=8, rate_limit=50, shared_key=True)
+        world = DeliveryWorld(lambda _: OK, concurrency=8, rate_limit=50, shared_key=True)
         random = world.delivery._random
         answers = [OK, OK, NOT_FOUND, FAILED, REFUSED, ODD, TIMED_OUT]
         world.insurer = lambda _: random.choice(answers)
@@ -217,7 +217,7 @@ def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
 
 def test_each_call_is_logged_with_where_it_came_from_and_never_with_metadata() -> None:
     async def main() -> None:
-        world = World(lambda _: FAILED if len(world.made) == 1 else OK)
+        world = DeliveryWorld(lambda _: FAILED if len(world.made) == 1 else OK)
         with structlog.testing.capture_logs() as logs:
             world.submit("offer")
             await world.until_results(1)
@@ -244,7 +244,7 @@ def test_each_call_is_logged_with_where_it_came_from_and_never_with_metadata() -
 @pytest.mark.parametrize("answer", [REFUSED, DENIED, FAILED, ODD, NOT_FOUND])
 def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(answer: Answer) -> None:
     async def main() -> None:
-        world = World(lambda _: answer if world.loop.time() < 10 else OK, rejected="hold")
+        world = DeliveryWorld(lambda _: answer if world.loop.time() < 10 else OK, rejected="hold")
         released, _ = world.submit("released", "stays")
         await world.until(0.15)
         world.delivery.release(LET_GO)
@@ -262,7 +262,7 @@ def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(a
 
 def test_an_offer_that_is_let_go_before_its_turn_is_never_called() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=1)
+        world = DeliveryWorld(lambda _: OK, concurrency=1)
         world.submit("first", "released")
         await world.until(0.05)
         world.delivery.release(LET_GO)
@@ -275,7 +275,7 @@ def test_an_offer_that_is_let_go_before_its_turn_is_never_called() -> None:
 
 def test_only_the_partners_own_offer_is_let_go() -> None:
     async def main() -> None:
-        world = World(lambda _: REFUSED, rejected="hold")
+        world = DeliveryWorld(lambda _: REFUSED, rejected="hold")
         world.submit("released", partner="Q")
         await world.until(5.0)
         world.delivery.release(LET_GO)
@@ -289,7 +289,7 @@ def test_only_the_partners_own_offer_is_let_go() -> None:
 )
 def test_a_call_in_flight_is_not_cut_and_counts_if_its_answer_settles_it(answer: Answer, outcome: Outcome) -> None:
     async def main() -> None:
-        world = World(lambda _: answer, rejected="dead-letter")
+        world = DeliveryWorld(lambda _: answer, rejected="dead-letter")
         world.submit("released")
         await world.until(0.05)
         world.delivery.release(LET_GO)
@@ -306,7 +306,7 @@ def test_a_call_in_flight_is_not_cut_and_counts_if_its_answer_settles_it(answer:
 @pytest.mark.parametrize(("limit", "outcome"), [(0, Outcome.NOT_FOUND), (20, Outcome.RELEASED)])
 def test_a_404_in_flight_counts_if_it_is_believed(limit: int, outcome: Outcome) -> None:
     async def main() -> None:
-        world = World(lambda _: NOT_FOUND, not_found_limit=limit)
+        world = DeliveryWorld(lambda _: NOT_FOUND, not_found_limit=limit)
         world.submit("released")
         await world.until(0.05)
         world.delivery.release(LET_GO)
@@ -318,7 +318,7 @@ def test_a_404_in_flight_counts_if_it_is_believed(limit: int, outcome: Outcome) 
 
 def test_what_is_let_go_of_a_cancelled_owner_is_still_told_apart() -> None:
     async def main() -> None:
-        world = World(lambda _: FAILED)
+        world = DeliveryWorld(lambda _: FAILED)
         world.submit("released", "cancelled")
         await world.until(0.05)
         world.delivery.release(LET_GO)
@@ -337,7 +337,7 @@ def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refus
             await slow.wait()
             return REFUSED
 
-        world = World(lambda call: REFUSED if len(world.made) == 1 else later(call), rejected="hold")
+        world = DeliveryWorld(lambda call: REFUSED if len(world.made) == 1 else later(call), rejected="hold")
         world.submit("released")
         await world.until(301.0)
         assert world.delivery.in_flight == 1
@@ -352,7 +352,7 @@ def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refus
 @pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
 def test_a_call_in_flight_at_the_close_is_given_up_by_an_answer_that_does_not_settle_it(answer: Answer) -> None:
     async def main() -> None:
-        world = World(lambda _: answer)
+        world = DeliveryWorld(lambda _: answer)
         world.submit("offer")
         await world.until(0.05)
         await world.delivery.close(5.0)

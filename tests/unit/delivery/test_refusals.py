@@ -12,7 +12,7 @@ from support.delivery_world import (
     ODD,
     OK,
     REFUSED,
-    World,
+    DeliveryWorld,
     make_calls,
     numbered,
 )
@@ -23,7 +23,7 @@ from consumer.events import Outcome
 
 def test_a_refused_request_is_given_back_at_once_to_be_dead_lettered_if_set_so() -> None:
     async def main() -> None:
-        world = World(lambda call: REFUSED if call.offer_id == "bad" else OK, rejected="dead-letter")
+        world = DeliveryWorld(lambda call: REFUSED if call.offer_id == "bad" else OK, rejected="dead-letter")
         bad, _ = world.submit("bad", "good")
         await world.until(1_000.0)
         assert world.results[0] == (0.1, CallResult(bad, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field"))
@@ -36,7 +36,7 @@ def test_a_refused_request_is_given_back_at_once_to_be_dead_lettered_if_set_so()
 def test_only_refused_requests_are_given_back_to_be_dead_lettered() -> None:
     async def main() -> None:
         for answer in (FAILED, DENIED, ODD, NOT_FOUND):
-            world = World(lambda _, answer=answer: answer, rejected="dead-letter", not_found_limit=1)
+            world = DeliveryWorld(lambda _, answer=answer: answer, rejected="dead-letter", not_found_limit=1)
             world.submit("offer")
             await world.until(world.loop.time() + 1_000)
             assert world.results == []
@@ -46,7 +46,7 @@ def test_only_refused_requests_are_given_back_to_be_dead_lettered() -> None:
 
 def test_requests_refused_in_a_row_are_held_beyond_the_limit_so_that_a_wrong_path_drains_nothing() -> None:
     async def main() -> None:
-        world = World(lambda _: REFUSED, rejected="dead-letter", max_refused_run=5)
+        world = DeliveryWorld(lambda _: REFUSED, rejected="dead-letter", max_refused_run=5)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(50))
             await world.until(3_000.0)
@@ -61,7 +61,7 @@ def test_requests_refused_in_a_row_are_held_beyond_the_limit_so_that_a_wrong_pat
 @pytest.mark.parametrize("answer", [OK, NOT_FOUND])
 def test_what_was_held_is_dead_lettered_once_a_request_of_the_partner_is_not_refused(answer: Answer) -> None:
     async def main() -> None:
-        world = World(
+        world = DeliveryWorld(
             lambda call: answer if call.offer_id == "good" else REFUSED,
             rejected="dead-letter", max_refused_run=5, not_found_limit=0,
         )  # fmt: skip
@@ -80,7 +80,7 @@ def test_what_was_held_is_dead_lettered_once_a_request_of_the_partner_is_not_ref
 
 def test_answers_between_refusals_keep_single_bad_offers_from_counting_as_a_run() -> None:
     async def main() -> None:
-        world = World(
+        world = DeliveryWorld(
             lambda call: REFUSED if call.offer_id.startswith("bad") else OK,
             rejected="dead-letter", max_refused_run=1, concurrency=1,
         )  # fmt: skip
@@ -94,7 +94,7 @@ def test_answers_between_refusals_keep_single_bad_offers_from_counting_as_a_run(
 
 def test_a_limit_of_0_dead_letters_none() -> None:
     async def main() -> None:
-        world = World(lambda _: REFUSED, rejected="dead-letter", max_refused_run=0)
+        world = DeliveryWorld(lambda _: REFUSED, rejected="dead-letter", max_refused_run=0)
         world.submit("bad")
         await world.until(1_000.0)
         assert world.results == []
@@ -104,7 +104,7 @@ def test_a_limit_of_0_dead_letters_none() -> None:
 
 def test_a_call_that_cannot_be_dead_lettered_is_held_and_tried_again() -> None:
     async def main() -> None:
-        world = World(lambda _: REFUSED if world.loop.time() < 700 else OK, rejected="dead-letter")
+        world = DeliveryWorld(lambda _: REFUSED if world.loop.time() < 700 else OK, rejected="dead-letter")
         world.latency = 0.0
         world.delivery.submit(make_calls(["gone"]), retry_refused=True)
         await world.until_results(1)

@@ -13,8 +13,8 @@ from support.delivery_world import (
     DENIED,
     FAILED,
     OK,
+    DeliveryWorld,
     Highest,
-    World,
     never,
     numbered,
 )
@@ -30,7 +30,7 @@ def test_a_partner_that_hangs_takes_at_most_half_of_the_slots() -> None:
         return never(call) if call.partner_code == "HANGS" else OK
 
     async def main() -> None:
-        world = World(insurer, concurrency=8, shared_key=True)  # type: ignore[arg-type]
+        world = DeliveryWorld(insurer, concurrency=8, shared_key=True)  # type: ignore[arg-type]
         world.submit(*numbered(500), partner="HANGS")
         world.submit(*numbered(400, "f"), partner="FINE")
         await world.until_results(390)
@@ -44,7 +44,7 @@ def test_a_partner_that_hangs_takes_at_most_half_of_the_slots() -> None:
 
 def test_a_partner_alone_may_take_all_slots() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=8)
+        world = DeliveryWorld(lambda _: OK, concurrency=8)
         world.submit(*numbered(100))
         await world.until_results(100)
         assert world.most_at_once["P"] == 8
@@ -55,7 +55,7 @@ def test_a_partner_alone_may_take_all_slots() -> None:
 @pytest.mark.parametrize("shared_key", [True, False])
 def test_a_partner_has_all_slots_again_when_no_other_waits_any_more(shared_key: bool) -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=8, shared_key=shared_key)
+        world = DeliveryWorld(lambda _: OK, concurrency=8, shared_key=shared_key)
         world.submit("once", partner="SEEN-ONCE")
         await world.until_results(1)
         world.submit(*numbered(80))
@@ -68,7 +68,7 @@ def test_a_partner_has_all_slots_again_when_no_other_waits_any_more(shared_key: 
 
 def test_a_partner_whose_calls_are_stopped_waits_for_no_slot() -> None:
     async def main() -> None:
-        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=8)
+        world = DeliveryWorld(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=8)
         world.submit(*numbered(500), partner="DENIED")
         await world.until(1.0)
         world.submit(*numbered(800, "g"), partner="GOOD")
@@ -89,7 +89,7 @@ def test_slots_kept_for_others_are_given_back_as_soon_as_no_other_waits() -> Non
         return OK
 
     async def main() -> None:
-        world = World(lambda call: slow(call) if call.partner_code == "SLOW" else OK, concurrency=8)
+        world = DeliveryWorld(lambda call: slow(call) if call.partner_code == "SLOW" else OK, concurrency=8)
         world.submit(*numbered(8), partner="SLOW")
         world.submit(*numbered(6, "f"), partner="FINE")
         await world.until(1.0)
@@ -105,7 +105,7 @@ def test_a_rate_limited_partner_finds_a_slot_kept_for_it() -> None:
         return never(call) if call.partner_code == "HANGS" else OK
 
     async def main() -> None:
-        world = World(insurer, concurrency=4, rate_limit=1)  # type: ignore[arg-type]
+        world = DeliveryWorld(insurer, concurrency=4, rate_limit=1)  # type: ignore[arg-type]
         world.submit(*numbered(20), partner="FINE")
         world.submit(*numbered(50), partner="HANGS")
         await world.until(9.5)
@@ -117,7 +117,7 @@ def test_a_rate_limited_partner_finds_a_slot_kept_for_it() -> None:
 
 def test_partners_of_one_credential_take_turns_whatever_their_backlogs() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, rate_limit=10, shared_key=True)
+        world = DeliveryWorld(lambda _: OK, rate_limit=10, shared_key=True)
         world.submit(*numbered(10_000), partner="LARGE")
         await world.until(1.0)
         world.submit(*numbered(10), partner="SMALL")
@@ -130,7 +130,7 @@ def test_partners_of_one_credential_take_turns_whatever_their_backlogs() -> None
 
 def test_credentials_take_turns_when_slots_are_short() -> None:
     async def main() -> None:
-        world = World(lambda _: OK, concurrency=1)
+        world = DeliveryWorld(lambda _: OK, concurrency=1)
         world.submit(*numbered(1_000), partner="LARGE")
         world.submit(*numbered(10), partner="SMALL")
         await world.until(2.05)
@@ -141,7 +141,7 @@ def test_credentials_take_turns_when_slots_are_short() -> None:
 
 def test_a_new_call_leaves_at_once_while_others_wait_for_another_try() -> None:
     async def main() -> None:
-        world = World(lambda call: FAILED if call.offer_id in {"x", "y"} else OK, random=Highest())
+        world = DeliveryWorld(lambda call: FAILED if call.offer_id in {"x", "y"} else OK, random=Highest())
         world.submit("x", "y")
         await world.until(50.0)
         world.submit("new")
@@ -166,7 +166,7 @@ def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_
             return super().take(now)
 
     async def main() -> None:
-        world = World(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=64)
+        world = DeliveryWorld(lambda call: DENIED if call.partner_code == "DENIED" else OK, concurrency=64)
         world.delivery._scheduler.partner("DENIED").fresh = Unlooked()
         world.delivery._scheduler.partner("GOOD").fresh = Unlooked()
         world.submit(*numbered(100_000), partner="DENIED")

@@ -10,6 +10,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
+from support.kafka import Consumer, Message, Place
 
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
@@ -23,40 +24,19 @@ from consumer.settings.kafka import CLASSIC_PROPERTIES
 
 OFFERS, CHECKOUTS = "offers", "checkouts"
 PARTITIONS = 4
-Place = tuple[str, int]
 
 
-class Record:
-    def __init__(self, topic: str | None, partition: int, offset: int = 0, error: Any = None) -> None:
-        self.place, self._offset, self._error = (topic, partition), offset, error
-
-    def topic(self) -> str | None:
-        return self.place[0]
-
-    def partition(self) -> int:
-        return self.place[1]
-
-    def offset(self) -> int:
-        return self._offset
-
-    def error(self) -> Any:
-        return self._error
-
-
-class Consumer:
-    """A Kafka consumer as strict as librdkafka about which calls fit the protocol and what is assigned."""
+class StrictConsumer(Consumer):
+    """A consumer as strict as librdkafka about which calls fit the protocol and what is assigned."""
 
     def __init__(self, protocol: str) -> None:
+        super().__init__(partitions=PARTITIONS, committed=0)
+        self.high = 1_000
         self.protocol = protocol
-        self.events: list[Record | Callable[[], None]] = []
+        self.events: list[Message | Callable[[], None]] = []
         self.reading: dict[Place, int] = {}
         self.paused: set[Place] = set()
-        self.committed_offsets: dict[Place, int] = {}
-        self.commits: list[dict[Place, int]] = []
-        self.refusals: list[int] = []
-        self.silences: list[int] = []
-        self.partitions: int | None = PARTITIONS
-        self.asked: list[float] = []
+        self.timeouts: list[float] = []
         self.in_callback = False
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
@@ -64,10 +44,10 @@ class Consumer:
 
     # --- what the test lets happen within a poll
 
-    def consume(self, most: int, timeout: float) -> list[Record]:
-        records: list[Record] = []
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        records: list[Message] = []
         for event in self.events:
-            if isinstance(event, Record):
+            if isinstance(event, Message):
                 records.append(event)
             else:
                 self.in_callback = True
@@ -118,37 +98,17 @@ class Consumer:
         assert {(place.topic, place.partition) for place in places} <= self.reading.keys()
         self.paused -= {(place.topic, place.partition) for place in places}
 
-    def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        if self.silences:
-            raise KafkaException(KafkaError(self.silences.pop(0)))
-        return [
-            TopicPartition(p.topic, p.partition, self.committed_offsets.get((p.topic, p.partition), 0)) for p in places
-        ]
-
-    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        if self.refusals:
-            raise KafkaException(KafkaError(self.refusals.pop(0)))
-        found = {(place.topic, place.partition): place.offset for place in offsets}
-        self.commits.append(found)
-        self.committed_offsets.update(found)
-        return offsets
-
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
-        return 0, 1_000
-
     def list_topics(self, topic: str, timeout: float) -> Any:
         assert not self.in_callback, "the real client ends the process if another callback follows"
-        self.asked.append(timeout)
-        if self.partitions is None:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self.partitions), error=None)})
+        self.timeouts.append(timeout)
+        return super().list_topics(topic, timeout)
 
 
-class World:
+class AssignmentWorld:
     """A source with tasks that commit, when they are revoked, how far the test says that they are."""
 
     def __init__(self, protocol: str = "consumer") -> None:
-        self.consumer = Consumer(protocol)
+        self.consumer = StrictConsumer(protocol)
         self.tasks: dict[int, TaskStart] = {}
         self.settled = 7
         self.told: list[tuple[str, list[int]]] = []
@@ -183,10 +143,10 @@ class World:
         for partition in partitions:
             del self.tasks[partition]
 
-    def poll(self, *events: Record | Callable[[], None]) -> list[tuple[Place, int]]:
+    def poll(self, *events: Message | Callable[[], None]) -> list[tuple[Place, int]]:
         """What a poll hands on in which this happens; then everything is read, as at the end of a turn."""
         self.consumer.events = list(events)
-        records = [(message.place, message.offset()) for message in self.source.poll(100, 0.0)]  # type: ignore[attr-defined]
+        records = [((message.topic(), message.partition()), message.offset()) for message in self.source.poll(100, 0.0)]  # type: ignore[attr-defined]
         self.source.pause(set())
         return records
 
@@ -196,15 +156,17 @@ def pair(*partitions: int) -> list[Place]:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> AssignmentWorld:
+    return AssignmentWorld()
 
 
 # --- halves
 
 
 @pytest.mark.parametrize(("first", "second"), [(OFFERS, CHECKOUTS), (CHECKOUTS, OFFERS)])
-def test_a_task_begins_when_both_its_partitions_are_here_in_either_order(world: World, first: str, second: str) -> None:
+def test_a_task_begins_when_both_its_partitions_are_here_in_either_order(
+    world: AssignmentWorld, first: str, second: str
+) -> None:
     world.poll(world.consumer.give((first, 2)))
     assert world.tasks == {}
     assert world.consumer.reading == {}, "a half is read"
@@ -214,18 +176,20 @@ def test_a_task_begins_when_both_its_partitions_are_here_in_either_order(world: 
 
 
 def test_a_task_begins_where_the_former_owner_committed_last_though_the_first_half_came_before_that(
-    world: World,
+    world: AssignmentWorld,
 ) -> None:
-    world.consumer.committed_offsets = dict.fromkeys(pair(2), 10)
+    world.consumer.committed_offsets |= dict.fromkeys(pair(2), 10)
     world.poll(world.consumer.give((OFFERS, 2)))
-    world.consumer.committed_offsets = dict.fromkeys(pair(2), 20)
+    world.consumer.committed_offsets |= dict.fromkeys(pair(2), 20)
     world.poll(world.consumer.give((CHECKOUTS, 2)))
     assert world.tasks[2].offers.offset == world.tasks[2].checkouts.offset == 20
     assert world.consumer.reading == dict.fromkeys(pair(2), 20)
 
 
 @pytest.mark.parametrize(("goes", "stays"), [(OFFERS, CHECKOUTS), (CHECKOUTS, OFFERS)])
-def test_a_task_ends_when_either_half_goes_and_commits_both_in_one_request(world: World, goes: str, stays: str) -> None:
+def test_a_task_ends_when_either_half_goes_and_commits_both_in_one_request(
+    world: AssignmentWorld, goes: str, stays: str
+) -> None:
     world.poll(world.consumer.give(*pair(0, 2)))
     world.poll(world.consumer.take((goes, 2)))
     assert world.consumer.commits == [dict.fromkeys(pair(2), 7)]
@@ -236,7 +200,7 @@ def test_a_task_ends_when_either_half_goes_and_commits_both_in_one_request(world
     assert world.told == [("revoked", [2])]
 
 
-def test_nothing_is_committed_for_a_half_that_never_made_a_task(world: World) -> None:
+def test_nothing_is_committed_for_a_half_that_never_made_a_task(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give((OFFERS, 1)))
     world.poll(world.consumer.take((OFFERS, 1)))
     world.poll(world.consumer.give((CHECKOUTS, 1)))
@@ -245,16 +209,16 @@ def test_nothing_is_committed_for_a_half_that_never_made_a_task(world: World) ->
     assert world.tasks == {}
 
 
-def test_a_half_that_stayed_makes_a_task_again_from_what_was_committed_since(world: World) -> None:
+def test_a_half_that_stayed_makes_a_task_again_from_what_was_committed_since(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(2)))
     world.poll(world.consumer.take((OFFERS, 2)))
-    world.consumer.committed_offsets = {(OFFERS, 2): 31, (CHECKOUTS, 2): 32}
+    world.consumer.committed_offsets |= {(OFFERS, 2): 31, (CHECKOUTS, 2): 32}
     world.poll(world.consumer.give((OFFERS, 2)))
     assert world.consumer.reading == {(OFFERS, 2): 31, (CHECKOUTS, 2): 32}
     assert world.tasks.keys() == {2}
 
 
-def test_a_half_that_is_lost_ends_the_task_without_a_commit(world: World) -> None:
+def test_a_half_that_is_lost_ends_the_task_without_a_commit(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(2, 3)))
     world.poll(world.consumer.lose((CHECKOUTS, 3)))
     assert world.told == [("lost", [3])]
@@ -262,14 +226,14 @@ def test_a_half_that_is_lost_ends_the_task_without_a_commit(world: World) -> Non
     assert world.consumer.reading.keys() == set(pair(2))
 
 
-def test_two_members_with_one_half_each_have_no_task(world: World) -> None:
-    other = World()
+def test_two_members_with_one_half_each_have_no_task(world: AssignmentWorld) -> None:
+    other = AssignmentWorld()
     world.poll(world.consumer.give(*pair(0), (OFFERS, 1)))
     other.poll(other.consumer.give(*pair(2), (CHECKOUTS, 1)))
     assert (world.tasks.keys(), other.tasks.keys()) == ({0}, {2})
 
 
-def test_a_half_that_waits_for_a_minute_is_named_again_and_again_until_its_pair_comes(world: World) -> None:
+def test_a_half_that_waits_for_a_minute_is_named_again_and_again_until_its_pair_comes(world: AssignmentWorld) -> None:
     def warnings() -> list[dict[str, Any]]:
         with capture_logs() as lines:
             world.poll()
@@ -289,16 +253,16 @@ def test_a_half_that_waits_for_a_minute_is_named_again_and_again_until_its_pair_
 
 
 def test_on_the_classic_protocol_halves_are_a_foreign_member_and_stop_the_service() -> None:
-    world = World("classic")
+    world = AssignmentWorld("classic")
     with pytest.raises(StopError, match="Look for a foreign member"):
         world.poll(world.consumer.give(*pair(0), (OFFERS, 1)))
     assert world.tasks == {}
     assert world.consumer.reading == {}
 
 
-def test_the_start_is_asked_for_again_if_the_group_has_just_moved_on(world: World) -> None:
-    world.consumer.silences = [KafkaError.STALE_MEMBER_EPOCH]
-    world.consumer.committed_offsets = dict.fromkeys(pair(2), 10)
+def test_the_start_is_asked_for_again_if_the_group_has_just_moved_on(world: AssignmentWorld) -> None:
+    world.consumer.errors["committed"] = [KafkaError.STALE_MEMBER_EPOCH]
+    world.consumer.committed_offsets |= dict.fromkeys(pair(2), 10)
     world.poll(world.consumer.give(*pair(2)))
     assert world.consumer.reading == dict.fromkeys(pair(2), 10)
 
@@ -306,29 +270,31 @@ def test_the_start_is_asked_for_again_if_the_group_has_just_moved_on(world: Worl
 # --- what stays
 
 
-def test_the_records_of_tasks_that_stay_are_handed_on_from_a_poll_in_which_others_come_and_go(world: World) -> None:
+def test_the_records_of_tasks_that_stay_are_handed_on_from_a_poll_in_which_others_come_and_go(
+    world: AssignmentWorld,
+) -> None:
     world.poll(world.consumer.give(*pair(0, 1)))
     found = world.poll(
-        Record(OFFERS, 0, 5),
-        Record(OFFERS, 1, 5),
+        Message(OFFERS, 0, 5),
+        Message(OFFERS, 1, 5),
         world.consumer.take(*pair(1)),
         world.consumer.give(*pair(2)),
-        Record(CHECKOUTS, 0, 6),
-        Record(CHECKOUTS, 2, 6),
+        Message(CHECKOUTS, 0, 6),
+        Message(CHECKOUTS, 2, 6),
     )
     assert found == [((OFFERS, 0), 5), ((CHECKOUTS, 0), 6)], "the client does not read them again"
 
 
-def test_no_record_of_a_task_that_ended_and_began_again_in_one_poll_is_handed_on(world: World) -> None:
+def test_no_record_of_a_task_that_ended_and_began_again_in_one_poll_is_handed_on(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(1)))
     found = world.poll(
-        Record(OFFERS, 1, 5), world.consumer.take((OFFERS, 1)), world.consumer.give((OFFERS, 1)), Record(OFFERS, 1, 6)
+        Message(OFFERS, 1, 5), world.consumer.take((OFFERS, 1)), world.consumer.give((OFFERS, 1)), Message(OFFERS, 1, 6)
     )
     assert found == []
     assert world.consumer.reading == dict.fromkeys(pair(1), 7)
 
 
-def test_what_comes_and_goes_leaves_the_pauses_of_what_stays_as_they_are(world: World) -> None:
+def test_what_comes_and_goes_leaves_the_pauses_of_what_stays_as_they_are(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0, 1)))
     world.source.pause({(OFFERS, 0), (OFFERS, 1)})
     world.consumer.events = [world.consumer.take(*pair(1)), world.consumer.give(*pair(2))]
@@ -338,23 +304,23 @@ def test_what_comes_and_goes_leaves_the_pauses_of_what_stays_as_they_are(world: 
     assert world.consumer.paused & world.consumer.reading.keys() == {(OFFERS, 2)}
 
 
-def test_an_error_of_the_client_is_heard_in_a_poll_with_a_rebalance(world: World) -> None:
+def test_an_error_of_the_client_is_heard_in_a_poll_with_a_rebalance(world: AssignmentWorld) -> None:
     fatal = SimpleNamespace(code=lambda: KafkaError._FATAL, fatal=lambda: False, str=lambda: "Fatal error: no")
     with pytest.raises(StopError, match="Fatal error: no"):
-        world.poll(world.consumer.give(*pair(0)), Record(None, -1, error=fatal))
+        world.poll(world.consumer.give(*pair(0)), Message(None, -1, -1001, error=fatal))
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_all_that_is_revoked_is_committed_in_one_request_and_read_no_more(protocol: str) -> None:
-    world = World(protocol)
+    world = AssignmentWorld(protocol)
     world.poll(world.consumer.give(*pair(0, 1)))
-    assert world.poll(Record(OFFERS, 0, 5), world.consumer.take(*pair(0, 1))) == []
+    assert world.poll(Message(OFFERS, 0, 5), world.consumer.take(*pair(0, 1))) == []
     assert world.consumer.commits == [dict.fromkeys(pair(0, 1), 7)]
     assert world.consumer.reading == {}
 
 
-def test_an_error_while_a_task_begins_leaves_it_unread(world: World) -> None:
-    world.consumer.committed_offsets = dict.fromkeys(pair(0), 5_000)
+def test_an_error_while_a_task_begins_leaves_it_unread(world: AssignmentWorld) -> None:
+    world.consumer.committed_offsets |= dict.fromkeys(pair(0), 5_000)
     with pytest.raises(StartError, match="the broker holds 0 to 1000"):
         world.poll(world.consumer.give(*pair(0)))
     assert world.consumer.reading == {}
@@ -362,31 +328,31 @@ def test_an_error_while_a_task_begins_leaves_it_unread(world: World) -> None:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_what_is_given_to_a_member_that_leaves_begins_no_task_and_asks_nothing(protocol: str) -> None:
-    world = World(protocol)
-    world.consumer.silences = [KafkaError._TIMED_OUT]
+    world = AssignmentWorld(protocol)
+    world.consumer.errors["committed"] = [KafkaError._TIMED_OUT]
     world.consumer.events = [world.consumer.give(*pair(0))]
     world.source.close()
     assert (world.told, world.consumer.reading, world.consumer.commits) == ([], {}, [])
-    assert world.consumer.silences, "a client that closes does not answer"
+    assert world.consumer.errors["committed"], "a client that closes does not answer"
 
 
 # --- what the group does not tell
 
 
-def test_topics_that_grew_stop_a_member_in_the_poll_that_gives_it_something(world: World) -> None:
+def test_topics_that_grew_stop_a_member_in_the_poll_that_gives_it_something(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0)))
     world.consumer.partitions = PARTITIONS + 2
     with pytest.raises(PartitionsChangedError):
         world.poll(world.consumer.take(*pair(0)), world.consumer.give(*pair(1)))
 
 
-def test_a_partition_that_was_not_there_at_the_start_makes_no_task(world: World) -> None:
+def test_a_partition_that_was_not_there_at_the_start_makes_no_task(world: AssignmentWorld) -> None:
     with pytest.raises(PartitionsChangedError, match="offers, checkouts had 4 partitions"):
         world.poll(world.consumer.give(*pair(PARTITIONS)))
     assert world.tasks == {}
 
 
-def test_topics_that_grew_stop_a_member_to_which_nothing_came_and_nothing_went(world: World) -> None:
+def test_topics_that_grew_stop_a_member_to_which_nothing_came_and_nothing_went(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0)))
     world.consumer.partitions = PARTITIONS + 2
     world.poll()
@@ -397,30 +363,30 @@ def test_topics_that_grew_stop_a_member_to_which_nothing_came_and_nothing_went(w
 
 @pytest.mark.parametrize("told", [None, 0])
 def test_a_broker_that_does_not_tell_how_many_partitions_there_are_stops_nothing(
-    world: World, told: int | None
+    world: AssignmentWorld, told: int | None
 ) -> None:
     world.poll(world.consumer.give(*pair(0)))
     world.consumer.partitions = told
     world.now = 31.0
-    asked = len(world.consumer.asked)
+    asked = len(world.consumer.timeouts)
     world.poll()
-    assert len(world.consumer.asked) == asked + 1
-    assert world.consumer.asked[-1] <= 2, "the poll thread waits long"
+    assert len(world.consumer.timeouts) == asked + 1
+    assert world.consumer.timeouts[-1] <= 2, "the poll thread waits long"
 
 
 # --- commits
 
 
-def test_a_commit_that_comes_before_the_news_of_a_new_epoch_is_made_again(world: World) -> None:
+def test_a_commit_that_comes_before_the_news_of_a_new_epoch_is_made_again(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0)))
-    world.consumer.refusals = [KafkaError.STALE_MEMBER_EPOCH] * 2
+    world.consumer.errors["commit"] = [KafkaError.STALE_MEMBER_EPOCH] * 2
     world.poll(world.consumer.take(*pair(0)))
     assert world.consumer.commits == [dict.fromkeys(pair(0), 7)]
 
 
-def test_a_commit_of_a_member_that_the_group_gave_up_is_not_made_again(world: World) -> None:
+def test_a_commit_of_a_member_that_the_group_gave_up_is_not_made_again(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0)))
-    world.consumer.refusals = [KafkaError.UNKNOWN_MEMBER_ID]
+    world.consumer.errors["commit"] = [KafkaError.UNKNOWN_MEMBER_ID]
     plan = CommitPlan(Position(3), Position(3), 0, 0)
     assert world.source.commit({0: plan}) == set()
     assert world.consumer.commits == []
@@ -458,8 +424,10 @@ def test_the_classic_settings_that_are_refused_are_those_that_librdkafka_refuses
         (KafkaError.UNSUPPORTED_ASSIGNOR, "group.consumer.assignors"),
     ],
 )
-def test_a_broker_that_refuses_the_member_for_good_stops_it_with_advice(world: World, cause: int, advice: str) -> None:
+def test_a_broker_that_refuses_the_member_for_good_stops_it_with_advice(
+    world: AssignmentWorld, cause: int, advice: str
+) -> None:
     said = f"Fatal error: {KafkaError(cause).str()}: ConsumerGroupHeartbeat fatal error"
     fatal = SimpleNamespace(code=lambda: KafkaError._FATAL, fatal=lambda: False, str=lambda: said)
     with pytest.raises(StopError, match=advice):
-        world.poll(Record(None, -1, error=fatal))
+        world.poll(Message(None, -1, -1001, error=fatal))

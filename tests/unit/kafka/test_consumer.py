@@ -108,7 +108,7 @@ class Tasks:
         self._note("metadata refused", partition)
 
 
-class World:
+class ConsumerWorld:
     """A source with what it stands between."""
 
     def __init__(self, is_spare: Callable[[str], bool] | None = None) -> None:
@@ -169,7 +169,7 @@ def test_what_promises_rest_on_is_set_whatever_the_settings_pass_through() -> No
 
 
 def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited_for() -> None:
-    world = World()
+    world = ConsumerWorld()
     world.client.answers = [acknowledged(0, 1)]
     assert world.source.commit({0: PLAN, 1: PLAN}) == {0, 1}
     (how,) = world.client.commits
@@ -183,7 +183,7 @@ def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited
 
 
 def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:
-    world = World()
+    world = ConsumerWorld()
     refused = answer(1, KafkaError.OFFSET_METADATA_TOO_LARGE)
     member = answer(2, KafkaError.UNKNOWN_MEMBER_ID)
     world.client.answers = [[*acknowledged(0), answer(1, topic="offers"), refused, answer(2, topic="offers"), member]]
@@ -195,7 +195,7 @@ def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:
 
 @pytest.mark.parametrize("answers", [None, [], [answer(0)], [answer(0, topic="offers")]])
 def test_what_the_broker_does_not_answer_for_is_not_committed(answers: Any) -> None:
-    world = World()
+    world = ConsumerWorld()
     world.client.answers = [answers]
     assert world.source.commit({0: PLAN}) == set()
 
@@ -204,7 +204,7 @@ def test_what_the_broker_does_not_answer_for_is_not_committed(answers: Any) -> N
     ("code", "level"), [(KafkaError.ILLEGAL_GENERATION, "info"), (KafkaError._TIMED_OUT, "warning")]
 )
 def test_a_failed_commit_commits_nothing_and_is_said(code: int, level: str) -> None:
-    world = World()
+    world = ConsumerWorld()
     world.client.answers = [code]
     with capture_logs() as logs:
         assert world.source.commit({0: PLAN}) == set()
@@ -215,7 +215,7 @@ def test_a_failed_commit_commits_nothing_and_is_said(code: int, level: str) -> N
 def test_a_commit_before_the_news_of_a_new_epoch_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("consumer.kafka.consumer.time.sleep", waits.append)
-    world, stale = World(), KafkaError.STALE_MEMBER_EPOCH
+    world, stale = ConsumerWorld(), KafkaError.STALE_MEMBER_EPOCH
     world.client.answers = [stale, stale, acknowledged(0)]
     assert world.source.commit({0: PLAN}) == {0}
     world.client.answers = [stale] * 20 + [acknowledged(0)]
@@ -231,7 +231,7 @@ def test_a_commit_before_the_news_of_a_new_epoch_is_made_again(monkeypatch: pyte
 
 
 def test_a_task_begins_where_its_start_says_and_the_rest_is_read_no_more_when_it_goes() -> None:
-    world = World()
+    world = ConsumerWorld()
     assert not world.source.assigned
     world.assign(0, 1)
     assert world.source.assigned
@@ -247,7 +247,7 @@ def test_a_task_begins_where_its_start_says_and_the_rest_is_read_no_more_when_it
 
 def test_a_member_that_is_given_nothing_asks_whether_it_is_spare_until_it_is_given_something() -> None:
     asked: list[str] = []
-    world = World(lambda member: bool(asked.append(member)) or len(asked) > 1)
+    world = ConsumerWorld(lambda member: bool(asked.append(member)) or len(asked) > 1)
     world.poll()
     assert not world.source.assigned
     world.client.member = "m1"
@@ -258,7 +258,7 @@ def test_a_member_that_is_given_nothing_asks_whether_it_is_spare_until_it_is_giv
 
 
 def test_what_is_lost_is_trouble_since_others_may_have_gone_on() -> None:
-    world = World()
+    world = ConsumerWorld()
     world.assign(0)
     world.poll(then=[lambda: world.client.on_lost(world.client, world.places(0))])
     assert world.tasks.told == [("begin", 0), ("lost", [0])]
@@ -266,7 +266,7 @@ def test_what_is_lost_is_trouble_since_others_may_have_gone_on() -> None:
 
 
 def test_an_assignment_to_no_task_is_one_too() -> None:
-    world = World()
+    world = ConsumerWorld()
     world.assign()
     assert world.source.assigned
 
@@ -278,7 +278,7 @@ def test_an_assignment_to_no_task_is_one_too() -> None:
 def test_a_start_that_cannot_be_found_ends_the_service_before_anything_is_read(
     error: Exception, stops: type[OptOutError]
 ) -> None:
-    world = World()
+    world = ConsumerWorld()
     world.starts.error = error
     with pytest.raises(stops, match="why" if stops is StopError else r"group offer-opt-out: .*imed out"):
         world.assign(0)
@@ -287,11 +287,11 @@ def test_a_start_that_cannot_be_found_ends_the_service_before_anything_is_read(
 
 
 def test_a_task_that_cannot_begin_or_end_ends_the_service() -> None:
-    world = World()
+    world = ConsumerWorld()
     world.tasks.error = StopError("begin")
     with pytest.raises(StopError, match="begin"):
         world.assign(0)
-    world = World()
+    world = ConsumerWorld()
     world.assign(0)
     world.tasks.error = StopError("end")
     with pytest.raises(StopError, match="end"):
@@ -302,7 +302,7 @@ def test_a_task_that_cannot_begin_or_end_ends_the_service() -> None:
 
 
 def test_the_end_of_a_partition_is_handed_on_and_other_errors_are_trouble() -> None:
-    world = World()
+    world = ConsumerWorld()
     end, record = message(KafkaError(KafkaError._PARTITION_EOF)), message()
     with capture_logs() as logs:
         assert world.poll(record, end, message(KafkaError(KafkaError._TRANSPORT))) == [record, end]
@@ -326,11 +326,11 @@ def test_the_end_of_a_partition_is_handed_on_and_other_errors_are_trouble() -> N
 )
 def test_an_error_that_would_lose_records_stops(error: KafkaError, stops: type[OptOutError], why: str) -> None:
     with pytest.raises(stops, match=why):
-        World().poll(message(error))
+        ConsumerWorld().poll(message(error))
 
 
 def test_the_client_s_own_error_is_trouble_or_the_end() -> None:
-    world = World()
+    world = ConsumerWorld()
     with capture_logs() as logs:
         world.client.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert world.poll() == []
@@ -343,4 +343,4 @@ def test_the_client_s_own_error_is_trouble_or_the_end() -> None:
 
 
 def test_an_input_has_its_topic() -> None:
-    assert [World().source.topic(side) for side in Side] == ["offers", "checkouts"]
+    assert [ConsumerWorld().source.topic(side) for side in Side] == ["offers", "checkouts"]

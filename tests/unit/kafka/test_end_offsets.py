@@ -37,7 +37,7 @@ class Admin:
             future.set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
 
 
-class World:
+class EndOffsetsWorld:
     def __init__(self) -> None:
         self.admin, self.wall, self.trouble = Admin(), 1_000.0, list[str]()
         self.ends = EndOffsets(self.admin, lambda: self.wall, self.trouble.append)  # type: ignore[arg-type]
@@ -51,11 +51,11 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> EndOffsetsWorld:
+    return EndOffsetsWorld()
 
 
-def test_the_question_is_asked_as_read_uncommitted_and_dated_before_it_is_asked(world: World) -> None:
+def test_the_question_is_asked_as_read_uncommitted_and_dated_before_it_is_asked(world: EndOffsetsWorld) -> None:
     world.ends.ask([PLACE])
     world.wall += 10.0
     assert world.ends.waiting
@@ -66,7 +66,7 @@ def test_the_question_is_asked_as_read_uncommitted_and_dated_before_it_is_asked(
     assert not world.ends.waiting
 
 
-def test_an_answer_counts_when_all_partitions_have_been_told(world: World) -> None:
+def test_an_answer_counts_when_all_partitions_have_been_told(world: EndOffsetsWorld) -> None:
     world.ends.ask([PLACE, ("offers", 1)])
     world.admin.tell(7)
     assert world.ends.answers() is None
@@ -74,7 +74,7 @@ def test_an_answer_counts_when_all_partitions_have_been_told(world: World) -> No
     assert world.ends.answers() == (1_000_000, {PLACE: 7, ("offers", 1): 8})
 
 
-def test_a_new_leader_is_trouble_once_and_its_first_answer_does_not_count(world: World) -> None:
+def test_a_new_leader_is_trouble_once_and_its_first_answer_does_not_count(world: EndOffsetsWorld) -> None:
     assert world.told(7, epoch=3) == {PLACE: 7}
     assert world.told(7, epoch=3) == {PLACE: 7}
     assert world.trouble == []
@@ -84,13 +84,13 @@ def test_a_new_leader_is_trouble_once_and_its_first_answer_does_not_count(world:
     assert len(world.trouble) == 1
 
 
-def test_brokers_that_tell_no_epoch_are_no_trouble(world: World) -> None:
+def test_brokers_that_tell_no_epoch_are_no_trouble(world: EndOffsetsWorld) -> None:
     assert world.told(7, epoch=None) == {PLACE: 7}
     assert world.told(7, epoch=None) == {PLACE: 7}
     assert world.trouble == []
 
 
-def test_a_broker_that_does_not_answer_is_trouble_and_tells_no_end(world: World) -> None:
+def test_a_broker_that_does_not_answer_is_trouble_and_tells_no_end(world: EndOffsetsWorld) -> None:
     world.ends.ask([PLACE])
     world.admin.fail()
     assert world.ends.answers() == (1_000_000, {})

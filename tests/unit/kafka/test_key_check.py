@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from brokers.producers import ordered_producer
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
-from unit.runtime.test_loop import World
-from unit.runtime.test_runner import offer
+from support.builders import offer
+from support.kafka import Message, partition_end
+from support.loop_world import LoopWorld
 
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StartError, StopError
@@ -22,26 +22,6 @@ from consumer.settings import KafkaSettings
 PARTITIONS = 4
 SETTINGS = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts")
 Log = list[tuple[int, bytes | None]]
-
-
-class Message:
-    def __init__(self, topic: str, partition: int, offset: int, key: bytes | None, *, end: bool = False) -> None:
-        self._place, self._offset, self._key, self._end = (topic, partition), offset, key, end
-
-    def topic(self) -> str:
-        return self._place[0]
-
-    def partition(self) -> int:
-        return self._place[1]
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def error(self) -> Any:
-        return SimpleNamespace(code=lambda: KafkaError._PARTITION_EOF) if self._end else None
 
 
 class Reader:
@@ -105,7 +85,7 @@ class Reader:
                 self.given.append((topic, partition, offset))
             self._next[topic, partition] = begin + 300
             if begin + 300 >= len(log):
-                messages.append(Message(topic, partition, len(log), None, end=True))
+                messages.append(partition_end(topic, partition, len(log)))
         return messages
 
     def close(self) -> None:
@@ -254,7 +234,13 @@ def test_a_disagreement_while_running_stops_the_service() -> None:
 
 def test_records_without_a_key_and_partition_ends_are_no_evidence() -> None:
     found = check()
-    found.look([message("offers", None), message("offers", b""), Message("offers", 0, 7, b"x", end=True)])  # type: ignore[list-item]
+    found.look(
+        [
+            message("offers", None),
+            message("offers", b""),
+            Message("offers", 0, 7, b"x", error=partition_end("offers", 0, 7).error()),
+        ]
+    )  # type: ignore[list-item]
     assert keys_of(found, 0) == set()
 
 
@@ -311,7 +297,7 @@ def test_strays_are_told_once_a_minute() -> None:
 
 
 def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = LoopWorld()
     world.begin()
 
     def refuse(messages: Any) -> None:
@@ -325,7 +311,7 @@ def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.Monke
 
 
 def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = LoopWorld()
     world.consumer.polls = []
 
     def refuse(_: Any) -> None:

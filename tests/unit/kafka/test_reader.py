@@ -11,6 +11,7 @@ import pytest
 from brokers.producers import ordered_producer
 from confluent_kafka import KafkaError, TopicPartition
 from structlog.testing import capture_logs
+from support.kafka import Message
 
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StopError
@@ -24,38 +25,14 @@ A, B = ("t", 0), ("t", 1)
 EOF = KafkaError._PARTITION_EOF
 
 
-class Message:
+def message(place: tuple[str, int], offset: int, code: int | None = None) -> Message:
     """A record, or with `code` an event."""
-
-    def __init__(self, place: tuple[str, int], offset: int, code: int | None = None) -> None:
-        self._place, self._offset, self._code = place, offset, code
-
-    def topic(self) -> str:
-        return self._place[0]
-
-    def partition(self) -> int:
-        return self._place[1]
-
-    def offset(self) -> int:
-        return self._offset
-
-    def error(self) -> KafkaError | None:
-        return None if self._code is None else KafkaError(self._code)
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 5
-
-    def key(self) -> bytes:
-        return b"k"
-
-    def value(self) -> bytes:
-        return b"%d" % self._offset
-
-    def headers(self) -> None:
-        return None
+    if code is not None:
+        return Message(*place, offset, error=KafkaError(code))
+    return Message(*place, offset, b"k", b"%d" % offset, timestamp=5)
 
 
-class Consumer:
+class ReadingConsumer:
     """Gives what each round is to give, then nothing."""
 
     def __init__(self, *rounds: list[Message]) -> None:
@@ -86,12 +63,12 @@ class Consumer:
 
 
 def records(place: tuple[str, int], *offsets: int) -> list[Message]:
-    return [Message(place, offset) for offset in offsets]
+    return [message(place, offset) for offset in offsets]
 
 
 class Reading:
     def __init__(self, *rounds: list[Message]) -> None:
-        self.consumer = Consumer(*rounds)
+        self.consumer = ReadingConsumer(*rounds)
         self.errors: list[int] = []
         self.reader = LogReader(self.consumer, lambda message: self.errors.append(message.error().code()))  # type: ignore[arg-type, union-attr] # the part of it that is used
 
@@ -112,13 +89,13 @@ def test_ranges_are_read_to_their_ends_and_no_further() -> None:
 
 
 def test_a_range_of_which_the_end_is_a_gap_ends_with_the_partition_or_the_first_record_behind_it() -> None:
-    reading = Reading([*records(A, 3), Message(A, 5, EOF), *records(B, 7, 12)])
+    reading = Reading([*records(A, 3), message(A, 5, EOF), *records(B, 7, 12)])
     assert reading({A: (3, 5), B: (7, 9)}) == [(0, 3), (1, 7)]
     assert reading.reader.unread == set()
 
 
 def test_what_was_not_asked_for_is_left_out() -> None:
-    reading = Reading([*records(("other", 0), 3), Message(("other", 0), 4, EOF), *records(A, 3)])
+    reading = Reading([*records(("other", 0), 3), message(("other", 0), 4, EOF), *records(A, 3)])
     assert reading({A: (3, 4)}) == [(0, 3)]
 
 
@@ -131,14 +108,14 @@ def test_when_the_time_is_over_the_rest_is_named() -> None:
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE])
 def test_what_the_broker_no_longer_has_is_named_and_not_waited_for(code: int) -> None:
-    reading = Reading([Message(A, 3, code), *records(B, 7, 8)])
+    reading = Reading([message(A, 3, code), *records(B, 7, 8)])
     assert reading({A: (3, 5), B: (7, 9)}) == [(1, 7), (1, 8)]
     assert reading.reader.unread == {A}
     assert reading.errors == []
 
 
 def test_other_errors_are_told_and_reading_goes_on() -> None:
-    reading = Reading([Message(A, -1001, KafkaError._TRANSPORT)], records(A, 3))
+    reading = Reading([message(A, -1001, KafkaError._TRANSPORT)], records(A, 3))
     assert reading({A: (3, 4)}) == [(0, 3)]
     assert reading.errors == [KafkaError._TRANSPORT]
 
@@ -195,10 +172,10 @@ def answers(make: Callable[[], Any], *offsets: int) -> list[tuple[int, bytes | N
 
 
 def test_each_question_is_answered_in_order_and_what_is_gone_is_told() -> None:
-    consumer = Consumer(
+    consumer = ReadingConsumer(
         records(A, 9),
-        [Message(A, 2, KafkaError._AUTO_OFFSET_RESET)],
-        [Message(A, 10, EOF)],
+        [message(A, 2, KafkaError._AUTO_OFFSET_RESET)],
+        [message(A, 10, EOF)],
         records(A, 6),  # the first behind a gap
         records(A, 7),
     )
@@ -208,7 +185,7 @@ def test_each_question_is_answered_in_order_and_what_is_gone_is_told() -> None:
 
 def test_a_broker_that_does_not_answer_is_waited_for_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "COMPLAIN", 3)
-    consumer = Consumer([], [], [], [Message(A, -1001, KafkaError._TRANSPORT)], records(A, 9))
+    consumer = ReadingConsumer([], [], [], [message(A, -1001, KafkaError._TRANSPORT)], records(A, 9))
     with capture_logs() as lines:
         assert answers(lambda: consumer, 9) == [(9, b"9")]
     assert [(line["event"], line["offset"]) for line in lines] == [

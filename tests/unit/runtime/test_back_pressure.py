@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_loop import TOPICS, Waiting, World
-from unit.runtime.test_runner import checkout, offer
+from support.builders import checkout, offer
+from support.loop_world import TOPICS, LoopWorld, Waiting
 
 from consumer.calls import CallResult
 from consumer.events import Outcome
 
 
 @pytest.fixture
-def world() -> World:
-    made = World()
+def world() -> LoopWorld:
+    made = LoopWorld()
     made.begin()
     return made
 
@@ -27,7 +27,7 @@ def waiting() -> Waiting:
     return made
 
 
-def test_reading_pauses_when_too_much_is_unsettled(world: World) -> None:
+def test_reading_pauses_when_too_much_is_unsettled(world: LoopWorld) -> None:
     world.set_max_unsettled(1)
     world.decide()
     world.turn()
@@ -56,7 +56,7 @@ def test_reading_goes_on_when_a_tenth_of_max_unsettled_is_settled(waiting: Waiti
 
 
 def test_with_too_much_unsettled_a_silence_still_reads_the_checkouts_that_end_it() -> None:
-    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world = LoopWorld(join={"checkout_silence": timedelta(seconds=5)})
     world.begin()
     world.set_max_unsettled(1)
     world.turn([checkout(0, 10_000), offer(0, 10_000)])

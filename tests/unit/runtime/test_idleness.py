@@ -52,7 +52,7 @@ class Clock:
         self.monotonic += seconds
 
 
-class World:
+class IdlenessWorld:
     def __init__(self, lateness: float = LATENESS) -> None:
         self.clock = Clock()
         self.ends = Ends(self.clock)
@@ -91,13 +91,13 @@ class World:
 
 
 @pytest.fixture
-def new() -> World:
+def new() -> IdlenessWorld:
     """The inputs were assigned in this moment."""
-    return World()
+    return IdlenessWorld()
 
 
 @pytest.fixture
-def world(new: World) -> World:
+def world(new: IdlenessWorld) -> IdlenessWorld:
     """The inputs were assigned lateness ago, and no question has been answered."""
     new.clock.go(LATENESS)
     for side in Side:
@@ -105,7 +105,7 @@ def world(new: World) -> World:
     return new
 
 
-def test_the_broker_is_asked_only_after_a_while_without_a_record(world: World) -> None:
+def test_the_broker_is_asked_only_after_a_while_without_a_record(world: IdlenessWorld) -> None:
     world.clock.go(IDLE_AFTER - 0.1)
     world.turn()
     assert not world.ends.waiting
@@ -114,7 +114,7 @@ def test_the_broker_is_asked_only_after_a_while_without_a_record(world: World) -
     assert world.ends.asked == [("offers", 0), ("checkouts", 0)]
 
 
-def test_the_watermark_is_the_clock_before_the_question_less_lateness(world: World) -> None:
+def test_the_watermark_is_the_clock_before_the_question_less_lateness(world: IdlenessWorld) -> None:
     world.question()
     asked_at = int(world.clock.wall * 1000)
     world.clock.go(30.0)  # the answer takes its time: producers may have written meanwhile
@@ -122,7 +122,7 @@ def test_the_watermark_is_the_clock_before_the_question_less_lateness(world: Wor
     assert world.task.watermark == asked_at - 60_000 - 1
 
 
-def test_it_says_when_a_task_was_told_that_an_input_is_idle(world: World) -> None:
+def test_it_says_when_a_task_was_told_that_an_input_is_idle(world: IdlenessWorld) -> None:
     assert not world.turn()
     world.question()
     world.ends.told = {("offers", 0): 0, ("checkouts", 0): 1}
@@ -133,14 +133,14 @@ def test_it_says_when_a_task_was_told_that_an_input_is_idle(world: World) -> Non
     assert not world.turn(), "neither is read to its end"
 
 
-def test_unread_data_holds_the_watermark(world: World) -> None:
+def test_unread_data_holds_the_watermark(world: IdlenessWorld) -> None:
     world.question()
     world.answer(checkouts=1)
     assert world.task.input_watermark(Side.OFFERS) > MIN_TIME
     assert world.task.watermark == MIN_TIME
 
 
-def test_a_broker_that_does_not_answer_freezes_the_watermark(world: World) -> None:
+def test_a_broker_that_does_not_answer_freezes_the_watermark(world: IdlenessWorld) -> None:
     world.question()
     for _ in range(100):
         world.clock.go(10.0)
@@ -149,7 +149,9 @@ def test_a_broker_that_does_not_answer_freezes_the_watermark(world: World) -> No
 
 
 @pytest.mark.parametrize("jump", [+3_600.0, -3_600.0, +2.0])
-def test_after_a_jump_of_the_wall_clock_no_idle_watermark_for_the_length_of_lateness(world: World, jump: float) -> None:
+def test_after_a_jump_of_the_wall_clock_no_idle_watermark_for_the_length_of_lateness(
+    world: IdlenessWorld, jump: float
+) -> None:
     world.question()
     world.clock.wall += jump
     world.answer()
@@ -157,7 +159,7 @@ def test_after_a_jump_of_the_wall_clock_no_idle_watermark_for_the_length_of_late
     after_trouble(world)
 
 
-def test_after_an_error_no_idle_watermark_for_the_length_of_lateness(world: World) -> None:
+def test_after_an_error_no_idle_watermark_for_the_length_of_lateness(world: IdlenessWorld) -> None:
     world.idleness.trouble("the leader changed")
     world.question()
     world.answer()
@@ -165,7 +167,7 @@ def test_after_an_error_no_idle_watermark_for_the_length_of_lateness(world: Worl
     after_trouble(world)
 
 
-def after_trouble(world: World) -> None:
+def after_trouble(world: IdlenessWorld) -> None:
     """It lets go by itself, once lateness has passed."""
     began = world.clock.monotonic
     while world.task.watermark == MIN_TIME:
@@ -175,18 +177,18 @@ def after_trouble(world: World) -> None:
     assert world.clock.monotonic - began >= LATENESS - IDLE_AFTER
 
 
-def test_a_dropped_input_is_not_asked_for(world: World) -> None:
+def test_a_dropped_input_is_not_asked_for(world: IdlenessWorld) -> None:
     world.idleness.drop(Side.OFFERS, 0)
     world.question()
     assert world.ends.asked == [("checkouts", 0)]
 
 
-def test_an_input_that_was_just_assigned_has_no_idle_watermark_for_the_length_of_lateness(new: World) -> None:
+def test_an_input_that_was_just_assigned_has_no_idle_watermark_for_the_length_of_lateness(new: IdlenessWorld) -> None:
     # A start may be the end of an outage, and a former owner may have known of trouble.
     after_trouble(new)
 
 
-def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
+def test_an_input_that_is_assigned_again_is_watched_anew(world: IdlenessWorld) -> None:
     world.pass_time(IDLE_AFTER)
     before = world.task.watermark
     assert before > MIN_TIME
@@ -199,7 +201,7 @@ def test_an_input_that_is_assigned_again_is_watched_anew(world: World) -> None:
     assert world.task.watermark > before
 
 
-def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World) -> None:
+def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: IdlenessWorld) -> None:
     other = Task(RULES, partitions=2, offers=Position(0), checkouts=Position(0))
     for side in Side:
         world.idleness.begin(side, 1)
@@ -210,7 +212,7 @@ def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World)
     assert other.watermark == MIN_TIME
 
 
-def test_the_answer_to_a_question_from_before_the_trouble_was_over_is_not_taken(world: World) -> None:
+def test_the_answer_to_a_question_from_before_the_trouble_was_over_is_not_taken(world: IdlenessWorld) -> None:
     world.idleness.trouble("the broker was gone")
     world.clock.go(LATENESS - 1.0)
     world.turn()
@@ -221,7 +223,7 @@ def test_the_answer_to_a_question_from_before_the_trouble_was_over_is_not_taken(
 
 
 @pytest.mark.parametrize("every", [0.5, 30.0])
-def test_trouble_that_recurs_prolongs_the_freeze_and_is_told_once_a_minute(world: World, every: float) -> None:
+def test_trouble_that_recurs_prolongs_the_freeze_and_is_told_once_a_minute(world: IdlenessWorld, every: float) -> None:
     with structlog.testing.capture_logs() as logs:
         for _ in range(round(600 / every)):
             world.idleness.trouble("no leader")
@@ -233,7 +235,7 @@ def test_trouble_that_recurs_prolongs_the_freeze_and_is_told_once_a_minute(world
 
 
 def test_trouble_that_comes_after_the_last_was_over_is_told_at_once() -> None:
-    world = World(lateness=10.0)
+    world = IdlenessWorld(lateness=10.0)
     with structlog.testing.capture_logs() as logs:
         world.idleness.trouble("once")
         world.clock.go(11.0)
@@ -241,7 +243,7 @@ def test_trouble_that_comes_after_the_last_was_over_is_told_at_once() -> None:
     assert [line["reason"] for line in logs] == ["once", "again"]
 
 
-def test_a_clock_that_jumps_ahead_takes_the_watermark_along_only_after_lateness(world: World) -> None:
+def test_a_clock_that_jumps_ahead_takes_the_watermark_along_only_after_lateness(world: IdlenessWorld) -> None:
     world.pass_time(IDLE_AFTER)
     before = world.task.watermark
     world.clock.wall += 3_600.0
@@ -251,7 +253,7 @@ def test_a_clock_that_jumps_ahead_takes_the_watermark_along_only_after_lateness(
     assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1
 
 
-def test_a_clock_that_jumps_back_holds_the_watermark_until_it_has_come_past_it(world: World) -> None:
+def test_a_clock_that_jumps_back_holds_the_watermark_until_it_has_come_past_it(world: IdlenessWorld) -> None:
     world.pass_time(IDLE_AFTER)
     before = world.task.watermark
     world.clock.wall -= 600.0
@@ -262,7 +264,7 @@ def test_a_clock_that_jumps_back_holds_the_watermark_until_it_has_come_past_it(w
 
 
 @pytest.mark.parametrize("slew", [+0.0005, -0.0005])
-def test_a_clock_that_is_slewed_is_no_trouble(world: World, slew: float) -> None:
+def test_a_clock_that_is_slewed_is_no_trouble(world: IdlenessWorld, slew: float) -> None:
     for _ in range(1_000):
         world.clock.wall += slew * IDLE_AFTER  # as fast as time servers do, 2.5 s in all
         world.pass_time(IDLE_AFTER)

@@ -7,23 +7,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_runner import (
-    AT,
-    CODEC,
-    NOTE,
-    NOW,
-    RULES,
-    Message,
-    SlowSink,
-    World,
-    checkout,
-    edges,
-    limits,
-    offer,
-    pass_time,
-    release_file,
-    show,
-)
+from support.builders import CODEC, NOW, checkout, offer, raw, release_file
+from support.runner_world import AT, NOTE, RULES, RunnerWorld, SlowSink, edges, limits, pass_time, show
 
 from consumer.calls import CallResult
 from consumer.core.checkpoint import Position
@@ -37,11 +22,11 @@ from consumer.runtime.runner import TaskRunner
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> RunnerWorld:
+    return RunnerWorld()
 
 
-def told(world: World) -> OfferOutcome:
+def told(world: RunnerWorld) -> OfferOutcome:
     (outcome,) = world.sink.outcomes
     return outcome
 
@@ -65,13 +50,13 @@ PLAIN = OfferOutcome(
 )
 
 
-def test_an_offer_that_was_called(world: World) -> None:
+def test_an_offer_that_was_called(world: RunnerWorld) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.NOT_FOUND, 404, 3, "no such offer"))
     assert told(world) == replace(PLAIN, outcome=Outcome.NOT_FOUND, status_code=404, attempts=3, note="no such offer")
 
 
-def test_an_offer_that_was_declined_and_called(world: World) -> None:
+def test_an_offer_that_was_declined_and_called(world: RunnerWorld) -> None:
     (call,) = show(world, checkout(0, AT + 50, session="s1", checkout_id="c7"))
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert told(world) == replace(
@@ -79,7 +64,7 @@ def test_an_offer_that_was_declined_and_called(world: World) -> None:
     )
 
 
-def test_an_offer_that_was_bought(world: World) -> None:
+def test_an_offer_that_was_bought(world: RunnerWorld) -> None:
     assert show(world, checkout(0, AT + 50, "o1", session="s1", checkout_id="c7")) == []
     assert told(world) == replace(
         PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c7", decided_at=AT + 150
@@ -88,13 +73,13 @@ def test_an_offer_that_was_bought(world: World) -> None:
 
 def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined() -> None:
     rules = replace(RULES, call_abandoned=False)
-    world = World(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
+    world = RunnerWorld(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
     declined = offer(4, AT, session="s2", offer_id="o2"), checkout(0, AT + 50, session="s2")
     assert [call.offer_id for call in show(world, *declined)] == ["o2"]
     assert told(world) == replace(PLAIN, outcome=Outcome.IGNORED)
 
 
-def test_an_offer_that_is_late(world: World) -> None:
+def test_an_offer_that_is_late(world: RunnerWorld) -> None:
     (call,) = show(world, until=50_000)
     with capture_logs() as logs:
         world.runner.on_message(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
@@ -139,16 +124,16 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         runner.on_message(Side.OFFERS, offer(4, ahead), NOW)
 
 
-def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: World) -> None:
+def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: RunnerWorld) -> None:
     with capture_logs() as logs:
         world.runner.on_message(Side.CHECKOUTS, checkout(0, NOW + RULES.max_skew + 1), NOW)
     assert [line["event"] for line in logs] == ["implausible checkout"]
     assert world.sink.records == []
 
 
-def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
+def test_an_offer_whose_checkout_cannot_be_read(world: RunnerWorld) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, NOW - 100), NOW)
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s1", b"\xff"), NOW)
+    world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s1", b"\xff"), NOW)
     pass_time(world.runner, NOW + 5_000)
     assert world.runner.decide() == []
     assert told(world) == replace(
@@ -161,7 +146,7 @@ def test_an_offer_whose_checkout_cannot_be_read(world: World) -> None:
 
 
 def test_an_offer_that_was_let_go(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     assert show(world, checkout(0, AT + 50, session="s1", checkout_id="c7")) == []
     assert told(world) == replace(
         PLAIN,
@@ -173,7 +158,7 @@ def test_an_offer_that_was_let_go(tmp_path: Path) -> None:
     )
 
 
-def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world: World) -> None:
+def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world: RunnerWorld) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -189,7 +174,7 @@ def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world
 
 
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None:
+def test_an_offer_whose_call_was_taken_back(world: RunnerWorld, attempts: int) -> None:
     (call,) = show(world)
     world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
     world.runner.on_result(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
@@ -206,7 +191,7 @@ def test_an_offer_whose_call_was_taken_back(world: World, attempts: int) -> None
     assert [line["event"] for line in logs] == ["purchase_after_opt_out"] * bool(attempts)
 
 
-def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None:
+def test_an_offer_that_was_bought_before_anybody_was_asked(world: RunnerWorld) -> None:
     world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
     pass_time(world.runner, 12_000)
     world.runner.task._listed = world.runner.task.decide()  # as after a rebuild
@@ -217,7 +202,7 @@ def test_an_offer_that_was_bought_before_anybody_was_asked(world: World) -> None
     assert logs == [], "nobody was told of it"
 
 
-def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: World) -> None:
+def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: RunnerWorld) -> None:
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -233,7 +218,7 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
     found: bool, tmp_path: Path
 ) -> None:
     releases = Releases(release_file(tmp_path))
-    world = World(releases)
+    world = RunnerWorld(releases)
     (call,) = show(world)
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, "Unexpected field")
     world.runner.on_result(result)
@@ -249,14 +234,14 @@ def test_a_refused_offer_that_was_let_go_meanwhile_is_dead_lettered_if_its_recor
     )
 
 
-def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: World) -> None:
-    world.runner.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: RunnerWorld) -> None:
+    world.runner.on_message(Side.OFFERS, raw("offers", 0, "s", b"\xff"), NOW)
     ((_, reason, error),) = world.sink.records
     assert reason == "undecodable"
     assert error.startswith("not a optout.events.OfferPresented: ")
 
 
-def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: World) -> None:
+def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: RunnerWorld) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     with capture_logs() as logs:

@@ -2,234 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka import KafkaError
+from support.builders import CODEC, NOW, checkout, end, offer, raw, release_file
+from support.runner_world import (
+    AT,
+    NOTE,
+    RULES,
+    RunnerWorld,
+    committed_after,
+    make,
+    pass_time,
+    record,
+    show,
+)
 
-from consumer.calls import CallResult, OptOutCall
-from consumer.codecs.plain import PlainCodec
+from consumer.calls import CallResult
 from consumer.core.checkpoint import Position
-from consumer.core.rules import DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.errors import StopError, TooManyDeadLettersError, TruncatedLogError
-from consumer.events import CheckoutCompleted, OfferOutcome, Outcome, Reason, RecordRef
+from consumer.events import CheckoutCompleted, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.bad_records import BadRecordLimit
-from consumer.runtime.edges import Clock, Edges, OnRecordFetched
 from consumer.runtime.releases import Releases
-from consumer.runtime.runner import TaskRunner
-
-RULES = DecisionRules(window=1_000, checkout_grace=100, lookback=5_000, lateness=0, max_skew=1_000_000)
-NOW = 1_000_000
-CODEC = PlainCodec()
-NOTE = "released by on call: gone at the insurer"
-AT = 10_000
-
-
-class Message:
-    """What the runner asks of a Kafka message."""
-
-    def __init__(self, topic: str, offset: int, key: str | None, value: bytes | None, *, end: bool = False) -> None:
-        self._topic, self._offset, self._key, self._value, self._end = topic, offset, key, value, end
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return None if self._key is None else self._key.encode()
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, NOW
-
-    def headers(self) -> None:
-        return None
-
-    def error(self) -> KafkaError | None:
-        return KafkaError(KafkaError._PARTITION_EOF) if self._end else None
-
-
-class Sink:
-    """Keeps what is written; acknowledges at once."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[OfferOutcome] = []
-        self.dead: list[tuple[int, str]] = []
-
-    def outcome(self, outcome: OfferOutcome, partition: int) -> None:
-        self.outcomes.append(outcome)
-
-    def dead_letter(self, record: Any, *, reason: str, error: str, on_ack: Any) -> None:
-        self.dead.append((record.offset, reason))
-        on_ack()
-
-
-def offer(offset: int, at: int, *, session: str = "s1", offer_id: str = "o1") -> Message:
-    event = {
-        "event_id": "e",
-        "session_id": session,
-        "partner_code": "P",
-        "offer_id": offer_id,
-        "presented_at": at,
-    }
-    return Message("offers", offset, session, CODEC.encode_offer(event))
-
-
-def checkout(
-    offset: int, at: int, *bought: str, session: str = "s0", key: str | None = None, checkout_id: str = "c"
-) -> Message:
-    event = {
-        "event_id": "e",
-        "session_id": session,
-        "checkout_id": checkout_id,
-        "completed_at": at,
-        "purchased_offer_ids": list(bought),
-    }
-    return Message("checkouts", offset, key or session, CODEC.encode_checkout(event))
-
-
-def end(source: str, offset: int) -> Message:
-    return Message(source, offset, None, None, end=True)
-
-
-BEGIN = Position(0)
-
-
-def edges(**made: Any) -> Edges:
-    """The edges of a runner. Those that it does not touch are not there."""
-    unused = dict.fromkeys(("consumer", "ends", "delivery", "record_reader"))
-    return Edges(**{**unused, "codec": CODEC, "clock": Clock(wall=lambda: NOW / 1000), **made})
-
-
-def limits(max_run: int) -> tuple[BadRecordLimit, BadRecordLimit]:
-    return BadRecordLimit("offers", max_run, 1.0), BadRecordLimit("checkouts", max_run, 1.0)
-
-
-def make(offers: Position = BEGIN, checkouts: Position = BEGIN, max_run: int = 100) -> tuple[TaskRunner, Sink]:
-    sink = Sink()
-    runner = TaskRunner(
-        0,
-        Task(RULES, partitions=1, offers=offers, checkouts=checkouts),
-        topics=("offers", "checkouts"),
-        edges=edges(outputs=sink),
-        bad_records=limits(max_run),
-    )
-    return runner, sink
-
-
-def pass_time(runner: TaskRunner, until: int) -> None:
-    for side in Side:
-        runner.task.idle(side, until)
-
-
-def committed_after(offsets: list[int]) -> tuple[Position, Position]:
-    """What is committed once these offers were read and none was due."""
-    runner, _ = make()
-    for offset in offsets:
-        runner.on_message(Side.OFFERS, offer(offset, 10_000 + offset, session=f"s{offset}"), NOW)
-    pass_time(runner, 10_500)
-    runner.decide()
-    plan = runner.task.prepare_commit()
-    assert plan is not None
-    return plan.offers, plan.checkouts
-
-
-def release_file(folder: Path, *offers: str) -> Path:
-    path = folder / "release.toml"
-    path.write_text(
-        "".join(
-            f'[[release]]\npartner_code = "P"\noffer_id = "{name}"\nwho = "on call"\nwhy = "gone at the insurer"\n'
-            for name in offers
-        )
-    )
-    return path
-
-
-class SlowSink(Sink):
-    """Acknowledges a dead letter when the test says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[tuple[Record, str, str]] = []
-        self.acks: list[Callable[[], None]] = []
-
-    def dead_letter(self, record: Record, *, reason: str, error: str, on_ack: Callable[[], None]) -> None:
-        self.records.append((record, reason, error))
-        self.acks.append(on_ack)
-
-
-class Reader:
-    """Keeps what it is asked for; the test answers."""
-
-    def __init__(self) -> None:
-        self.asked: list[RecordRef] = []
-        self.on_fetched: list[OnRecordFetched] = []
-
-    def ask(self, source: RecordRef, on_fetched: OnRecordFetched) -> None:
-        self.asked.append(source)
-        self.on_fetched.append(on_fetched)
-
-
-class World:
-    def __init__(self, releases: Releases | None = None, task: Task | None = None) -> None:
-        self.sink, self.reader = SlowSink(), Reader()
-        self.runner = TaskRunner(
-            0,
-            task or Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
-            topics=("offers", "checkouts"),
-            edges=edges(outputs=self.sink, record_reader=self.reader, releases=releases or Releases(None)),
-            bad_records=limits(100),
-        )
-
-    def call(self) -> OptOutCall:
-        """One offer, presented at offset 0, is decided and to be called."""
-        self.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
-        pass_time(self.runner, 12_000)
-        (call,) = self.runner.decide()
-        return call
-
-    def refused(self, status: int | None = 422, note: str | None = "Unexpected field") -> CallResult:
-        result = CallResult(self.call(), Outcome.DEAD_LETTERED, status, 1, note)
-        self.runner.on_result(result)
-        return result
-
-    @property
-    def committed(self) -> int:
-        plan = self.runner.task.prepare_commit()
-        assert plan is not None
-        return plan.offers.offset
-
-
-def record(at: int = 10_000, offer_id: str = "o1", value: bytes | None = None) -> Record:
-    message = offer(0, at, offer_id=offer_id)
-    return Record("offers", 0, 0, NOW, message.key(), message.value() if value is None else value, (("trace", b"7"),))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-def show(world: World, *more: Message, until: int = 12_000) -> list[OptOutCall]:
-    """One offer, presented at offset 3, and what else there is; the calls to be made."""
-    world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
-    for message in more:
-        world.runner.on_message(Side(("offers", "checkouts").index(message.topic())), message, NOW)
-    pass_time(world.runner, until)
-    return world.runner.decide()
+def world() -> RunnerWorld:
+    return RunnerWorld()
 
 
 def test_a_result_after_the_partition_is_gone_is_written_and_commits_nothing() -> None:
@@ -358,16 +160,16 @@ def test_a_record_seen_twice_is_applied_once() -> None:
 def test_what_could_be_read_before_a_restart_and_cannot_now_is_dead_lettered() -> None:
     offers, checkouts = committed_after([0, 1])
     runner, sink = make(offers, checkouts)
-    runner.on_message(Side.OFFERS, Message("offers", 0, "s0", b"\xff\xff"), NOW)
+    runner.on_message(Side.OFFERS, raw("offers", 0, "s0", b"\xff\xff"), NOW)
     assert sink.dead == [(0, "undecodable")]
 
 
 def test_bad_records_in_a_row_stop_the_service() -> None:
     runner, sink = make(max_run=3)
     for offset in range(3):
-        runner.on_message(Side.OFFERS, Message("offers", offset, "s", b"\xff"), NOW)
+        runner.on_message(Side.OFFERS, raw("offers", offset, "s", b"\xff"), NOW)
     with pytest.raises(TooManyDeadLettersError, match="4 in a row"):
-        runner.on_message(Side.OFFERS, Message("offers", 3, "s", b"\xff"), NOW)
+        runner.on_message(Side.OFFERS, raw("offers", 3, "s", b"\xff"), NOW)
     assert len(sink.dead) == 4
 
 
@@ -375,7 +177,7 @@ def test_an_unreadable_checkout_dead_letters_its_session_and_no_other() -> None:
     runner, sink = make()
     runner.on_message(Side.OFFERS, offer(0, NOW - 100, session="tainted"), NOW)
     runner.on_message(Side.OFFERS, offer(1, NOW - 100, session="clean", offer_id="o2"), NOW)
-    runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "tainted", b"\xff"), NOW)
+    runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "tainted", b"\xff"), NOW)
     pass_time(runner, NOW + 5_000)
     assert [call.offer_id for call in runner.decide()] == ["o2"]
     (outcome,) = sink.outcomes
@@ -402,7 +204,7 @@ def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of
 def test_an_unreadable_checkout_without_a_key_stops_the_service() -> None:
     runner, _ = make()
     with pytest.raises(StopError, match="no readable key"):
-        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, None, b"\xff"), NOW)
+        runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, None, b"\xff"), NOW)
 
 
 def test_the_input_that_is_ahead_is_paused() -> None:
@@ -448,27 +250,27 @@ def test_a_log_that_ends_where_it_was_read_to_is_whole() -> None:
 
 def test_unreadable_checkouts_are_counted_when_they_are_read_again_and_settled_offers_are_not() -> None:
     first, _ = make()
-    first.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
+    first.on_message(Side.OFFERS, raw("offers", 0, "s", b"\xff"), NOW)
     first.on_message(Side.OFFERS, offer(1, AT), NOW)
-    first.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+    first.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s", b"\xff"), NOW)
     pass_time(first, AT + 100)
     first.decide()
     plan = first.task.prepare_commit()
     assert plan is not None
     runner, sink = make(plan.offers, plan.checkouts, max_run=0)
     with pytest.raises(TooManyDeadLettersError, match=r"1 in a row records of checkouts .* IndexError"):
-        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+        runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s", b"\xff"), NOW)
     assert sink.dead == []
 
 
-def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: World) -> None:
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
+def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: RunnerWorld) -> None:
+    world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s", b"\xff"), NOW)
     assert world.runner.task.prepare_commit() is None
     world.sink.acks[0]()
     assert world.runner.task.prepare_commit() is not None
 
 
-def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: World) -> None:
+def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: RunnerWorld) -> None:
     show(world)
     world.runner.on_message(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
     pass_time(world.runner, 50_000)
@@ -480,7 +282,7 @@ def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: Wor
 
 
 def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="o2"), NOW)
     pass_time(world.runner, 20_000)
@@ -495,23 +297,23 @@ def test_an_offer_that_is_let_go_is_settled_when_it_is_decided_and_never_called(
 
 
 def test_what_was_released_and_not_committed_is_released_again_after_a_restart(tmp_path: Path) -> None:
-    before = World()
+    before = RunnerWorld()
     before.call()
     plan = before.runner.task.prepare_commit()
     assert plan is not None
     task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
-    world = World(Releases(release_file(tmp_path, "o1")), task)
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")), task)
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
 
 
 def test_an_offer_that_was_bought_keeps_its_own_fate_though_it_is_let_go(tmp_path: Path) -> None:
-    world = World(Releases(release_file(tmp_path, "o1")))
+    world = RunnerWorld(Releases(release_file(tmp_path, "o1")))
     world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     bought = {"event_id": "e", "session_id": "s1", "checkout_id": "c", "completed_at": 10_500}
     value = CODEC.encode_checkout({**bought, "purchased_offer_ids": ["o1"]})
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s1", value), NOW)
+    world.runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, "s1", value), NOW)
     pass_time(world.runner, 20_000)
     assert world.runner.decide() == []
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.PURCHASED]
@@ -519,7 +321,7 @@ def test_an_offer_that_was_bought_keeps_its_own_fate_though_it_is_let_go(tmp_pat
 
 def test_every_chain_of_an_offer_is_let_go_while_its_entry_stands_and_none_after(tmp_path: Path) -> None:
     releases = Releases(release_file(tmp_path, "o1"))
-    world = World(releases)
+    world = RunnerWorld(releases)
     for offset, at in enumerate((10_000, 30_000)):
         world.runner.on_message(Side.OFFERS, offer(offset, at), NOW)
         pass_time(world.runner, at + 10_000)
@@ -532,7 +334,7 @@ def test_every_chain_of_an_offer_is_let_go_while_its_entry_stands_and_none_after
 
 
 def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, 503, 7, NOTE))
     (outcome,) = world.sink.outcomes
     assert (outcome.outcome, outcome.reason, outcome.note) == (Outcome.RELEASED, Reason.RELEASED, NOTE)
@@ -541,7 +343,7 @@ def test_a_call_that_is_let_go_moves_the_commit_and_tells_who_and_why() -> None:
 
 
 def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_reads_on() -> None:
-    world = World()
+    world = RunnerWorld()
     call = world.call()
     world.runner.close()
     world.runner.on_result(CallResult(call, Outcome.RELEASED, None, 0, NOTE))
@@ -553,14 +355,14 @@ def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_read
 def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_called(
     attempts: int, reported: bool
 ) -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
     effect = world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
     assert bool(effect.bought_after_call) is reported
 
 
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
-    world = World()
+    world = RunnerWorld()
     assert world.runner.task.oldest_unsettled() is None
     world.runner.on_message(Side.OFFERS, offer(0, 10_900, offer_id="first"), NOW)
     world.runner.on_message(Side.OFFERS, offer(1, 10_000, offer_id="second"), NOW)
@@ -572,7 +374,7 @@ def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_t
 
 
 def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_that_is_acknowledged() -> None:
-    world = World()
+    world = RunnerWorld()
     world.refused()
     assert (world.reader.asked, world.runner.outstanding, world.sink.outcomes) == ([RecordRef("offers", 0, 0)], 1, [])
     assert world.reader.on_fetched[0](record()) is None
@@ -587,7 +389,7 @@ def test_a_refused_offers_record_is_dead_lettered_unchanged_and_settled_once_tha
 
 
 def test_an_id_that_cannot_be_sent_is_dead_lettered_with_the_reason_in_words() -> None:
-    world = World()
+    world = RunnerWorld()
     world.runner.on_record_fetched(world.refused(None, "not sent: it is '.'"), record())
     assert world.sink.records[0][1:] == ("rejected", "not sent: it is '.'")
 
@@ -598,7 +400,7 @@ def test_an_id_that_cannot_be_sent_is_dead_lettered_with_the_reason_in_words() -
     ids=["none", "another offer", "another time", "not an offer"],
 )
 def test_a_refused_offer_whose_record_is_gone_is_held_and_reported_not_lost(found: Record | None) -> None:
-    world = World()
+    world = RunnerWorld()
     result = world.refused()
     with structlog.testing.capture_logs() as logs:
         assert world.runner.on_record_fetched(result, found) is result.call
@@ -610,7 +412,7 @@ def test_a_refused_offer_whose_record_is_gone_is_held_and_reported_not_lost(foun
 
 def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> None:
     releases = Releases(release_file(tmp_path))
-    world = World(releases)
+    world = RunnerWorld(releases)
     result = world.refused()
     release_file(tmp_path, "o1")
     assert releases.changed(10.0)
@@ -620,7 +422,7 @@ def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> N
 
 
 def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
-    world = World()
+    world = RunnerWorld()
     result = world.refused()
     world.runner.draining = True
     assert world.runner.on_record_fetched(result, None) is None
@@ -629,7 +431,7 @@ def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
 
 @pytest.mark.parametrize("when", ["refused", "read", "acknowledged"])
 def test_a_refused_offer_is_not_settled_after_the_runner_is_closed(when: str) -> None:
-    world = World()
+    world = RunnerWorld()
     call = world.call()
     result = CallResult(call, Outcome.DEAD_LETTERED, 422, 1, None)
     if when == "refused":

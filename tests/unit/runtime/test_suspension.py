@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.builders import checkout, offer
+from support.guarded_instance import LATER, RULES, Instance
+from support.loop_world import LoopWorld
 from support.strategies import START
-from unit.core.test_guards import LATER, RULES, Instance
-from unit.runtime.test_loop import World
-from unit.runtime.test_runner import checkout, offer
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.task import Task
@@ -95,7 +95,7 @@ def test_what_comes_after_does() -> None:
 
 
 def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_end_the_hold() -> None:
-    world = World(join={"unmatched_limit": 3, "checkout_silence": timedelta(0)})
+    world = LoopWorld(join={"unmatched_limit": 3, "checkout_silence": timedelta(0)})
     world.begin()
     world.set_max_unsettled(4)
     world.turn([offer(n, 10_000, session=f"s{n}", offer_id=f"o{n}") for n in range(4)])
@@ -113,9 +113,9 @@ def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_en
 # --- in the loop
 
 
-def silent_world(**join: Any) -> World:
+def silent_world(**join: Any) -> LoopWorld:
     """A checkout, then offers for longer than checkout_silence, with none of them due by then."""
-    world = World(join={"checkout_silence": timedelta(seconds=5), **join})
+    world = LoopWorld(join={"checkout_silence": timedelta(seconds=5), **join})
     world.begin()
     world.turn(
         [checkout(0, 10_000), offer(0, 10_000), *(offer(n, 10_000 + 2_000 * n, session=f"s{n}") for n in range(1, 5))]
@@ -168,7 +168,7 @@ def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
-    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world = LoopWorld(join={"checkout_silence": timedelta(seconds=5)})
     world.begin()
     world.turn([offer(0, 10_000), offer(1, 16_000)])
     world.loop.suspension.report([world.runner.task])

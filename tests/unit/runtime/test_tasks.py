@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
-from unit.runtime.test_loop import TOPICS, Waiting, World, assign, lose, revoke
-from unit.runtime.test_runner import Message, offer
+from support.builders import offer, raw
+from support.loop_world import TOPICS, LoopWorld, Waiting, assign, lose, revoke
 
 from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.errors import PartitionsChangedError
-from consumer.events import Outcome
+from consumer.events import Outcome, RecordRef
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.loop import PROGRESS
 from consumer.runtime.tasks import rules_of
@@ -22,8 +22,8 @@ from consumer.settings import JoinSettings
 
 
 @pytest.fixture
-def world() -> World:
-    made = World()
+def world() -> LoopWorld:
+    made = LoopWorld()
     made.begin()
     return made
 
@@ -57,7 +57,7 @@ def test_a_task_begins_with_the_h_of_its_start(waiting: Waiting) -> None:
     assert task.restore_until(Side.CHECKOUTS) is None, "H is to be learnt from the first checkout"
 
 
-def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: World) -> None:
+def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: LoopWorld) -> None:
     assert world.delivery.share == 1.0
     world.turn(revoke)
     assert world.delivery.share == 0.0
@@ -78,25 +78,27 @@ def test_an_assignment_after_a_revoke_begins_anew(waiting: Waiting) -> None:
     assert set(waiting.loop.tasks.runners) == {0}
 
 
-def test_topics_that_grew_stop_the_service(world: World) -> None:
+def test_topics_that_grew_stop_the_service(world: LoopWorld) -> None:
     world.consumer.partitions = 2
     with pytest.raises(PartitionsChangedError, match="had 1 partitions when this service started and has 2 now"):
         world.turn(assign)
 
 
-def test_a_broker_that_does_not_know_a_topic_for_a_moment_stops_nothing(world: World) -> None:
+def test_a_broker_that_does_not_know_a_topic_for_a_moment_stops_nothing(world: LoopWorld) -> None:
     world.consumer.partitions = 0
     world.turn(assign)
 
 
-def test_a_partition_that_was_not_there_at_the_start_stops_the_service_whatever_the_broker_tells(world: World) -> None:
+def test_a_partition_that_was_not_there_at_the_start_stops_the_service_whatever_the_broker_tells(
+    world: LoopWorld,
+) -> None:
     new = [TopicPartition(topic, 1) for topic in TOPICS]
     with pytest.raises(PartitionsChangedError, match="has more now"):
         world.turn(lambda consumer: consumer.on_assign(consumer, new))
 
 
 def test_partitions_are_counted_at_an_assignment_and_not_at_each_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
+    world = LoopWorld()
     asked: list[str] = []
     count = world.consumer.list_topics
     monkeypatch.setattr(
@@ -110,7 +112,7 @@ def test_partitions_are_counted_at_an_assignment_and_not_at_each_poll(monkeypatc
 # --- the end
 
 
-def test_revoked_waits_for_calls_in_flight_and_commits(world: World) -> None:
+def test_revoked_waits_for_calls_in_flight_and_commits(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer()
     world.turn(revoke)
@@ -118,7 +120,7 @@ def test_revoked_waits_for_calls_in_flight_and_commits(world: World) -> None:
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
 
 
-def test_revoked_commits_no_call_that_is_still_in_flight(world: World) -> None:
+def test_revoked_commits_no_call_that_is_still_in_flight(world: LoopWorld) -> None:
     world.decide()
     world.turn(revoke)
     assert world.committed == 0
@@ -154,16 +156,16 @@ def test_revoked_waits_no_longer_than_for_the_last_call_and_flushes_with_what_is
     assert waiting.flushes == [pytest.approx(7)]
 
 
-def test_a_revoke_does_not_wait_for_a_record_beyond_its_time_and_commits_nothing_of_it(world: World) -> None:
+def test_a_revoke_does_not_wait_for_a_record_beyond_its_time_and_commits_nothing_of_it(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn(revoke)
-    assert len(world.rereader.asked) == 1
+    assert world.reader.asked == [RecordRef("offers", 0, 0)]
     assert world.committed == 0
     assert world.sink.outcomes == []
 
 
-def test_lost_commits_nothing_and_a_late_result_is_written_all_the_same(world: World) -> None:
+def test_lost_commits_nothing_and_a_late_result_is_written_all_the_same(world: LoopWorld) -> None:
     world.decide()
     world.turn(lose)
     world.delivery.answer()
@@ -190,7 +192,7 @@ def test_partitions_that_never_began_are_dropped_without_ado(waiting: Waiting) -
 # --- commits
 
 
-def test_a_broker_that_takes_less_metadata_is_given_less(world: World) -> None:
+def test_a_broker_that_takes_less_metadata_is_given_less(world: LoopWorld) -> None:
     world.turn([offer(n, 10_000 + n, session=f"s{n}") for n in range(0, 2_000, 2)])
     world.idle(20_000)
     world.delivery.calls = world.delivery.calls[::2]
@@ -200,7 +202,7 @@ def test_a_broker_that_takes_less_metadata_is_given_less(world: World) -> None:
     lengths = []
     for _ in range(6):
         world.commit()
-        lengths.append(len(world.consumer.metadata["offers"]))
+        lengths.append(len(world.consumer.metadata["offers", 0]))
     assert lengths[0] > 400
     assert lengths[-1] <= 400
 
@@ -215,7 +217,7 @@ def test_only_a_task_that_could_commit_and_may_not_is_reported(waiting: Waiting)
 
     assert reported() == []
     waiting.sink.dead_letter = lambda *_, **__: None  # type: ignore[method-assign] # it is not acknowledged
-    waiting.turn([Message("checkouts", 0, "s", b"\\xff")])
+    waiting.turn([raw("checkouts", 0, "s", b"\\xff")])
     assert reported() == [[0]]
     waiting.runner.task._found = object()  # type: ignore[assignment] # as while rebuilding
     assert reported() == []

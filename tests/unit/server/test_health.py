@@ -6,25 +6,14 @@ from datetime import timedelta
 
 import pytest
 from confluent_kafka import TopicPartition
-from unit.runtime.test_loop import World, assign, lose, revoke
-from unit.runtime.test_runner import NOW, committed_after, end, offer
+from support.builders import NOW, end, offer
+from support.health import BOUND, Told
+from support.loop_world import LoopWorld, assign, lose, revoke
+from support.runner_world import committed_after
 
 from consumer.kafka.end_offsets import TIMEOUT
-from consumer.server.health import ANSWER, Health, bound_of
+from consumer.server.health import ANSWER, bound_of
 from consumer.settings import DeliverySettings, KafkaSettings, Settings
-
-BOUND = 95.0
-
-
-class Told(Health):
-    """With a clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        super().__init__(BOUND, lambda: self.now)
-
-    def turn(self, *, tasks: tuple[int, ...] = (0,), restoring: tuple[int, ...] = (), **more: bool) -> None:
-        self.turned(tasks=tasks, restoring=restoring, **({"assigned": True, "stopping": False} | more))
 
 
 @pytest.fixture
@@ -118,14 +107,14 @@ def test_not_ready_while_it_stops(health: Told) -> None:
 # --- what the service tells
 
 
-def readiness(world: World) -> tuple[bool, str]:
+def readiness(world: LoopWorld) -> tuple[bool, str]:
     ready = world.health.ready()
     return ready.ok, ready.reason
 
 
 def test_the_service_tells_at_each_turn() -> None:
     told = Told()
-    world = World(health=told)
+    world = LoopWorld(health=told)
     world.turn()
     told.now += BOUND + 1
     assert not told.live().ok
@@ -134,7 +123,7 @@ def test_the_service_tells_at_each_turn() -> None:
 
 
 def test_the_service_is_ready_from_its_assignment_until_it_is_taken_away() -> None:
-    world = World()
+    world = LoopWorld()
     world.turn()
     assert not readiness(world)[0]
     world.turn(assign)
@@ -147,13 +136,13 @@ def test_the_service_is_ready_from_its_assignment_until_it_is_taken_away() -> No
 
 
 def test_the_service_is_ready_when_it_is_assigned_nothing() -> None:
-    world = World()
+    world = LoopWorld()
     world.turn(lambda consumer: consumer.on_assign(consumer, []))
     assert readiness(world) == (True, "spare: the group has more members than partitions")
 
 
 def test_the_service_is_not_ready_while_it_rebuilds() -> None:
-    world = World()
+    world = LoopWorld()
     committed = dict(zip(("offers", "checkouts"), committed_after([0]), strict=True))
     world.consumer.committed = lambda places, timeout: [  # type: ignore[method-assign]
         TopicPartition(place.topic, 0, committed[place.topic].offset, metadata=committed[place.topic].metadata)
@@ -167,7 +156,7 @@ def test_the_service_is_not_ready_while_it_rebuilds() -> None:
 
 
 def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -> None:
-    world = World()
+    world = LoopWorld()
     world.turn(assign)
     seen = []
     world.delivery.cancel = lambda owners: seen.append(readiness(world))  # type: ignore[method-assign]
@@ -179,7 +168,7 @@ def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -
 @pytest.mark.parametrize("call", ["commit", "close"])
 def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_for_the_brokers(call: str) -> None:
     told = Told()
-    world = World(health=told)
+    world = LoopWorld(health=told)
     world.begin()
     seen = []
     answered = getattr(world.consumer, call)
@@ -200,7 +189,7 @@ def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_fo
 
 def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
     told = Told()
-    world = World(health=told)
+    world = LoopWorld(health=told)
     seen = []
 
     def subscribe(now: int, before: object) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from brokers.base import free_port
-from unit.server.test_health import BOUND, Told
+from support.health import BOUND, Told
 
 from consumer.errors import StartError
 from consumer.server.health import Health

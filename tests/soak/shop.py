@@ -1,60 +1,20 @@
-"""What a run at size needs: the join's spans, a deployment's settings for them, and customers who shop meanwhile."""
+"""Customers who shop while a run at size goes on: their events are written as they happen."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from confluent_kafka import Message
 from support.deployment import Deployment, now
 
-from consumer.audit.calls import ReferenceRules
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
-
-
-@dataclass(frozen=True)
-class Spans:
-    """The join's spans, ms: short, so that thousands of offers are decided within minutes.
-
-    `spare` is what of lateness the customers make no use of.
-    """
-
-    window: int
-    grace: int
-    lookback: int
-    lateness: int
-    spare: int = 0
-
-    @property
-    def rules(self) -> ReferenceRules:
-        """As the judge wants them."""
-        return ReferenceRules(self.window, self.grace, self.lookback)
-
-    def plan(self, events: int, span_s: float, seed: int) -> Plan:
-        """Customers who come over `span_s` seconds."""
-        lateness = self.lateness - self.spare
-        return Plan(events, int(span_s * 1000), self.window, self.grace, self.lookback, lateness, seed=seed)
-
-    def settings(self) -> dict[str, str]:
-        """For a `Deployment`: these spans, and what else a run at size has other than a test."""
-        return {
-            "KAFKA__COMMIT_INTERVAL": "1s",
-            "KAFKA__REVOKE_TIMEOUT": "10s",
-            "JOIN__WINDOW": f"{self.window}ms",
-            "JOIN__CHECKOUT_GRACE": f"{self.grace}ms",
-            "JOIN__LOOKBACK": f"{self.lookback}ms",
-            "JOIN__LATENESS": f"{self.lateness}ms",
-            "JOIN__IDLE_AFTER": "1s",
-            "LOG__LEVEL": "info",
-        }
 
 
 class Shop:
@@ -131,17 +91,3 @@ class Shop:
         self.worst_delay = max(self.worst_delay, delay)
         if delay > self._lateness:
             self.overdue.add((message.topic() or "", message.partition() or 0, message.offset() or 0))
-
-
-def end(deployment: Deployment, within: float) -> list[int]:
-    """Ask every process that still runs to stop, together; a code of -9 is one that would not within `within` s."""
-    running = [process for process in deployment.processes if process.running]
-    for process in running:
-        process.popen.terminate()
-    deadline = time.monotonic() + within
-    while any(process.running for process in running) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in running:
-        if process.running:
-            process.kill()
-    return [process.popen.returncode for process in running]

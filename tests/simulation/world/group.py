@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from simulation.timeline import Clock
+from simulation.world.timeline import Clock
 
 Place = tuple[str, int]
 

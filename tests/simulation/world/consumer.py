@@ -7,14 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from simulation.broker import Broker, CommitFault, Partition, Record
-from simulation.clients import Message, Process
-from simulation.group import ClassicGroup, ConsumerGroup, Place
+from simulation.world.broker import Broker, CommitFault, Partition, Record
+from simulation.world.clients import Process, message
+from simulation.world.group import ClassicGroup, ConsumerGroup, Place
+from support.kafka import Message
 
 OUTAGE = KafkaError._ALL_BROKERS_DOWN
 
 
-class Consumer:
+class SimulatedConsumer:
     """The consumer of one process: eager rebalances on the classic protocol, piecemeal ones on `consumer`.
 
     Attributes:
@@ -176,16 +177,16 @@ class Consumer:
             log, position = self._broker.logs[place], self._positions[place]
             if position < log.start or position > log.end:
                 gone = KafkaError(KafkaError._AUTO_OFFSET_RESET, "no such offset")
-                messages.append(Message(place, Record(position, -1, None, None), gone))
+                messages.append(message(place, Record(position, -1, None, None), gone))
                 continue
             records = log.read(position, min(most, random.choice((1, 3, 10, 1000))))
-            messages += [Message(place, record) for record in records]
+            messages += [message(place, record) for record in records]
             if records:
                 self._positions[place] = position = records[-1].offset + 1
             if not log.read(position, 1) and self._ended.get(place) != log.end:
                 self._positions[place] = self._ended[place] = log.end
                 end = KafkaError(KafkaError._PARTITION_EOF, "the end")
-                messages.append(Message(place, Record(log.end, -1, None, None), end))
+                messages.append(message(place, Record(log.end, -1, None, None), end))
         return messages
 
     # --- questions

@@ -11,9 +11,9 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from simulation.group import ClassicGroup, ConsumerGroup, Place
-from simulation.timeline import Clock
-from simulation.truth import Violation
+from simulation.checkers.violation import Violation
+from simulation.world.group import ClassicGroup, ConsumerGroup, Place
+from simulation.world.timeline import Clock
 
 
 class Record(NamedTuple):

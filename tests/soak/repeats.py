@@ -1,8 +1,8 @@
-"""Calls made again, and the blow that is to blame for each.
+"""Calls made again, and the fault that is to blame for each.
 
 A repeat is a settling answer for an offer of which as many chains as were due by then had one already. To blame is the
-first blow after the answer before it that took the task away, or kept it from committing: what was settled before
-was not committed when it fell. A repeat without any such blow in between comes from a hand-over between instances
+first fault after the answer before it that took the task away, or kept it from committing: what was settled before
+was not committed when it fell. A repeat without any such fault in between comes from a hand-over between instances
 that live.
 
 The promise that it is held against: after a kill at most `delivery.concurrency` calls, plus those settled since the
@@ -22,12 +22,12 @@ from consumer.events import Reason
 
 Offer = tuple[str, str]
 TO_BLAME = frozenset({"kill", "pause", "wake", "broker down", "broker up"})
-"""Blows by which an instance loses its tasks, or by which none can commit."""
+"""Faults by which an instance loses its tasks, or by which none can commit."""
 FLIGHT_MS = 500
 """A call may reach the API so long after its caller is dead."""
 
 
-class Blow(NamedTuple):
+class Fault(NamedTuple):
     """One thing that was done, or that happened.
 
     Attributes:
@@ -52,7 +52,7 @@ class Settled(NamedTuple):
 
 
 class Burst(NamedTuple):
-    """What a blow is to blame for.
+    """What a fault is to blame for.
 
     Attributes:
         repeats: settling answers that were given again.
@@ -61,7 +61,7 @@ class Burst(NamedTuple):
             list may not fit, and the bound does not hold.
     """
 
-    blow: Blow
+    fault: Fault
     repeats: int
     bound: int
     backlog: int
@@ -91,22 +91,22 @@ def settling(calls: Iterable[Call], fates: Iterable[Fate], partition_of: Mapping
 
 
 def bursts(
-    blows: Sequence[Blow],
+    faults: Sequence[Fault],
     settled: Sequence[Settled],
     due: Iterable[tuple[int, int]],
     *,
     concurrency: int,
     commit_ms: int,
 ) -> tuple[list[Burst], int]:
-    """One for each blow, and the number of repeats that none is to blame for.
+    """One for each fault, and the number of repeats that none is to blame for.
 
     Args:
-        blows, settled: in order of time.
+        faults, settled: in order of time.
         due: when (wall clock, ms) each chain to be called could be called first, and its partition.
         commit_ms: how long ago the last commit may be at the most.
     """
     blamed: Counter[int | None] = Counter(
-        _to_blame(blows, answer, answer.before) for answer in settled if answer.before is not None
+        _to_blame(faults, answer, answer.before) for answer in settled if answer.before is not None
     )
     first: defaultdict[int, list[int]] = defaultdict(list)
     calls: defaultdict[int, list[int]] = defaultdict(list)
@@ -120,21 +120,21 @@ def bursts(
     for times in waiting.values():
         times.sort()
     found = []
-    for number, blow in enumerate(blows):
-        at = blow.time_ms
-        partitions = blow.partitions or waiting.keys()
+    for number, fault in enumerate(faults):
+        at = fault.time_ms
+        partitions = fault.partitions or waiting.keys()
         since = sum(bisect_right(calls[p], at) - bisect_left(calls[p], at - commit_ms) for p in partitions)
         backlog = max((bisect_right(waiting[p], at) - bisect_right(first[p], at) for p in partitions), default=0)
-        found.append(Burst(blow, blamed[number], concurrency + since, max(0, backlog)))
+        found.append(Burst(fault, blamed[number], concurrency + since, max(0, backlog)))
     return found, blamed[None]
 
 
-def _to_blame(blows: Sequence[Blow], answer: Settled, before: int) -> int | None:
-    """Which of the blows between the two answers: the first that struck the task, else the first."""
+def _to_blame(faults: Sequence[Fault], answer: Settled, before: int) -> int | None:
+    """Which of the faults between the two answers: the first that struck the task, else the first."""
     between = [
-        (number, blow)
-        for number, blow in enumerate(blows)
-        if blow.what in TO_BLAME and before - FLIGHT_MS <= blow.time_ms <= answer.time_ms
+        (number, fault)
+        for number, fault in enumerate(faults)
+        if fault.what in TO_BLAME and before - FLIGHT_MS <= fault.time_ms <= answer.time_ms
     ]
-    struck = (number for number, blow in between if not blow.partitions or answer.partition in blow.partitions)
+    struck = (number for number, fault in between if not fault.partitions or answer.partition in fault.partitions)
     return next(struck, between[0][0] if between else None)

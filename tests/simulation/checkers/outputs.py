@@ -1,14 +1,15 @@
-"""Judges what stands in the output topics: outcomes and dead letters, each against what was read and called."""
+"""Checks what stands in the output topics: outcomes and dead letters, each against what was read and called."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from simulation.broker import Broker, Record
-from simulation.insurer import Insurer
-from simulation.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
-from simulation.truth import Spot, Truth, Violation
+from simulation.checkers.expected import ExpectedFates, Spot
+from simulation.checkers.violation import Violation
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
+from simulation.world.broker import Broker, Record
+from simulation.world.insurer import Insurer
 
 from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 
@@ -16,7 +17,7 @@ CALLED = {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
 LET_GO = {Outcome.DEAD_LETTERED, Outcome.RELEASED}
 
 
-class Outputs:
+class OutputChecker:
     """Reads the output topics as they grow.
 
     `released`: the offers that an operator has named so far.
@@ -26,9 +27,9 @@ class Outputs:
         told: by offer, how many OPTED_OUT are written.
     """
 
-    def __init__(self, truth: Truth, broker: Broker, insurer: Insurer, released: Collection[str]) -> None:
-        self._truth, self._broker, self._insurer = truth, broker, insurer
-        self._scenario, self._released = truth.scenario, released
+    def __init__(self, expected: ExpectedFates, broker: Broker, insurer: Insurer, released: Collection[str]) -> None:
+        self._expected, self._broker, self._insurer = expected, broker, insurer
+        self._scenario, self._released = expected.scenario, released
         self.covered: set[Spot] = set()
         self.told: Counter[str] = Counter()
         self._outcomes: dict[Spot, set[Outcome]] = defaultdict(set)
@@ -57,8 +58,8 @@ class Outputs:
             return True
         if topic == OFFERS:
             return (partition, record.offset) in self.covered
-        written = self._truth.inputs[topic, partition, record.offset]
-        return not self._truth.is_bad(written) or (topic, partition, record.offset) in self._letters
+        written = self._expected.inputs[topic, partition, record.offset]
+        return not self._expected.is_bad(written) or (topic, partition, record.offset) in self._letters
 
     def is_too_late(self, spot: Spot) -> None:
         """When the presentation was written, a commit had long said that all of its time is decided."""
@@ -73,27 +74,27 @@ class Outputs:
 
     def _take_outcome(self, outcome: OfferOutcome) -> None:
         spot = outcome.source.partition, outcome.source.offset
-        written = self._truth.inputs[OFFERS, *spot]
+        written = self._expected.inputs[OFFERS, *spot]
         event = written.event
         if not isinstance(event, OfferPresented) or event.offer_id != outcome.offer_id:
             raise Violation(f"an outcome for {outcome.offer_id} names {spot}, where it is not: {written}")
         if outcome.reason in (Reason.LATE, Reason.IMPLAUSIBLE_TIME):
-            # Its dead letter is judged, and is what settles it.
+            # Its dead letter is checked, and is what settles it.
             return
-        home = self._truth.home.get(spot)
+        home = self._expected.home.get(spot)
         if home is None:
             raise Violation(f"{outcome.offer_id} at {spot} is not to be believed, and is told {outcome.reason}")
         self._outcomes[spot].add(outcome.outcome)
         self.told[outcome.offer_id] += outcome.outcome is Outcome.OPTED_OUT
-        self._judge_outcome(outcome)
+        self._check_outcome(outcome)
         if outcome.outcome is not Outcome.DEAD_LETTERED or outcome.reason is Reason.CHECKOUT_UNREADABLE:
             self._cover(spot)
-        if not self._truth.strict(spot):
+        if not self._expected.strict(spot):
             return
-        if outcome.reason not in (may := self._truth.reasons(spot)) and outcome.reason is not Reason.RELEASED:
+        if outcome.reason not in (may := self._expected.reasons(spot)) and outcome.reason is not Reason.RELEASED:
             raise Violation(f"{outcome.offer_id} at {spot} is told {outcome.reason}, it is {may}")
 
-    def _judge_outcome(self, outcome: OfferOutcome) -> None:
+    def _check_outcome(self, outcome: OfferOutcome) -> None:
         """What was done fits why it was done."""
         kind, reason, offer = outcome.outcome, outcome.reason, outcome.offer_id
         called = any(callable_reason(reason, rules) for rules in self._scenario.settings)
@@ -110,14 +111,14 @@ class Outputs:
             raise Violation(f"{offer}: {reason} cannot be {kind}")
 
     def _cover(self, spot: Spot) -> None:
-        if self._truth.strict(spot):
-            self.covered.update((spot[0], offset) for offset in self._truth.home[spot].offsets)
+        if self._expected.strict(spot):
+            self.covered.update((spot[0], offset) for offset in self._expected.home[spot].offsets)
             return
         # Where presentations are given up as late or the rules change, a chain is not the oracle's: all that was
         # shown of the offer up to the chain's last is settled by it.
-        last = self._truth.shown[spot].event
+        last = self._expected.shown[spot].event
         assert isinstance(last, OfferPresented)
-        for other, written in self._truth.shown.items():
+        for other, written in self._expected.shown.items():
             event = written.event
             assert isinstance(event, OfferPresented)
             same = (event.session_id, event.offer_id) == (last.session_id, last.offer_id)
@@ -130,12 +131,13 @@ class Outputs:
         headers = {name: (value or b"").decode() for name, value in record.headers}
         topic, reason = headers["source.topic"], headers["reason"]
         spot = int(headers["source.partition"]), int(headers["source.offset"])
-        written = self._truth.inputs[topic, *spot]
+        written = self._expected.inputs[topic, *spot]
         if (record.key, record.value) != (written.key, written.value):
             raise Violation(f"the dead letter of {topic}{spot} is not what was read")
         if reason == "rejected":
-            if self._scenario.rejected == "hold" or (self._truth.home[spot].offer_id, 422) not in self._insurer.answers:
-                raise Violation(f"{self._truth.home[spot].offer_id} is dead-lettered as rejected, and was not")
+            offer_id = self._expected.home[spot].offer_id
+            if self._scenario.rejected == "hold" or (offer_id, 422) not in self._insurer.answers:
+                raise Violation(f"{offer_id} is dead-lettered as rejected, and was not")
             self._rejected.add(spot)
             self._cover(spot)
             return
@@ -153,7 +155,7 @@ class Outputs:
 
     def _may_be_late(self, spot: Spot) -> bool:
         """Whether a member with one of the scenario's settings may have found the presentation late."""
-        written, settings = self._truth.shown.get(spot), self._scenario.settings
+        written, settings = self._expected.shown.get(spot), self._scenario.settings
         if written is None:
             return False
         assert isinstance(written.event, OfferPresented)
@@ -176,7 +178,7 @@ class Outputs:
         """H (ms) after a loss: checkouts from before it may be gone."""
         lateness = self._scenario.rules.lateness
         dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
-        first = next((self._truth.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
+        first = next((self._expected.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
         if first is None or first.at > lost_at:
             return self._broker.clock.ms + lateness
         assert isinstance(first.event, CheckoutCompleted)
@@ -187,15 +189,15 @@ class Outputs:
     def check_end(self) -> None:
         """Every record has met its one fate."""
         self.read()
-        for (topic, *spot), written in self._truth.inputs.items():
+        for (topic, *spot), written in self._expected.inputs.items():
             if not self.is_settled(topic, spot[0], Record(written.offset, 0, written.key, written.value)):
                 raise Violation(f"{topic}{spot} {written.event} was lost")
         for spot in self._too_late:
             if (OFFERS, *spot) not in self._letters:
-                raise Violation(f"{self._truth.shown[spot].event} came far too late, and is not dead-lettered")
+                raise Violation(f"{self._expected.shown[spot].event} came far too late, and is not dead-lettered")
         for spot, kinds in self._outcomes.items():
-            may = self._truth.reasons(spot)
-            if not self._truth.strict(spot) or len(may) > 1:
+            may = self._expected.reasons(spot)
+            if not self._expected.strict(spot) or len(may) > 1:
                 continue
             tainted = may == {Reason.CHECKOUT_UNREADABLE}
             if kinds == {Outcome.DEAD_LETTERED} and not tainted and spot not in self._rejected:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 import httpx
-from simulation.timeline import Clock
+from simulation.world.timeline import Clock
 
 JSON_404 = b'{"message": "Not found."}'
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from simulation.broker import Broker
-from simulation.clients import Admin, Producer
-from simulation.insurer import Insurer
-from simulation.operators import InlineRereader, ReleaseFile
-from simulation.reader import Consumer
-from simulation.timeline import Clock, Loop, Waiter
+from simulation.world.broker import Broker
+from simulation.world.clients import Admin, Producer
+from simulation.world.consumer import SimulatedConsumer
+from simulation.world.insurer import Insurer
+from simulation.world.record_reader import InlineRecordReader
+from simulation.world.release_file import ReleaseFile
+from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec
@@ -109,7 +110,8 @@ class SimulatedProcess:
     """A process of the deployment.
 
     Args:
-        fuse: the process dies at its so-manieth call of that name to the outside, "" being any; None: it does not.
+        crash_point: a call's name and a number: the process dies at its call of that number to the outside whose name
+            begins so, "" being any; None: it does not.
         pass_time: lets so many seconds pass in the world.
 
     Attributes:
@@ -129,7 +131,7 @@ class SimulatedProcess:
         *,
         clock: Clock,
         random: Random,
-        fuse: tuple[str, int] | None,
+        crash_point: tuple[str, int] | None,
         waiter: Waiter,
         release_file: ReleaseFile,
         pass_time: Callable[[float], None],
@@ -149,12 +151,12 @@ class SimulatedProcess:
         self.frozen_until = 0.0
         self.stuck_until = 0.0
         self._broker, self._clock = broker, clock
-        self._fuse = fuse
+        self._crash_point = crash_point
         self._pass_time = pass_time
         self._tell = tell
         self._on_begin, self._on_refusal = on_begin, on_refusal
         self._waiter = waiter
-        self.readers: list[Consumer] = []
+        self._consumers: list[SimulatedConsumer] = []
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         self.delivery = InlineDelivery(settings, insurer, self)
@@ -166,15 +168,15 @@ class SimulatedProcess:
             codec=CODEC,
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             releases=releases,
-            record_reader=InlineRereader(broker, self),  # type: ignore[arg-type]
+            record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
         )
         self.service = runtime.Loop(settings, edges, partitions=broker.count)
         self._steps = self.service.steps()
 
     @property
-    def reader(self) -> Consumer:
+    def consumer(self) -> SimulatedConsumer:
         """Its member of the group."""
-        return self.readers[0]
+        return self._consumers[0]
 
     @property
     def beats(self) -> bool:
@@ -207,9 +209,9 @@ class SimulatedProcess:
             self._end()
         return not self.dead
 
-    def defuse(self) -> None:
+    def end_faults(self) -> None:
         """From now on it lives, and its clock is right."""
-        self._fuse = None
+        self._crash_point = None
         self.skew = 0.0
         self.frozen_until = self.stuck_until = 0.0
 
@@ -220,7 +222,7 @@ class SimulatedProcess:
             self.frozen_until = until
         else:
             self.stuck_until = until
-        self.reader.unaware_until = until + self.random.choice((0.0, 0.5, 3.0))
+        self.consumer.unaware_until = until + self.random.choice((0.0, 0.5, 3.0))
 
     def describe(self) -> str:
         """How far it has come, for a failure."""
@@ -247,9 +249,9 @@ class SimulatedProcess:
     def touch(self, what: str) -> None:
         if self.dead:
             raise Crash
-        if self._fuse is not None and what.startswith(self._fuse[0]):
-            name, left = self._fuse
-            self._fuse = name, left - 1
+        if self._crash_point is not None and what.startswith(self._crash_point[0]):
+            name, left = self._crash_point
+            self._crash_point = name, left - 1
             if left <= 1:
                 self.died_at = what
                 self.tell(f"crashes at: {what}")
@@ -282,9 +284,9 @@ class SimulatedProcess:
         for partition in partitions:
             self._on_refusal(self.name, why, partition)
 
-    def _read(self, on_error: Any, **_: Any) -> Consumer:
-        self.readers.append(Consumer(self._broker, self, on_error))
-        return self.readers[-1]
+    def _read(self, on_error: Any, **_: Any) -> SimulatedConsumer:
+        self._consumers.append(SimulatedConsumer(self._broker, self, on_error))
+        return self._consumers[-1]
 
     def tell(self, what: str) -> None:
         self._tell(f"{self.name} {what}")

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from simulation.broker import Broker, Record
-from simulation.group import Place
+from simulation.world.broker import Broker, Record
+from simulation.world.group import Place
+from support.kafka import Message
 
 _Written = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
 
@@ -38,37 +39,11 @@ class Process(Protocol):
         """A commit of these tasks was."""
 
 
-class Message:
+def message(place: Place, record: Record, error: KafkaError | None = None) -> Message:
     """A record or a partition's end, as the client gives it."""
-
-    __slots__ = ("_error", "_place", "_record")
-
-    def __init__(self, place: Place, record: Record, error: KafkaError | None = None) -> None:
-        self._place, self._record, self._error = place, record, error
-
-    def topic(self) -> str:
-        return self._place[0]
-
-    def partition(self) -> int:
-        return self._place[1]
-
-    def offset(self) -> int:
-        return self._record.offset
-
-    def key(self) -> bytes | None:
-        return self._record.key
-
-    def value(self) -> bytes | None:
-        return self._record.value
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, self._record.timestamp
-
-    def headers(self) -> list[tuple[str, bytes | None]]:
-        return list(self._record.headers)
-
-    def error(self) -> KafkaError | None:
-        return self._error
+    return Message(
+        *place, record.offset, record.key, record.value, timestamp=record.timestamp, headers=record.headers, error=error
+    )
 
 
 class Producer:
@@ -85,9 +60,9 @@ class Producer:
         self._process.touch("produce")
         written = tuple((name, v.encode() if isinstance(v, str) else v) for name, v in headers)
         due = self._broker.clock.now + self._broker.random.choice((0.0, 0.002, 0.3))
-        message = Message((topic, partition), Record(-1, -1, key, value))
+        told = message((topic, partition), Record(-1, -1, key, value))
         record = self._broker.clock.ms, key, value, written
-        self._queue.append((due, topic, partition, record, lambda error: delivered(error, message)))
+        self._queue.append((due, topic, partition, record, lambda error: delivered(error, told)))
 
     def abandon(self) -> None:
         """The process is dead: some of what it had sent arrives, in order, and nobody hears of it."""

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulation.broker import CommitFault
-from simulation.insurer import MODES, Partner
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, START
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START
+from simulation.world.broker import CommitFault
+from simulation.world.insurer import MODES, Partner
+from simulation.world.process import SimulatedProcess
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.world.world import World
 
 Happening: TypeAlias = tuple[float, Callable[[], None]]
 """Seconds from the start on, and what happens then."""
@@ -196,7 +196,7 @@ class Faults:
         world.faults["retention"] += 1
         for place, (offset, _) in group.committed.items():
             owners = (process for process in world.processes if group.runs(process.name, place[1]))
-            begun = (owner.reader.began.get(place, offset) for owner in owners)
+            begun = (owner.consumer.began.get(place, offset) for owner in owners)
             world.broker.logs[place].delete_below(min([offset, *begun]))
 
     def _scale(self) -> None:
@@ -221,7 +221,7 @@ class Faults:
         world.faults[f"the metadata of {' and '.join(topics)} is {'unreadable' if text else 'lost'}"] += 1
         world.tell(f"the metadata of {topics} is {text!r}")
         committed = world.broker.group.committed
-        world.judge.on_loss()
+        world.commits.on_loss()
         for (topic, partition), (offset, _) in committed.items():
             if topic in topics:
                 committed[topic, partition] = offset, text

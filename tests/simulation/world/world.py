@@ -7,17 +7,20 @@ from collections import Counter, deque
 from datetime import timedelta
 from random import Random
 
-from simulation.bounds import Bounds
-from simulation.broker import Broker
-from simulation.drawing import draw
-from simulation.faults import Faults
-from simulation.insurer import Call, Insurer
-from simulation.judge import Judge
-from simulation.operators import ReleaseFile
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, START, Scenario
-from simulation.timeline import Clock, Waiter
-from simulation.truth import Violation
+from simulation.checkers.calls import CallChecker
+from simulation.checkers.commits import CommitChecker
+from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.process import ProcessChecker
+from simulation.checkers.violation import Violation
+from simulation.workload.drawing import draw
+from simulation.workload.faults import Faults
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
+from simulation.world.broker import Broker
+from simulation.world.insurer import Call, Insurer
+from simulation.world.process import SimulatedProcess
+from simulation.world.release_file import ReleaseFile
+from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
 from consumer.core.rules import DecisionRules
@@ -52,9 +55,13 @@ class World:
         self.broker.metadata_limit = scenario.metadata_limit
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
         self.release_file = ReleaseFile(self.clock)
-        self.judge = Judge(scenario, self.broker, self.insurer, self.release_file.since, CONCURRENCY, self.faults)
-        self.bounds = Bounds(self.judge.truth, self.broker, self.faults)
-        self.insurer.on_call = self._judge_call
+        expected = ExpectedFates(scenario)
+        self._outputs = OutputChecker(expected, self.broker, self.insurer, self.release_file.since)
+        self.calls = CallChecker(expected, self.broker, self._outputs, CONCURRENCY, self.faults)
+        self.commits = CommitChecker(expected, self.broker, self._outputs, self.calls)
+        self._inside = ProcessChecker(expected, self.broker, self.faults)
+        self.broker.on_commit = self.commits.check
+        self.insurer.on_call = self._check_call
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
@@ -78,7 +85,7 @@ class World:
         self.trace.append(line)
 
     def run(self) -> None:
-        """Run to the end, judging all the way."""
+        """Run to the end, checking all the way."""
         real = end_offsets.time, group.time, source.time, commits.LEAST_METADATA
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
@@ -86,7 +93,8 @@ class World:
         commits.LEAST_METADATA = 110
         try:
             self._run()
-            self.judge.check_end()
+            self._outputs.check_end()
+            self.calls.check_end()
         finally:
             for process in self.processes:
                 process.kill()
@@ -103,7 +111,7 @@ class World:
                 if process.frozen_until <= self.clock.now:
                     if not process.step():
                         self._bury(process)
-                    self.bounds.check(process)
+                    self._inside.check(process)
             if self._is_over():
                 if self._settled():
                     break
@@ -113,9 +121,9 @@ class World:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
 
-    def _judge_call(self, call: Call) -> None:
+    def _check_call(self, call: Call) -> None:
         try:
-            self.judge.on_call(call)
+            self.calls.check(call)
         except Violation as violation:
             # The delivery would take it for a fault of the network.
             self._broken = self._broken or violation
@@ -127,7 +135,7 @@ class World:
         self.clock.now += seconds
         while self._records and self._records[0].at <= self.clock.ms:
             written = self._records.popleft()
-            self.judge.on_written(written)
+            self.commits.on_written(written)
             log = self.broker.logs[written.topic, written.partition]
             log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
         while self.plan and self.plan[0][0] <= self.clock.now - START:
@@ -176,12 +184,12 @@ class World:
                 self.insurer,
                 clock=self.clock,
                 random=self.random,
-                fuse=None if self._calm else self._draw_fuse(),
+                crash_point=None if self._calm else self._draw_crash_point(),
                 waiter=self.waiter,
                 release_file=self.release_file,
                 pass_time=self._pass_time,
                 tell=self.tell,
-                on_begin=self.judge.on_begin,
+                on_begin=self.calls.on_begin,
                 on_refusal=self._count_refusal,
             )
         except SettingsError as error:
@@ -191,7 +199,7 @@ class World:
             return
         self.processes.append(process)
 
-    def _draw_fuse(self) -> tuple[str, int] | None:
+    def _draw_crash_point(self) -> tuple[str, int] | None:
         luck = self.random.random()
         if luck < 0.06:
             # The outcomes are acknowledged, what relies on them is not committed yet.
@@ -217,10 +225,10 @@ class World:
             between = " (between the outcomes' flush and the commit)" if process.died_at == "commit, before" else ""
             self.faults[f"crash: {process.died_at}{between}"] += 1
         elif process.error is not None:
-            self._judge_stop(process, process.error)
+            self._check_stop(process, process.error)
         self.start_at(self.clock.now + self.random.choice((0.0, 1.0, 10.0)))
 
-    def _judge_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
+    def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
         if isinstance(error, OffsetGoneError) and process.name not in self.broker.group.members:
@@ -247,7 +255,7 @@ class World:
                 for partner, offer in sorted(self.scenario.refused):
                     self.release_file.release(partner, offer)
             for process in self.processes:
-                process.defuse()
+                process.end_faults()
         return over
 
     def _settled(self) -> bool:

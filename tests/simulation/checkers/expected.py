@@ -1,11 +1,11 @@
-"""What the judge knows before the run begins: every chain, what may become of it, and which offers were bought."""
+"""What is expected before the run begins: every chain, what may become of it, and which offers were bought."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from itertools import chain, product
 
-from simulation.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Scenario, Written, implausible
 
 from consumer.audit.decision import Fate, fates
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -14,11 +14,7 @@ Spot = tuple[int, int]
 """Partition and offset of a presentation."""
 
 
-class Violation(AssertionError):  # noqa: N818 - what it is, and no error of the simulation
-    """An invariant is broken."""
-
-
-class Truth:
+class ExpectedFates:
     """The oracle's word on a scenario.
 
     Attributes:

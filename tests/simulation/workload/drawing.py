@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from simulation.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
+from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
 
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented

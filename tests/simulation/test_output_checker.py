@@ -1,4 +1,4 @@
-"""Up to which time the judge lets a presentation be dead-lettered as late, where lookback changes between two runs."""
+"""Up to which time a presentation may be dead-lettered as late, where lookback changes between two runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from broker import Broker
-from drawing import draw
-from insurer import Insurer
-from outputs import Outputs
-from scenario import CHECKOUTS, CODEC, OFFERS, START, Written
-from timeline import Clock
-from truth import Truth, Violation
+from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.violation import Violation
+from simulation.workload.drawing import draw
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Written
+from simulation.world.broker import Broker
+from simulation.world.insurer import Insurer
+from simulation.world.timeline import Clock
 
-from consumer.core.rules import Rules
+from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
 
-LOOKS_BACK_4S = Rules(window=4_000, checkout_grace=0, lookback=4_000, lateness=1_000, max_skew=2_000)
+LOOKS_BACK_4S = DecisionRules(window=4_000, checkout_grace=0, lookback=4_000, lateness=1_000, max_skew=2_000)
 LOOKS_BACK_8S = replace(LOOKS_BACK_4S, lookback=8_000)
 
 NOW = START * 1_000 + 15_000
@@ -30,9 +31,13 @@ HORIZON = CHECKOUT_AT + 1_000
 
 
 def dead_letter_as_late(
-    presented_at: int, settings: tuple[Rules, ...], *, metadata_lost: bool = False, checkouts_deleted: bool = False
+    presented_at: int,
+    settings: tuple[DecisionRules, ...],
+    *,
+    metadata_lost: bool = False,
+    checkouts_deleted: bool = False,
 ) -> None:
-    """The judge is shown the dead letter of an offer that was read on time."""
+    """The checker is shown the dead letter of an offer that was read on time."""
     offer = OfferPresented("s", "ada", "o", presented_at, 0)
     checkout = CheckoutCompleted("s", "c", CHECKOUT_AT, 3, ())
     fields = {"event_id": "e", "session_id": "s", "partner_code": "ada", "offer_id": "o", "presented_at": presented_at}
@@ -48,7 +53,7 @@ def dead_letter_as_late(
     )
     clock, random = Clock(NOW / 1_000), Random(0)
     broker = Broker(clock, random, (OFFERS, CHECKOUTS), ("outcomes", "dead letters"), 1, "classic")
-    outputs = Outputs(Truth(scenario), broker, Insurer(clock, random, frozenset(), frozenset()), ())
+    outputs = OutputChecker(ExpectedFates(scenario), broker, Insurer(clock, random, frozenset(), frozenset()), ())
     broker.logs[CHECKOUTS, 0].append(CHECKOUT_AT, b"s", b"", gap=3)
     if checkouts_deleted:
         broker.logs[CHECKOUTS, 0].delete_below(3)
@@ -73,7 +78,7 @@ def dead_letter_as_late(
     ids=["checkouts are read again", "the metadata is lost", "the checkouts are deleted"],
 )
 def test_late_goes_by_the_longest_lookback(
-    settings: tuple[Rules, ...], metadata_lost: bool, checkouts_deleted: bool, limit: int
+    settings: tuple[DecisionRules, ...], metadata_lost: bool, checkouts_deleted: bool, limit: int
 ) -> None:
     dead_letter_as_late(limit - 1, settings, metadata_lost=metadata_lost, checkouts_deleted=checkouts_deleted)
     with pytest.raises(Violation, match="is not late"):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from brokers import Broker
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from soak.bursts import Blow
-from soak.stage import Deployment, now
+from soak.repeats import Fault
+from support.deployment import Deployment, now
 
 SESSION_TIMEOUT_S = 5.0
 ASK_S = 3.0
@@ -21,16 +21,16 @@ CONFIG = '{{"session.timeout.ms": {0:.0f}, "heartbeat.interval.ms": 500, "client
 
 
 @dataclass
-class Adversary:
-    """Strikes at random moments, one blow at a time. Touches only what it has started, and the broker it was given.
+class Nemesis:
+    """Injects faults at random moments, one at a time. Touches only what it has started, and the broker it was given.
 
     Args:
-        every: seconds between two blows, in the mean.
+        every: seconds between two faults, in the mean.
         outage: seconds that the broker stays down.
-        say: told of each blow.
+        say: told of each fault.
 
     Attributes:
-        blows: in the order of time.
+        faults: in the order of time.
     """
 
     deployment: Deployment
@@ -40,7 +40,7 @@ class Adversary:
     every: float
     outage: float
     say: Callable[[str], None]
-    blows: list[Blow] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._names: dict[str, int] = {}
@@ -74,7 +74,7 @@ class Adversary:
             process = self.deployment.processes[number]
             if not process.running:
                 del self._names[name]
-                self._note(Blow(now(), f"exit {process.popen.returncode}", name))
+                self._note(Fault(now(), f"exit {process.popen.returncode}", name))
                 last = process.text().rstrip().rsplit("\n", 1)[-1]
                 self.say(f"  {name} ended by itself; its last words: {last[:300]}")
                 self._start()
@@ -83,23 +83,23 @@ class Adversary:
         """Let the paused instance go on, if there is one: it believes that its tasks are still its own."""
         if self._paused is not None:
             name, self._paused = self._paused[0], None
-            blow = Blow(now(), "wake", name)
+            fault = Fault(now(), "wake", name)
             os.kill(self._pid(name), signal.SIGCONT)
-            self._note(blow)
+            self._note(fault)
 
     def restart_broker(self) -> None:
         """Stop the broker in an orderly way, and start it again on its data."""
-        self._note(Blow(now(), "broker down"))
+        self._note(Fault(now(), "broker down"))
         self.broker.stop()
         time.sleep(self.outage)  # the length of the outage is the test's own choice, not a wait for something
         self.broker.start()
-        self._note(Blow(now(), "broker up"))
+        self._note(Fault(now(), "broker up"))
         self._next = time.monotonic() + self.every
 
     def answer(self, what: str, scenario: str) -> None:
         """Have the API answer otherwise from now on."""
         self.deployment.api.set_scenario(scenario)
-        self._note(Blow(now(), what))
+        self._note(Fault(now(), what))
 
     # --- inside
 
@@ -113,17 +113,17 @@ class Adversary:
         victim = self._choose()
         partitions = self._assigned(victim)
         process = self.deployment.processes[self._names.pop(victim)]
-        blow = Blow(now(), "kill", victim, partitions)
+        fault = Fault(now(), "kill", victim, partitions)
         process.kill()
         self._start()
-        self._note(blow)
+        self._note(fault)
 
     def _pause(self) -> None:
         victim = self._choose()
-        blow = Blow(now(), "pause", victim, self._assigned(victim))
+        fault = Fault(now(), "pause", victim, self._assigned(victim))
         os.kill(self._pid(victim), signal.SIGSTOP)
         self._paused = victim, time.monotonic() + SESSION_TIMEOUT_S + self.rng.uniform(1, 5)
-        self._note(blow)
+        self._note(fault)
 
     def _choose(self) -> str:
         asleep = self._paused[0] if self._paused is not None else None
@@ -144,8 +144,8 @@ class Adversary:
             place.partition for m in members if m.client_id == name for place in m.assignment.topic_partitions
         )
 
-    def _note(self, blow: Blow) -> None:
-        self.blows.append(blow)
-        what = f"{blow.what} {blow.victim}".rstrip()
-        tasks = f" (tasks {', '.join(map(str, sorted(blow.partitions)))})" if blow.partitions else ""
+    def _note(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        what = f"{fault.what} {fault.victim}".rstrip()
+        tasks = f" (tasks {', '.join(map(str, sorted(fault.partitions)))})" if fault.partitions else ""
         self.say(f"  {what}{tasks}")

@@ -1,14 +1,15 @@
-"""Invariants of a process's inside, looked at while it runs: what it keeps, what it waits for, what it holds back."""
+"""Checks the inside of a process while it runs: what it keeps, what it waits for, what it holds back."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from simulation.broker import Broker
-from simulation.process import SimulatedProcess
-from simulation.scenario import CHECKOUTS, OFFERS, Written, implausible
-from simulation.truth import Truth, Violation
+from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.violation import Violation
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
+from simulation.world.broker import Broker
+from simulation.world.process import SimulatedProcess
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
@@ -27,11 +28,11 @@ BUCKET = 1 << 14
 """ms that a checkout may be kept too long, for the sake of cheap bookkeeping."""
 
 
-class Bounds:
+class ProcessChecker:
     """What is known of the inputs, and what each process was seen to do last."""
 
-    def __init__(self, truth: Truth, broker: Broker, faults: Counter[str]) -> None:
-        self._truth, self._scenario, self._broker, self._faults = truth, truth.scenario, broker, faults
+    def __init__(self, expected: ExpectedFates, broker: Broker, faults: Counter[str]) -> None:
+        self._expected, self._scenario, self._broker, self._faults = expected, expected.scenario, broker, faults
         self._turn = 0
         settings = self._scenario.settings
         self._lookback = max(rules.lookback for rules in settings)
@@ -46,7 +47,7 @@ class Bounds:
         self._doubtful = len(
             doubtful | {w.event.session_id for w in self._scenario.records if w.event and not w.on_time}
         )
-        self._holds: dict[str, SuspendedBy] = {}
+        self._suspended: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
@@ -62,13 +63,13 @@ class Bounds:
         if self._tasks.get(process.name) != [*tasks.values()]:
             # What the guards remember comes and goes with the tasks.
             self._tasks[process.name] = [*tasks.values()]
-            self._holds.pop(process.name, None)
+            self._suspended.pop(process.name, None)
             self._landing.pop(process.name, None)
-        self._note_hold(process, service.suspension.by, tasks)
+        self._note_suspension(process, service.suspension.by, tasks)
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
-            if full and not task.restoring and (OFFERS, partition) not in process.reader.paused:
+            if full and not task.restoring and (OFFERS, partition) not in process.consumer.paused:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
@@ -97,15 +98,15 @@ class Bounds:
 
     # --- the guards
 
-    def _note_hold(self, process: SimulatedProcess, hold: SuspendedBy, tasks: dict[int, Task]) -> None:
-        before = self._holds.get(process.name, SuspendedBy.NONE)
-        if hold is not before:
-            self._holds[process.name] = hold
+    def _note_suspension(self, process: SimulatedProcess, by: SuspendedBy, tasks: dict[int, Task]) -> None:
+        before = self._suspended.get(process.name, SuspendedBy.NONE)
+        if by is not before:
+            self._suspended[process.name] = by
             if before is SuspendedBy.SILENCE:
                 heard = (self._read(CHECKOUTS, p, task.next_offset(Side.CHECKOUTS)) for p, task in tasks.items())
                 newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
                 self._landing[process.name] = newest + self._scenario.rules.lateness
-            self._faults[f"decisions held: {hold.value}" if hold is not SuspendedBy.NONE else "decisions go on"] += 1
+            self._faults[f"decisions suspended: {by.value}" if by is not SuspendedBy.NONE else "decisions go on"] += 1
 
     def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
         """Nothing is decided while presentations run too far ahead of all checkouts that are written."""
@@ -166,7 +167,7 @@ class Bounds:
             or process.service.suspension.by is not SuspendedBy.NONE
             or process.skew
             or not process.beats
-            or now < process.reader.unaware_until + PATIENCE
+            or now < process.consumer.unaware_until + PATIENCE
             or not all(broker.fetches((topic, partition)) for topic in (OFFERS, CHECKOUTS))
         )
         if excused or state != before:

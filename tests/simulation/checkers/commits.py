@@ -1,0 +1,72 @@
+"""Checks each commit: never more than what is settled, and no offer that is read again without its checkout."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from simulation.checkers.calls import CallChecker
+from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.outputs import OutputChecker
+from simulation.checkers.violation import Violation
+from simulation.workload.scenario import CHECKOUTS, OFFERS, Written
+from simulation.world.broker import Broker, Place
+
+from consumer.core.checkpoint import OfferCheckpoint, UnreadableMetadata
+from consumer.events import OfferPresented
+
+
+class CommitChecker:
+    """Is told of each commit before it is taken, and of what is lost of one; tells the other checkers."""
+
+    def __init__(self, expected: ExpectedFates, broker: Broker, outputs: OutputChecker, calls: CallChecker) -> None:
+        self._expected, self._scenario, self._broker = expected, expected.scenario, broker
+        self._outputs, self._calls = outputs, calls
+
+    def on_written(self, written: Written) -> None:
+        """A record is written to an input: it may be later than anything may be."""
+        if not self._scenario.one_setting or written.on_time or not isinstance(written.event, OfferPresented):
+            return
+        offset, metadata = self._broker.group.committed.get((OFFERS, written.partition), (0, ""))
+        with suppress(UnreadableMetadata):
+            decided_to = OfferCheckpoint.decode(metadata, offset).decided_to
+            if written.event.presented_at < decided_to - self._scenario.rules.late_after:
+                self._outputs.is_too_late((written.partition, written.offset))
+
+    def on_loss(self) -> None:
+        """The metadata of what is committed is about to be lost: everything from there on may be called again."""
+        committed = self._broker.group.committed
+        for partition in range(self._scenario.partitions):
+            self._expected.cut(partition, committed.get((OFFERS, partition), (0, ""))[0])
+            checkouts = committed.get((CHECKOUTS, partition), (0, ""))[0]
+            self._outputs.on_loss(partition, checkouts)
+            self._calls.on_loss(partition)
+
+    def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
+        """Committed is never more than what is settled, and never goes back."""
+        self._outputs.read()
+        committed = self._broker.group.committed
+        for (topic, partition), (offset, _) in offsets.items():
+            before = committed.get((topic, partition), (0, ""))[0]
+            # A late presentation that is taken in time wants checkouts that had been let go of.
+            exact = self._scenario.one_setting and self._scenario.all_on_time
+            if offset < before and (topic == OFFERS or exact):
+                raise Violation(f"the commit of {topic}[{partition}] goes back from {before} to {offset}")
+            for record in self._broker.logs[topic, partition].between(before, offset):
+                if not self._outputs.is_settled(topic, partition, record):
+                    raise Violation(f"committed {offset} of {topic}[{partition}]: {record.offset} is not settled")
+            if topic == OFFERS:
+                self._calls.on_commit(partition)
+        self._check_retained({**committed, **offsets})
+
+    def _check_retained(self, committed: dict[Place, tuple[int, str]]) -> None:
+        """An offer that would be read again is never without the checkout that bought it."""
+        checkouts = self._broker.topics[1]
+        for (partition, offset), fate in self._expected.home.items():
+            spot = partition, offset
+            buyer = self._expected.buyer(spot)
+            if buyer < 0 or offset < committed.get((OFFERS, partition), (0, ""))[0]:
+                continue
+            if spot in self._outputs.covered or not self._expected.strict(spot):
+                continue
+            if buyer < committed.get((checkouts, partition), (0, ""))[0]:
+                raise Violation(f"{fate.offer_id} at {offset} would be read again without the checkout that bought it")

@@ -1,0 +1,1 @@
+"""What a seed draws: events and their records, settings, and faults."""

@@ -1,0 +1,75 @@
+"""The checker of a torture run: it reads the topics and the API's log, and recomputes every fate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from soak.late_sessions import read_sessions
+from soak.repeats import Fault, bursts, settling
+from soak.report import Ending, Report
+from soak.shop import Shop
+from soak.spans import Spans
+from support.deployment import Deployment
+
+from consumer.audit.calls import judge
+from consumer.audit.decision import fates
+from consumer.audit.reading import read_dead_letters, read_events, read_outcomes
+from consumer.audit.reconcile import reconcile
+from consumer.emulator.call_log import read_calls
+from consumer.events import Reason
+
+CONCURRENCY = 64
+"""`delivery.concurrency`, which the run leaves at its default."""
+COMMIT_MS = 2_000
+"""How long ago a task's last commit is at the most: its interval is one second, and it takes its time."""
+
+
+def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fault], ending: Ending) -> Report:
+    """Read everything and judge it.
+
+    Raises:
+        RuntimeError: a topic could not be read to its end.
+    """
+    bootstrap, topics = deployment.bootstrap, (deployment.offer_topic, deployment.checkout_topic)
+    partition_of, late = read_sessions(bootstrap, topics, spans.lateness, shop.overdue)
+    shown, completed, unreadable = read_events(bootstrap, topics)
+    outcomes = read_outcomes(bootstrap, deployment.outcome_topic)
+    dead = read_dead_letters(bootstrap, deployment.dead_letter_topic)
+    calls = read_calls(deployment.api.log_path)
+
+    left_out = set(late.values())
+    offers_out = {(event.partner_code, event.offer_id) for event in shown if event.session_id in left_out}
+    shown = [event for event in shown if event.session_id not in left_out]
+    completed = [event for event in completed if event.session_id not in left_out]
+    outcomes = [outcome for outcome in outcomes if outcome.session_id not in left_out]
+    calls = [call for call in calls if (call.partner_code, call.offer_id) not in offers_out]
+
+    judged = judge(shown, completed, calls, spans.rules)
+    judged.unreadable = unreadable
+    all_fates = fates(shown, completed, spans.rules)
+    reconciled = reconcile(all_fates, outcomes, calls)
+    reconciled.dead.extend(f"{place} is in the dead-letter topic: {why}" for place, why in dead if place not in late)
+    settled = settling(calls, all_fates, partition_of)
+    due = [
+        (fate.decide_at + spans.lateness, partition_of[fate.session_id])
+        for fate in all_fates
+        if fate.reason != Reason.PURCHASED
+    ]
+    found, handed_over = bursts(faults, settled, due, concurrency=CONCURRENCY, commit_ms=COMMIT_MS)
+    recorded = Counter((call.partner_code, call.offer_id) for call in calls if call.recorded)
+    to_call = Counter((fate.partner_code, fate.offer_id) for fate in all_fates if fate.reason != Reason.PURCHASED)
+    return Report(
+        judged=judged,
+        reconciled=reconciled,
+        bursts=found,
+        handed_over=handed_over,
+        ending=ending,
+        ended=[f"{fault.what} of {fault.victim}" for fault in faults if fault.what.startswith("exit")],
+        late=len(late),
+        not_judged=len(left_out),
+        worst_delay=shop.worst_delay,
+        lateness=spans.lateness,
+        dead_letters=len(dead),
+        recorded_again=(recorded - to_call).total(),
+    )

@@ -1,0 +1,135 @@
+"""A Kafka client that a test plays: records, the end of a partition, and a consumer whose answers are scripted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+Headers = Sequence[tuple[str, str | bytes | None]]
+
+
+class Message:
+    """A record, or an error in a record's place, which has a topic only if it is about one. `timestamp` is in ms."""
+
+    def __init__(
+        self,
+        topic: str | None,
+        partition: int,
+        offset: int,
+        key: bytes | None = None,
+        value: bytes | None = None,
+        *,
+        timestamp: int = 0,
+        headers: Headers | None = None,
+        error: KafkaError | None = None,
+    ) -> None:
+        self._topic, self._partition, self._offset = topic, partition, offset
+        self._key, self._value = key, value
+        self._timestamp, self._headers, self._error = timestamp, headers, error
+
+    def topic(self) -> str | None:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._timestamp
+
+    def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+        return None if self._headers is None else list(self._headers)
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+
+def partition_end(topic: str, partition: int, offset: int) -> Message:
+    """What the client says where a partition ends for now: `offset` is the next to be written."""
+    return Message(topic, partition, offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+class Consumer:
+    """What a service asks of its consumer beside records. A test that needs polls or an assignment adds them.
+
+    Args:
+        partitions: of each topic.
+        committed: the group's offset in every partition of which `committed_offsets` says nothing; -1001: none.
+
+    Attributes:
+        committed_offsets: what the group has committed.
+        commits: the offsets of each commit, and `metadata` of the last.
+        low, high: where each partition begins and ends, unless `begins` says otherwise of its topic.
+        at: the offset that any time leads to.
+        errors: by a question's name, the codes with which it fails in turn, before it is answered.
+        refused: by topic, the error with which its part of a commit comes back.
+        most_metadata: characters; what is longer is refused.
+        asked: the names of all questions in their order.
+    """
+
+    def __init__(self, *, partitions: int = 1, committed: int = -1001) -> None:
+        self.partitions: int | None = partitions
+        self.committed_offsets: dict[Place, int] = defaultdict(lambda: committed)
+        self.commits: list[dict[Place, int]] = []
+        self.metadata: dict[Place, str] = {}
+        self.low, self.high = 0, 100
+        self.begins: dict[str, int] = {}
+        self.at = -1
+        self.errors: dict[str, list[int]] = defaultdict(list)
+        self.refused: dict[str, object] = {}
+        self.most_metadata = 4_096
+        self.asked: list[str] = []
+
+    def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self._ask("committed")
+        return [TopicPartition(p.topic, p.partition, self.committed_offsets[p.topic, p.partition]) for p in places]
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
+        self._ask("get_watermark_offsets")
+        return self.begins.get(place.topic, self.low), self.high
+
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self._ask("offsets_for_times")
+        return [TopicPartition(p.topic, p.partition, self.at) for p in places]
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        self._ask("list_topics")
+        if self.partitions is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self.partitions), error=None)})
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[Any]:
+        self._ask("commit")
+        self.commits.append({(p.topic, p.partition): p.offset for p in offsets})
+        self.metadata = {(p.topic, p.partition): p.metadata or "" for p in offsets}
+        taken = [p for p in offsets if self._refusal(p) is None]
+        self.committed_offsets.update({(p.topic, p.partition): p.offset for p in taken})
+        return [
+            SimpleNamespace(topic=p.topic, partition=p.partition, offset=p.offset, error=self._refusal(p))
+            for p in offsets
+        ]
+
+    def _refusal(self, place: TopicPartition) -> object | None:
+        if len(place.metadata or "") > self.most_metadata:
+            return KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE)
+        return self.refused.get(place.topic)
+
+    def _ask(self, question: str) -> None:
+        self.asked.append(question)
+        if self.errors[question]:
+            raise KafkaException(KafkaError(self.errors[question].pop(0)))
