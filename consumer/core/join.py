@@ -81,6 +81,11 @@ class Chain:
         return self.presentations[0].session_id
 
     @property
+    def start(self) -> int:
+        """The offset of the earliest presentation, which tells the chain from every other of its partition."""
+        return self.presentations[0].offset
+
+    @property
     def begin(self) -> int:
         """The earliest presented_at (ms)."""
         return self.presentations[0].presented_at

@@ -9,6 +9,18 @@ The list was made with the checkouts below the Pc that stands beside it, and is 
 behind them may make an offer due by D that was not due when the list was made: not listed, and not settled. If the
 checkout partition's Pc is higher, since the broker took a later commit for that partition only, the checkouts up to it
 are read next, and only then is anything called: the purchase of a listed offer may be among them.
+
+The phases, and the one transition between them:
+
+    created ──> RESTORING ──> RUNNING ──> dropped
+                    └────────────────────────^
+
+    RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` and `listed` are
+               empty. Nothing is committed: `prepare_commit` is None.
+    RUNNING    from the record or partition end by which both inputs have reached `read_before`. It never goes back.
+
+A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
+in either phase, when its partitions are revoked or lost.
 """
 
 from __future__ import annotations
@@ -16,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, GuardState, OfferCheckpoint, UnreadableMetadata, rules_key
@@ -38,6 +51,13 @@ class Side(IntEnum):
     CHECKOUTS = 1
 
 
+class Phase(Enum):
+    """Where a task is in its life; see the diagram at the head of the module."""
+
+    RESTORING = auto()
+    RUNNING = auto()
+
+
 class Admission(Enum):
     """What becomes of a record.
 
@@ -50,6 +70,27 @@ class Admission(Enum):
     LATE = auto()
     IMPLAUSIBLE = auto()
     SETTLED = auto()
+
+
+class CheckoutEffect(NamedTuple):
+    """What a checkout that was read brought about.
+
+    Attributes:
+        admission: ACCEPTED or IMPLAUSIBLE; it joined either way.
+        bought_after_call: chains that it names, which were called before and whose call cannot be taken back.
+        bought_before_settled: chains that it bought after they were decided and before they are settled: their calls
+            are to be taken back, as far as they are not made yet.
+        warning: what was found out about the start of the task by it, in words, for the log.
+    """
+
+    admission: Admission
+    bought_after_call: tuple[Chain, ...] = ()
+    bought_before_settled: tuple[Chain, ...] = ()
+    warning: str | None = None
+
+
+JOINED = CheckoutEffect(Admission.ACCEPTED)
+"""The usual effect, shared by all checkouts that did nothing but join."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +131,7 @@ class Task:
         PartitionsMoved: the committed metadata belongs to another number of partitions.
 
     Attributes:
-        findings: what was odd about what was committed, in words, for the log.
-        bought_after_call: chains that were called and then bought by a checkout that came later; the caller drains
-        it.
-        bought_before_settled: chains decided and not settled that were bought by a checkout which came too late for the
-        decision; the caller drains it, and takes back the calls that are not made yet.
+        restore_warnings: what was odd about what was committed, in words, for the log.
         unmatched: purchased ids in a row that named no offer, for the guards, who set it to 0.
         resume_at: kept here for the guards, and committed (`checkpoint.GuardState`).
     """
@@ -109,15 +146,14 @@ class Task:
         horizon: int | None = None,
         metadata_limit: int = METADATA_LIMIT,
     ) -> None:
-        self.restore_warnings: list[str] = []
-        self.bought_after_call: list[tuple[CheckoutCompleted, Chain]] = []
-        self.bought_before_settled: list[tuple[CheckoutCompleted, Chain]] = []
         self._rules = rules
         self._late_after, self._lookback = rules.late_after, rules.lookback
         self._partitions = partitions
         self._metadata_limit = metadata_limit
-        found = self._read_offer_checkpoint(offers)
-        found_checkouts = self._read_checkout_checkpoint(checkouts, horizon)
+        warnings: list[str] = []
+        found = self._read_offer_checkpoint(offers, warnings)
+        found_checkouts = self._read_checkout_checkpoint(checkouts, horizon, warnings)
+        self.restore_warnings = tuple(warnings)
         self._found: OfferCheckpoint | None = found
         self._until = (found.next_offset, max(found.next_checkout, found_checkouts.next_offset))
         self._horizon = found_checkouts.horizon
@@ -178,13 +214,14 @@ class Task:
             self._tell_settled_if_read()
         return verdict
 
-    def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> Admission:
+    def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
+        warning = None
         plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
         if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
-            self.restore_warnings.append(
+            warning = (
                 "the checkout log no longer begins at its first record: offers presented before "
                 f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
             )
@@ -197,17 +234,25 @@ class Task:
             self._checkouts.read(event.offset, between[1])
             self._join.complete_undated(Undated(event.session_id, *between, event))
         read_before = event.offset < self._until[1]
+        after_call: list[Chain] = []
+        before_settled: list[Chain] = []
         for offer_id in event.purchased:
             called = self._called.get((event.session_id, offer_id))
             if called is not None and not read_before:  # else it was reported then
-                self._buy_called(event, between, called)
+                taken_back = self._taken_back(between, called)
+                before_settled += taken_back
+                if not taken_back:
+                    after_call.append(called)
             # Read again, and judged before, its offers may be settled and gone.
             counted = read_before and event.completed_at <= self._matching.judged_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
             self._tell_settled_if_read()
-        return Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
+        if plausible and warning is None and not after_call and not before_settled:
+            return JOINED
+        admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
+        return CheckoutEffect(admission, tuple(after_call), tuple(before_settled), warning)
 
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
@@ -247,15 +292,25 @@ class Task:
         (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
         self._tell_settled_if_read()
 
-    def idle(self, side: Side, asked_at: int) -> None:
-        """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms)."""
+    def idle(self, side: Side, asked_at: int) -> str | None:
+        """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms).
+
+        Returns:
+            What was found out about the start of the task by it, in words, for the log.
+        """
         self._inputs[side].idle(asked_at)
-        if side is Side.CHECKOUTS and self._horizon == MAX_TIME:
-            self._horizon = asked_at + self._rules.lateness
-            self.restore_warnings.append("the checkout log holds no record, and its first ones are gone")
-            self._tell_settled_if_read()
+        if side is Side.OFFERS or self._horizon != MAX_TIME:
+            return None
+        self._horizon = asked_at + self._rules.lateness
+        self._tell_settled_if_read()
+        return "the checkout log holds no record, and its first ones are gone"
 
     # --- how far it has come
+
+    @property
+    def phase(self) -> Phase:
+        """Where the task is in its life; see the diagram at the head of the module."""
+        return Phase.RESTORING if self.restoring else Phase.RUNNING
 
     @property
     def restoring(self) -> bool:
@@ -290,6 +345,14 @@ class Task:
     def unsettled_chains(self) -> Collection[Chain]:
         """The chains that are decided and not settled."""
         return self._pending.values()
+
+    def pending_chain(self, start: int) -> Chain:
+        """The chain, decided and not settled, whose `start` this is.
+
+        Raises:
+            KeyError: there is none; it was settled, or was never decided here.
+        """
+        return self._pending[start]
 
     def oldest_unsettled(self) -> Chain | None:
         """The chain, decided and not settled, that begins first in the log."""
@@ -399,7 +462,7 @@ class Task:
 
         `called` False: the insurer was never told of it, so that a purchase that comes later is no surprise.
         """
-        key = chain.presentations[0].offset
+        key = chain.start
         if self._pending.pop(key, None) is None:
             return
         self._stragglers.pop(key, None)
@@ -492,19 +555,17 @@ class Task:
     def _knows(self, session_id: str, offer_id: str) -> bool:
         return (session_id, offer_id) in self._called or self._join.has_open(session_id, offer_id)
 
-    def _buy_called(self, event: CheckoutCompleted, between: tuple[int, int], newest: Chain) -> None:
-        """A checkout, completed between two times, names an offer of which at least one chain was called."""
-        taken_back = False
+    def _taken_back(self, between: tuple[int, int], newest: Chain) -> list[Chain]:
+        """Of `newest` and those called before it, the unsettled ones that a checkout between two times has bought."""
+        taken_back: list[Chain] = []
         called: Chain | None = newest
         while called is not None:
             # As a restart would find it: the chain is listed, and decided anew with all that was read.
             in_time = between[1] >= called.begin - self._lookback and between[0] <= called.decide_at
             if in_time and self._is_unsettled(called):
-                self.bought_before_settled.append((event, called))
-                taken_back = True
+                taken_back.append(called)
             called = called.called_before
-        if not taken_back:
-            self.bought_after_call.append((event, newest))
+        return taken_back
 
     def _between(self, timestamp: int, dated: int, now: int) -> tuple[int, int]:
         """The earliest and the latest time (ms) at which an event happened whose own date is not believed.
@@ -517,29 +578,31 @@ class Task:
         earliest = timestamp - self._rules.lateness if stamped else MIN_TIME
         return earliest, min(dated, now) + self._rules.max_skew
 
-    def _read_offer_checkpoint(self, offers: Position) -> OfferCheckpoint:
+    def _read_offer_checkpoint(self, offers: Position, warnings: list[str]) -> OfferCheckpoint:
         found = None
         if offers.metadata:
             try:
                 found = OfferCheckpoint.decode(offers.metadata, offers.offset)
             except UnreadableMetadata as error:
-                self.restore_warnings.append(f"{error}; calls since offset {offers.offset} are repeated")
+                warnings.append(f"{error}; calls since offset {offers.offset} are repeated")
         if found is None:
             return OfferCheckpoint(rules_key(self._rules), self._partitions, MIN_TIME, offers.offset, 0)
         self._check_partitions(found.partitions)
         if found.rules != rules_key(self._rules):
-            self.restore_warnings.append(
+            warnings.append(
                 "window, checkout_grace, lookback or abandoned differ from those of the last run: what was settled "
                 f"by then stays settled by {found.rules}, the rest is decided by {rules_key(self._rules)}"
             )
         return found
 
-    def _read_checkout_checkpoint(self, checkouts: Position, horizon: int | None) -> CheckoutCheckpoint:
+    def _read_checkout_checkpoint(
+        self, checkouts: Position, horizon: int | None, warnings: list[str]
+    ) -> CheckoutCheckpoint:
         if checkouts.metadata:
             try:
                 found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
             except UnreadableMetadata as error:
-                self.restore_warnings.append(str(error))
+                warnings.append(str(error))
             else:
                 self._check_partitions(found.partitions)
                 return found
@@ -608,7 +671,7 @@ class Task:
             self._due.append(chain)
 
     def _enqueue(self, chain: Chain, *, straggler: bool) -> None:
-        key = chain.presentations[0].offset
+        key = chain.start
         self._pending[key] = chain
         if straggler:
             self._stragglers[key] = chain
@@ -663,4 +726,4 @@ class Task:
         return chain
 
     def _is_unsettled(self, chain: Chain) -> bool:
-        return self._pending.get(chain.presentations[0].offset) is chain
+        return self._pending.get(chain.start) is chain

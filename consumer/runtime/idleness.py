@@ -89,7 +89,9 @@ class Idleness:
                     end = ends.get((topics[side], partition))
                     watched = self._asked - self._watched[side, partition] >= self._lateness
                     if watched and end is not None and end <= task.next_offset(side):
-                        task.idle(side, asked_at)
+                        warning = task.idle(side, asked_at)
+                        if warning is not None:
+                            log.warning("found at the start of the task", partition=partition, finding=warning)
         if not self._ends.waiting and now >= self._next_question:
             quiet = [
                 (topics[source], partition)

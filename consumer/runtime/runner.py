@@ -10,7 +10,7 @@ from confluent_kafka import Message
 from ..calls import CallResult, OptOutCall
 from ..codecs.plain import Codec
 from ..core.join import Chain
-from ..core.task import Admission, Side, Task
+from ..core.task import JOINED, Admission, CheckoutEffect, Side, Task
 from ..errors import DecodeError, StopError, TruncatedLogError
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.producer import OutputProducer
@@ -68,7 +68,8 @@ class TaskRunner:
         self._held: tuple[list[Message], list[Message]] = ([], [])
         self._closed = False
         self._log = log.bind(partition=partition)
-        self._report_findings()
+        for warning in task.restore_warnings:
+            self._report_warning(warning)
 
     # --- records
 
@@ -81,8 +82,6 @@ class TaskRunner:
 
     def drain_buffer(self, now: int) -> None:
         """Apply what was held back, as far as the rebuild now allows."""
-        if self.task.restore_warnings:
-            self._report_findings()
         for side in Side:
             waiting = self._held[side].copy()
             self._held[side].clear()
@@ -134,12 +133,26 @@ class TaskRunner:
         except DecodeError as error:
             self._take_unreadable(side, message, error, now)
             return
-        if self.task.checkout(completed, timestamp, now) is not Admission.ACCEPTED:
-            self._log.warning("implausible checkout", topic=message.topic(), offset=offset, timestamp=timestamp)
-        if self.task.bought_after_call:
-            self._report_bought_after_call()
-        if self.task.bought_before_settled:
-            self._take_back()
+        effect = self.task.checkout(completed, timestamp, now)
+        if effect is not JOINED:
+            self._carry_out(effect, completed, message)
+
+    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> None:
+        """Report what a checkout has changed, and remember the calls to be taken back."""
+        if effect.warning is not None:
+            self._report_warning(effect.warning)
+        if effect.admission is not Admission.ACCEPTED:
+            self._log.warning(
+                "implausible checkout",
+                topic=message.topic(),
+                offset=message.offset(),
+                timestamp=message.timestamp()[1],
+            )
+        for chain in effect.bought_after_call:
+            self._report_purchase(checkout, chain)
+        for chain in effect.bought_before_settled:
+            self._bought.setdefault(chain, checkout)
+            self.withdrawn.append(chain)
 
     def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
         offset = message.offset() or 0
@@ -348,12 +361,6 @@ class TaskRunner:
         self._write(chain.last, outcome, chain.reason, decided_at=chain.decide_at, checkout=chain.checkout)
         self.task.settle(chain)
 
-    def _take_back(self) -> None:
-        for checkout, chain in self.task.bought_before_settled:
-            self._bought.setdefault(chain, checkout)
-            self.withdrawn.append(chain)
-        self.task.bought_before_settled.clear()
-
     def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
         """Its purchase was read after the decision, but in time to take the call back."""
         checkout = self._bought.pop(chain)
@@ -422,15 +429,8 @@ class TaskRunner:
 
     # --- reports
 
-    def _report_findings(self) -> None:
-        for finding in self.task.restore_warnings:
-            self._log.warning("found at the start of the task", finding=finding)
-        self.task.restore_warnings.clear()
-
-    def _report_bought_after_call(self) -> None:
-        for checkout, chain in self.task.bought_after_call:
-            self._report_purchase(checkout, chain)
-        self.task.bought_after_call.clear()
+    def _report_warning(self, warning: str) -> None:
+        self._log.warning("found at the start of the task", finding=warning)
 
     def _report_purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
         self._log.warning(

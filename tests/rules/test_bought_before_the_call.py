@@ -18,7 +18,7 @@ from unit.runtime.test_runner import NOW, checkout, offer
 
 from consumer.calls import Answer, CallResult, OptOutCall
 from consumer.core.join import Chain
-from consumer.core.task import Position, Side, Task
+from consumer.core.task import Admission, CheckoutEffect, Position, Side, Task
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.settings import ApiSettings, DeliverySettings
@@ -45,9 +45,11 @@ class Decided:
 
     def read(self, *checkouts: CheckoutCompleted) -> tuple[list[Chain], list[Chain]]:
         """What is to be taken back, and what was called before, after these checkouts."""
-        for event in checkouts:
-            self.task.checkout(copy(event), min(event.completed_at, LATER), LATER)
-        return ([c for _, c in self.task.bought_before_settled], [c for _, c in self.task.bought_after_call])
+        effects = [self.task.checkout(copy(event), min(event.completed_at, LATER), LATER) for event in checkouts]
+        return (
+            [chain for effect in effects for chain in effect.bought_before_settled],
+            [chain for effect in effects for chain in effect.bought_after_call],
+        )
 
 
 def test_a_restart_finds_the_purchase_of_an_offer_whose_call_waits() -> None:
@@ -75,8 +77,8 @@ def test_a_purchase_that_the_rules_do_not_count_takes_nothing_back(at: int) -> N
 
 def test_an_undated_purchase_takes_back_what_it_may_have_bought() -> None:
     world = Decided()
-    world.task.checkout(CheckoutCompleted("s", "c", FAR, 0, ("o1",)), START + 50, LATER)
-    assert [chain for _, chain in world.task.bought_before_settled] == world.chains
+    effect = world.task.checkout(CheckoutCompleted("s", "c", FAR, 0, ("o1",)), START + 50, LATER)
+    assert effect == CheckoutEffect(Admission.IMPLAUSIBLE, bought_before_settled=tuple(world.chains))
 
 
 def test_what_is_settled_is_not_taken_back_but_reported() -> None:

@@ -7,7 +7,7 @@ from support.strategies import FAR, LONG_AGO, START, Garbage, Logs, Record
 from support.task_world import World
 
 from consumer.core.rules import DecisionRules
-from consumer.core.task import Admission, Side
+from consumer.core.task import Admission, CheckoutEffect, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 PURCHASED, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED
@@ -192,9 +192,8 @@ def test_a_purchase_that_comes_after_the_call_is_reported() -> None:
     (chain,) = task.decide()
     assert chain.reason is ABANDONED
     task.settle(chain)
-    task.checkout(CheckoutCompleted("s1", "c1", START + 90, 0, ("o1",)), START + 90, START + 500)
-    assert task.bought_before_settled == []
-    assert [(c.checkout_id, chain.offer_id) for c, chain in task.bought_after_call] == [("c1", "o1")]
+    effect = task.checkout(CheckoutCompleted("s1", "c1", START + 90, 0, ("o1",)), START + 90, START + 500)
+    assert effect == CheckoutEffect(Admission.ACCEPTED, bought_after_call=(chain,))
 
 
 @pytest.mark.parametrize(("behind", "verdict"), [(110, Admission.ACCEPTED), (111, Admission.LATE)])
@@ -232,7 +231,7 @@ def test_a_checkout_dated_ahead_moves_no_watermark_and_still_is_a_purchase() -> 
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
     before = task.input_watermark(Side.CHECKOUTS)
     far = CheckoutCompleted("s1", "c0", FAR, 0, ("o1",))
-    assert task.checkout(far, START + 5, START + 5) is Admission.IMPLAUSIBLE
+    assert task.checkout(far, START + 5, START + 5) == CheckoutEffect(Admission.IMPLAUSIBLE)
     assert task.input_watermark(Side.CHECKOUTS) == before
     for side in Side:
         task.idle(side, START + 10_000)

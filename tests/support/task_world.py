@@ -216,7 +216,7 @@ class World:
             doubtful = self._is_doubtful(record)
             if not doubtful:
                 self._reach(side, min(record.event.completed_at, record.timestamp))
-            verdict = self.task.checkout(_copy(record.event), record.timestamp, self.clock)
+            verdict = self.task.checkout(_copy(record.event), record.timestamp, self.clock).admission
             assert verdict is (Admission.IMPLAUSIBLE if doubtful else Admission.ACCEPTED)
         return True
 

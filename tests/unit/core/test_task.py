@@ -10,7 +10,7 @@ import pytest
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, rules_key
 from consumer.core.join import Join, Undated
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import LEAST_METADATA, Admission, Chain, CommitPlan, Position, Side, Task
+from consumer.core.task import JOINED, LEAST_METADATA, Admission, Chain, CommitPlan, Phase, Position, Side, Task
 from consumer.events import CheckoutCompleted, OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -83,9 +83,12 @@ def planned(task: Task) -> tuple[CommitPlan, OfferCheckpoint, CheckoutCheckpoint
 
 def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
     task = fresh(horizon=MAX_TIME)
-    task.checkout(checkout(7, 0), T, LATER)
+    effect = task.checkout(checkout(7, 0), T, LATER)
     late_below = 0 + RULES.lateness + RULES.lookback
-    assert str(T + late_below) in task.restore_warnings[0]
+    assert effect.warning is not None
+    assert str(T + late_below) in effect.warning
+    assert effect._replace(warning=None) == JOINED
+    assert task.checkout(checkout(8, 0), T, LATER) is JOINED, "it is learnt once"
     assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
     reach(task, 400)
@@ -95,10 +98,11 @@ def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
 def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> None:
     task = fresh(horizon=MAX_TIME)
     assert (task.restore_until(Side.CHECKOUTS), task.restore_until(Side.OFFERS)) == (None, 0)
-    task.idle(Side.OFFERS, T)
-    assert task.restoring, "the offers' end says nothing of the checkouts"
-    task.idle(Side.CHECKOUTS, T)
-    assert not task.restoring
+    assert task.idle(Side.OFFERS, T) is None
+    assert task.phase is Phase.RESTORING, "the offers' end says nothing of the checkouts"
+    assert task.idle(Side.CHECKOUTS, T) is not None
+    assert task.phase is Phase.RUNNING
+    assert task.idle(Side.CHECKOUTS, T) is None, "it is learnt once"
     late_below = RULES.lateness + RULES.lookback
     assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
@@ -210,11 +214,9 @@ def test_a_purchase_that_came_after_the_call_and_was_reported_is_not_reported_ag
     again = half_committed(checkout(0, -150, "a"))
     again.offer(offer(0, -95), T, LATER)
     again.offer(offer(1, -200), T, LATER)
-    again.checkout(checkout(0, -150, "a"), T, LATER)
+    assert again.checkout(checkout(0, -150, "a"), T, LATER).bought_after_call == ()
     assert not again.restoring
-    assert again.bought_after_call == []
-    again.checkout(checkout(1, -150, "a"), T, LATER)
-    assert len(again.bought_after_call) == 1
+    assert len(again.checkout(checkout(1, -150, "a"), T, LATER).bought_after_call) == 1
 
 
 # --- unreadable checkouts
@@ -282,8 +284,8 @@ def test_a_call_is_remembered_for_the_purchase_that_comes_too_late_unless_none_w
         else:
             task.settle(chain, called=False)
         task.settle(chain)  # an answer and a release may meet
-        task.checkout(checkout(0, 90, "a"), T + 90, LATER)
-        assert [late for _, late in task.bought_after_call] == ([chain] if called else [])
+        effect = task.checkout(checkout(0, 90, "a"), T + 90, LATER)
+        assert effect.bought_after_call == ((chain,) if called else ())
 
 
 def test_of_a_settled_chain_no_split_is_listed() -> None:
@@ -348,10 +350,27 @@ def test_an_undated_checkout_declines_up_to_the_end_of_the_window(earliest: int,
 
 
 def test_only_changed_rules_are_found_odd_at_a_start() -> None:
-    assert restarted(next_offset=0).restore_warnings == []
+    assert restarted(next_offset=0).restore_warnings == ()
     offers = OfferCheckpoint((200, 10, 300, True), 1, T, 0, 0)
     task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=BEGIN)
     assert len(task.restore_warnings) == 1
+
+
+# --- decided and not settled
+
+
+def test_a_chain_is_found_by_its_start_until_it_is_settled() -> None:
+    task = fresh()
+    task.offer(offer(3, 50), T + 50, LATER)
+    task.offer(offer(5, 0), T, LATER)  # of the same offer, and earlier
+    (chain,) = reach(task, 500)
+    assert (chain.start, task.pending_chain(5)) == (5, chain)
+    for start in (3, 4):
+        with pytest.raises(KeyError):
+            task.pending_chain(start)
+    task.settle(chain)
+    with pytest.raises(KeyError):
+        task.pending_chain(5)
 
 
 # --- what was called, and what is forgotten
@@ -370,8 +389,8 @@ def test_only_what_was_called_is_remembered_as_called(call_abandoned: bool, boug
         task.checkout(checkout(0, 50, "a"), T + 50, LATER)
     (chain,) = reach(task, 200)
     task.settle(chain)
-    task.checkout(checkout(1, 90, "a"), T + 90, LATER)
-    assert bool(task.bought_after_call) is (call_abandoned and not bought)
+    effect = task.checkout(checkout(1, 90, "a"), T + 90, LATER)
+    assert bool(effect.bought_after_call) is (call_abandoned and not bought)
 
 
 def test_a_call_is_remembered_for_lookback_and_not_much_longer() -> None:
@@ -381,8 +400,7 @@ def test_a_call_is_remembered_for_lookback_and_not_much_longer() -> None:
         (chain,) = reach(task, 100)
         task.settle(chain)
         reach(task, 100 + later)
-        task.checkout(checkout(0, 90, "a"), T + 90, LATER)
-        assert bool(task.bought_after_call) is known
+        assert bool(task.checkout(checkout(0, 90, "a"), T + 90, LATER).bought_after_call) is known
 
 
 def test_a_call_from_before_a_restart_is_remembered_for_lookback_too() -> None:
@@ -395,8 +413,7 @@ def test_a_call_from_before_a_restart_is_remembered_for_lookback_too() -> None:
     again.offer(offer(0, 0, "hangs"), T, LATER)
     again.offer(offer(1, 0), T, LATER)
     reach(again, 100 + LONG.lookback)
-    again.checkout(checkout(0, 90, "a"), T + 90, LATER)
-    assert len(again.bought_after_call) == 1
+    assert len(again.checkout(checkout(0, 90, "a"), T + 90, LATER).bought_after_call) == 1
 
 
 def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() -> None:

@@ -163,8 +163,8 @@ def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_calle
 ) -> None:
     world = World()
     world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
-    world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
-    assert bool(world.runner.task.bought_after_call) is reported
+    effect = world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
+    assert bool(effect.bought_after_call) is reported
 
 
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
