@@ -29,10 +29,11 @@ demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minu
 test: $(INSTALLED) ## run all tests, on as many workers as WORKERS says; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(ARGS)
 
-lint: $(INSTALLED) ## ruff and mypy --strict
+lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --cache-dir .cache/import-linter
 
 kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 	@cd tests && exec $(abspath $(BIN))/python -m brokers

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .events import Outcome, Reason, RecordRef
+
+
+class CallOwner(Protocol):
+    """Whoever a call is made for: one task for the length of one assignment. Compared by identity."""
+
+    def on_result(self, result: CallResult, /) -> None:
+        """What became of one of its calls; told on the thread that reads the results."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OptOutCall:
     """A call to make. Compared by identity, since one offer may be called for two chains.
 
-    `metadata` holds only what `api.metadata_keys` allows. `owner` is the assignment the call belongs to, by which
-    it is cancelled; `token` is handed back untouched; `source` is for the logs.
+    `metadata` holds only what `api.metadata_keys` allows; `source` is for the logs. By `owner` a call is cancelled,
+    and told what became of it; by `chain_start`, the offset of the chain's first presentation, the owner finds the
+    chain again.
     """
 
     partner_code: str
@@ -24,8 +32,8 @@ class OptOutCall:
     reason: Reason
     metadata: Mapping[str, str]
     source: RecordRef
-    owner: Hashable
-    token: object = None
+    owner: CallOwner
+    chain_start: int
 
 
 class CallResult(NamedTuple):
@@ -52,8 +60,6 @@ class AnswerKind(Enum):
     """404 as the API itself gives it: the offer does not exist. Whether that is believed is for the guard to say."""
     CREDENTIALS = auto()
     """401 or 403, or no credentials at all: no call of this partner can succeed."""
-    DENIED = auto()
-    """401 or 403 again, for this offer alone, while the partner's others are recorded: never made by `classify`."""
     TRANSIENT = auto()
     """It may go better next time."""
     UNEXPECTED = auto()
@@ -65,7 +71,7 @@ class AnswerKind(Enum):
 class Answer(NamedTuple):
     """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
 
-    verdict: AnswerKind
+    kind: AnswerKind
     status_code: int | None = None
     retry_after: float | None = None
     note: str | None = None

@@ -177,18 +177,15 @@ def topics(
     settings = load_settings(config, for_kafka=True)
     from confluent_kafka.admin import AdminClient
 
-    from .kafka.config import for_producer
-    from .kafka.topics import inspect_topics, make_topics, table
+    from .checks.topics import inspect_topics, table
+    from .kafka.config import admin_config
+    from .kafka.topics import create_topics
 
-    kafka = settings.kafka
-    admin = AdminClient(
-        {**for_producer(kafka.properties), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+    admin = AdminClient(admin_config(settings.kafka))
+    created = (
+        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
     )
-    report = (
-        inspect_topics(admin, settings)
-        if check
-        else make_topics(admin, settings, inputs=create_inputs, partitions=partitions)
-    )
+    report = inspect_topics(admin, settings, created)
     _console().print(table(report))
     for note in report.notes:
         typer.echo(f"note: {note}")

@@ -1,4 +1,4 @@
-"""From value bytes to events and back. Here: plain Avro, whose writer schema is the file.
+"""Plain Avro: value bytes without any framing, whose writer schema is the file.
 
 This is the hot path: fastavro's compiled reader is called directly, and nothing is done per record that can be done
 once. Measured by `tests/benchmarks`.
@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 from operator import itemgetter
 from sys import intern
-from typing import Any, NoReturn, Protocol
-from urllib.parse import quote
+from typing import Any, NoReturn
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
@@ -27,11 +26,8 @@ from ..events import (
     Reason,
     RecordRef,
 )
+from .codec import EMPTY_ID, KEY_MISMATCH, UNDECODABLE
 from .schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
-
-UNDECODABLE = "undecodable"
-KEY_MISMATCH = "key_mismatch"
-EMPTY_ID = "empty_id"
 
 _SHARED_DETAILS = 16_384
 """Details kept to be shared. Prices vary, so the store is emptied when it is full rather than grow."""
@@ -47,24 +43,6 @@ _DETAILS: Callable[[dict[str, Any]], tuple[str | None, ...]] = itemgetter(*Detai
 _CHECKOUT: Callable[[dict[str, Any]], tuple[str, str, int, list[str]]] = itemgetter(
     "session_id", "checkout_id", "completed_at", "purchased_offer_ids"
 )
-
-
-class Codec(Protocol):
-    """What the service needs of a wire format."""
-
-    def decode_offer(self, key: bytes | None, value: bytes, offset: int) -> OfferPresented:
-        """Raises `DecodeError` with the reason `undecodable`, `key_mismatch` or `empty_id`."""
-
-    def decode_checkout(self, key: bytes | None, value: bytes, offset: int) -> CheckoutCompleted:
-        """Raises `DecodeError` with the reason `undecodable`, `key_mismatch` or `empty_id`."""
-
-    def encode_outcome(self, outcome: OfferOutcome) -> bytes:
-        """The value bytes of an outcome."""
-
-
-def outcome_key(partner_code: str, offer_id: str) -> bytes:
-    """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
-    return f"{quote(partner_code, safe='')}/{quote(offer_id, safe='')}".encode()
 
 
 class PlainCodec:
@@ -83,7 +61,7 @@ class PlainCodec:
         self._details: dict[tuple[str | None, ...], Details] = {}
 
     def decode_offer(self, key: bytes | None, value: bytes, offset: int) -> OfferPresented:
-        """See `Codec`. `offset` is where the record stands in its partition."""
+        """See `Codec`."""
         fields = _read(self._offer, value)
         session_id, partner_code, offer_id, presented_at, metadata = _OFFER(fields)
         if not (session_id and partner_code and offer_id):
@@ -105,7 +83,7 @@ class PlainCodec:
         )
 
     def decode_checkout(self, key: bytes | None, value: bytes, offset: int) -> CheckoutCompleted:
-        """See `Codec`. `offset` is where the record stands in its partition."""
+        """See `Codec`."""
         fields = _read(self._checkout, value)
         session_id, checkout_id, completed_at, purchased = _CHECKOUT(fields)
         # As the checkout's time it is one, if an odd one. No text holds these bytes.

@@ -5,11 +5,6 @@ deciding anything, then sets its watermark to the committed D and decides once: 
 unsettled was settled before. From then on it runs. Everything here is a function of the records, of the answers
 that it is told of, and of the clock that it is told; it does no input or output.
 
-The list was made with the checkouts below the Pc that stands beside it, and is read with these alone. A late checkout
-behind them may make an offer due by D that was not due when the list was made: not listed, and not settled. If the
-checkout partition's Pc is higher, since the broker took a later commit for that partition only, the checkouts up to it
-are read next, and only then is anything called: the purchase of a listed offer may be among them.
-
 The phases, and the one transition between them:
 
     created ──> RESTORING ──> RUNNING ──> dropped
@@ -21,6 +16,11 @@ The phases, and the one transition between them:
 
 A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
 in either phase, when its partitions are revoked or lost.
+
+The list was made with the checkouts below the Pc that stands beside it, and is read with these alone. A late checkout
+behind them may make an offer due by D that was not due when the list was made: not listed, and not settled. If the
+checkout partition's Pc is higher, since the broker took a later commit for that partition only, the checkouts up to it
+are read next, and only then is anything called: the purchase of a listed offer may be among them.
 """
 
 from __future__ import annotations
@@ -233,9 +233,9 @@ class Task:
             between = self._between(timestamp, event.completed_at, now)
             self._checkouts.read(event.offset, between[1])
             self._join.complete_undated(Undated(event.session_id, *between, event))
-        read_before = event.offset < self._until[1]
         after_call: list[Chain] = []
         before_settled: list[Chain] = []
+        read_before = event.offset < self._until[1]
         for offer_id in event.purchased:
             called = self._called.get((event.session_id, offer_id))
             if called is not None and not read_before:  # else it was reported then

@@ -1,39 +1,52 @@
-"""What an answer says of a partner as a whole: each turn of events is acted on, and logged once."""
+"""What becomes of a call by its answer: the table answer x state -> effect."""
 
 from __future__ import annotations
 
-from structlog.typing import FilteringBoundLogger
+from enum import Enum, auto
 
-from ..calls import Answer, AnswerKind
+from ..calls import AnswerKind
+from .not_found import Belief
 from .partner import PendingCall
 
 
-def on_answer(entry: PendingCall, answer: Answer, *, now: float, was_probe: bool, log: FilteringBoundLogger) -> None:
-    """Open or close the breaker of the call's partner, stop or resume its calls, shut its credential's gate.
+class Effect(Enum):
+    """What becomes of a call. The first three settle it, as far as the delivery goes; the fourth ends it unsettled."""
 
-    Without a status no server has answered, which neither clears the credentials nor closes the breaker.
-    """
-    partner, verdict, answered = entry.partner, answer.verdict, answer.status_code is not None
-    partner.recorded += verdict is AnswerKind.RECORDED
-    if verdict is AnswerKind.RECORDED and not (partner.fault or partner.breaker.is_open):
-        partner.breaker.answered()
-        return
-    facts = {"partner_code": partner.code, "status": answer.status_code, "note": answer.note}
-    if verdict is AnswerKind.CREDENTIALS:
-        if partner.refuse_credentials(now):
-            log.warning("credentials refused: calls stop, one probe every 30 s; check the key and secret", **facts)
-    elif partner.fault and was_probe and answered and verdict is not AnswerKind.DENIED:
-        partner.accept_credentials()
-        log.info("credentials accepted: calls go on", partner_code=partner.code)
-    if answer.retry_after is not None and partner.limiter.gate(now, answer.retry_after):
-        log.warning(
-            "told to wait by Retry-After: no calls with this credential until then", seconds=answer.retry_after, **facts
-        )
-    if verdict in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
-        if partner.breaker.failed(now, entry, was_probe=was_probe):
-            log.warning("breaker opened: calls fail, one probe at a time until one is answered", **facts)
-    elif answered and partner.breaker.answered():
-        log.info("breaker closed: calls go on", partner_code=partner.code)
-    if verdict is AnswerKind.UNEXPECTED and not partner.unexpected:
-        partner.unexpected = True
-        log.warning("unexpected answer, retried: check api.base_url, api.path and what stands between", **facts)
+    SETTLE_OPTED_OUT = auto()
+    """The insurer has it."""
+    SETTLE_NOT_FOUND = auto()
+    """The insurer does not know the offer, and that is believed."""
+    DEAD_LETTER = auto()
+    """Given back, to be dead-lettered."""
+    GIVE_UP = auto()
+    """Made no more: its owner is gone, or an operator let the offer go."""
+    AWAIT_BELIEF = auto()
+    """Kept until its 404 is believed, or is not."""
+    AWAIT_CREDENTIALS = auto()
+    """In turn again, for when the partner's credentials are accepted."""
+    RETRY_REFUSED = auto()
+    """Tried again after minutes: somebody may have changed something."""
+    BACK_OFF = auto()
+    """Tried again after seconds, more of them each time."""
+
+
+def effect_of(kind: AnswerKind, pending: PendingCall, now: float) -> Effect:  # noqa: PLR0911 - a table
+    """What becomes of a call by this kind of answer; the partner has taken note of the answer (`Partner.on_answer`)."""
+    partner = pending.partner
+    match kind:
+        case AnswerKind.RECORDED:
+            return Effect.SETTLE_OPTED_OUT
+        case AnswerKind.NOT_FOUND if partner.not_found.belief(now) is Belief.TERMINAL:
+            return Effect.SETTLE_NOT_FOUND
+        case _ if pending.given_up:
+            return Effect.GIVE_UP
+        case AnswerKind.NOT_FOUND if partner.not_found.belief(now) is Belief.UNCONFIRMED:
+            return Effect.AWAIT_BELIEF
+        case AnswerKind.CREDENTIALS if not pending.denied_alone:
+            return Effect.AWAIT_CREDENTIALS
+        case AnswerKind.REFUSED if not pending.retry_refused and partner.refusals.may_dead_letter:
+            return Effect.DEAD_LETTER
+        case AnswerKind.REFUSED | AnswerKind.CREDENTIALS:
+            return Effect.RETRY_REFUSED
+        case _:
+            return Effect.BACK_OFF

@@ -1,4 +1,4 @@
-"""Who waits, and who may be called next: the calls of one partner, and of one credential."""
+"""The calls of one partner that wait, which may be called next, and what the answers say of the partner."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from asyncio import TimerHandle
 from collections import deque
 from random import Random
 
-from ..calls import OptOutCall
+from structlog.typing import FilteringBoundLogger
+
+from ..calls import Answer, AnswerKind, OptOutCall
+from ..settings import DeliverySettings
 from .breaker import Breaker
-from .limit import Pacer
-from .not_found import NotFoundGuard
+from .limiter import CredentialLimiter
+from .not_found import Belief, NotFoundGuard
+from .refusals import RefusalGuard
 
 CREDENTIALS_PROBE_S = 30.0
 """Seconds between probes of a partner whose credentials are refused: a wrong key tried often may be locked out."""
@@ -25,15 +29,15 @@ class PendingCall:
         "cancelled",
         "denied_at",
         "failures",
-        "held",
         "note",
         "partner",
         "refused",
         "released",
+        "retry_refused",
         "status",
     )
 
-    def __init__(self, call: OptOutCall, partner: Partner, *, held: bool = False) -> None:
+    def __init__(self, call: OptOutCall, partner: Partner, *, retry_refused: bool = False) -> None:
         self.call = call
         self.partner = partner
         self.attempts = 0
@@ -42,53 +46,49 @@ class PendingCall:
         self.cancelled = False
         self.released: str | None = None
         """Who let the offer go while its call was in flight, and why."""
-        self.held = held
+        self.retry_refused = retry_refused
         """Refused, it is tried again all the same: it cannot be dead-lettered."""
         self.denied_at: int | None = None
         """How many 204s of the partner had come when it was first answered 401 or 403."""
         self.status: int | None = None
         self.note: str | None = None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it is made no more: its owner is gone, or an operator let the offer go."""
+        return self.cancelled or self.released is not None
 
-class CredentialLimiter:
-    """One credential: the rate limit and the Retry-After gate that its partners share, and whose turn it is."""
+    @property
+    def denied_alone(self) -> bool:
+        """Whether it is answered 401 or 403 though 204s have come since it was first: it is not the credentials.
 
-    def __init__(self, rate: float) -> None:
-        self.pacer = Pacer(rate)
-        self.gated_until = -math.inf
-        self.turn: deque[Partner] = deque()
-        """Partners that may have something to call, in the order they are served."""
-        self.listed = False
-        self.timer: TimerHandle | None = None
-
-    def open_at(self) -> float:
-        """The earliest time, on the loop's clock, at which the credential may be used."""
-        return max(self.gated_until, self.pacer.next_at())
-
-    def gate(self, now: float, seconds: float) -> bool:
-        """No call for so long; True if the gate was open before."""
-        was_open = self.gated_until <= now
-        self.gated_until = max(self.gated_until, now + seconds)
-        return was_open
+        Else one such offer would stop the partner's calls each time that it is tried.
+        """
+        return self.denied_at is not None and self.denied_at < self.partner.recorded
 
 
 class Partner:
     """One partner's queue, and what keeps it from being called."""
 
-    def __init__(self, code: str, limiter: CredentialLimiter, not_found_limit: int, random: Random) -> None:
+    def __init__(
+        self,
+        code: str,
+        limiter: CredentialLimiter,
+        settings: DeliverySettings,
+        max_refused_run: int,
+        random: Random,
+    ) -> None:
         self.code = code
         self.limiter = limiter
         self.fresh: deque[PendingCall] = deque()
         self.again: deque[PendingCall] = deque()
         """Called before, and due again. Apart from the fresh ones, so that neither can starve the other."""
-        self.held: list[PendingCall] = []
+        self.unconfirmed: list[PendingCall] = []
         """Answered 404, not believed yet."""
         self.unsettled = 0
         self.in_flight = 0
         self.refused = 0
         """How many wait whose request was refused."""
-        self.refused_run = 0
-        """How many requests in a row were refused, with no 204 and no believed 404 between."""
         self.unexpected = False
         """An answer outside the contract was reported, and no 204 has come since."""
         self.recorded = 0
@@ -97,7 +97,8 @@ class Partner:
         """The credentials are refused: one probe at a time."""
         self.probe: PendingCall | None = None
         self.breaker = Breaker(random)
-        self.guard = NotFoundGuard(not_found_limit)
+        self.not_found = NotFoundGuard(settings.not_found_limit)
+        self.refusals = RefusalGuard(max_refused_run if settings.rejected == "dead-letter" else None)
         self.listed = False
         self.timer: TimerHandle | None = None
         self._fault_probe_at = -math.inf
@@ -126,27 +127,144 @@ class Partner:
         self._fresh_next = not self._fresh_next
         return self.fresh.popleft() if self.fresh and not self._fresh_next else self.again.popleft()
 
-    def denies_alone(self, entry: PendingCall) -> bool:
-        """A call was answered 401 or 403. True if it was before, and 204s have come since: it is not the credentials.
+    def leave(self, pending: PendingCall) -> bool:
+        """The call is no longer in flight; True if it was the probe."""
+        self.in_flight -= 1
+        was_probe = self.probe is pending
+        if was_probe:
+            self.probe = None
+        return was_probe
 
-        Else one such offer would stop the partner's calls each time that it is tried.
+    def take_unconfirmed(self) -> list[PendingCall]:
+        """Those answered 404 that were not believed; there are none from now on."""
+        unconfirmed, self.unconfirmed = self.unconfirmed, []
+        return unconfirmed
+
+    # -- what an answer says of the partner as a whole ------------------------------------------------------------
+
+    def on_answer(
+        self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
+    ) -> None:
+        """Note what an answer says of the partner as a whole. Each turn of events is acted on, and logged once.
+
+        Without a status no server has answered, which neither clears the credentials nor closes the breaker.
         """
-        if entry.denied_at is None:
-            entry.denied_at = self.recorded
-        return entry.denied_at < self.recorded
+        if answer.kind is AnswerKind.RECORDED:
+            self.recorded += 1
+            if not (self.fault or self.breaker.is_open):
+                self.breaker.answered()
+                self._note_evidence(pending, answer, now, log)
+                return
+        self._note_credentials(pending, answer, now, was_probe=was_probe, log=log)
+        if answer.retry_after is not None and self.limiter.gate(now, answer.retry_after):
+            log.warning(
+                "told to wait by Retry-After: no calls with this credential until then",
+                seconds=answer.retry_after,
+                partner_code=self.code,
+                status=answer.status_code,
+                note=answer.note,
+            )
+        self._note_failure(pending, answer, now, was_probe=was_probe, log=log)
+        self._note_evidence(pending, answer, now, log)
 
-    def refuse_credentials(self, now: float) -> bool:
-        """A call was answered 401 or 403; True if the calls were not stopped before."""
-        if self.fault:
-            return False
-        self.fault = True
-        self._fault_probe_at = now + CREDENTIALS_PROBE_S
-        return True
+    def _note_credentials(
+        self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
+    ) -> None:
+        """Stop the partner's calls when its credentials are refused; any other answer to the probe lets them go on."""
+        denied = answer.kind is AnswerKind.CREDENTIALS
+        if denied and pending.denied_at is None:
+            pending.denied_at = self.recorded
+        if denied and not pending.denied_alone:
+            if not self.fault:
+                self.fault = True
+                self._fault_probe_at = now + CREDENTIALS_PROBE_S
+                log.warning(
+                    "credentials refused: calls stop, one probe every 30 s; check the key and secret",
+                    partner_code=self.code,
+                    status=answer.status_code,
+                    note=answer.note,
+                )
+        elif self.fault and was_probe and answer.status_code is not None and not denied:
+            self.fault = False
+            self._fault_probe_at = -math.inf
+            log.info("credentials accepted: calls go on", partner_code=self.code)
 
-    def accept_credentials(self) -> None:
-        """The probe was answered by anything but 401 and 403."""
-        self.fault = False
-        self._fault_probe_at = -math.inf
+    def _note_failure(
+        self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
+    ) -> None:
+        """Open the breaker when calls fail, close it when one is answered; report what is not in the contract."""
+        facts = {"partner_code": self.code, "status": answer.status_code, "note": answer.note}
+        if answer.kind in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
+            if self.breaker.failed(now, pending, was_probe=was_probe):
+                log.warning("breaker opened: calls fail, one probe at a time until one is answered", **facts)
+        elif answer.status_code is not None and self.breaker.answered():
+            log.info("breaker closed: calls go on", partner_code=self.code)
+        if answer.kind is AnswerKind.UNEXPECTED and not self.unexpected:
+            self.unexpected = True
+            log.warning("unexpected answer, retried: check api.base_url, api.path and what stands between", **facts)
+
+    def _note_evidence(self, pending: PendingCall, answer: Answer, now: float, log: FilteringBoundLogger) -> None:
+        """Note what speaks for or against URL, path, body and partner code: 204s, 404s, refused requests."""
+        if answer.kind is AnswerKind.RECORDED:
+            self.unexpected = False
+            self._accept_request(log)
+            if self.not_found.recorded():
+                log.info("a 204 came: 404s are believed again", partner_code=self.code)
+        elif answer.kind is AnswerKind.NOT_FOUND:
+            if self.not_found.not_found(now):
+                log.warning(
+                    "nothing but 404s: they are retried until a 204 comes; check api.base_url and the partner code, or "
+                    "set delivery.not_found_limit to 0 to accept them",
+                    partner_code=self.code,
+                    limit=self.not_found.limit,
+                )
+            elif self.not_found.belief(now) is Belief.TERMINAL:
+                self._accept_request(log)
+        elif answer.kind is AnswerKind.REFUSED and not (pending.given_up or pending.retry_refused):
+            self._count_refusal(answer, log)
+
+    def _count_refusal(self, answer: Answer, log: FilteringBoundLogger) -> None:
+        if self.refusals.refused():
+            log.warning(
+                "nothing but rejected requests: they are held, not dead-lettered, until a 204 or a 404 comes; "
+                "check api.path, api.body and the partner code",
+                partner_code=self.code,
+                in_a_row=self.refusals.in_a_row,
+                status=answer.status_code,
+                note=answer.note,
+            )
+
+    def _accept_request(self, log: FilteringBoundLogger) -> None:
+        if self.refusals.accepted():
+            log.info("a request was not rejected: others are dead-lettered again", partner_code=self.code)
+
+    # -- how many wait whose request was refused ------------------------------------------------------------------
+
+    def refuse(self, pending: PendingCall, log: FilteringBoundLogger) -> None:
+        """The call waits since its request was refused; the first such is reported."""
+        if pending.refused:
+            return
+        pending.refused = True
+        self.refused += 1
+        if self.refused == 1:
+            log.warning(
+                "rejected: the API refuses a request; such are tried again every 5 minutes, and hold the commit of "
+                "their partition. Read the note, and mend the offer's data, the partner code or the path, or let "
+                "the offer go by delivery.release_file",
+                partner_code=self.code,
+                offer_id=pending.call.offer_id,
+                status=pending.status,
+                note=pending.note,
+            )
+
+    def refuse_no_longer(self, pending: PendingCall, log: FilteringBoundLogger) -> None:
+        """The call was answered otherwise, or waits no more; that no other waits is reported."""
+        if not pending.refused:
+            return
+        pending.refused = False
+        self.refused -= 1
+        if self.refused == 0:
+            log.info("no rejected request of the partner waits any more", partner_code=self.code)
 
     def state(self, now: float) -> str:
         """In words, why the partner's calls are not made, or `calling`; `now` on the loop's clock."""
@@ -157,10 +275,11 @@ class Partner:
             parts.append(f"failing, next probe in {max(0.0, self.breaker.probe_at - now):.0f} s")
         if self.limiter.gated_until > now:
             parts.append(f"told to wait by Retry-After for {self.limiter.gated_until - now:.0f} s")
-        if self.guard.tripped:
+        if self.not_found.tripped:
             parts.append("nothing but 404s: wrong base URL or partner code?")
-        elif self.held:
-            parts.append(f"{len(self.held)} answered 404, held until a 204 or {self.guard.hold_until - now:.0f} s pass")
+        elif self.unconfirmed:
+            left = self.not_found.believe_at - now
+            parts.append(f"{len(self.unconfirmed)} answered 404, held until a 204 or {left:.0f} s pass")
         if self.refused:
             parts.append(f"{self.refused} refused by the API")
         return "; ".join(parts) or "calling"

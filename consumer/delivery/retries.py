@@ -24,9 +24,9 @@ class Retries:
         self._serial = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
-    def push(self, entry: PendingCall, seconds: float) -> None:
+    def push(self, pending: PendingCall, seconds: float) -> None:
         """Due in so many seconds."""
-        heapq.heappush(self._heap, (self._loop.time() + seconds, next(self._serial), entry))
+        heapq.heappush(self._heap, (self._loop.time() + seconds, next(self._serial), pending))
         self._set_timer()
 
     def keep(self, wanted: Callable[[PendingCall], bool]) -> None:

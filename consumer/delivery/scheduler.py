@@ -6,10 +6,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Hashable
-from random import Random
+from functools import partial
 
 from ..settings import DeliverySettings
-from .partner import CredentialLimiter, Partner, PendingCall
+from .limiter import CredentialLimiter
+from .partner import Partner, PendingCall
 
 
 class Scheduler:
@@ -19,20 +20,20 @@ class Scheduler:
         self,
         settings: DeliverySettings,
         credential_of: Callable[[str], Hashable],
-        random: Random,
+        new_partner: Callable[[str, CredentialLimiter], Partner],
         on_wake: Callable[[], None],
     ) -> None:
-        """`on_wake` is called on the loop when `next` may have a call again."""
+        """`new_partner` makes one, by its code; `on_wake` is called on the loop when `next` may have a call again."""
         self._settings = settings
         self._credential_of = credential_of
-        self._random = random
+        self._new_partner = new_partner
         self._on_wake = on_wake
         self._loop = asyncio.get_running_loop()
         self._share = 1.0
         self._partners: dict[str, Partner] = {}
         self._limiters: dict[Hashable, CredentialLimiter] = {}
         self._turn: deque[CredentialLimiter] = deque()
-        """Accounts with a partner in turn, in the order they are served."""
+        """Credentials with a partner in turn, in the order they are served."""
         self._waiting: set[Partner] = set()
         """Partners that may have something to call; one whose calls are stopped waits for no slot."""
         self._parked: set[Partner] = set()
@@ -46,8 +47,7 @@ class Scheduler:
             limiter = self._limiters.get(credential)
             if limiter is None:
                 limiter = self._limiters[credential] = CredentialLimiter(self._rate())
-            partner = Partner(code, limiter, self._settings.not_found_limit, self._random)
-            self._partners[code] = partner
+            partner = self._partners[code] = self._new_partner(code, limiter)
         return partner
 
     def partners(self) -> list[Partner]:
@@ -74,12 +74,12 @@ class Scheduler:
 
     def next(self) -> PendingCall | None:
         """The next call to make, counted as in flight from now; None if nothing may be called now."""
-        entry = self._next()
-        if entry is None and self._parked:
+        pending = self._next()
+        if pending is None and self._parked:
             for partner in [partner for partner in self._parked if not self._others_wait(partner)]:
                 self.enqueue(partner)
-            entry = self._next()
-        return entry
+            pending = self._next()
+        return pending
 
     def close(self) -> None:
         """Wake up no more."""
@@ -95,16 +95,16 @@ class Scheduler:
         while self._turn:
             limiter = self._turn[0]
             open_at = limiter.open_at()
-            entry = self._next_of(limiter, now) if open_at <= now else None
-            if entry is not None:
+            pending = self._next_of(limiter, now) if open_at <= now else None
+            if pending is not None:
                 limiter.pacer.take(now)
                 self._turn.rotate(-1)
-                entry.partner.in_flight += 1
-                return entry
+                pending.partner.in_flight += 1
+                return pending
             self._turn.popleft()
             limiter.listed = False
             if limiter.turn:
-                self._wake_at(limiter, open_at)
+                self._wake_at(limiter, open_at, partial(self._enqueue_limiter, limiter))
         return None
 
     def _rate(self) -> float:
@@ -124,30 +124,27 @@ class Scheduler:
             if partner.in_flight >= half and self._others_wait(partner):
                 self._parked.add(partner)
                 continue
-            entry = partner.take(now)
+            pending = partner.take(now)
             self._waiting.discard(partner)
-            if entry is not None:
+            if pending is not None:
                 self.enqueue(partner)
-                return entry
+                return pending
             if partner.ready() and partner.probe is None:
-                self._wake_at(partner, partner.probe_at())
+                self._wake_at(partner, partner.probe_at(), partial(self.enqueue, partner))
         return None
 
     def _others_wait(self, partner: Partner) -> bool:
         return any(other is not partner and other.ready() for other in self._waiting)
 
-    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float) -> None:
+    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float, enqueue: Callable[[], None]) -> None:
         timer = sleeper.timer
         if when == math.inf or (timer is not None and timer.when() <= when):
             return
         if timer is not None:
             timer.cancel()
-        sleeper.timer = self._loop.call_at(when, self._wake, sleeper)
+        sleeper.timer = self._loop.call_at(when, self._wake, sleeper, enqueue)
 
-    def _wake(self, sleeper: Partner | CredentialLimiter) -> None:
+    def _wake(self, sleeper: Partner | CredentialLimiter, enqueue: Callable[[], None]) -> None:
         sleeper.timer = None
-        if isinstance(sleeper, Partner):
-            self.enqueue(sleeper)
-        else:
-            self._enqueue_limiter(sleeper)
+        enqueue()
         self._on_wake()

@@ -5,55 +5,57 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-import httpx
-
-from ..calls import CallResult, OptOutCall
+from ..calls import CallOwner, CallResult, OptOutCall
 from ..errors import StopError
-from ..settings import ApiSettings, DeliverySettings
-from ..xcover.api import OptOutApi
-from ..xcover.auth import Credentials
-from ..xcover.transport import AiohttpTransport
-from .queue import Delivery, DeliverySnapshot
+from ..settings import DeliverySettings
+from .queue import Caller, Delivery, DeliverySnapshot
 
 BATCH = 5_000
 """So many submitted calls are taken over in one step of the loop, lest the calls in flight wait for them."""
-TransportFactory = Callable[[ApiSettings, int], httpx.AsyncBaseTransport]
+
+
+class Connection(Caller, Protocol):
+    """A caller with connections, which are closed at the end."""
+
+    def credential_of(self, partner_code: str) -> Hashable:
+        """What rate limit and Retry-After count by for this partner."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+Connect: TypeAlias = Callable[[int], Connection]
+"""Connects; is given the most connections that may be open at a time."""
 
 
 class DeliveryThread:
-    """Runs a `Delivery` with its transport. Every method may be called from any thread."""
+    """Runs a `Delivery` with its connection. Every method may be called from any thread."""
 
     def __init__(
         self,
-        api: ApiSettings,
-        delivery: DeliverySettings,
+        connect: Connect,
+        settings: DeliverySettings,
         *,
-        transport: TransportFactory = AiohttpTransport,
-        wall_clock: Callable[[], float] = time.time,
         random: Random | None = None,
         max_refused_run: int = 100,
     ) -> None:
-        """`transport` is called on the thread's loop with the settings and the most connections it may open.
-
-        `max_refused_run`: see `Delivery`.
-        """
+        """`connect` is called on the thread's loop. `max_refused_run`: see `Delivery`."""
         self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
-        self._api, self._settings = api, delivery
+        self._connect, self._settings = connect, settings
         self._max_refused_run = max_refused_run
-        self._make_transport = transport
-        self._wall_clock = wall_clock
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._started = threading.Event()
-        self._inbox: deque[tuple[str, Any]] = deque()
+        self._inbox: deque[Callable[[Delivery], None]] = deque()
+        """What is to be done with the delivery on its loop, in this order."""
         self._scheduled = threading.Lock()
         self._stopping = False
         self._error: BaseException | None = None
@@ -71,29 +73,29 @@ class DeliveryThread:
         """Take over calls; each gets exactly one result in `results`."""
         rest = iter(calls)
         while batch := list(islice(rest, BATCH)):
-            self._send("submit", batch)
+            self._send(partial(Delivery.submit, calls=batch))
 
-    def hold(self, call: OptOutCall) -> None:
+    def retry_refused(self, call: OptOutCall) -> None:
         """Take over a call that was refused and cannot be dead-lettered: it is tried again for as long as it is."""
-        self._send("hold", [call])
+        self._send(partial(Delivery.submit, calls=[call], retry_refused=True))
 
-    def cancel(self, owner: Hashable) -> None:
-        """No new calls for the owner; see `Delivery.cancel`."""
-        self._send("cancel", owner)
+    def cancel(self, owners: Collection[CallOwner]) -> None:
+        """No new calls for these owners; see `Delivery.cancel`."""
+        self._send(partial(Delivery.cancel, owners=frozenset(owners)))
 
-    def withdraw(self, tokens: Collection[object]) -> None:
-        """No new tries of these calls; see `Delivery.withdraw`."""
-        self._send("withdraw", frozenset(tokens))
+    def withdraw(self, owner: CallOwner, chain_starts: Collection[int]) -> None:
+        """No new tries of the owner's calls of these chains; see `Delivery.withdraw`."""
+        self._send(partial(Delivery.withdraw, owner=owner, chain_starts=frozenset(chain_starts)))
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         """No new calls for these offers; see `Delivery.release`."""
-        self._send("release", offers)
+        self._send(partial(Delivery.release, offers=offers))
 
     def set_share(self, fraction: float) -> None:
         """Use this part of the deployment's rate limit; see `Delivery.set_share`."""
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"a share of the rate limit is between 0 and 1, not {fraction}")
-        self._send("share", fraction)
+        self._send(partial(Delivery.set_share, fraction=fraction))
 
     def snapshot(self) -> DeliverySnapshot:
         """What the delivery is doing, for logs and the status page. Raises StopError as `check` does."""
@@ -120,9 +122,10 @@ class DeliveryThread:
             # Closing connections takes a moment more; the thread is a daemon, so it can't hold the process.
             self._thread.join(timeout + 2.0)
 
-    def _send(self, what: str, value: Any) -> None:
+    def _send(self, action: Callable[[Delivery], None]) -> None:
+        """Have this done with the delivery, on its loop."""
         self.check()
-        self._inbox.append((what, value))
+        self._inbox.append(action)
         # One wake-up for whatever has come in until it is served.
         if self._scheduled.acquire(blocking=False):
             self._call(self._serve)
@@ -147,14 +150,12 @@ class DeliveryThread:
         loop = self._loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._failed)
         stop = self._stop = loop.create_future()
-        transport = self._make_transport(self._api, self._settings.concurrency)
-        credentials = Credentials(self._api, self._wall_clock)
-        caller = OptOutApi(self._api, credentials, transport, self._wall_clock)
+        connection = self._connect(self._settings.concurrency)
         self._delivery = Delivery(
-            caller,
+            connection,
             self._settings,
             self.results.put,
-            credential_of=credentials.credential_of,
+            credential_of=connection.credential_of,
             random=self._random,
             max_refused_run=self._max_refused_run,
         )
@@ -162,7 +163,7 @@ class DeliveryThread:
         try:
             await self._delivery.close(await stop)
         finally:
-            await transport.aclose()
+            await connection.aclose()
 
     def _set_stop(self, timeout: float) -> None:
         while self._inbox:
@@ -171,7 +172,7 @@ class DeliveryThread:
             self._stop.set_result(timeout)
 
     def _serve(self) -> None:
-        """Take over one batch, and come back for the next one when the loop has seen to everything else."""
+        """Do one thing, and come back for the next one when the loop has seen to everything else."""
         self._take()
         if self._inbox:
             asyncio.get_running_loop().call_soon(self._serve)
@@ -182,25 +183,8 @@ class DeliveryThread:
             asyncio.get_running_loop().call_soon(self._serve)
 
     def _take(self) -> None:
-        if not self._inbox or self._delivery is None:
-            return
-        what, value = self._inbox.popleft()
-        if what == "submit":
-            self._delivery.submit(value)
-        elif what == "hold":
-            self._delivery.submit(value, held=True)
-        elif what == "withdraw":
-            self._delivery.withdraw(value)
-        elif what == "release":
-            self._delivery.release(value)
-        elif what == "share":
-            self._delivery.set_share(value)
-        else:
-            # A re-assignment cancels many owners at once: one pass over the queue for all of them.
-            owners = [value]
-            while self._inbox and self._inbox[0][0] == "cancel":
-                owners.append(self._inbox.popleft()[1])
-            self._delivery.cancel_all(owners)
+        if self._inbox and self._delivery is not None:
+            self._inbox.popleft()(self._delivery)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

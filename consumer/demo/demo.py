@@ -39,6 +39,8 @@ END_AFTER_S = 55.0
 SETTLE_MS = LATENESS_MS + 2000
 """After the last fate is certain by event time, any call it leads to has long been made."""
 
+WAITS_FOR = "it waits for the group to give up the killed one: some seconds"
+
 GROUP = "offer-opt-out"
 TOPICS = ("offer.presented", "checkout.completed")
 OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
@@ -91,8 +93,8 @@ class _Demo:
                 return False
             view.say("killed the consumer hard (kill -9), calls in flight and all", style="bold yellow")
             with self._consumer() as second:
-                view.say(f"started it again (process {second.pid}); the group still waits for the dead one")
-                if not self._watch(second, "running again", until_s=END_AFTER_S):
+                view.say(f"started it again (process {second.pid})")
+                if not self._watch(second, "running again", until_s=END_AFTER_S, waits_for=WAITS_FOR):
                     return False
                 second.send_signal(signal.SIGTERM)
                 try:
@@ -105,13 +107,24 @@ class _Demo:
         view.verdict(found)
         return found.holds and code == 0
 
-    def _watch(self, consumer: subprocess.Popen[bytes], note: str, until_s: float) -> bool:
-        """Show the figures until that time, or all is settled. False: the consumer ended, which was not asked of it."""
+    def _watch(self, consumer: subprocess.Popen[bytes], note: str, until_s: float, waits_for: str = "") -> bool:
+        """Show the figures until that time, or all is settled. False: the consumer ended, which was not asked of it.
+
+        `waits_for`: what the consumer waits for before it decides anything.
+        """
+        decided_to = self._probe.ask().watermark
         while self._view.seconds < until_s:
             presentations, checkouts = self._shop.events()
             calls = self._emulator.calls()
             by_partner = self._judge_by_partner(presentations, checkouts, calls)
-            self._view.update(by_partner, self._probe.ask(), note)
+            progress = self._probe.ask()
+            if waits_for and (progress.watermark is None or progress.watermark == decided_to):
+                self._view.wait(by_partner, progress, waits_for)
+            else:
+                if waits_for:
+                    self._view.say("it has the partitions of the killed one, and goes on where that one had committed")
+                waits_for = ""
+                self._view.update(by_partner, progress, note)
             if consumer.poll() is not None:
                 self._view.say(f"the consumer ended with exit code {consumer.returncode}; its last words:", style="red")
                 for line in self._log_path.read_text(errors="replace").splitlines()[-5:]:

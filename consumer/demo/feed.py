@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Message, Producer
 
 from ..codecs.plain import PlainCodec
+from ..kafka.config import in_order
 from .generator import Event
 
 Written = Callable[[Event, int], None]
@@ -52,17 +53,18 @@ def feed(
     codec = PlainCodec()
     failed: list[KafkaError] = []
     producer = Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "enable.idempotence": True,
-            "acks": "all",
-            # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
-            "partitioner": "murmur2_random",
-            "linger.ms": 5,
-            # A broker that is back is found within a second: what was buffered must not come later than it need.
-            "reconnect.backoff.max.ms": 1_000,
-            "log_level": 0,
-        }
+        # An event that stands behind a later one may be late, and would meet another fate than the plan says.
+        in_order(
+            {
+                "bootstrap.servers": bootstrap,
+                # The partitioner of Java's client; librdkafka's own default would put keys elsewhere.
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                # A broker that is back is found within a second: what was buffered must not come later than it need.
+                "reconnect.backoff.max.ms": 1_000,
+                "log_level": 0,
+            }
+        )
     )
 
     def acknowledged(error: KafkaError | None, message: Message) -> None:

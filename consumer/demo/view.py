@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +25,9 @@ class View:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = Live(console=console, refresh_per_second=10) if console.is_terminal else None
+        self._spinner = Spinner("dots", style="cyan")
+        self._waits_for = ""
         self._began = time.monotonic()
         self._next_line = 0.0
 
@@ -47,6 +50,15 @@ class View:
         elif self.seconds >= self._next_line:
             self._next_line = self.seconds + _LINE_EVERY_S
             self.say(_line(list(by_partner.values()), progress))
+
+    def wait(self, by_partner: Mapping[str, Judgement], progress: Progress, waits_for: str) -> None:
+        """As `update`, while nothing is done. The last line moves on a terminal; elsewhere it is printed once."""
+        if self._live is not None:
+            self._spinner.update(text=Text(f"{self.seconds:5.1f} s  {waits_for}", style="cyan"))
+            self._live.update(Group(_table(by_partner, progress), self._spinner), refresh=True)
+        elif waits_for != self._waits_for:
+            self._waits_for = waits_for
+            self.say(waits_for)
 
     def verdict(self, found: Judgement) -> None:
         """The final check, in words."""

@@ -1,67 +1,152 @@
-"""Which of `kafka.properties` goes to which client.
+"""The configuration of every Kafka client of the service, with the promise behind each line.
 
-librdkafka warns of each property that is none of the client's, at each start, in lines that look like a mistake of the
-operator's; and it tells only by those lines whose a property is. So those that belong to one kind of client stand here.
-A name that is missing here costs such a line, nothing else.
+What the settings pass through (`kafka.properties`) goes to each client; what a promise rests on is laid over it, so
+that no property can undo it. librdkafka ignores a property that belongs to another kind of client, and warns of it at
+each start, in a line that looks like a mistake of the operator's: `unless_ignored` leaves that line out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
-T = TypeVar("T")
+from confluent_kafka import KafkaError
 
-CONSUMER_ONLY = frozenset(
-    {
-        "auto.commit.interval.ms",
-        "check.crcs",
-        "consume.callback.max.messages",
-        "coordinator.query.interval.ms",
-        "fetch.error.backoff.ms",
-        "fetch.max.bytes",
-        "fetch.message.max.bytes",
-        "fetch.min.bytes",
-        "fetch.queue.backoff.ms",
-        "fetch.wait.max.ms",
-        "group.protocol.type",
-        "heartbeat.interval.ms",
-        "max.partition.fetch.bytes",
-        "max.poll.interval.ms",
-        "queued.max.messages.kbytes",
-        "queued.min.messages",
-        "session.timeout.ms",
+from ..settings import KafkaSettings
+
+_CONNECTIONS: Mapping[str, Any] = {
+    # Brokers close connections that were idle for ten minutes. The client closes them first, so that a quiet night
+    # does not look like an outage.
+    "connections.max.idle.ms": 540_000,
+}
+
+_READING: Mapping[str, Any] = {
+    # Offsets are committed only once the opt-outs are settled, and by nobody but the service.
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # An offset that the broker no longer has is an error: to go on elsewhere would lose opt-outs in silence.
+    "auto.offset.reset": "error",
+    # An aborted checkout never happened.
+    "isolation.level": "read_committed",
+    # A partition's end is told even where a transaction's marker stands last: the watermark of a quiet topic rests
+    # on it.
+    "enable.partition.eof": True,
+}
+
+SMALL_FETCHES: Mapping[str, Any] = {
+    # A few records are wanted, not what the client would read ahead. A broker gives at least one batch, however large.
+    "fetch.message.max.bytes": 65_536,
+    "queued.min.messages": 1,
+    "fetch.wait.max.ms": 50,
+    # While its queue is full the client asks for nothing, and looks again after a second by default.
+    "fetch.queue.backoff.ms": 10,
+}
+"""Laid over a configuration to look at a few records only."""
+
+
+def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
+    """The member of the group, which reads both inputs and commits."""
+    config: dict[str, Any] = {
+        **_CONNECTIONS,
+        # How soon a topic that grew is noticed, which stops the service; well within any window.
+        "topic.metadata.refresh.interval.ms": 60_000,
+        # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
+        "queued.max.messages.kbytes": 32_768,
+        **settings.properties,
+        **_READING,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group_id,
+        "group.protocol": settings.group_protocol,
+        # Partition p of both topics goes to one member.
+        "group.remote.assignor" if settings.group_protocol == "consumer" else "partition.assignment.strategy": "range",
+        "error_cb": on_error,
+        "logger": _logger("consumer"),
     }
-)
-PRODUCER_ONLY = frozenset(
-    {
-        "batch.num.messages",
-        "batch.size",
-        "compression.codec",
-        "compression.level",
-        "compression.type",
-        "delivery.timeout.ms",
-        "linger.ms",
-        "message.send.max.retries",
-        "message.timeout.ms",
-        "partitioner",
-        "queue.buffering.backpressure.threshold",
-        "queue.buffering.max.kbytes",
-        "queue.buffering.max.messages",
-        "queue.buffering.max.ms",
-        "request.timeout.ms",
-        "retries",
-        "sticky.partitioning.linger.ms",
-        "transaction.timeout.ms",
+    if settings.group_instance_id:
+        config["group.instance.id"] = settings.group_instance_id
+    return config
+
+
+def record_reader_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Reads single records again. The group is named for the rights that go with it; it is not joined."""
+    return {
+        **_CONNECTIONS,
+        **settings.properties,
+        **_READING,
+        **SMALL_FETCHES,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group_id,
+        "logger": _logger("reader"),
     }
-)
 
 
-def for_consumer(properties: Mapping[str, T]) -> dict[str, T]:
-    """The properties without those that only a producer knows."""
-    return {name: value for name, value in properties.items() if name not in PRODUCER_ONLY}
+def producer_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Writes outcomes and dead letters."""
+    config = {
+        **_CONNECTIONS,
+        # An outage is waited for, since stopping would only repeat calls whose outcomes were still in the queue.
+        "message.timeout.ms": 0,
+        # A dead letter is as large as its record and some headers. The broker's limit is the one that counts.
+        "message.max.bytes": 100_000_000,
+        **settings.properties,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "logger": _logger("producer"),
+    }
+    return in_order(config)
 
 
-def for_producer(properties: Mapping[str, T]) -> dict[str, T]:
-    """The properties without those that only a consumer knows. An admin client is a producer to librdkafka."""
-    return {name: value for name, value in properties.items() if name not in CONSUMER_ONLY}
+_IN_ORDER: Mapping[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "max.in.flight.requests.per.connection": 1,
+}
+
+
+def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A producer's configuration with which each partition gets every record once, in the order of the calls.
+
+    A record counts as written once all in-sync replicas have it. For the order it takes both idempotence and one
+    request at a time. Say that the broker refuses a producer's first batch, since the
+    topic is new and has no leader yet, and that the second batch is under way already. A broker takes any sequence
+    number from a producer that it does not know, so it takes the second batch. Then
+
+    - a plain producer sends the first one again, behind the second;
+    - an idempotent one takes the first for written, since a later number was acknowledged: it reports success, and the
+      records are lost. Kafka 4.1 and librdkafka's mock cluster are alike in this;
+    - one request at a time without idempotence may still let the second batch pass while the first waits to be
+      sent again.
+
+    Args:
+        config: librdkafka settings. What order rests on goes over them.
+    """
+    return {**config, **_IN_ORDER}
+
+
+def admin_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Asks about topics, ends of partitions and members of the group."""
+    return {
+        **settings.properties,
+        "bootstrap.servers": settings.bootstrap_servers,
+        # What it cannot reach, its answers say; its own log lines would go past the log.
+        "log_level": 2,
+        # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
+        # default after 15 minutes, in which no quiet topic's watermark would move.
+        "metadata.max.age.ms": 5_000,
+    }
+
+
+def unless_ignored(record: logging.LogRecord) -> bool:
+    """False for librdkafka's line about a property that this kind of client ignores. A filter of a logger.
+
+    Only these lines tell whose a property is: the client has a table of it and gives it out nowhere. Each one reads
+    `Configuration property linger.ms is a producer property and will be ignored by this consumer instance`.
+    """
+    return " property and will be ignored by this " not in record.getMessage()
+
+
+def _logger(client: str) -> logging.Logger:
+    """Makes librdkafka's own words lines of the log like all others."""
+    logger = logging.getLogger(f"librdkafka.{client}")
+    logger.addFilter(unless_ignored)  # the second time it is there already
+    return logger

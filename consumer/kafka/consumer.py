@@ -8,10 +8,9 @@ one member. A task begins when both are here and ends when either goes; see `ass
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -20,7 +19,6 @@ from ..core.task import CommitPlan, Side
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
-from .config import for_consumer
 from .start_offsets import StartOffsets, TaskStart
 
 log = structlog.get_logger(__name__)
@@ -72,35 +70,6 @@ class RebalanceListener(Protocol):
 
     def metadata_refused(self, partition: int) -> None:
         """The broker takes no metadata of that length: the next is to be shorter."""
-
-
-def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """The consumer's configuration: what promises rest on, over what the settings pass through."""
-    config: dict[str, Any] = {
-        # Brokers close connections that were idle for ten minutes; closing them ourselves before that keeps a quiet
-        # night from looking like an outage.
-        "connections.max.idle.ms": 540_000,
-        # How soon a topic that grew is noticed, which stops the service; well within any window.
-        "topic.metadata.refresh.interval.ms": 60_000,
-        # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
-        "queued.max.messages.kbytes": 32_768,
-        **for_consumer(settings.properties),
-        "bootstrap.servers": settings.bootstrap_servers,
-        "group.id": settings.group_id,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "group.protocol": settings.group_protocol,
-        "group.remote.assignor" if settings.group_protocol == "consumer" else "partition.assignment.strategy": "range",
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-        "error_cb": on_error,
-        # librdkafka's own words, as lines of the log like all others.
-        "logger": logging.getLogger("librdkafka.consumer"),
-    }
-    if settings.group_instance_id:
-        config["group.instance.id"] = settings.group_instance_id
-    return config
 
 
 class GroupConsumer:

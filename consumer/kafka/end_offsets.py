@@ -1,23 +1,62 @@
-"""Asks the broker where the partitions end, so that an input without traffic can be told from one that is not read.
+"""Asks the broker where partitions begin and end: `bounds` at a start, `EndOffsets` while running.
 
-The consumer's own figure will not do: it freezes on a paused partition, and as read_committed it stops at an open
-transaction, which is unread data. So the question goes through an admin client, as read_uncommitted, and its
-answer counts only if everything below it has been read.
+While running it is asked so that an input without traffic can be told from one that is not read. The consumer's own
+figure will not do: it freezes on a paused partition, and as read_committed it stops at an open transaction, which is
+unread data. So the question goes through an admin client, as read_uncommitted, and its answer counts only if
+everything below it has been read.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 log = structlog.get_logger(__name__)
 
+TIMEOUT = 30.0
+"""Seconds to wait for an answer that a start cannot go on without."""
+
 _TIMEOUT = 10.0
+"""Seconds that a question while running may take before it counts as trouble."""
+
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        # A new leader does not tell its end until its followers have fetched from it.
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        # The broker and the client do not agree yet on who leads.
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._TRANSPORT,
+    }
+)
+
+
+def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The first offset and the end of a partition, asked again while its leader moves.
+
+    A group shares anew in the very moments in which a broker goes: without this, that would end every instance.
+
+    Raises:
+        KafkaException: the broker refused, or there was no leader within `TIMEOUT`.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+            return low, high
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 class EndOffsets:

@@ -1,19 +1,23 @@
-"""Whether this member is spare: in a group that has settled, with nothing for it.
+"""What the coordinator knows of the group: what it has committed, and whether this member is spare.
 
-On the `consumer` protocol (KIP-848) a member to which nothing falls is never told anything by its client, and could not
-tell itself from one that has not joined yet. So the group's coordinator is asked.
+A spare member is one in a group that has settled, with nothing for it. On the `consumer` protocol (KIP-848) such a
+member is never told anything by its client, and could not tell itself from one that has not joined yet. So the
+coordinator is asked.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import structlog
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+
+from ..errors import StartError
+from .end_offsets import TIMEOUT, bounds
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +25,54 @@ INTERVAL = 2.0
 """Seconds between two questions."""
 
 _TIMEOUT = 10.0
+
+_COMING_UP = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        # The group moved on, of which the member hears with its next heartbeat.
+        KafkaError.STALE_MEMBER_EPOCH,
+    }
+)
+
+
+def committed_by(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed, asked again for as long as its coordinator or our membership is coming up.
+
+    Raises:
+        StartError: the broker did not tell within `TIMEOUT`.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            committed: list[TopicPartition] = consumer.committed(places, timeout=TIMEOUT)
+            wrong = [place.error for place in committed if place.error is not None]
+            if wrong:
+                raise KafkaException(wrong[0])
+            return committed
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.code() not in _COMING_UP or time.monotonic() > deadline:
+                raise StartError(
+                    f"the broker does not tell what the group has committed: {cause.str()}. Check the broker and the "
+                    "rights of the group, then start again; nothing was read."
+                ) from error
+        time.sleep(0.2)
+
+
+def unread(consumer: Consumer, topics: Sequence[str], partitions: int) -> dict[tuple[str, int], tuple[int, int]]:
+    """For each partition of the topics: where the group goes on, or the first offset still there; and the present end.
+
+    Raises:
+        StartError, KafkaException: the broker did not answer.
+    """
+    places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+    spans = {}
+    for place in committed_by(consumer, places):
+        low, high = bounds(consumer, place)
+        spans[place.topic, place.partition] = (max(low, place.offset), high)
+    return spans
 
 
 class Membership:

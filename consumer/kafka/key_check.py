@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from ..errors import StartError, StopError
 from ..settings import KafkaSettings
+from .config import SMALL_FETCHES
+from .group import unread
 from .partitioners import WINDOW, Agreement, Finding, SampledKeys
-from .start_offsets import unread
+from .reader import LogReader, error_text
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +34,6 @@ hundredth of the loop's time. Up to so many records a second it is all of them; 
 
 REMINDER = 60.0
 """Seconds between two lines of the log about misplaced keys."""
-
-_SMALL = {
-    # Some hundred records are wanted, not what the client would read ahead.
-    "fetch.message.max.bytes": 65_536,
-    "queued.min.messages": 1,
-    "fetch.wait.max.ms": 50,
-}
 
 _ADVICE = (
     "Offers would miss the checkouts that bought them, so no offer is called and nothing is committed. Either the "
@@ -81,7 +76,7 @@ class KeyCheck:
         """
         if self._count == 1:
             return
-        reader = consumer(_on_error, **_SMALL)
+        reader = consumer(_on_error, **SMALL_FETCHES)
         try:
             for message in self._sample(reader):
                 self._add(message)
@@ -151,43 +146,26 @@ class KeyCheck:
             )
         self._misplaced = finding.misplaced
 
-    def _sample(self, reader: Consumer) -> Iterator[Message]:
+    def _sample(self, consumer: Consumer) -> Iterator[Message]:
+        """The first and the last records of what is to be read, as far as they come in time."""
         deadline = self._monotonic() + AT_START
-        spans = unread(reader, self._topics, self._count)
+        reader = LogReader(consumer, _on_read_error)
+        spans = unread(consumer, self._topics, self._count)
         each = -(-WINDOW // (2 * self._count))
-        first = {_place(begin): (begin.offset, min(end, begin.offset + each)) for begin, end in spans}
-        last = {_place(begin): (max(begin.offset + each, end - each), end) for begin, end in spans}
+        first = {place: (begin, min(end, begin + each)) for place, (begin, end) in spans.items()}
+        last = {place: (max(begin + each, end - each), end) for place, (begin, end) in spans.items()}
         for wanted in (first, last):
-            yield from self._read(
-                reader, {place: span for place, span in wanted.items() if span[0] < span[1]}, deadline
-            )
-
-    def _read(
-        self, reader: Consumer, spans: dict[tuple[str, int], tuple[int, int]], deadline: float
-    ) -> Iterator[Message]:
-        """The records of these spans of offsets, as far as they come before the deadline."""
-        reader.assign([TopicPartition(*place, begin) for place, (begin, _) in spans.items()])
-        ends = {place: end for place, (_, end) in spans.items()}
-        while ends and self._monotonic() < deadline:
-            for message in reader.consume(1_000, 0.2):
-                error, place, offset = message.error(), _place(message), message.offset() or 0
-                if place not in ends or (error is not None and error.code() != KafkaError._PARTITION_EOF):
-                    continue
-                if error is None:
-                    yield message
-                # Offsets have gaps: what stands last may be a transaction's marker, told of as the partition's end.
-                if error is not None or offset >= ends[place] - 1:
-                    del ends[place]
-                    reader.pause([TopicPartition(*place)])
-        if ends:
-            places = [f"{topic}[{partition}]" for topic, partition in sorted(ends)]
-            log.warning("not all keys were sampled in time: the rest is seen while running", partitions=places)
+            ranges = {place: span for place, span in wanted.items() if span[0] < span[1]}
+            if not ranges:
+                continue
+            yield from reader.read(ranges, lambda: self._monotonic() < deadline, round_s=0.2)
+            if reader.unread:
+                places = [f"{topic}[{partition}]" for topic, partition in sorted(reader.unread)]
+                log.warning("not all keys were sampled in time: the rest is seen while running", partitions=places)
 
 
-def _place(of: Message | TopicPartition) -> tuple[str, int]:
-    if isinstance(of, TopicPartition):
-        return of.topic, of.partition
-    return of.topic() or "", of.partition() or 0
+def _on_read_error(message: Message) -> None:
+    log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error_text(message))
 
 
 def _on_error(error: KafkaError) -> None:

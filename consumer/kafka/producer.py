@@ -6,19 +6,16 @@ that nothing relying on it is ever committed.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from urllib.parse import quote
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ..codecs.plain import Codec, outcome_key
+from ..codecs.codec import Codec
 from ..errors import DeadLetterError
 from ..events import OfferOutcome
-from ..settings import KafkaSettings
-from .config import for_producer
 from .record import Record
 
 log = structlog.get_logger(__name__)
@@ -31,28 +28,16 @@ _ERROR_LENGTH = 1_000
 """Characters of an error kept in a header, so that the headers never make a record too large to be written."""
 
 
-def producer_config(settings: KafkaSettings) -> dict[str, Any]:
-    """The producer's configuration: what promises rest on, over what the settings pass through."""
-    return {
-        # An outage is waited for, since stopping would only repeat calls whose outcomes were still in the queue.
-        "message.timeout.ms": 0,
-        # A dead letter is as large as its record and some headers. The broker's limit is the one that counts.
-        "message.max.bytes": 100_000_000,
-        # Brokers close idle connections after ten minutes; closing them first keeps that out of the log.
-        "connections.max.idle.ms": 540_000,
-        **for_producer(settings.properties),
-        "bootstrap.servers": settings.bootstrap_servers,
-        "acks": "all",
-        "enable.idempotence": True,
-        "logger": logging.getLogger("librdkafka.producer"),
-    }
+def outcome_key(partner_code: str, offer_id: str) -> bytes:
+    """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
+    return f"{quote(partner_code, safe='')}/{quote(offer_id, safe='')}".encode()
 
 
 class OutputProducer:
     """Outcomes and dead letters on their way to the broker. Used by one thread.
 
     Args:
-        producer: made with `producer_config`.
+        producer: made with `config.producer_config`.
         queue_timeout: seconds that a write waits for room in a full queue before it counts as failed.
     """
 

@@ -1,23 +1,22 @@
-"""Reads records again of which only the place in the log was kept: refused offers, to be dead-lettered unchanged.
+"""Reads stretches of the log without joining a group and without committing anything.
 
-It has a thread of its own, since a read may wait for a broker and the poll thread must not, and a consumer of its own,
-which is told what to read: it joins no group and commits nothing.
+`LogReader` reads ranges of offsets: the keys that are sampled at a start, or one record. `RecordReader` stands on it:
+it reads records again of which only the place in the log was kept, refused offers that are to be dead-lettered
+unchanged. It has a thread of its own, since a read may wait for a broker and the poll thread must not.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ..errors import StopError
 from ..events import RecordRef
-from ..settings import KafkaSettings
 from .record import Record
 
 T = TypeVar("T")
@@ -28,29 +27,75 @@ LINGER = 60.0
 """Seconds without a question after which the consumer is closed."""
 
 COMPLAIN = 60
-"""Polls, of a second each, without an answer after which that is said, again and again."""
+"""Rounds, of a second each, without an answer after which that is said, again and again."""
 
-_POLL = 1.0
+_ROUND = 1.0
 
-_GONE = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_BATCH = 1_000
+
+_GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_ENDS = _GONE | {KafkaError._PARTITION_EOF}
 
 
-def record_reader_config(settings: KafkaSettings) -> dict[str, Any]:
-    """The consumer's configuration. The group is named for the rights that go with it; it is not joined."""
-    return {
-        "connections.max.idle.ms": 540_000,
-        **settings.properties,
-        "bootstrap.servers": settings.bootstrap_servers,
-        "group.id": settings.group_id,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-        # One record is wanted; the broker gives at least one batch, however large it is.
-        "fetch.message.max.bytes": 65_536,
-        "logger": logging.getLogger("librdkafka.reread"),
-    }
+class LogReader:
+    """Reads ranges of offsets with a consumer that is told what to read.
+
+    Args:
+        consumer: `enable.partition.eof` is set, `auto.offset.reset` is `error`. Whoever made it closes it.
+        on_error: is told of errors after which reading goes on.
+
+    Attributes:
+        unread: after `read`, the partitions whose range was not read to its end, as (topic, partition): there was no
+            more time, or the broker no longer has the records.
+    """
+
+    def __init__(self, consumer: Consumer, on_error: Callable[[Message], None]) -> None:
+        self.unread: set[tuple[str, int]] = set()
+        self._consumer = consumer
+        self._on_error = on_error
+
+    def read(
+        self,
+        ranges: Mapping[tuple[str, int], tuple[int, int]],
+        go_on: Callable[[], bool],
+        *,
+        round_s: float = _ROUND,
+    ) -> Iterator[Message]:
+        """The records of these ranges, in the order of each partition.
+
+        Args:
+            ranges: by topic and partition, the first offset and the one behind the last. Not empty.
+            go_on: asked before each round whether to read on.
+            round_s: seconds that a round waits for records.
+        """
+        paused: list[tuple[str, int]] = []
+        gone: set[tuple[str, int]] = set()
+        ends = {place: end for place, (_, end) in ranges.items()}
+        most = min(_BATCH, sum(end - begin for begin, end in ranges.values()))
+        self.unread = set(ends)
+        self._consumer.assign([TopicPartition(*place, begin) for place, (begin, _) in ranges.items()])
+        while ends and go_on():
+            for message in self._consumer.consume(most, round_s):
+                error, place, offset = message.error(), place_of(message), message.offset() or 0
+                if error is not None and error.code() not in _ENDS:
+                    self._on_error(message)
+                    continue
+                if place not in ends:
+                    continue
+                if error is not None and error.code() in _GONE:
+                    gone.add(place)
+                # Offsets have gaps: behind one, a record may stand beyond the range.
+                if error is None and offset < ends[place]:
+                    yield message
+                # What stands last may be a transaction's marker, told of as the partition's end.
+                if error is not None or offset >= ends[place] - 1:
+                    del ends[place]
+                    paused.append(place)
+                    self._consumer.pause([TopicPartition(*place)])
+            self.unread = ends.keys() | gone
+        # Or they would stay paused: to the client a pause outlives the assignment.
+        self._consumer.resume([TopicPartition(*place) for place in paused])
+        self._consumer.unassign()
 
 
 class RecordReader(Generic[T]):
@@ -60,7 +105,7 @@ class RecordReader(Generic[T]):
     """
 
     def __init__(self, consumer: Callable[[], Consumer]) -> None:
-        """`consumer` makes one with `record_reader_config`, when it is needed."""
+        """`consumer` makes one with `config.record_reader_config`, when it is needed."""
         self.results: queue.SimpleQueue[tuple[T, Record | None]] = queue.SimpleQueue()
         self._consumer = consumer
         self._asked: queue.SimpleQueue[tuple[RecordRef, T] | None] = queue.SimpleQueue()
@@ -90,7 +135,7 @@ class RecordReader(Generic[T]):
         self._stopping = True
         self._asked.put(None)
         if self._thread is not None:
-            self._thread.join(2 * _POLL)
+            self._thread.join(2 * _ROUND)
 
     # --- inside
 
@@ -111,22 +156,37 @@ class RecordReader(Generic[T]):
             self._error = error
 
     def _answer(self, consumer: Consumer, source: RecordRef, token: T) -> None:
-        place = source._asdict()
-        consumer.assign([TopicPartition(source.topic, source.partition, source.offset)])
-        waited = 0
-        while not self._stopping:
-            message = consumer.poll(_POLL)
-            if message is None:
-                waited += 1
-                if waited % COMPLAIN == 0:
-                    log.warning("the record of a rejected offer cannot be read: its broker does not answer", **place)
-                continue
-            error = message.error()
-            if error is None or error.code() in _GONE:
-                if (message.topic(), message.partition()) != (source.topic, source.partition):
-                    continue
-                found = error is None and message.offset() == source.offset
-                self.results.put((token, Record.of(message) if found else None))
-                break
-            log.warning("kafka", error=error.str(), **place)
-        consumer.unassign()
+        topic, partition, offset = source
+        rounds = 0
+
+        def go_on() -> bool:
+            nonlocal rounds
+            if rounds and rounds % COMPLAIN == 0:
+                log.warning(
+                    "the record of a rejected offer cannot be read: its broker does not answer",
+                    topic=topic,
+                    partition=partition,
+                    offset=offset,
+                )
+            rounds += 1
+            return not self._stopping
+
+        def on_error(message: Message) -> None:
+            log.warning("kafka", error=error_text(message), topic=topic, partition=partition, offset=offset)
+
+        record: Record | None = None
+        for message in LogReader(consumer, on_error).read({(topic, partition): (offset, offset + 1)}, go_on):
+            record = Record.of(message)
+        if record is not None or not self._stopping:
+            self.results.put((token, record))
+
+
+def place_of(message: Message) -> tuple[str, int]:
+    """The topic and the partition of a record or of a partition's end."""
+    return message.topic() or "", message.partition() or 0
+
+
+def error_text(message: Message) -> str:
+    """What is wrong, in the client's words."""
+    error = message.error()
+    return "" if error is None else error.str()

@@ -7,7 +7,6 @@ offers, by lookback and lateness: an offer at the very start may have been bough
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,35 +19,10 @@ from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from ..core.task import Position
 from ..errors import OffsetGoneError, PartitionsChangedError, StartError
 from ..settings import KafkaSettings
+from .end_offsets import TIMEOUT, bounds
+from .group import committed_by
 
 log = structlog.get_logger(__name__)
-
-_COMING_UP = frozenset(
-    {
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        # The group moved on, of which the member hears with its next heartbeat.
-        KafkaError.STALE_MEMBER_EPOCH,
-    }
-)
-
-_MOVING = frozenset(
-    {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        # A new leader does not tell its end until its followers have fetched from it.
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        # The broker and the client do not agree yet on who leads.
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError._TRANSPORT,
-    }
-)
-
-TIMEOUT = 30.0
-"""Seconds to wait for an answer that a start cannot go on without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +69,10 @@ class StartOffsets:
             return
         start_from = self._settings.start_from
         if start_from == "earliest":
-            self._commit(consumer, [self._bound(consumer, t, p, 0) for t in self._topics for p in range(self._count)])
+            places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+            for place in places:
+                place.offset, _ = bounds(consumer, place)
+            self._commit(consumer, places)
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
@@ -106,7 +83,7 @@ class StartOffsets:
         places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
         for partition, offset in enumerate(checkouts):
             metadata = ""
-            low = self._bound(consumer, self._topics[1], partition, 0).offset
+            low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: H is then learnt by reading.
             if offset > low or low == 0:
                 # An offer that is on time may be written after the start and dated before it.
@@ -135,7 +112,7 @@ class StartOffsets:
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
-        committed = {(p.topic, p.partition): p for p in _committed(consumer, places)}
+        committed = {(p.topic, p.partition): p for p in committed_by(consumer, places)}
         starts: dict[int, TaskStart] = {}
         for partition in partitions:
             offers, _ = self._position(consumer, committed[self._topics[0], partition])
@@ -171,7 +148,7 @@ class StartOffsets:
         )
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
-        low, high = _bounds(consumer, committed)
+        low, high = bounds(consumer, committed)
         if committed.offset < 0:
             return Position(low), low
         if not low <= committed.offset <= high:
@@ -202,7 +179,7 @@ class StartOffsets:
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
         if told.error is not None:
             raise KafkaException(told.error)
-        low, end = _bounds(consumer, place)
+        low, end = bounds(consumer, place)
         first = told.offset if told.offset >= 0 else end
         if low > 0 and first <= low:
             return checkouts  # those that are needed now may be gone
@@ -212,11 +189,11 @@ class StartOffsets:
 
     def _is_known(self, consumer: Consumer) -> bool:
         places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
-        return any(place.offset >= 0 for place in _committed(consumer, places))
+        return any(place.offset >= 0 for place in committed_by(consumer, places))
 
     def _offsets_at(self, consumer: Consumer, topic: str, moment: int) -> list[int]:
         """For each partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
-        ends = [self._end(consumer, topic, partition) for partition in range(self._count)]
+        ends = [bounds(consumer, TopicPartition(topic, partition))[1] for partition in range(self._count)]
         if moment == MAX_TIME:
             return ends
         told = consumer.offsets_for_times(
@@ -233,17 +210,9 @@ class StartOffsets:
         total = 0
         for place, topic in enumerate(self._topics):
             for partition in range(self._count):
-                low, high = _bounds(consumer, TopicPartition(topic, partition))
+                low, high = bounds(consumer, TopicPartition(topic, partition))
                 total += high - (low if starts is None else starts[place * self._count + partition])
         return total
-
-    def _end(self, consumer: Consumer, topic: str, partition: int) -> int:
-        return self._bound(consumer, topic, partition, 1).offset
-
-    def _bound(self, consumer: Consumer, topic: str, partition: int, which: int) -> TopicPartition:
-        """The first offset (`which` 0) or the end (1) of a partition."""
-        bounds = _bounds(consumer, TopicPartition(topic, partition))
-        return TopicPartition(topic, partition, bounds[which])
 
     def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         try:
@@ -265,63 +234,6 @@ class StartOffsets:
                 )
 
 
-def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
-    """What the group has committed, asked again for as long as its coordinator or our membership is coming up.
-
-    Raises:
-        StartError: the broker did not tell within `TIMEOUT`.
-    """
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            committed: list[TopicPartition] = consumer.committed(places, timeout=TIMEOUT)
-            wrong = [place.error for place in committed if place.error is not None]
-            if wrong:
-                raise KafkaException(wrong[0])
-            return committed
-        except KafkaException as error:
-            cause = error.args[0]
-            if cause.code() not in _COMING_UP or time.monotonic() > deadline:
-                raise StartError(
-                    f"the broker does not tell what the group has committed: {cause.str()}. Check the broker and the "
-                    "rights of the group, then start again; nothing was read."
-                ) from error
-        time.sleep(0.2)
-
-
-def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """The first offset and the end of a partition, asked again while its leader moves.
-
-    A group shares anew in the very moments in which a broker goes: without this, that would end every instance.
-
-    Raises:
-        KafkaException: the broker refused, or there was no leader within `TIMEOUT`.
-    """
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
-            return low, high
-        except KafkaException as error:
-            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
-                raise
-        time.sleep(0.2)
-
-
 def _readable(moment: int) -> str:
     """For people, and at most as far as years have four digits; a start before 1970 is one at the first record."""
     return datetime.fromtimestamp(min(max(moment, 0), 253_402_300_799_000) / 1000, UTC).isoformat(timespec="seconds")
-
-
-def unread(consumer: Consumer, topics: Sequence[str], partitions: int) -> list[tuple[TopicPartition, int]]:
-    """For each partition of the topics: where the group goes on, if the broker still has that; and the present end.
-
-    Raises:
-        StartError, KafkaException: the broker did not answer.
-    """
-    places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
-    spans = []
-    for place in _committed(consumer, places):
-        low, high = _bounds(consumer, place)
-        spans.append((TopicPartition(place.topic, place.partition, max(low, place.offset)), high))
-    return spans

@@ -1,4 +1,7 @@
-"""The four topics: what they must be like, checked at every start, and made by `opt-out topics`."""
+"""The four topics: what the broker tells of them, and the making of those that are missing.
+
+What they must be like is judged in `checks.topics`; nothing here asks for that.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AdminClient,
@@ -15,13 +17,9 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from rich.table import Table
 
 from ..errors import StartError, TopicsError
-from ..settings import KafkaSettings, Settings
-from ..settings.durations import format_duration
-
-log = structlog.get_logger(__name__)
+from ..settings import KafkaSettings
 
 _TIMEOUT = 15.0
 """Seconds to wait for a broker's answer."""
@@ -34,116 +32,52 @@ INPUT_RETENTION = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class TopicState:
-    """One topic as the broker describes it.
+class TopicFacts:
+    """What the broker tells of the four topics.
 
     Attributes:
-        policy: cleanup.policy; None if the broker does not tell.
-        retention: retention.ms; None if the broker does not tell or keeps records for ever.
-        created: just now.
+        counts: the partitions of each topic that exists.
+        configs: (cleanup.policy, retention.ms) of each topic of which the broker tells. No retention is for ever.
+        untold: in words, what the broker does not tell.
     """
 
-    name: str
-    partitions: int
-    policy: str | None = None
-    retention: timedelta | None = None
-    created: bool = False
+    counts: dict[str, int]
+    configs: dict[str, tuple[str, timedelta | None]]
+    untold: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class TopicsReport:
-    """What was found.
-
-    Attributes:
-        partitions: of each input topic, and so the number of tasks.
-        topics: the four, inputs first.
-        notes: what is no obstacle but should be known.
-    """
-
-    partitions: int
-    topics: tuple[TopicState, ...]
-    notes: tuple[str, ...]
+def topic_names(kafka: KafkaSettings) -> list[str]:
+    """The four, inputs first."""
+    return [kafka.offer_topic, kafka.checkout_topic, kafka.outcome_topic, kafka.dead_letter_topic]
 
 
-def check_topics(admin: AdminClient, settings: Settings) -> TopicsReport:
-    """Check that the four topics exist and fit together; log what should be known.
+def look_at_topics(admin: AdminClient, kafka: KafkaSettings) -> TopicFacts:
+    """Ask the broker for the four topics.
 
     Raises:
-        TopicsError: they do not; every obstacle is named.
-        StartError: the broker does not answer.
+        StartError: it does not answer.
     """
-    report = inspect_topics(admin, settings)
-    for note in report.notes:
-        log.warning("topics", note=note)
-    return report
-
-
-def inspect_topics(admin: AdminClient, settings: Settings, created: frozenset[str] = frozenset()) -> TopicsReport:
-    """As `check_topics`, without logging. `created`: topics to be reported as just made."""
-    kafka = settings.kafka
     metadata = _metadata(admin, kafka)
-    names = _names(kafka)
+    names = topic_names(kafka)
     counts = _counts(metadata, names)
-    configs, notes = _configs(admin, metadata, [name for name in names if name in counts])
-    problems = _missing(kafka, counts) + _uneven(kafka, counts, notes)
-    for name in names:
-        policy, _ = configs.get(name, (None, None))
-        if policy is not None and "compact" in policy:
-            if name in (kafka.offer_topic, kafka.checkout_topic):
-                problems.append(
-                    f"{name} is compacted (cleanup.policy={policy}): it keeps one event of a session and deletes the "
-                    "others; set cleanup.policy=delete"
-                )
-            else:
-                notes.append(
-                    f"{name} is compacted: records with the same key will be deleted; set cleanup.policy=delete"
-                )
-    needed = settings.join.lookback + settings.join.window + settings.join.lateness
-    for name in (kafka.offer_topic, kafka.checkout_topic):
-        _, kept = configs.get(name, (None, None))
-        if kept is not None and kept < needed:
-            notes.append(
-                f"{name} keeps records for {format_duration(kept)}, but a restart may need to read back over "
-                f"{format_duration(needed)}: raise retention.ms"
-            )
-    if problems:
-        raise TopicsError("the topics do not fit:\n" + "\n".join(f"  {problem}" for problem in problems))
-    topics = []
-    for name in names:
-        policy, kept = configs.get(name, (None, None))
-        topics.append(TopicState(name, counts[name], policy, kept, name in created))
-    return TopicsReport(counts[kafka.offer_topic], tuple(topics), tuple(notes))
+    return TopicFacts(counts, *_configs(admin, metadata, [name for name in names if name in counts]))
 
 
-def table(report: TopicsReport) -> Table:
-    """The topics for a terminal."""
-    shown = Table(title="Topics")
-    for heading in ("topic", "partitions", "cleanup.policy", "kept for", ""):
-        shown.add_column(heading)
-    for topic in report.topics:
-        kept = "?" if topic.policy is None else "ever" if topic.retention is None else format_duration(topic.retention)
-        shown.add_row(
-            topic.name, str(topic.partitions), topic.policy or "?", kept, "created" if topic.created else "ok"
-        )
-    return shown
-
-
-def make_topics(
-    admin: AdminClient, settings: Settings, *, inputs: bool = False, partitions: int | None = None
-) -> TopicsReport:
-    """Create the outcome and the dead-letter topic where they are missing, then check all four.
+def create_topics(
+    admin: AdminClient, kafka: KafkaSettings, *, inputs: bool = False, partitions: int | None = None
+) -> frozenset[str]:
+    """Create the outcome and the dead-letter topic where they are missing. Returns the names of those created.
 
     Args:
         inputs: create missing input topics too.
         partitions: of input topics that are created.
 
     Raises:
-        TopicsError: a topic could not be created, or the four do not fit together.
+        TopicsError: a topic could not be created.
         StartError: the broker does not answer.
     """
-    kafka = settings.kafka
     metadata = _metadata(admin, kafka)
-    counts = _counts(metadata, _names(kafka))
+    counts = _counts(metadata, topic_names(kafka))
     wanted: list[NewTopic] = []
     for name in (kafka.offer_topic, kafka.checkout_topic):
         if name not in counts and inputs:
@@ -166,8 +100,8 @@ def make_topics(
                 answer.result()
             except KafkaException as error:
                 raise TopicsError(f"{name} could not be created: {error.args[0].str()}") from error
-        _wait_until_known(admin, settings, wanted)
-    return inspect_topics(admin, settings, frozenset(topic.topic for topic in wanted))
+        _wait_until_known(admin, kafka, wanted)
+    return frozenset(topic.topic for topic in wanted)
 
 
 def _new(name: str, partitions: int, retention: timedelta) -> NewTopic:
@@ -176,18 +110,14 @@ def _new(name: str, partitions: int, retention: timedelta) -> NewTopic:
     return NewTopic(name, num_partitions=partitions, config=config)
 
 
-def _wait_until_known(admin: AdminClient, settings: Settings, wanted: list[NewTopic]) -> None:
+def _wait_until_known(admin: AdminClient, kafka: KafkaSettings, wanted: list[NewTopic]) -> None:
     """Creation is acknowledged by the controller; the broker that is asked may hear of it a little later."""
     names = [topic.topic for topic in wanted]
     for _ in range(100):
-        if len(_counts(_metadata(admin, settings.kafka), names)) == len(names):
+        if len(_counts(_metadata(admin, kafka), names)) == len(names):
             return
         time.sleep(0.1)
     raise TopicsError(f"created {', '.join(names)}, but the brokers do not list them yet: run this again")
-
-
-def _names(kafka: KafkaSettings) -> list[str]:
-    return [kafka.offer_topic, kafka.checkout_topic, kafka.outcome_topic, kafka.dead_letter_topic]
 
 
 def _metadata(admin: AdminClient, kafka: KafkaSettings) -> ClusterMetadata:
@@ -238,39 +168,3 @@ def _configs(
         retention = None if kept < 0 or kept > 10**14 else timedelta(milliseconds=kept)
         configs[resource.name] = entries["cleanup.policy"].value, retention
     return configs, notes
-
-
-def _missing(kafka: KafkaSettings, counts: dict[str, int]) -> list[str]:
-    problems = [
-        f"the input {name} does not exist: check the name, or create it with "
-        "`opt-out topics --create-inputs --partitions N`"
-        for name in (kafka.offer_topic, kafka.checkout_topic)
-        if name not in counts
-    ]
-    return problems + [
-        f"{name} does not exist: create it with `opt-out topics`"
-        for name in (kafka.outcome_topic, kafka.dead_letter_topic)
-        if name not in counts
-    ]
-
-
-def _uneven(kafka: KafkaSettings, counts: dict[str, int], notes: list[str]) -> list[str]:
-    offers, checkouts = counts.get(kafka.offer_topic), counts.get(kafka.checkout_topic)
-    if offers is None or checkouts is None:
-        return []
-    if offers != checkouts:
-        return [
-            f"{kafka.offer_topic} has {offers} partitions but {kafka.checkout_topic} has {checkouts}: a session's "
-            "offers and checkouts would not meet. Both need the same number, and producers with the same partitioner"
-        ]
-    problems = []
-    for name in (kafka.outcome_topic, kafka.dead_letter_topic):
-        found = counts.get(name, offers)
-        if found < offers:
-            problems.append(
-                f"{name} has {found} partitions but the inputs have {offers}, and each task writes to the partition "
-                f"of its own number: kafka-topics.sh --alter --topic {name} --partitions {offers}"
-            )
-        elif found > offers:
-            notes.append(f"{name} has {found} partitions, more than the inputs' {offers}: the rest stays empty")
-    return problems

@@ -10,9 +10,9 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from ..settings import Settings
-from ..settings.durations import format_duration
 from ..settings.kafka import CLASSIC_PROPERTIES, REFUSED_PROPERTIES
 from ..settings.load import SECRETS
+from ..settings.types import format_duration
 
 PAGE = Path(__file__).with_name("settings.md")
 

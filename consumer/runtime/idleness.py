@@ -74,31 +74,48 @@ class Idleness:
             log.warning("no idle watermark for the length of lateness", reason=reason, seconds=self._lateness)
         self._trusted_from = now + self._lateness
 
-    def turn(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> None:
-        """Take the answer that has come, and ask when it is time."""
+    def look(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
+        """Take the answer that has come, and ask when it is time. To be called once a turn.
+
+        Returns:
+            Whether a task was told that an input is idle: its watermark may have moved.
+        """
         now = self._monotonic()
-        drift = self._wall() - now
-        if abs(drift - self._drift) > JUMP:
-            self.trouble(f"the wall clock jumped by {drift - self._drift:+.1f} s")
-        self._drift = drift
-        answer = self._ends.answers()
-        if answer is not None and self._asked >= self._trusted_from:
-            asked_at, ends = answer
-            for side in Side:
-                for partition, task in tasks.items():
-                    end = ends.get((topics[side], partition))
-                    watched = self._asked - self._watched[side, partition] >= self._lateness
-                    if watched and end is not None and end <= task.next_offset(side):
-                        warning = task.idle(side, asked_at)
-                        if warning is not None:
-                            log.warning("found at the start of the task", partition=partition, finding=warning)
+        self._look_at_clocks(now)
+        moved = self._take_answer(tasks, topics)
         if not self._ends.waiting and now >= self._next_question:
             quiet = [
-                (topics[source], partition)
-                for (source, partition), heard in self._heard.items()
+                (topics[side], partition)
+                for (side, partition), heard in self._heard.items()
                 if now - heard >= self._idle_after
             ]
             if quiet:
                 self._next_question = now + self._idle_after
                 self._asked = now
                 self._ends.ask(quiet)
+        return moved
+
+    # --- inside
+
+    def _look_at_clocks(self, now: float) -> None:
+        drift = self._wall() - now
+        if abs(drift - self._drift) > JUMP:
+            self.trouble(f"the wall clock jumped by {drift - self._drift:+.1f} s")
+        self._drift = drift
+
+    def _take_answer(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
+        answer = self._ends.answers()
+        if answer is None or self._asked < self._trusted_from:
+            return False
+        asked_at, ends = answer
+        moved = False
+        for side in Side:
+            for partition, task in tasks.items():
+                end = ends.get((topics[side], partition))
+                watched = self._asked - self._watched[side, partition] >= self._lateness
+                if watched and end is not None and end <= task.next_offset(side):
+                    moved = True
+                    warning = task.idle(side, asked_at)
+                    if warning is not None:
+                        log.warning("found at the start of the task", partition=partition, finding=warning)
+        return moved

@@ -1,43 +1,39 @@
-"""The deployment: one loop that reads, decides, settles and commits; the calls are made by another thread.
+"""The loop of a run: it reads, decides, settles and commits; the calls are made by another thread.
 
-The order within a turn is what the promises rest on:
+The order within a turn (`Loop.run_once`) is what the promises rest on:
 
-1. read a batch and hand each record to its task,
-2. settle what came back from the API, writing its outcome,
-3. decide what the watermark now allows,
-4. at an interval: flush the outcomes, then commit what is settled.
+1. read a batch, and hand each record to its task,
+2. move the watermark of inputs that are read to their end and are idle,
+3. let go what the release file names,
+4. settle what came back from the API, writing its outcome,
+5. apply what was buffered while a task was restoring, and take back the calls of what was bought meanwhile,
+6. ask the guards, then decide what the watermark allows, and hand over the calls,
+7. pause the inputs that are to be read no further for now,
+8. see whether outcomes were written, and whether the other threads live,
+9. at an interval: flush the outcomes, then commit what is settled.
+
+Steps 5 to 7 are functions of what was read, of the watermarks and of the tasks that are here. A turn in which none of
+these has changed leaves them out: there are fifty a second, and most of a quiet night's are such.
 """
 
 from __future__ import annotations
 
-import queue
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import structlog
-from confluent_kafka import Consumer
+from confluent_kafka import Message
 
-from ..calls import CallResult
-from ..codecs.plain import Codec
-from ..core.guards import SuspendedBy
-from ..core.rules import MIN_TIME, DecisionRules
-from ..core.task import CommitPlan, PartitionsMoved, Side, Task
-from ..delivery.thread import DeliveryThread
-from ..errors import StartError
-from ..kafka.consumer import GroupConsumer
-from ..kafka.end_offsets import EndOffsets
+from ..core.rules import MIN_TIME
+from ..core.task import Side, Task
 from ..kafka.key_check import KeyCheck
-from ..kafka.producer import OutputProducer
-from ..kafka.reader import RecordReader
-from ..kafka.start_offsets import StartOffsets, TaskStart
 from ..server.health import Health, bound_of
-from ..settings import JoinSettings, Settings
-from .bad_records import BadRecordLimit
+from ..settings import Settings
+from .back_pressure import BackPressure
+from .edges import Edges
 from .idleness import Idleness
-from .releases import Releases
 from .runner import TaskRunner
 from .suspension import Suspension
+from .tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -54,113 +50,46 @@ PROGRESS = 60.0
 """Seconds between two reports of progress in the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The two clocks, in seconds; replaced in tests."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-
-
-def rules_of(join: JoinSettings) -> DecisionRules:
-    """The numbers of the decision, in milliseconds."""
-
-    def ms(seconds: float) -> int:
-        return round(seconds * 1000)
-
-    return DecisionRules(
-        window=ms(join.window.total_seconds()),
-        checkout_grace=ms(join.checkout_grace.total_seconds()),
-        lookback=ms(join.lookback.total_seconds()),
-        lateness=ms(join.lateness.total_seconds()),
-        max_skew=ms(join.max_skew.total_seconds()),
-        call_abandoned=join.abandoned == "opt-out",
-    )
-
-
 class Loop:
-    """Ties tasks, source, sink and delivery together. All of it runs on the thread that calls `run`.
+    """Ties the tasks to their edges. All of it runs on the thread that calls `run`.
 
     Args:
         settings: validated.
+        edges: the clients and clocks.
         partitions: how many partitions each of the two input topics has.
-        consumer: makes a Kafka consumer, given its error handler, and for a look at keys settings of its own.
-        ends: makes the asker for end offsets, given what to tell of trouble.
-        sink: where outcomes and dead letters go.
-        delivery: makes the calls; started and stopped here.
-        releases: the offers that an operator lets go.
-        rereader: reads the records of refused offers, which are to be dead-lettered; stopped here.
         health: is told of each turn.
-        is_spare: see `GroupConsumer`.
+
+    Attributes:
+        tasks: those that run here.
+        suspension: whether decisions are suspended, and why.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        partitions: int,
-        consumer: Callable[..., Consumer],
-        ends: Callable[[Callable[[str], None]], EndOffsets],
-        sink: OutputProducer,
-        delivery: DeliveryThread,
-        codec: Codec,
-        clock: Clock | None = None,
-        releases: Releases | None = None,
-        rereader: RecordReader[CallResult] | None = None,
-        health: Health | None = None,
-        is_spare: Callable[[str], bool] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, edges: Edges, *, partitions: int, health: Health | None = None) -> None:
+        kafka, join, clock = settings.kafka, settings.join, edges.clock
         self._settings = settings
-        self._count = partitions
-        self._rules = rules_of(settings.join)
-        self._clock = clock or Clock()
-        self._health = health or Health(bound_of(settings), self._clock.monotonic)
-        self._codec = codec
-        self._sink = sink
-        self._delivery = delivery
-        self._releases = releases or Releases(None)
-        self._rereader = rereader
-        self._runners: dict[int, TaskRunner] = {}
-        self._routes: dict[tuple[str | None, int | None], tuple[TaskRunner, Side]] = {}
+        self._edges = edges
+        self._health = health or Health(bound_of(settings), clock.monotonic)
+        self._topics = kafka.offer_topic, kafka.checkout_topic
+        self._keys = KeyCheck(kafka, partitions, clock.monotonic)
+        self._idleness = Idleness(
+            edges.ends,
+            idle_after=join.idle_after.total_seconds(),
+            lateness=join.lateness.total_seconds(),
+            wall=clock.wall,
+            monotonic=clock.monotonic,
+        )
+        self.suspension = Suspension(join, settings.delivery.max_unsettled)
+        self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
+        self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
+        self._restoring: tuple[int, ...] = ()
         self._stopping = False
-        self._wound_up = False
-        self._failed = False
-        self._full = False
         self._next_commit = 0.0
         self._next_progress = 0.0
-        self._committed: dict[int, CommitPlan] = {}
-        self._nothing_to_commit: set[int] = set()
-        kafka = settings.kafka
-        self._topics = kafka.offer_topic, kafka.checkout_topic
-        self._keys = KeyCheck(kafka, partitions, self._clock.monotonic)
-        self._new_consumer = consumer
-        dead = settings.dead_letter
-        self._intakes = (
-            BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio),
-            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
-        )
-        self._idleness = Idleness(
-            ends,
-            idle_after=settings.join.idle_after.total_seconds(),
-            lateness=settings.join.lateness.total_seconds(),
-            wall=self._clock.wall,
-            monotonic=self._clock.monotonic,
-        )
-        self._guarding = Suspension(settings.join, settings.delivery.max_unsettled)
-        self._source = GroupConsumer(
-            consumer,
-            kafka,
-            StartOffsets(kafka, self._rules, partitions),
-            self,
-            self._idleness.trouble,
-            self._clock.monotonic,
-            is_spare,
-        )
 
     @property
     def sessions(self) -> int:
         """How many sessions are in memory, over all tasks."""
-        return sum(runner.task.sessions for runner in self._runners.values())
+        return sum(task.sessions for task in self._all_tasks())
 
     def stop(self) -> None:
         """Stop after this turn: let calls in flight end, commit, leave the group. A signal handler may call it."""
@@ -177,178 +106,75 @@ class Loop:
 
     def steps(self) -> Iterator[None]:
         """`run`, one turn at a time, for whoever has more to do in between, such as a simulation."""
-        self._delivery.start()
+        edges, consumer = self._edges, self.tasks.consumer
+        edges.delivery.start()
         try:
             with self._health.waiting("joining the group"):
-                self._source.subscribe(self._now(), lambda: self._keys.at_start(self._new_consumer))
+                consumer.subscribe(self._now(), lambda: self._keys.at_start(edges.consumer))
             while not self._stopping:
-                self.turn()
+                self.run_once()
                 yield
             self._finish()
         except BaseException:
-            self._failed = True
+            self.tasks.failed = True
             raise
         finally:
             with self._health.waiting("leaving the group"):
-                self._source.close()
-            self._delivery.stop(timeout=0)
-            if self._rereader is not None:
-                self._rereader.stop()
-            self._sink.flush(FLUSH)
+                consumer.close()
+            edges.delivery.stop(timeout=0)
+            edges.record_reader.stop()
+            edges.outputs.flush(FLUSH)
 
-    def turn(self) -> None:
-        """One turn of the loop."""
-        messages = self._source.poll(BATCH, TURN)
+    def run_once(self) -> None:
+        """One turn, in the order that the head of the module says."""
+        messages = self.tasks.consumer.poll(BATCH, TURN)
         self._keys.look(messages)
         now = self._now()
-        heard: set[tuple[TaskRunner, Side]] = set()
-        for message in messages:
-            route = self._routes.get((message.topic(), message.partition()))
-            if route is not None:
-                route[0].on_message(route[1], message, now)
-                if message.error() is None:
-                    heard.add(route)
-        for runner, source in heard:
-            self._idleness.heard(source, runner.partition)
-        self._idleness.turn({runner.partition: runner.task for runner in self._runners.values()}, self._topics)
-        self._heed_releases()
-        self._settle_results()
-        for runner in self._runners.values():
-            runner.drain_buffer(now)
-        if taken_back := [chain for runner in self._runners.values() for chain in runner.withdrawn]:
-            self._delivery.withdraw(taken_back)
-            for runner in self._runners.values():
-                runner.withdrawn.clear()
-        self._guarding.turn(self._tasks)
-        for runner in self._runners.values():
-            if calls := runner.decide(held=not self._guarding.lets_decide(runner.task)):
-                self._delivery.submit(calls)
-        self._pause()
-        self._sink.poll()
-        self._sink.check()
-        self._delivery.check()
-        if self._rereader is not None:
-            self._rereader.check()
-        moment = self._clock.monotonic()
-        if moment >= self._next_commit:
-            self._next_commit = moment + self._settings.kafka.commit_interval.total_seconds()
-            self._commit(list(self._runners), FLUSH)
-        if moment >= self._next_progress:
-            self._next_progress = moment + PROGRESS
-            self._report()
+        withdrawn = self._apply(messages, now) if messages else {}
+        moved = self._idleness.look(
+            {partition: runner.task for partition, runner in self.tasks.runners.items()}, self._topics
+        )
+        self._let_go()
+        self.tasks.settle_results()
+        changed = bool(messages) or moved or self.tasks.changed
+        if changed:
+            self._decide(withdrawn, now)
+        if changed or self._back_pressure.full:
+            self.tasks.consumer.pause(self._back_pressure.wanted(self.tasks.runners.values(), self.suspension))
+        self._check_edges()
+        self._commit_and_report_at_intervals()
         self._tell_health()
 
-    # --- the tasks, told by the source
+    # --- the steps of a turn
 
-    def begin(self, partition: int, start: TaskStart) -> None:
-        """See `kafka.consumer.RebalanceListener`."""
-        try:
-            task = Task(
-                self._rules,
-                partitions=self._count,
-                offers=start.offers,
-                checkouts=start.checkouts,
-                horizon=start.horizon,
-            )
-        except PartitionsMoved as error:
-            raise StartError(
-                f"partition {partition}: {error}: keys have moved between partitions, so offers and checkouts that "
-                "belong together may no longer meet. Drain the topics with the old count, or start a new group."
-            ) from error
-        runner = TaskRunner(
-            partition,
-            task,
-            topics=self._topics,
-            codec=self._codec,
-            sink=self._sink,
-            intakes=self._intakes,
-            wall=self._clock.wall,
-            releases=self._releases,
-            read_again=self._read_again,
-        )
-        self._runners[partition] = runner
-        for side in Side:
-            self._routes[self._topics[side], partition] = runner, side
-            self._idleness.begin(side, partition)
-        self._delivery.set_share(len(self._runners) / self._count)
-        log.info(
-            "task begins",
-            partition=partition,
-            offers=start.offers.offset,
-            checkouts=start.checkouts.offset,
-            rebuild_to=[task.read_before(side) if task.restoring else None for side in Side],
-        )
+    def _apply(self, messages: Sequence[Message], now: int) -> dict[TaskRunner, list[int]]:
+        """Hand each record to its task. Returns the starts of the chains whose calls are to be taken back."""
+        withdrawn: dict[TaskRunner, list[int]] = {}
+        heard: set[tuple[TaskRunner, Side]] = set()
+        routes = self.tasks.routes
+        for message in messages:
+            route = routes.get((message.topic(), message.partition()))
+            if route is None:
+                continue
+            runner, side = route
+            if starts := runner.on_message(side, message, now):
+                withdrawn.setdefault(runner, []).extend(starts)
+            if message.error() is None:
+                heard.add(route)
+        for runner, side in heard:
+            self._idleness.heard(side, runner.partition)
+        return withdrawn
 
-    def revoked(self, partitions: list[int]) -> None:
-        """See `kafka.consumer.RebalanceListener`.
-
-        No new calls, wait for those in flight, flush, commit, drop, in one budget.
-        """
-        if self._failed:
-            # Or a restart loop would put one more stretch of what it cannot read behind it each time.
-            self.lost(partitions)
-            return
-        budget = 0.0 if self._wound_up else self._settings.kafka.revoke_timeout.total_seconds()
-        self._wind_up(partitions, budget)
-        self._drop(partitions)
-
-    def lost(self, partitions: list[int]) -> None:
-        """See `kafka.consumer.RebalanceListener`: drop, commit nothing."""
-        for partition in partitions:
-            if partition in self._runners:
-                self._delivery.cancel(self._runners[partition])
-        self._drop(partitions)
-
-    def metadata_refused(self, partition: int) -> None:
-        """See `kafka.consumer.RebalanceListener`. A broker's offset.metadata.max.bytes may be below its default."""
-        if partition in self._runners:
-            limit = self._runners[partition].task.shorten_metadata()
-            log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
-
-    # --- inside
-
-    @property
-    def _tasks(self) -> list[Task]:
-        return [runner.task for runner in self._runners.values()]
-
-    def _now(self) -> int:
-        return int(self._clock.wall() * 1000)
-
-    def _settle_results(self, wait: float = 0.0) -> None:
-        """Settle all that came back; wait up to `wait` seconds for the first."""
-        try:
-            result = self._delivery.results.get(timeout=wait) if wait > 0 else self._delivery.results.get_nowait()
-            while True:
-                owner = result.call.owner
-                assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-                owner.on_result(result)
-                result = self._delivery.results.get_nowait()
-        except queue.Empty:
-            self._take_records()
-
-    def _read_again(self, result: CallResult) -> None:
-        assert self._rereader is not None  # noqa: S101 - or nothing would be reported as to be dead-lettered
-        self._rereader.ask(result.call.source, result)
-
-    def _take_records(self) -> None:
-        """Dead-letter the records of refused calls that were read again."""
-        while self._rereader is not None and not self._rereader.results.empty():
-            result, record = self._rereader.results.get_nowait()
-            owner = result.call.owner
-            assert isinstance(owner, TaskRunner)  # noqa: S101 - put there by the runner
-            call = owner.on_record_fetched(result, record)
-            if call is not None:
-                self._delivery.hold(call)
-
-    def _heed_releases(self) -> None:
+    def _let_go(self) -> None:
         """If the release file has changed, let go what it names; what is decided later asks for itself."""
-        if not self._releases.changed(self._clock.monotonic()):
+        releases = self._edges.releases
+        if not releases.changed(self._edges.clock.monotonic()):
             return
-        notes = self._releases.notes
+        notes = releases.notes
         waiting = {
             offer
-            for runner in self._runners.values()
-            for chain in runner.task.unsettled_chains()
+            for task in self._all_tasks()
+            for chain in task.unsettled_chains()
             if (offer := (chain.partner_code, chain.offer_id)) in notes
         }
         log.info(
@@ -357,97 +183,71 @@ class Loop:
             waiting_here=len(waiting),
             not_waiting_here=["/".join(offer) for offer in notes if offer not in waiting][:10],
         )
-        self._delivery.release(notes)
+        self._edges.delivery.release(notes)
 
-    def _pause(self) -> None:
-        wanted: set[tuple[str, int]] = set()
-        unsettled = sum(runner.task.unsettled for runner in self._runners.values())
-        most = self._settings.delivery.max_unsettled
-        # A tenth of slack: each pause throws away what the client had fetched.
-        full = unsettled >= (0.9 * most if self._full else most)
-        if full != self._full:
-            self._full = full
-            log.warning("reading is paused" if full else "reading goes on", unsettled=unsettled, max_unsettled=most)
-        stops_offers = self._guarding.stops_offers(self._tasks)
-        for runner in self._runners.values():
-            sources = runner.pauses()
-            if (full or stops_offers) and not runner.task.restoring:
-                # What ends a hold are checkouts: reading them must not wait for offers that are not read.
-                sources = set(Side) if self._guarding.hold is SuspendedBy.NONE else {Side.OFFERS}
-            wanted.update((self._topics[source], runner.partition) for source in sources)
-        self._source.pause(wanted)
-
-    def _commit(self, partitions: list[int], flush: float) -> None:
-        if not self._sink.flush(flush):
-            log.warning("commit put off: outcomes are not acknowledged yet", partitions=partitions)
-            return
-        self._sink.check()
-        plans: dict[int, CommitPlan] = {}
-        for partition in partitions:
-            plan = self._runners[partition].task.prepare_commit()
-            if plan is None and not self._runners[partition].task.restoring:
-                self._nothing_to_commit.add(partition)
-            if plan is not None and plan != self._committed.get(partition):
-                plans[partition] = plan
-        with self._health.waiting("a commit"):
-            acknowledged = self._source.commit(plans)
-        for partition in acknowledged:
-            self._runners[partition].task.commit_acknowledged(plans[partition])
-            self._committed[partition] = plans[partition]
-
-    def _wind_up(self, partitions: list[int], budget: float) -> None:
-        """No new calls for these tasks, wait up to `budget` seconds for those in flight, then commit."""
-        deadline = self._clock.monotonic() + budget
-        partitions = [partition for partition in partitions if partition in self._runners]
-        runners = [self._runners[partition] for partition in partitions]
+    def _decide(self, withdrawn: dict[TaskRunner, list[int]], now: int) -> None:
+        """Apply what was buffered, take back calls, ask the guards, and hand over the calls of what is due."""
+        runners, delivery = self.tasks.runners.values(), self._edges.delivery
         for runner in runners:
-            runner.ending = True
-            self._delivery.cancel(runner)
-        self._settle_results()
-        while any(runner.outstanding for runner in runners) and (left := deadline - self._clock.monotonic()) > 0:
-            self._settle_results(wait=min(left, 0.1))
-            self._delivery.check()
-        in_flight = sum(runner.outstanding for runner in runners)
-        if in_flight:
-            log.warning("calls still in flight: they are repeated by whoever reads on", calls=in_flight)
-        self._commit(partitions, max(0.5, deadline - self._clock.monotonic()))
+            if runner.buffering and (starts := runner.drain_buffer(now)):
+                withdrawn.setdefault(runner, []).extend(starts)
+        # What is still buffered is tried again in the next turn, whatever comes.
+        self.tasks.changed = any(runner.buffering for runner in runners)
+        for runner, starts in withdrawn.items():
+            delivery.withdraw(runner, starts)
+        self.suspension.judge(self._all_tasks())
+        for runner in runners:
+            if calls := runner.decide(suspended=not self.suspension.lets_decide(runner.task)):
+                delivery.submit(calls)
+        self._restoring = tuple(partition for partition, runner in self.tasks.runners.items() if runner.task.restoring)
 
-    def _drop(self, partitions: list[int]) -> None:
-        for partition in partitions:
-            runner = self._runners.pop(partition, None)
-            if runner is None:
-                continue  # it never began
-            runner.close()
-            self._committed.pop(partition, None)
-            for side in Side:
-                self._routes.pop((self._topics[side], partition))
-                self._idleness.drop(side, partition)
-        self._delivery.set_share(len(self._runners) / self._count)
+    def _check_edges(self) -> None:
+        """Take in what was acknowledged, and see that nothing has failed that must not."""
+        edges = self._edges
+        edges.outputs.poll()
+        edges.outputs.check()
+        edges.delivery.check()
+        edges.record_reader.check()
 
-    def _finish(self) -> None:
-        log.info("stopping", tasks=sorted(self._runners))
-        self._tell_health()
-        self._wind_up(list(self._runners), self._settings.delivery.shutdown_timeout.total_seconds())
-        self._wound_up = True
+    def _commit_and_report_at_intervals(self) -> None:
+        moment = self._edges.clock.monotonic()
+        if moment >= self._next_commit:
+            self._next_commit = moment + self._settings.kafka.commit_interval.total_seconds()
+            self.tasks.commit(list(self.tasks.runners), FLUSH)
+        if moment >= self._next_progress:
+            self._next_progress = moment + PROGRESS
+            self._report()
 
     def _tell_health(self) -> None:
         self._health.turned(
-            assigned=self._source.assigned,
-            tasks=tuple(self._runners),
-            restoring=tuple(p for p, runner in self._runners.items() if runner.task.restoring),
+            assigned=self.tasks.consumer.assigned,
+            tasks=tuple(self.tasks.runners),
+            restoring=self._restoring,
             stopping=self._stopping,
         )
 
+    # --- inside
+
+    def _all_tasks(self) -> list[Task]:
+        return [runner.task for runner in self.tasks.runners.values()]
+
+    def _now(self) -> int:
+        return int(self._edges.clock.wall() * 1000)
+
+    def _finish(self) -> None:
+        log.info("stopping", tasks=sorted(self.tasks.runners))
+        self._tell_health()
+        self.tasks.drain(self._settings.delivery.shutdown_timeout.total_seconds())
+
     def _report(self) -> None:
-        if self._nothing_to_commit:
+        if put_off := self.tasks.take_put_off():
             log.warning(
                 "some commits were put off since the last report: their metadata would not fit, or D would fall; "
                 "a restart repeats more calls",
-                partitions=sorted(self._nothing_to_commit),
+                partitions=put_off,
             )
-            self._nothing_to_commit.clear()
-        self._guarding.report(self._tasks)
-        for partition, runner in sorted(self._runners.items()):
+        self.suspension.report(self._all_tasks())
+        for partition, runner in sorted(self.tasks.runners.items()):
             task = runner.task
             oldest = task.oldest_unsettled()
             log.info(

@@ -1,4 +1,4 @@
-"""`opt-out run`: makes the real edges, gives them to the service, and ends it by a signal."""
+"""`opt-out run`: wires a live run. Makes the real edges, gives them to the loop, and ends it by a signal."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import gc
 import signal
 import sys
 import time
+from functools import partial
 from types import FrameType
 
 import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from ..checks.topics import check_topics
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
-from ..kafka.config import for_producer
-from ..kafka.consumer import consumer_config
+from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
-from ..kafka.producer import OutputProducer, producer_config
-from ..kafka.reader import RecordReader, record_reader_config
-from ..kafka.topics import check_topics
-from ..server.health import Health, bound_of, serving
+from ..kafka.producer import OutputProducer
+from ..kafka.reader import RecordReader
+from ..server.health import Health, bound_of
+from ..server.http import serving
 from ..settings import Settings
+from ..xcover.api import connect
+from .edges import Edges
 from .loop import Loop
 from .releases import Releases
 
@@ -54,40 +57,36 @@ def run(settings: Settings) -> int:
 
 def _run(settings: Settings, health: Health) -> int:
     kafka = settings.kafka
+    # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
-    # What it cannot reach, its answers say; its own log lines would go past the log.
-    client = {
-        **for_producer(kafka.properties),
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "log_level": 2,
-        # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
-        # default after 15 minutes, in which no quiet topic's watermark would move.
-        "metadata.max.age.ms": 5_000,
-    }
-    admin = AdminClient(client)
+    admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
-    codec = PlainCodec(settings.api.metadata_keys)
-    service = Loop(
-        settings,
-        partitions=topics.partitions,
-        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
-        ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
-        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
-        delivery=DeliveryThread(settings.api, settings.delivery, max_refused_run=settings.dead_letter.max_run),
-        codec=codec,
-        releases=releases,
-        rereader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
-        health=health,
-        is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
-    )
+    loop = Loop(settings, _edges(settings, admin, releases), partitions=topics.partitions, health=health)
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        service.stop()
+        loop.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     log.info("starting", group=kafka.group_id, partitions=topics.partitions)
     spare_the_collector()
-    service.run()
+    loop.run()
     log.info("stopped")
     return 0
+
+
+def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
+    kafka = settings.kafka
+    codec = PlainCodec(settings.api.metadata_keys)
+    return Edges(
+        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
+        ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
+        outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        delivery=DeliveryThread(
+            partial(connect, settings.api), settings.delivery, max_refused_run=settings.dead_letter.max_run
+        ),
+        codec=codec,
+        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
+        releases=releases,
+        is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
+    )

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall
-from ..codecs.plain import Codec
 from ..core.join import Chain
 from ..core.task import JOINED, Admission, CheckoutEffect, Side, Task
 from ..errors import DecodeError, StopError, TruncatedLogError
-from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
-from ..kafka.producer import OutputProducer
+from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.record import Record
 from .bad_records import BadRecordLimit
-from .releases import Releases
+from .edges import Edges
+from .outcomes import Outcomes
 
 log = structlog.get_logger(__name__)
 
+NONE: tuple[int, ...] = ()
+"""No chain's call is to be taken back, as by nearly all records."""
+
 
 class TaskRunner:
-    """One task for the length of one assignment; the fence for results that come back after it.
+    """One task for the length of one assignment, closed to results that come back after it.
 
     Owned by the poll thread.
+
+    Args:
+        topics: of the offers and of the checkouts.
+        bad_records: the limit of each of them, which all tasks share.
 
     Attributes:
         task: the pure part.
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
-        ending: no new calls: the task is about to go.
-        withdrawn: chains whose calls, if they are not made yet, are to be made no more; the caller drains it.
-        fresh: assigned in this very poll, whose records belong to what was assigned before.
+        draining: no new calls: the task is about to go.
+        buffering: records are kept back until the task has been restored.
     """
 
     def __init__(
@@ -41,31 +47,27 @@ class TaskRunner:
         task: Task,
         *,
         topics: tuple[str, str],
-        codec: Codec,
-        sink: OutputProducer,
-        intakes: tuple[BadRecordLimit, BadRecordLimit],
-        wall: Callable[[], float],
-        releases: Releases | None = None,
-        read_again: Callable[[CallResult], None] | None = None,
+        edges: Edges,
+        bad_records: tuple[BadRecordLimit, BadRecordLimit],
     ) -> None:
-        """`releases` are the offers let go.
-
-        `read_again` asks for the record of a refused call; see `on_record_fetched`.
-        """
         self.partition = partition
         self.task = task
         self.outstanding = 0
-        self.ending = False
+        self.draining = False
+        self.buffering = False
         self._topics = topics
-        self._codec = codec
-        self._sink = sink
-        self._intakes = intakes
-        self._wall = wall
-        self._releases = releases or Releases(None)
-        self._read_again = read_again
-        self.withdrawn: list[Chain] = []
+        self._codec = edges.codec
+        self._outputs = edges.outputs
+        self._record_reader = edges.record_reader
+        self._releases = edges.releases
+        self._bad_records = bad_records
+        self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
         self._bought: dict[Chain, CheckoutCompleted] = {}
-        self._held: tuple[list[Message], list[Message]] = ([], [])
+        """Chains decided, not settled and then bought: their calls are taken back."""
+        self._buffered: tuple[list[Message], list[Message]] = ([], [])
+        """Records that had not been read before the restart: they wait while the task is restoring."""
+        self._restoring = True
+        """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
         self._log = log.bind(partition=partition)
         for warning in task.restore_warnings:
@@ -73,72 +75,80 @@ class TaskRunner:
 
     # --- records
 
-    def on_message(self, side: Side, message: Message, now: int) -> None:
-        """A record or a partition end, in the order of the log. `now` is the wall clock (ms)."""
-        if not self._held[side] and self._reaches(side, message):
-            self._apply(side, message, now)
-        else:
-            self._held[side].append(message)
+    def on_message(self, side: Side, message: Message, now: int) -> Sequence[int]:
+        """A record or a partition end, in the order of the log. `now` is the wall clock (ms).
 
-    def drain_buffer(self, now: int) -> None:
-        """Apply what was held back, as far as the rebuild now allows."""
+        Returns:
+            The starts of chains that it bought after they were decided: their calls, if they are not made yet, are to
+            be made no more.
+        """
+        if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
+            self._buffered[side].append(message)
+            self.buffering = True
+            return NONE
+        return self._apply(side, message, now)
+
+    def drain_buffer(self, now: int) -> list[int]:
+        """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
+        withdrawn: list[int] = []
+        self.buffering = False
         for side in Side:
-            waiting = self._held[side].copy()
-            self._held[side].clear()
+            waiting = self._buffered[side].copy()
+            self._buffered[side].clear()
             for message in waiting:
-                self.on_message(side, message, now)
+                withdrawn += self.on_message(side, message, now)
+        return withdrawn
 
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
         if self.task.restoring:
-            return {side for side in Side if self._held[side] or self._at_stop(side)}
+            return {side for side in Side if self._buffered[side] or self._at_stop(side)}
         ahead = self.task.input_to_pause()
-        return {side for side in Side if self._held[side] or side is ahead}
+        return {side for side in Side if self._buffered[side] or side is ahead}
 
     def _at_stop(self, side: Side) -> bool:
         stop = self.task.restore_until(side)
         return stop is not None and self.task.next_offset(side) >= stop
 
-    def _reaches(self, side: Side, message: Message) -> bool:
-        """Whether it may be applied now. While rebuilding, what had not been read before has to wait."""
+    def _must_wait(self, side: Side, message: Message) -> bool:
+        """Whether it may not be applied yet. While restoring, what had not been read before has to wait."""
+        self._restoring = self.task.restoring
         stop = self.task.restore_until(side)
         if stop is None or message.error() is not None or (message.offset() or 0) < stop:
-            return True
+            return False
         # Offsets have gaps: that this record is the next says that there is nothing more below the stop.
         self.task.read_to(side, stop)
         stop = self.task.restore_until(side)
-        return stop is None or (message.offset() or 0) < stop
+        return stop is not None and (message.offset() or 0) >= stop
 
-    def _apply(self, side: Side, message: Message, now: int) -> None:
+    def _apply(self, side: Side, message: Message, now: int) -> Sequence[int]:
         offset = message.offset() or 0
         if message.error() is not None:
             self._end(side, offset)
-            return
+            return NONE
         if offset < self.task.next_offset(side):
-            return
+            return NONE
         value = message.value()
         if value is None:
             self.task.skip(side, offset)
-            return
-        intake = self._intakes[side]
-        intake.read += 1
+            return NONE
+        self._bad_records[side].read += 1
         timestamp = message.timestamp()[1]
         try:
             if side is Side.OFFERS:
                 shown = self._codec.decode_offer(message.key(), value, offset)
-                if (verdict := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
-                    self._refuse(verdict, message, shown)
-                return
+                if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
+                    self._refuse(admission, message, shown)
+                return NONE
             completed = self._codec.decode_checkout(message.key(), value, offset)
         except DecodeError as error:
             self._take_unreadable(side, message, error, now)
-            return
+            return NONE
         effect = self.task.checkout(completed, timestamp, now)
-        if effect is not JOINED:
-            self._carry_out(effect, completed, message)
+        return NONE if effect is JOINED else self._carry_out(effect, completed, message)
 
-    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> None:
-        """Report what a checkout has changed, and remember the calls to be taken back."""
+    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
+        """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""
         if effect.warning is not None:
             self._report_warning(effect.warning)
         if effect.admission is not Admission.ACCEPTED:
@@ -152,7 +162,7 @@ class TaskRunner:
             self._report_purchase(checkout, chain)
         for chain in effect.bought_before_settled:
             self._bought.setdefault(chain, checkout)
-            self.withdrawn.append(chain)
+        return [chain.start for chain in effect.bought_before_settled]
 
     def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
         offset = message.offset() or 0
@@ -165,7 +175,7 @@ class TaskRunner:
             self._dead_letter(side, message, error.reason, str(error))
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
-            self._intakes[side].bad(str(error))
+            self._bad_records[side].bad(str(error))
 
     def _end(self, side: Side, offset: int) -> None:
         stop = self.task.read_before(side)
@@ -177,10 +187,10 @@ class TaskRunner:
             )
         self.task.read_to(side, offset)
 
-    def _refuse(self, verdict: Admission, message: Message, event: OfferPresented) -> None:
-        if verdict is Admission.SETTLED:
+    def _refuse(self, admission: Admission, message: Message, event: OfferPresented) -> None:
+        if admission is Admission.SETTLED:
             return
-        if verdict is Admission.LATE:
+        if admission is Admission.LATE:
             reason, why = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
         else:
             reason, why = (
@@ -188,10 +198,10 @@ class TaskRunner:
                 "dated ahead of its record or of the clock by more than join.max_skew",
             )
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
-        self._write_refused(event, reason, why)
-        if verdict is Admission.IMPLAUSIBLE:
+        self._outcomes.not_admitted(event, reason, why)
+        if admission is Admission.IMPLAUSIBLE:
             # One clock that is wrong, ours or a producer's, makes every record implausible.
-            self._intakes[Side.OFFERS].bad(why)
+            self._bad_records[Side.OFFERS].bad(why)
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
@@ -206,17 +216,17 @@ class TaskRunner:
             error=error,
             watermark=self.task.watermark,
         )
-        self._sink.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
+        self._outputs.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
     # --- decisions and their fates
 
-    def decide(self, *, held: bool = False) -> list[OptOutCall]:
+    def decide(self, *, suspended: bool = False) -> list[OptOutCall]:
         """Decide what is due. What is settled at once is written; the calls to be made are returned.
 
-        `held`: only what was decided before the restart, which goes on as it would have without one.
+        `suspended`: only what was decided before the restart, which goes on as it would have without one.
         """
         calls: list[OptOutCall] = []
-        for chain in self.task.listed() if held else self.task.decide():
+        for chain in self.task.listed() if suspended else self.task.decide():
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
             elif chain.reason is Reason.CHECKOUT_UNREADABLE:
@@ -233,16 +243,15 @@ class TaskRunner:
         return calls
 
     def on_result(self, result: CallResult) -> None:
-        """A call was settled, was given up since the task is ending or the offer let go, or is to be dead-lettered.
+        """A call was settled, was given up since the task is draining or the offer let go, or is to be dead-lettered.
 
         After the partition is gone the outcome of a call that was settled is written all the same, since the call was
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
-        chain = _chain_of(result)
+        chain = self.task.pending_chain(result.call.chain_start)
         bought = chain in self._bought and not self._closed
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought):
-            assert self._read_again is not None  # noqa: S101 - the service sees to it
-            self._read_again(result)
+            self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
             return
         self.outstanding -= 1
         if bought and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
@@ -251,7 +260,7 @@ class TaskRunner:
             if not self._closed:
                 self._release(chain, result.note, result)
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
-            self._write_result(chain, result.outcome, result)
+            self._outcomes.called(chain, result.outcome, result)
             if bought:
                 self._report_purchase(self._bought.pop(chain), chain)
             if not self._closed:
@@ -261,10 +270,10 @@ class TaskRunner:
         """The record of a refused call was read again: it is dead-lettered, and settled once that is acknowledged.
 
         Returns:
-            The call, to be made again and held if it is still refused, where the record is gone: there is nothing to
+            The call, to be made again for as long as it is refused, where the record is gone: there is nothing to
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
-        chain = _chain_of(result)
+        chain = self.task.pending_chain(result.call.chain_start)
         if chain in self._bought and not self._closed:
             self.outstanding -= 1
             self._settle_bought(chain, result)
@@ -272,14 +281,14 @@ class TaskRunner:
         if record is not None and not self._is_of(record, chain.last):
             record = None
         note = self._released(chain) if record is None else None
-        if record is None and note is None and not (self.ending or self._closed):
+        if record is None and note is None and not (self.draining or self._closed):
             self._log.error(
                 "rejected, and its record is gone: it cannot be dead-lettered, and holds the commit of its partition. "
                 "Mend what the API refuses, or let the offer go by delivery.release_file",
                 partner_code=chain.partner_code,
                 offer_id=chain.offer_id,
                 session_id=chain.session_id,
-                topic=self._topics[0],
+                topic=self._topics[Side.OFFERS],
                 offset=chain.last.offset,
                 status=result.status_code,
                 note=result.note,
@@ -293,7 +302,7 @@ class TaskRunner:
         elif record is not None:
             words = [str(word) for word in (result.status_code, result.note) if word is not None]
             self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain))
-            self._write_result(chain, Outcome.DEAD_LETTERED, result)
+            self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)
         return None
 
     def close(self) -> None:
@@ -308,9 +317,9 @@ class TaskRunner:
             session_id=last.session_id,
             reason=chain.reason,
             metadata=last.metadata,
-            source=RecordRef(self._topics[0], self.partition, last.offset),
+            source=RecordRef(self._topics[Side.OFFERS], self.partition, last.offset),
             owner=self,
-            token=chain,
+            chain_start=chain.start,
         )
 
     def _released(self, chain: Chain) -> str | None:
@@ -328,16 +337,7 @@ class TaskRunner:
             attempts=attempts,
             note=note,
         )
-        self._write(
-            chain.last,
-            Outcome.RELEASED,
-            Reason.RELEASED,
-            decided_at=chain.decide_at,
-            checkout=chain.checkout,
-            status_code=status_code,
-            attempts=attempts,
-            note=note,
-        )
+        self._outcomes.released(chain, note, result)
         self.task.settle(chain, called=attempts > 0)
 
     def _acknowledged(self, chain: Chain) -> None:
@@ -358,74 +358,17 @@ class TaskRunner:
         )
 
     def _settle(self, chain: Chain, outcome: Outcome) -> None:
-        self._write(chain.last, outcome, chain.reason, decided_at=chain.decide_at, checkout=chain.checkout)
+        self._outcomes.not_called(chain, outcome)
         self.task.settle(chain)
 
     def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
-        """Its purchase was read after the decision, but in time to take the call back."""
         checkout = self._bought.pop(chain)
-        attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
-        if attempts:
+        called = result is not None and result.attempts > 0
+        if called:
             # A try that was not answered may have been heard.
             self._report_purchase(checkout, chain)
-        self._write(
-            chain.last,
-            Outcome.PURCHASED,
-            Reason.PURCHASED,
-            decided_at=chain.decide_at,
-            checkout=checkout,
-            status_code=status_code,
-            attempts=attempts,
-        )
-        self.task.settle(chain, called=attempts > 0)
-
-    def _write_result(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
-        self._write(
-            chain.last,
-            outcome,
-            chain.reason,
-            decided_at=chain.decide_at,
-            checkout=chain.checkout,
-            status_code=result.status_code,
-            attempts=result.attempts,
-            note=result.note,
-        )
-
-    def _write_refused(self, event: OfferPresented, reason: Reason, note: str) -> None:
-        self._write(event, Outcome.DEAD_LETTERED, reason, decided_at=event.presented_at, note=note)
-
-    def _write(
-        self,
-        event: OfferPresented,
-        outcome: Outcome,
-        reason: Reason,
-        *,
-        decided_at: int,
-        checkout: CheckoutCompleted | None = None,
-        status_code: int | None = None,
-        attempts: int = 0,
-        note: str | None = None,
-    ) -> None:
-        self._sink.outcome(
-            OfferOutcome(
-                offer_id=event.offer_id,
-                partner_code=event.partner_code,
-                session_id=event.session_id,
-                outcome=outcome,
-                reason=reason,
-                checkout_id=None if checkout is None else checkout.checkout_id,
-                presented_at=event.presented_at,
-                decided_at=decided_at,
-                settled_at=int(self._wall() * 1000),
-                status_code=status_code,
-                attempts=attempts,
-                details=event.details,
-                source=RecordRef(self._topics[0], self.partition, event.offset),
-                mode=Mode.LIVE,
-                note=note,
-            ),
-            self.partition,
-        )
+        self._outcomes.bought(chain, checkout, result)
+        self.task.settle(chain, called=called)
 
     # --- reports
 
@@ -442,12 +385,6 @@ class TaskRunner:
             completed_at=checkout.completed_at,
             decided_at=chain.decide_at,
         )
-
-
-def _chain_of(result: CallResult) -> Chain:
-    chain = result.call.token
-    assert isinstance(chain, Chain)  # noqa: S101 - put there by _call
-    return chain
 
 
 def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:

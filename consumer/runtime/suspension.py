@@ -1,4 +1,4 @@
-"""Holds decisions while the checkouts look broken, and says so: the edge of `core.guards`."""
+"""Suspends decisions while the checkouts look broken, and says so: the edge of `core.guards`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _FULL = (
 
 
 class Suspension:
-    """Judges the tasks once a turn, and logs when decisions are held, still held, and go on.
+    """Judges the tasks when something was read, and logs when decisions are suspended, still are, and go on.
 
     Args:
-        most_undecided: presentations that may be read and kept undecided beyond those that a task had when a hold
-            began, or had read again when it came during one.
+        most_undecided: presentations that may be read and kept undecided beyond those that a task had when a
+            suspension began, or had read again when it came during one.
     """
 
     def __init__(self, join: JoinSettings, most_undecided: int) -> None:
@@ -45,21 +45,21 @@ class Suspension:
             unmatched_limit=join.unmatched_limit,
             lateness=_ms(join.lateness.total_seconds()),
         )
-        self._hold = SuspendedBy.NONE
+        self._by = SuspendedBy.NONE
         self._undecided_before: dict[Task, int] = {}
         self._full = False
 
     @property
-    def hold(self) -> SuspendedBy:
-        """Why decisions are held, if they are."""
-        return self._hold
+    def by(self) -> SuspendedBy:
+        """Why decisions are suspended, if they are."""
+        return self._by
 
-    def turn(self, tasks: Collection[Task]) -> None:
+    def judge(self, tasks: Collection[Task]) -> None:
         """Judge what was read. To be called before decisions are made."""
         self._guards.judge(tasks)
-        if self._guards.hold is not self._hold:
+        if self._guards.hold is not self._by:
             self._change(self._guards.hold, tasks)
-        if self._hold is not SuspendedBy.NONE:
+        if self._by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
 
@@ -68,8 +68,8 @@ class Suspension:
         return self._guards.lets_decide(task)
 
     def stops_offers(self, tasks: Collection[Task]) -> bool:
-        """Whether so much is held that no more offers may be read. Checkouts are: they end the hold."""
-        if self._hold is SuspendedBy.NONE:
+        """Whether so much is undecided that no more offers may be read. Checkouts are: they end the suspension."""
+        if self._by is SuspendedBy.NONE:
             return False
         undecided = sum(task.undecided for task in tasks if not task.restoring)
         most = sum(self._undecided_before.values()) + self._most
@@ -80,30 +80,30 @@ class Suspension:
         return full
 
     def report(self, tasks: Collection[Task]) -> None:
-        """Say again that decisions are held, if they are."""
-        if self._hold is not SuspendedBy.NONE:
-            log.warning(WHAT_TO_DO[self._hold], **self._facts(tasks))
+        """Say again that decisions are suspended, if they are."""
+        if self._by is not SuspendedBy.NONE:
+            log.warning(WHAT_TO_DO[self._by], **self._facts(tasks))
 
-    def _change(self, hold: SuspendedBy, tasks: Collection[Task]) -> None:
-        before, self._hold = self._hold, hold
-        if hold is SuspendedBy.NONE:
+    def _change(self, by: SuspendedBy, tasks: Collection[Task]) -> None:
+        before, self._by = self._by, by
+        if by is SuspendedBy.NONE:
             self._full = False
             self._undecided_before.clear()
             log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
         else:
-            log.warning(WHAT_TO_DO[hold], **self._facts(tasks))
+            log.warning(WHAT_TO_DO[by], **self._facts(tasks))
 
     def _facts(self, tasks: Collection[Task]) -> dict[str, object]:
-        guards, hold = self._guards, self._hold
-        facts: dict[str, object] = {"held_by": hold.value, "undecided": sum(task.undecided for task in tasks)}
-        if hold is SuspendedBy.UNMATCHED:
+        guards, by = self._guards, self._by
+        facts: dict[str, object] = {"held_by": by.value, "undecided": sum(task.undecided for task in tasks)}
+        if by is SuspendedBy.UNMATCHED:
             last = next((task.last_unmatched for task in tasks if task.last_unmatched), None)
             session_id, purchased_id = last or (None, None)
             facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._settings.unmatched_limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}
             return facts
         facts |= {"newest_checkout": _time(guards.newest_checkout), "newest_offer": _time(guards.newest_offer)}
-        if hold is SuspendedBy.LANDING:
+        if by is SuspendedBy.LANDING:
             facts["resume_at"] = _time(guards.resume_at)
         return facts
 

@@ -9,39 +9,21 @@ from the log. What it was given may be nothing: where there are more members tha
 rollout that waits for that one must not wait for ever.
 
 The poll thread swaps in one immutable `Heartbeat` at each turn, and the server's thread reads whichever is there.
-
-uvicorn and starlette serve it, as they serve the API emulator: Python's own http.server is not for production by
-its own word, and aiohttp's server has to be stopped from within its loop, where uvicorn takes a flag.
 """
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import structlog
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
-from ..errors import StartError
-from ..settings import ServerSettings, Settings
-
-log = structlog.get_logger(__name__)
+from ..settings import Settings
 
 ANSWER = 60.0
 """Seconds for all that a turn does beside waiting for calls.
 
 Twice `kafka.start_offsets.TIMEOUT`, its longest other wait."""
-
-STOP = 2.0
-"""Seconds that the end of the process waits for the server's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,57 +119,6 @@ def bound_of(settings: Settings) -> float:
     """
     waits = settings.kafka.revoke_timeout + settings.delivery.shutdown_timeout
     return ANSWER + waits.total_seconds()
-
-
-@contextmanager
-def serving(settings: ServerSettings, health: Health) -> Iterator[None]:
-    """Serve the endpoints for as long as the context lasts, unless the port is 0.
-
-    Raises:
-        StartError: the address cannot be listened at.
-    """
-    if settings.port == 0:
-        yield
-        return
-    server = uvicorn.Server(
-        uvicorn.Config(
-            _application(health), lifespan="off", ws="none", access_log=False, log_config=None, log_level="warning"
-        )
-    )
-    thread = threading.Thread(target=server.run, args=([_listener(settings)],), name="health", daemon=True)
-    thread.start()
-    log.info("health endpoints", host=settings.host, port=settings.port)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(STOP)
-
-
-def _listener(settings: ServerSettings) -> socket.socket:
-    """Made here and not by the server, so that a port that is taken stops the start."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as error:
-        raise StartError(
-            f"the health endpoints cannot listen at server.host {settings.host}, server.port {settings.port}: "
-            f"{error.strerror}. Set OPT_OUT_SERVER__PORT to a port that is free, or to 0 for no endpoints."
-        ) from error
-
-
-def _application(health: Health) -> Starlette:
-    async def livez(_: Request) -> JSONResponse:
-        return _respond(health.live())
-
-    async def readyz(_: Request) -> JSONResponse:
-        return _respond(health.ready())
-
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
-
-
-def _respond(answer: HealthStatus) -> JSONResponse:
-    return JSONResponse({"ok": answer.ok, "reason": answer.reason}, status_code=200 if answer.ok else 503)
 
 
 def _listed(partitions: tuple[int, ...]) -> str:

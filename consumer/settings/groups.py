@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from .durations import format_duration
-from .types import Duration, Group, PositiveDuration, read_json, read_object
+from .types import Duration, Group, PositiveDuration, format_duration, read_json, read_object
 
 
 def _lower(text: object) -> object:

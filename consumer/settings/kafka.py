@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
-from .durations import format_duration
-from .types import Duration, Group, PositiveDuration, read_object
+from .types import Duration, Group, PositiveDuration, format_duration, read_object
 
 Topic: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 

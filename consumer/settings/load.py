@@ -20,7 +20,6 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import SettingsError
-from .durations import format_duration
 from .groups import (
     ApiSettings,
     AvroSettings,
@@ -31,6 +30,7 @@ from .groups import (
     ServerSettings,
 )
 from .kafka import KafkaSettings
+from .types import format_duration
 
 PREFIX = "OPT_OUT_"
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from ..settings import Loaded
-from .durations import format_duration
 from .load import SECRETS, names
+from .types import format_duration
 
 HIDDEN = "(hidden)"
 NOT_SET = "(not set)"

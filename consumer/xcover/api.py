@@ -7,8 +7,9 @@ answer is ever taken for a success, or for "no such offer", that was not one.
 from __future__ import annotations
 
 import json
+import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -19,7 +20,7 @@ import httpx
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
 from ..settings import ApiSettings
 from .auth import Credentials
-from .transport import MAX_BODY
+from .transport import MAX_BODY, AiohttpTransport
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -78,6 +79,14 @@ class OptOutApi:
         answer = classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock())
         return _without_values(answer, call.metadata) if call.metadata else answer
 
+    def credential_of(self, partner_code: str) -> Hashable:
+        """See `Credentials.credential_of`."""
+        return self._credentials.credential_of(partner_code)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
     def url(self, call: OptOutCall) -> str:
         """Where the call goes. The ids are data: percent-encoded whole, slashes too, they cannot change the path."""
         return self._url.replace("{partner_code}", quote(call.partner_code, safe="")).replace(
@@ -89,6 +98,11 @@ class OptOutApi:
         if not self._with_metadata:
             return b"{}"
         return json.dumps({"partner_metadata": {**call.metadata, "reason": call.reason.value}}).encode()
+
+
+def connect(settings: ApiSettings, connections: int) -> OptOutApi:
+    """The API over the transport that ships, with at most so many connections; made on the loop that uses it."""
+    return OptOutApi(settings, Credentials(settings, time.time), AiohttpTransport(settings, connections), time.time)
 
 
 def classify(status: int, retry_after: str | None, body: bytes, now: float) -> Answer:  # noqa: PLR0911 - a table

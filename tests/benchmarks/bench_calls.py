@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import httpx
@@ -28,7 +29,7 @@ from consumer.delivery.queue import Delivery
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import OptOutApi
+from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials
 from consumer.xcover.transport import AiohttpTransport
 
@@ -59,6 +60,17 @@ asyncio.run(main())
 Run = Callable[[int], Awaitable[None]]
 
 
+class Nobody:
+    """Whose calls they are; the results are counted where they come out."""
+
+    def on_result(self, result: CallResult) -> None: ...
+
+
+def opt_out(number: int, owner: Nobody) -> OptOutCall:
+    offer_id, source = f"fe92ecc3-fe4c-4000-8000-{number:012d}", RecordRef("offer.presented", 0, number)
+    return OptOutCall("LLODT", offer_id, f"session-{number}", Reason.DECLINED, {}, source, owner, number)
+
+
 class Bench:
     """The candidates, all against one server with the same calls."""
 
@@ -66,11 +78,8 @@ class Bench:
         self.api = ApiSettings(base_url=f"http://127.0.0.1:{port}/x", key="key", secret="secret")
         self.delivery = DeliverySettings(concurrency=concurrency, rate_limit=0)
         self.concurrency = concurrency
-        self.calls = [
-            OptOutCall("LLODT", f"fe92ecc3-fe4c-4000-8000-{i:012d}", f"session-{i}", Reason.DECLINED, {}, source, None)
-            for i in range(calls)
-            for source in [RecordRef("offer.presented", 0, i)]
-        ]
+        nobody = Nobody()
+        self.calls = [opt_out(number, nobody) for number in range(calls)]
         self.rows: list[tuple[str, float, float]] = []
 
     async def measure(self, name: str, run: Run, calls: int) -> None:
@@ -144,7 +153,7 @@ class Bench:
         await transport.aclose()
 
     async def through_thread(self, name: str, calls: int) -> None:
-        thread = DeliveryThread(self.api, self.delivery)
+        thread = DeliveryThread(partial(connect, self.api), self.delivery)
         thread.start()
 
         async def run(count: int) -> None:

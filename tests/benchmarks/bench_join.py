@@ -32,12 +32,15 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
+from brokers.producers import ordered_producer
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.task import Side
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.producer import OutputProducer
+from consumer.kafka.reader import RecordReader
+from consumer.runtime.edges import Edges
 from consumer.runtime.loop import Loop
 from consumer.runtime.run import spare_the_collector
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
@@ -54,7 +57,7 @@ class NoCalls:
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> None: ...
-    def cancel(self, owner: object) -> None: ...
+    def cancel(self, owners: object) -> None: ...
     def set_share(self, fraction: float) -> None: ...
     def check(self) -> None: ...
 
@@ -70,14 +73,7 @@ def resident() -> int:
 def produce(settings: KafkaSettings, events: int, begin: int) -> tuple[int, int]:
     """Write the events; returns how many offers and checkouts there are."""
     codec, rng = PlainCodec(), Random(1)
-    producer = Producer(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "partitioner": "murmur2_random",
-            "linger.ms": 50,
-            "queue.buffering.max.messages": 1_000_000,
-        }
-    )
+    producer = ordered_producer(settings.bootstrap_servers, linger_ms=50, queue_buffering_max_messages=1_000_000)
     offers = checkouts = 0
 
     def write(topic: str, key: str, value: bytes, at: int) -> None:
@@ -152,37 +148,36 @@ def service(settings: Settings) -> tuple[Loop, NoCalls]:
     kafka = settings.kafka
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     codec, calls = PlainCodec(), NoCalls()
-    made = Loop(
-        settings,
-        partitions=PARTITIONS,
+    edges = Edges(
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
-        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=calls,  # type: ignore[arg-type]
         codec=codec,
+        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
     )
-    return made, calls
+    return Loop(settings, edges, partitions=PARTITIONS), calls
 
 
 def applied(made: Loop) -> int:
-    return sum(runner.task.next_offset(side) for runner in made._runners.values() for side in Side)
+    return sum(runner.task.next_offset(side) for runner in made.tasks.runners.values() for side in Side)
 
 
 def join(settings: Settings, events: int) -> tuple[float, float]:
     """Events a second through the service's loop, and bytes of memory an open presentation."""
     made, _ = service(settings)
-    made._source.subscribe(int(time.time() * 1000))
+    made.tasks.consumer.subscribe(int(time.time() * 1000))
     while not applied(made):
         before = resident()
-        made.turn()
+        made.run_once()
         begin = time.perf_counter()
     first = applied(made)
     while applied(made) < events:
-        made.turn()
+        made.run_once()
     rate = (events - first) / (time.perf_counter() - begin)
     grown = resident() - before
-    made._commit(list(made._runners), 10)
-    made._source.close()
+    made.tasks.commit(list(made.tasks.runners), 10)
+    made.tasks.consumer.close()
     return rate, grown
 
 
@@ -190,10 +185,10 @@ def restart(settings: Settings) -> float:
     """Seconds from the start of a new process's service to its first new decision."""
     made, calls = service(settings)
     begin = time.perf_counter()
-    made._source.subscribe(int(time.time() * 1000))
+    made.tasks.consumer.subscribe(int(time.time() * 1000))
     while calls.first_call is None:
-        made.turn()
-    made._source.close()
+        made.run_once()
+    made.tasks.consumer.close()
     return calls.first_call - begin
 
 

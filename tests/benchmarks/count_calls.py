@@ -38,7 +38,7 @@ from unit.runtime.test_loop import TOPICS, Consumer, Ends, Rereader  # noqa: E40
 from consumer.codecs.plain import PlainCodec as Codec  # noqa: E402 - as above
 from consumer.delivery.thread import DeliveryThread  # noqa: E402 - as above
 from consumer.kafka.producer import OutputProducer as Sink  # noqa: E402 - as above
-from consumer.runtime.loop import Clock  # noqa: E402 - as above
+from consumer.runtime.edges import Clock, Edges  # noqa: E402 - as above
 from consumer.runtime.loop import Loop as Service  # noqa: E402 - as above
 from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings  # noqa: E402 - as above
 
@@ -50,12 +50,12 @@ INDEX = ("core/calendar.py", "push")
 
 def turn(service: Service) -> None:
     """One turn of the loop."""
-    service.turn()
+    service.run_once()
 
 
 def subscribe(service: Service) -> None:
     """Join the group, without looking at any keys."""
-    service._source.subscribe(0)
+    service.tasks.consumer.subscribe(0)
 
 
 # --- what is counted
@@ -234,17 +234,16 @@ class World:
         # A signature serves its second: a clock that shows another one each time makes each call sign.
         seconds = count(1_000_000)
         self.delivery = DeliveryThread(settings.api, settings.delivery, wall_clock=lambda: float(next(seconds)))
-        self.service = Service(
-            settings,
-            partitions=tasks,
+        edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
             ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
-            sink=Sink(self.producer, "outcomes", "dead", self.codec),  # type: ignore[arg-type]
+            outputs=Sink(self.producer, "outcomes", "dead", self.codec),  # type: ignore[arg-type]
             delivery=self.delivery,
             codec=self.codec,
             clock=Clock(wall=lambda: 100.0, monotonic=lambda: self.monotonic),
-            rereader=Rereader(),  # type: ignore[arg-type]
+            record_reader=Rereader(),  # type: ignore[arg-type]
         )
+        self.service = Service(settings, edges, partitions=tasks)
         self.delivery.start()
         subscribe(self.service)
         places = [TopicPartition(topic, task) for topic in TOPICS for task in range(tasks)]

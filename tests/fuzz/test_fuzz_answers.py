@@ -25,8 +25,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
-from consumer.codecs.plain import PlainCodec, outcome_key
+from consumer.codecs.plain import PlainCodec
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
+from consumer.kafka.producer import outcome_key
 from consumer.settings import ApiSettings
 from consumer.xcover.api import NOTE_LENGTH, OptOutApi, classify, parse_retry_after
 from consumer.xcover.auth import Credentials
@@ -79,7 +80,7 @@ class Line:
         """The answer, once it is known to fit into an outcome and a log."""
         self.reply = reply
         self.requests.clear()
-        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner")
+        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner", 1)
         answer = self.run(self.api(call))
         check_words(answer)
         return answer
@@ -202,9 +203,9 @@ def test_every_answer_has_the_meaning_of_the_table(
     if answer.status_code is None:
         # A header that is none makes it no answer; that is the transport's to judge.
         assert headers
-        assert answer.verdict is AnswerKind.TRANSIENT
+        assert answer.kind is AnswerKind.TRANSIENT
         return
-    assert (answer.status_code, answer.verdict) == (status, meaning(status, body[:65_536]))
+    assert (answer.status_code, answer.kind) == (status, meaning(status, body[:65_536]))
 
 
 @fuzz(40)
@@ -228,13 +229,13 @@ def test_a_body_that_cannot_be_unpacked_changes_no_meaning_of_a_status(
     answer = line.ask(http(status, raw, b"Content-Encoding: " + coding, b"Retry-After: 7"))
     assert answer.status_code == status
     if status != 404:
-        assert answer.verdict is meaning(status, None)
+        assert answer.kind is meaning(status, None)
     elif not raw or coding not in (b"gzip", b"deflate"):
-        assert answer.verdict is meaning(404, raw[:65_536])
+        assert answer.kind is meaning(404, raw[:65_536])
     else:
         whole = packed in ("gzip", "zlib") and len(body) < 65_536
-        assert answer.verdict is meaning(404, body if whole else None)
-    if answer.verdict in (AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED):
+        assert answer.kind is meaning(404, body if whole else None)
+    if answer.kind in (AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED):
         assert answer.retry_after == 7
 
 
@@ -245,7 +246,7 @@ def test_a_small_answer_is_not_unpacked_into_a_large_one(line: Line, times: int)
         bomb = gzip.compress(bomb)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     answer = line.ask(http(404, bomb[:65_536], b"Content-Encoding: " + b", ".join([b"gzip"] * times)))
-    assert answer.verdict is AnswerKind.UNEXPECTED
+    assert answer.kind is AnswerKind.UNEXPECTED
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16_384, "kB"
 
 
@@ -269,12 +270,12 @@ def test_a_small_answer_is_not_unpacked_into_a_large_one(line: Line, times: int)
 @example(b"HTTP/1.1 404 X\r\nX: \xff\xed\xa0\x80\r\nContent-Length: \xd9\xa3\r\n\r\n")
 def test_bytes_that_are_no_answer_are_no_success_and_no_missing_offer(line: Line, reply: bytes) -> None:
     answer = line.ask(reply)
-    if answer.verdict is AnswerKind.RECORDED:
+    if answer.kind is AnswerKind.RECORDED:
         assert b" 204" in reply
-    if answer.verdict is AnswerKind.NOT_FOUND:
+    if answer.kind is AnswerKind.NOT_FOUND:
         assert b" 404" in reply
     if answer.status_code is None:
-        assert answer.verdict is AnswerKind.TRANSIENT
+        assert answer.kind is AnswerKind.TRANSIENT
 
 
 # --- Retry-After
@@ -333,7 +334,7 @@ def test_a_longer_wait_is_never_read_as_a_shorter_one(waits: list[int], skew: in
 @given(st.lists(WAITS.map(lambda text: text.encode("utf-8", "replace").translate(None, b"\r\n\0")), max_size=3))
 def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: list[bytes]) -> None:
     answer = line.ask(http(503, b"", *(b"Retry-After: " + value for value in values)))
-    assert answer.verdict is AnswerKind.TRANSIENT
+    assert answer.kind is AnswerKind.TRANSIENT
     assert answer.retry_after is None or 1 <= answer.retry_after <= 300
     if answer.status_code == 503 and len(values) == 1 and values[0].isdigit():
         assert answer.retry_after is not None
@@ -341,7 +342,7 @@ def test_any_retry_after_headers_leave_the_meaning_as_it_is(line: Line, values: 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"<html>"])
 def test_each_status_has_its_meaning_with_the_plainest_bodies(body: bytes) -> None:
-    found = {status: classify(status, None, body, NOW).verdict for status in range(100, 600)}
+    found = {status: classify(status, None, body, NOW).kind for status in range(100, 600)}
     assert found == {status: meaning(status, body) for status in range(100, 600)}
 
 
@@ -349,7 +350,7 @@ def test_each_status_has_its_meaning_with_the_plainest_bodies(body: bytes) -> No
 @given(STATUSES | st.integers(100, 599), BODIES, st.none() | WAITS)
 def test_the_table_alone(status: int, body: bytes, wait: str | None) -> None:
     answer = classify(status, wait, body, NOW)
-    assert answer.verdict is meaning(status, body)
+    assert answer.kind is meaning(status, body)
     check_words(answer)
 
 
@@ -391,10 +392,10 @@ METADATA = st.dictionaries(TEXT.filter(lambda key: key != "reason"), TEXT, max_s
 def test_an_id_is_data_whatever_is_in_it(line: Line, partner: str, offer: str, metadata: dict[str, str]) -> None:
     answer = line.ask(http(204, b""), partner=partner, offer=offer, metadata=metadata)
     if {partner, offer} & {"", ".", ".."} or len(partner) + len(offer) > 20_000:
-        assert (answer.verdict, line.requests) == (AnswerKind.REFUSED, [])
+        assert (answer.kind, line.requests) == (AnswerKind.REFUSED, [])
         assert answer.note
         return
-    assert answer.verdict is AnswerKind.RECORDED
+    assert answer.kind is AnswerKind.RECORDED
     ((head, body),) = line.requests
     first, *rest = head.split(b"\r\n")
     method, path, version = first.split(b" ")

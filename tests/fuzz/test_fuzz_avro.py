@@ -9,7 +9,8 @@ from fuzz.fuzzing import LONGS, TEXT, fuzz, spoilt, varint, varints
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.codecs.plain import EMPTY_ID, KEY_MISMATCH, UNDECODABLE, PlainCodec
+from consumer.codecs.codec import EMPTY_ID, KEY_MISMATCH, UNDECODABLE
+from consumer.codecs.plain import PlainCodec
 from consumer.errors import DecodeError
 
 CODEC = PlainCodec(metadata_keys=("tier",))

@@ -13,6 +13,7 @@ from fuzz.avro_reader import HarmlessError, NotAvroError, Offer, read_checkout, 
 from fuzz.fuzzing import LONGS, fuzz, spoilt
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from unit.runtime.test_runner import edges, limits
 
 from consumer.audit.decision import UndatedCheckout, fates
 from consumer.calls import CallResult
@@ -22,7 +23,6 @@ from consumer.core.task import Position, Side, Task
 from consumer.errors import StopError
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.kafka.producer import OutputProducer
-from consumer.runtime.bad_records import BadRecordLimit
 from consumer.runtime.runner import TaskRunner
 from consumer.runtime.suspension import Suspension
 from consumer.settings import JoinSettings
@@ -179,23 +179,21 @@ def run(offers: list[Message], checkouts: list[Message]) -> tuple[TaskRunner, Pr
         0,
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
         topics=TOPICS,
-        codec=CODEC,
-        sink=OutputProducer(producer, "outcomes", "dead", CODEC),  # type: ignore[arg-type]
-        intakes=(BadRecordLimit("offers", 1_000, 1.0), BadRecordLimit("checkouts", 1_000, 1.0)),
-        wall=lambda: NOW / 1000,
+        edges=edges(codec=CODEC, outputs=OutputProducer(producer, "outcomes", "dead", CODEC)),  # type: ignore[arg-type]
+        bad_records=limits(1_000),
     )
-    guarding = Suspension(JoinSettings(), 1_000)
+    suspension = Suspension(JoinSettings(), 1_000)
     # The checkouts first: a presentation that is not late then finds all of them.
     for source, messages in ((Side.CHECKOUTS, checkouts), (Side.OFFERS, offers)):
         for offset, message in enumerate(messages):
             message.at = offset
             runner.on_message(source, message, NOW)  # type: ignore[arg-type]
-            guarding.turn([runner.task])
-            guarding.report([runner.task])
+            suspension.judge([runner.task])
+            suspension.report([runner.task])
     results: list[CallResult] = []
     for side in Side:
         runner.task.idle(side, NOW + 10 * RULES.lookback)
-    guarding.turn([runner.task])
+    suspension.judge([runner.task])
     for call in runner.decide():
         results.append(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
         runner.on_result(results[-1])
@@ -316,11 +314,11 @@ def test_a_hold_is_reported_whatever_year_its_events_are_of(completed: int, stam
         CODEC.decode_checkout(b"s", CODEC.encode_checkout(checkout | {"purchased_offer_ids": []}), 0), stamp, NOW
     )
     task.offer(CODEC.decode_offer(b"s", CODEC.encode_offer(offer), 0), stamp, NOW)
-    guarding = Suspension(JoinSettings(), 1_000)
+    suspension = Suspension(JoinSettings(), 1_000)
     for side in Side:
         task.idle(side, NOW)
-    guarding.turn([task])
-    guarding.report([task])
+    suspension.judge([task])
+    suspension.report([task])
 
 
 @fuzz(15)

@@ -22,11 +22,11 @@ from consumer.calls import OptOutCall
 from consumer.cli import app
 from consumer.errors import SettingsError
 from consumer.events import Reason, RecordRef
-from consumer.runtime.loop import rules_of
 from consumer.runtime.releases import Releases
+from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings, load
-from consumer.settings.durations import format_duration, parse_duration
 from consumer.settings.load import PREFIX, names
+from consumer.settings.types import format_duration, parse_duration
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
 from consumer.xcover.transport import _proxy_for
@@ -180,7 +180,7 @@ def check(settings: Settings) -> None:
         return
     made: list[httpx.Request] = []
     api = OptOutApi(settings.api, Credentials(settings.api, lambda: 1e9), Keeps(made), lambda: 1e9)
-    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 0), "owner")
+    call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 0), "owner", 0)
     with pytest.raises(StopIteration):
         api(call).send(None)
     assert made, "no request can be made with these settings"

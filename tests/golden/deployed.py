@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fastavro
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from golden.nets import ROOT
 
@@ -81,7 +82,7 @@ class Cluster:
         for future in admin.create_topics([NewTopic(name, 1, 1) for name in self.topics.values()]).values():
             future.result(20)
         # Idempotent, so that no batch that is sent again comes to stand behind a later one.
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 0})
+        self._producer = ordered_producer(bootstrap)
         self._written = 0
 
     def write(self, topic: str, key: str | None, value: bytes | None, at: int, headers: Any = ()) -> None:

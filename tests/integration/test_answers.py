@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from email.utils import formatdate
+from functools import partial
 from random import Random
 
 import pytest
@@ -19,7 +20,7 @@ from consumer.delivery.thread import DeliveryThread
 from consumer.errors import StopError
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
-from consumer.xcover.api import OptOutApi
+from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials, sign
 from consumer.xcover.transport import MAX_BODY, AiohttpTransport
 
@@ -112,9 +113,8 @@ class Server:
 
 
 def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
-    return OptOutCall(
-        partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner"
-    )
+    source = RecordRef("offer.presented", 0, 1)
+    return OptOutCall(partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, source, "owner", 1)
 
 
 def api_settings(port: int, **values: object) -> ApiSettings:
@@ -170,7 +170,7 @@ def answer_of(reply: Reply, **values: object) -> Answer:
 )
 def test_each_row_of_the_answer_table(reply: Reply, status: int | None, verdict: AnswerKind) -> None:
     answer = answer_of(reply)
-    assert (answer.status_code, answer.verdict) == (status, verdict)
+    assert (answer.status_code, answer.kind) == (status, verdict)
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
@@ -181,7 +181,7 @@ def test_a_redirect_is_never_followed(status: str) -> None:
                 status, b"", f"Location: http://127.0.0.1:{server.port}/x/partners/P/offers/else/opt_out/"
             )
             (answer,) = await ask(server.port, "offer")
-            assert answer.verdict is AnswerKind.UNEXPECTED
+            assert answer.kind is AnswerKind.UNEXPECTED
             assert answer.status_code == int(status[:3])
             assert len(server.requests) == 1, "the 204 behind the redirect must not be asked for"
 
@@ -199,12 +199,12 @@ def test_retry_after_is_read_from_a_real_answer_in_both_forms() -> None:
 def test_a_404_that_a_gateway_compressed_is_still_read() -> None:
     reply = raw("404 Not Found", gzip.compress(b'{"message": "gone"}'), "Content-Encoding: gzip")
     answer = answer_of(reply)
-    assert (answer.verdict, answer.note) == (AnswerKind.NOT_FOUND, "gone")
+    assert (answer.kind, answer.note) == (AnswerKind.NOT_FOUND, "gone")
 
 
 def test_a_body_without_end_is_cut_and_is_no_proof_of_a_missing_offer() -> None:
     reply = raw("404 Not Found", b'{"a": "' + b"x" * (4 * MAX_BODY) + b'"}')
-    assert answer_of(reply).verdict is AnswerKind.UNEXPECTED
+    assert answer_of(reply).kind is AnswerKind.UNEXPECTED
 
 
 @pytest.mark.parametrize("reply", [hang, hang_mid_body, trickle])
@@ -212,7 +212,7 @@ def test_a_call_takes_no_longer_than_the_time_out_in_all(reply: Reply) -> None:
     began = time.monotonic()
     answer = answer_of(reply, timeout=timedelta(seconds=0.3), connect_timeout=timedelta(seconds=5))
     took = time.monotonic() - began
-    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
+    assert (answer.status_code, answer.kind) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert "Timeout" in answer.note
     assert 0.3 <= took < 2.0, "the parts of a time-out must not add up"
@@ -222,7 +222,7 @@ def test_a_refused_connection_is_transient() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         (answer,) = asyncio.run(ask(nobody.getsockname()[1], "offer"))
-    assert (answer.status_code, answer.verdict) == (None, AnswerKind.TRANSIENT)
+    assert (answer.status_code, answer.kind) == (None, AnswerKind.TRANSIENT)
     assert answer.note is not None
     assert answer.note.startswith("ConnectError")
 
@@ -332,7 +332,7 @@ def test_each_try_is_signed_afresh() -> None:
             await next(tries)(writer)
 
         async with Server({"offer": in_turn}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=ASecond())
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(), random=ASecond())
             thread.start()
             thread.submit([call("offer")])
             result = await asyncio.to_thread(thread.results.get, True, 10)
@@ -350,7 +350,7 @@ def test_each_try_is_signed_afresh() -> None:
 def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
     async def main() -> None:
         async with Server() as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(rate_limit=0))
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(rate_limit=0))
             thread.start()
             calls = [call(str(number)) for number in range(500)]
             thread.submit(calls)
@@ -367,7 +367,9 @@ def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
 def test_stopping_the_thread_gives_every_call_a_result() -> None:
     async def main() -> None:
         async with Server({"hang": hang}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(concurrency=1, rate_limit=0))
+            thread = DeliveryThread(
+                partial(connect, api_settings(server.port)), DeliverySettings(concurrency=1, rate_limit=0)
+            )
             thread.start()
             thread.submit([call("hang"), call("queued")])
             await asyncio.wait_for(server.asked.wait(), 10)
@@ -379,10 +381,10 @@ def test_stopping_the_thread_gives_every_call_a_result() -> None:
 
 
 def test_a_thread_that_cannot_start_says_so() -> None:
-    def no_transport(*_: object) -> AiohttpTransport:
+    def no_connection(_: int) -> OptOutApi:
         raise RuntimeError("no certificates")
 
-    thread = DeliveryThread(api_settings(1), DeliverySettings(), transport=no_transport)
+    thread = DeliveryThread(no_connection, DeliverySettings())
     with pytest.raises(StopError, match="no certificates"):
         thread.start()
 
@@ -394,7 +396,7 @@ def test_a_failure_on_the_loop_surfaces_in_the_calling_thread() -> None:
 
     async def main() -> None:
         async with Server({"offer": raw("500 Oops")}) as server:
-            thread = DeliveryThread(api_settings(server.port), DeliverySettings(), random=Broken())
+            thread = DeliveryThread(partial(connect, api_settings(server.port)), DeliverySettings(), random=Broken())
             thread.start()
             thread.submit([call("offer")])
 

@@ -11,7 +11,8 @@ import brokers
 import pytest
 from brokers import Broker, MockBroker, Search, UnavailableError, search
 from brokers.apache import ApacheBroker
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from support.deployment import committed_offsets, read_topic, until
 
@@ -44,7 +45,7 @@ def topic(broker: Broker) -> str:
 
 
 def write(bootstrap: str, topic: str, *values: bytes, timestamp: int = 0) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "log_level": 0})
+    producer = ordered_producer(bootstrap)
     for value in values:
         producer.produce(topic, value, key=b"k", timestamp=timestamp)
     assert producer.flush(20) == 0
@@ -121,12 +122,8 @@ def test_the_longest_metadata_we_write_is_taken_and_one_character_more_refused(r
 def test_a_topic_that_nobody_created_does_not_appear_by_writing_to_it(real_kafka: Broker) -> None:
     name = f"nobody-{uuid.uuid4().hex[:8]}"
     failed: list[KafkaError | None] = []
-    producer = Producer(
-        {
-            "bootstrap.servers": real_kafka.bootstrap_servers,
-            "topic.metadata.propagation.max.ms": 500,
-            "message.timeout.ms": 5000,
-        }
+    producer = ordered_producer(
+        real_kafka.bootstrap_servers, topic_metadata_propagation_max_ms=500, message_timeout_ms=5000
     )
     producer.produce(name, b"value", on_delivery=lambda error, _: failed.append(error))
     producer.flush(20)

@@ -13,7 +13,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
 from consumer.audit.calls import ReferenceRules, judge_topics
@@ -137,7 +138,7 @@ def test_a_feed_that_falls_behind_moves_the_rest_rather_than_write_late(bootstra
 
 def test_progress_is_read_from_what_the_group_committed(bootstrap: str) -> None:
     make_topics(bootstrap, ("p-offers", "p-checkouts"))
-    producer = Producer({"bootstrap.servers": bootstrap})
+    producer = ordered_producer(bootstrap)
     for partition in range(PARTITIONS):
         for _ in range(5):
             producer.produce("p-offers", b"x", partition=partition)
@@ -181,6 +182,8 @@ def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines() -> None:
     assert "\x1b" not in done.stdout
     assert "killed the consumer hard" in done.stdout
     assert "started it again" in done.stdout
+    assert done.stdout.count(demo.WAITS_FOR) == 1
+    assert "it has the partitions of the killed one" in done.stdout
     assert "offers presented have one fate" in done.stdout
     assert "none was called that had been bought" in done.stdout
     assert "FAIL" not in done.stdout

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from brokers.producers import ordered_producer
 from integration.test_job import wait_until_all_is_settled
 from support.deployment import LATENESS_MS, WINDOW_MS, Deployment, deployed, now, until
 
@@ -270,7 +270,7 @@ def test_transaction_markers_at_the_end_do_not_hold_the_watermark(real_kafka, tm
 
 def end_with_a_marker(deployment: Deployment, topic: str) -> None:
     """End every partition of a topic with the marker of an aborted transaction."""
-    producer = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"t-{deployment.suffix}"})
+    producer = ordered_producer(deployment.bootstrap, transactional_id=f"t-{deployment.suffix}")
     producer.init_transactions(30)
     producer.begin_transaction()
     for partition in range(4):

@@ -27,9 +27,11 @@ from consumer.core.task import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
-from consumer.kafka.consumer import consumer_config
+from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.producer import OutputProducer
+from consumer.kafka.reader import RecordReader
+from consumer.runtime.edges import Edges
 from consumer.runtime.loop import BATCH, Loop
 from consumer.settings import load_settings
 
@@ -207,16 +209,16 @@ def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(rea
             deployment.check_out(f"offer-{n}", session=f"session-{n}", at=start + n + 10)
         deployment.flush()
         service = in_this_process(deployment)
-        service._delivery.start()
+        service._edges.delivery.start()
         most = 0
-        service._source.subscribe(now())
+        service.tasks.consumer.subscribe(now())
         deadline = time.monotonic() + 90
         while deployment_read(service) < 2 * offers:
             assert time.monotonic() < deadline, "the backlog was not read within 90 s"
-            service.turn()
+            service.run_once()
             most = max(most, service.sessions)
-        service._source.close()
-        service._delivery.stop(0)
+        service.tasks.consumer.close()
+        service._edges.delivery.stop(0)
         # A session is held while its checkout is: 2 x lookback + window + grace, here of one session a millisecond, and
         # the offers run a window ahead of that at most, and a batch. Without pausing it is all of them.
         assert most <= 2 * LOOKBACK_MS + 3 * WINDOW_MS + GRACE_MS + LATENESS_MS + 2 * BATCH + 16_384
@@ -224,7 +226,7 @@ def test_no_offer_runs_ahead_of_its_checkout_and_pausing_bounds_what_is_held(rea
 
 
 def deployment_read(service: Loop) -> int:
-    return sum(runner.task.next_offset(side) for runner in service._runners.values() for side in Side)
+    return sum(runner.task.next_offset(side) for runner in service.tasks.runners.values() for side in Side)
 
 
 def in_this_process(deployment: Deployment) -> Loop:
@@ -232,12 +234,12 @@ def in_this_process(deployment: Deployment) -> Loop:
     environ = {name: value for name, value in deployment.environ().items() if name.startswith("OPT_OUT_")}
     settings = load_settings(None, environ)
     kafka, codec = settings.kafka, PlainCodec()
-    return Loop(
-        settings,
-        partitions=PARTITIONS,
+    edges = Edges(
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(deployment.admin, time.time, on_trouble),
-        sink=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
         delivery=NoCalls(settings.api, settings.delivery),
         codec=codec,
+        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
     )
+    return Loop(settings, edges, partitions=PARTITIONS)

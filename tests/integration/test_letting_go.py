@@ -10,7 +10,8 @@ from support.deployment import Deployment, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome, Reason, RecordRef
-from consumer.kafka.reader import RecordReader, record_reader_config
+from consumer.kafka.config import record_reader_config
+from consumer.kafka.reader import RecordReader
 from consumer.settings import KafkaSettings
 
 AGE = 20_000

@@ -21,9 +21,10 @@ from integration.test_job import (
 from support.deployment import MEMBERSHIP, PARTITIONS, Deployment, Process, deployed, now, read_topic, until
 
 from consumer.core.task import CommitPlan, Position
-from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.config import consumer_config
+from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
-from consumer.runtime.loop import rules_of
+from consumer.runtime.tasks import rules_of
 from consumer.settings import load_settings
 
 AGE = 20_000

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Message, Producer
+from brokers.producers import ordered_producer
+from confluent_kafka import Message
 from confluent_kafka.admin import NewPartitions
 from integration.test_starts import moment
 from support.deployment import Deployment, Process, deployed, now, until
@@ -38,9 +39,7 @@ def written_with(deployment: Deployment, partitioner: str) -> Iterator[None]:
     """What is produced in here is, and is acknowledged at the end."""
     deployment.flush()
     usual = deployment._producer
-    deployment._producer = Producer(
-        {"bootstrap.servers": deployment.bootstrap, "partitioner": partitioner, "linger.ms": 5, "acks": "all"}
-    )
+    deployment._producer = ordered_producer(deployment.bootstrap, partitioner=partitioner)
     try:
         yield
         deployment.flush()
@@ -82,7 +81,7 @@ def test_the_client_puts_keys_where_we_expect_them(real_kafka, setting: str, our
         assert error is None
         found[message.key()] = message.partition()
 
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "partitioner": setting})
+    producer = ordered_producer(real_kafka.bootstrap_servers, partitioner=setting)
     for key in keys:
         producer.produce(topic, key=key, value=b"", on_delivery=delivered)
     assert producer.flush(30) == 0
@@ -256,7 +255,9 @@ def test_a_topic_that_disappears_stops_the_service(real_kafka, tmp_path: Path, w
         for future in deployment.admin.delete_topics([topic]).values():
             future.result(20)
         assert process.popen.wait(40) == 1
-        assert topic in process.text().splitlines()[-1]
+        error, runbook = process.text().splitlines()[-2:]
+        assert topic in error
+        assert "opt-out manual runbook" in runbook
         assert "Traceback" not in process.text()
 
 

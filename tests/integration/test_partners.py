@@ -10,6 +10,7 @@ import queue
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from consumer.emulator.call_log import Call
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
+from consumer.xcover.api import connect
 
 PROBE_S = 1.0
 RETRY_AFTER_MS = 1_000
@@ -40,7 +42,7 @@ class Insured:
 
     def submit(self, partner: str, *offer_ids: str) -> None:
         self.thread.submit(
-            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner")
+            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner", 1)
             for offer in offer_ids
         )
 
@@ -70,7 +72,7 @@ def insured(folder: Path, scenario: str, own_keys: tuple[str, ...] = (), **deliv
     with emulator.running(folder / "calls.jsonl", scenario=scenario, credentials=known) as api:
         settings = {"base_url": api.base_url, "key": DEMO_KEY, "secret": DEMO_SECRET, "credentials": credentials}
         thread = DeliveryThread(
-            ApiSettings.model_validate(settings | {"timeout": "3s"}),
+            partial(connect, ApiSettings.model_validate(settings | {"timeout": "3s"})),
             DeliverySettings.model_validate({"rate_limit": 0, "concurrency": 8, **delivery}),
         )
         thread.start()
@@ -189,8 +191,7 @@ def test_an_offer_that_is_refused_holds_none_of_its_partners_others(tmp_path: Pa
 def test_two_instances_share_the_rate_by_their_tasks_for_each_credential(tmp_path: Path) -> None:
     rate = 20.0
     with insured(tmp_path, "204", ("B",), rate_limit=rate) as one:
-        ours = one.thread._api
-        two = DeliveryThread(ours, DeliverySettings.model_validate({"rate_limit": rate}))
+        two = DeliveryThread(one.thread._connect, DeliverySettings.model_validate({"rate_limit": rate}))
         two.start()
         try:
             one.thread.set_share(1 / 4)

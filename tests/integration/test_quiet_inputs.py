@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from brokers import ApacheBroker, SecondBroker
-from confluent_kafka import ElectionType, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import ElectionType, TopicPartition
 from integration.test_faults import AGE
 from support.deployment import Deployment, deployed, now, read_topic, until
 
@@ -45,13 +46,7 @@ def test_an_open_transaction_holds_the_offers_that_it_may_have_bought(real_kafka
         others = {f"control-{n}" for n in range(16)} - held
         assert others, "every session is in one partition"
 
-        transaction = Producer(
-            {
-                "bootstrap.servers": deployment.bootstrap,
-                "transactional.id": f"t-{deployment.suffix}",
-                "partitioner": "murmur2_random",
-            }
-        )
+        transaction = ordered_producer(deployment.bootstrap, transactional_id=f"t-{deployment.suffix}")
         transaction.init_transactions(30)
         transaction.begin_transaction()
         event = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from copy import copy
 
 import httpx
@@ -12,16 +14,17 @@ from support.delivery_world import World as DeliveryWorld
 from support.strategies import FAR, START
 from unit.core.test_guards import LATER, RULES
 from unit.runtime.test_loop import World as ServiceWorld
-from unit.runtime.test_results import World as RunnerWorld
-from unit.runtime.test_results import record
-from unit.runtime.test_runner import NOW, checkout, offer
+from unit.runtime.test_runner import NOW, checkout, offer, record
+from unit.runtime.test_runner import World as RunnerWorld
 
-from consumer.calls import Answer, CallResult, OptOutCall
+from consumer.calls import Answer, CallResult
 from consumer.core.join import Chain
 from consumer.core.task import Admission, CheckoutEffect, Position, Side, Task
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.settings import ApiSettings, DeliverySettings
+from consumer.xcover.api import OptOutApi
+from consumer.xcover.auth import Credentials
 
 BEGIN = Position(0)
 
@@ -132,8 +135,9 @@ def test_what_was_called_and_settled_is_forgotten_whatever_was_called_after_it()
 # --- the runner
 
 
-def late_purchase(world: RunnerWorld) -> None:
-    world.runner.on_message(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
+def late_purchase(world: RunnerWorld) -> Sequence[int]:
+    """Returns the starts of the chains whose calls are to be taken back."""
+    return world.runner.on_message(Side.CHECKOUTS, checkout(0, 10_500, "o1", session="s1", checkout_id="late"), NOW)
 
 
 def fates(world: RunnerWorld) -> list[tuple[Outcome, Reason, str | None]]:
@@ -150,11 +154,10 @@ def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
 ) -> None:
     world = RunnerWorld()
     call = world.call()
-    late_purchase(world)
-    assert world.runner.withdrawn == [call.token]
+    assert late_purchase(world) == [call.chain_start]
     world.runner.on_result(CallResult(call, outcome, None, attempts, None))
     assert fates(world) == PURCHASED
-    assert (world.committed, world.runner.outstanding, world.asked, world.sink.records) == (1, 0, [], [])
+    assert (world.committed, world.runner.outstanding, world.reader.asked, world.sink.records) == (1, 0, [], [])
     assert ("purchase_after_opt_out" in capsys.readouterr().out) is bool(attempts), "a try may have been heard"
 
 
@@ -180,7 +183,7 @@ def test_an_offer_bought_while_its_record_is_read_again_is_not_dead_lettered() -
     assert (world.committed, world.runner.outstanding, world.sink.records) == (1, 0, [])
 
 
-def test_behind_the_fence_nothing_is_settled_as_purchased() -> None:
+def test_after_the_runner_is_closed_nothing_is_settled_as_purchased() -> None:
     world = RunnerWorld()
     call = world.call()
     late_purchase(world)
@@ -210,29 +213,22 @@ def test_a_call_that_waits_is_taken_back_when_its_purchase_is_read() -> None:
     world.decide()
     (call,) = world.delivery.calls
     world.turn([checkout(0, 10_500, "o1", session="s1", checkout_id="late")])
-    assert world.delivery.withdrawn == [call.token]
+    assert world.delivery.withdrawn == [call.chain_start]
     world.delivery.answer(None)
     world.turn()
     assert [(o.outcome, o.checkout_id) for o in world.sink.outcomes] == [(Outcome.PURCHASED, "late")]
     world.commit()
     assert world.committed == 1
-    assert world.delivery.withdrawn == [call.token], "once"
-
-
-def calls_of(*offer_ids: str) -> list[OptOutCall]:
-    return [
-        OptOutCall(c.partner_code, c.offer_id, c.session_id, c.reason, c.metadata, c.source, c.owner, c.offer_id)
-        for c in make_calls(offer_ids)
-    ]
+    assert world.delivery.withdrawn == [call.chain_start], "once"
 
 
 @pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
 def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: answer)
-        world.delivery.submit(calls_of("bought", "stays"))
+        world.delivery.submit(make_calls(["bought", "stays"]))
         await world.until(0.15)
-        world.delivery.withdraw({"bought"})
+        world.delivery.withdraw("owner", {0})
         assert world.outcomes() == {"bought": None}
         await world.until(400.0)
         assert world.offers().count("bought") == 1
@@ -244,9 +240,9 @@ def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) 
 def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answer, outcome: Outcome | None) -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: answer, concurrency=1)
-        world.delivery.submit(calls_of("flies", "waits"))
+        world.delivery.submit(make_calls(["flies", "waits"]))
         await world.until(0.05)
-        world.delivery.withdraw({"flies", "waits"})
+        world.delivery.withdraw("owner", {0, 1})
         await world.until_results(2)
         assert world.outcomes() == {"waits": None, "flies": outcome}
         assert world.offers() == ["flies"]
@@ -255,15 +251,15 @@ def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answ
 
 
 def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
+    api, refusing = ApiSettings(auth="none"), httpx.MockTransport(lambda _: httpx.Response(422))
     thread = DeliveryThread(
-        ApiSettings(auth="none"),
+        lambda _: OptOutApi(api, Credentials(api, time.time), refusing, time.time),
         DeliverySettings(),
-        transport=lambda *_: httpx.MockTransport(lambda _: httpx.Response(422)),
     )
     thread.start()
     try:
-        thread.submit(calls_of("bought", "stays"))
-        thread.withdraw(["bought"])
+        thread.submit(make_calls(["bought", "stays"]))
+        thread.withdraw("owner", [0])
         result = thread.results.get(timeout=10)
         assert (result.call.offer_id, result.outcome) == ("bought", None)
         thread.check()

@@ -57,13 +57,13 @@ class Bounds:
             return
         self._turn += 1
         service = process.service
-        tasks = {runner.partition: runner.task for runner in service._runners.values()}
+        tasks = {runner.partition: runner.task for runner in service.tasks.runners.values()}
         if self._tasks.get(process.name) != [*tasks.values()]:
             # What the guards remember comes and goes with the tasks.
             self._tasks[process.name] = [*tasks.values()]
             self._holds.pop(process.name, None)
             self._landing.pop(process.name, None)
-        self._note_hold(process, service._guarding.hold, tasks)
+        self._note_hold(process, service.suspension.by, tasks)
         unsettled = sum(task.unsettled for task in tasks.values())
         full = unsettled >= self._scenario.max_unsettled
         for partition, task in tasks.items():
@@ -72,7 +72,7 @@ class Bounds:
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
             # It forgets as it decides: while that is held, what a restart has read again stays.
-            if self._turn % EVERY == 0 and not task.restoring and service._guarding.lets_decide(task):
+            if self._turn % EVERY == 0 and not task.restoring and service.suspension.lets_decide(task):
                 self._check_memory(process, partition, task)
 
     # --- memory
@@ -162,7 +162,7 @@ class Bounds:
         excused = (
             broker.down
             or full
-            or process.service._guarding.hold is not SuspendedBy.NONE
+            or process.service.suspension.by is not SuspendedBy.NONE
             or process.skew
             or not process.beats
             or now < process.reader.unaware_until + PATIENCE

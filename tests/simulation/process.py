@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -15,13 +15,15 @@ from simulation.operators import InlineRereader, ReleaseFile
 from simulation.reader import Consumer
 from simulation.timeline import Clock, Loop, Waiter
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec
 from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.producer import OutputProducer
 from consumer.runtime import loop as runtime
+from consumer.runtime.edges import Clock as Clocks
+from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
 from consumer.settings import Settings
 from consumer.xcover.api import OptOutApi
@@ -87,14 +89,14 @@ class InlineDelivery:
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self._process.later(self.delivery.submit, list(calls))
 
-    def cancel(self, owner: Hashable) -> None:
-        self._process.later(self.delivery.cancel, owner)
+    def cancel(self, owners: Collection[CallOwner]) -> None:
+        self._process.later(self.delivery.cancel, list(owners))
 
-    def withdraw(self, tokens: Iterable[object]) -> None:
-        self._process.later(self.delivery.withdraw, list(tokens))
+    def withdraw(self, owner: CallOwner, chain_starts: Collection[int]) -> None:
+        self._process.later(self.delivery.withdraw, owner, list(chain_starts))
 
-    def hold(self, call: OptOutCall) -> None:
-        self._process.later(lambda: self.delivery.submit([call], held=True))
+    def retry_refused(self, call: OptOutCall) -> None:
+        self._process.later(lambda: self.delivery.submit([call], retry_refused=True))
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         self._process.later(self.delivery.release, offers)
@@ -156,18 +158,17 @@ class SimulatedProcess:
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         self.delivery = InlineDelivery(settings, insurer, self)
-        self.service = runtime.Loop(
-            settings,
-            partitions=broker.count,
+        edges = Edges(
             consumer=self._read,  # type: ignore[arg-type]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
-            sink=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
+            outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            clock=runtime.Clock(wall=self.wall, monotonic=self.loop.time),
+            clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             releases=releases,
-            rereader=InlineRereader(broker, self),  # type: ignore[arg-type]
+            record_reader=InlineRereader(broker, self),  # type: ignore[arg-type]
         )
+        self.service = runtime.Loop(settings, edges, partitions=broker.count)
         self._steps = self.service.steps()
 
     @property
@@ -225,9 +226,9 @@ class SimulatedProcess:
         """How far it has come, for a failure."""
         tasks = {
             runner.partition: (runner.task.watermark, runner.task.unsettled, runner.task.undecided, runner.outstanding)
-            for runner in self.service._runners.values()
+            for runner in self.service.tasks.runners.values()
         }
-        return f"{self.name}: {self.service._guarding.hold}, {tasks}, {self.delivery.delivery.snapshot()}"
+        return f"{self.name}: {self.service.suspension.by}, {tasks}, {self.delivery.delivery.snapshot()}"
 
     def kill(self) -> None:
         """kill -9."""

@@ -17,6 +17,7 @@ from consumer.core.offsets import OfferOffsets
 from consumer.core.task import Task
 from consumer.core.watermark import InputWatermark
 from consumer.kafka.assignment import Assignment
+from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.producer import OutputProducer
 from consumer.runtime.idleness import Idleness
 from consumer.runtime.loop import Loop
@@ -60,8 +61,8 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Task, "shorten_metadata", lambda real: lambda self: METADATA_LIMIT),
         (Guards, "_judge_silence", lambda real: lambda self, tasks, awake: False),
         (Guards, "_judge_unmatched", lambda real: lambda self, tasks: None),
-        (Loop, "_pause", lambda real: lambda self: None),
-        (Loop, "_heed_releases", lambda real: lambda self: None),
+        (GroupConsumer, "pause", lambda real: lambda self, wanted: None),
+        (Loop, "_let_go", lambda real: lambda self: None),
         (Assignment, "_whole", lambda real: lambda self: self._held[0] | self._held[1]),
     ],
     ids=[

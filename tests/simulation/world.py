@@ -23,7 +23,7 @@ from consumer.core import task
 from consumer.core.rules import DecisionRules
 from consumer.errors import DeadLetterError, OffsetGoneError, OptOutError, SettingsError, StartError
 from consumer.kafka import consumer as source
-from consumer.kafka import start_offsets as starts
+from consumer.kafka import end_offsets, group
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
 
 CONCURRENCY = 4
@@ -79,9 +79,9 @@ class World:
 
     def run(self) -> None:
         """Run to the end, judging all the way."""
-        real = starts.time, source.time, task.LEAST_METADATA
+        real = end_offsets.time, group.time, source.time, task.LEAST_METADATA
         # They sleep while something comes up that will not be long.
-        starts.time = source.time = self.waiter  # type: ignore[assignment]
+        end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short.
         task.LEAST_METADATA = 110
         try:
@@ -90,7 +90,7 @@ class World:
         finally:
             for process in self.processes:
                 process.kill()
-            starts.time, source.time, task.LEAST_METADATA = real
+            end_offsets.time, group.time, source.time, task.LEAST_METADATA = real
 
     def _run(self) -> None:
         end = None

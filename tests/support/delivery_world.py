@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
+from typing import Any
 
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
 from consumer.delivery.queue import Delivery
@@ -80,7 +81,7 @@ class World:
         self.results.append((self.loop.time(), result))
         self._arrived.set()
 
-    def submit(self, *offer_ids: str, partner: str = "P", owner: object = "owner") -> list[OptOutCall]:
+    def submit(self, *offer_ids: str, partner: str = "P", owner: Any = "owner") -> list[OptOutCall]:
         calls = make_calls(offer_ids, partner, owner)
         self.delivery.submit(calls)
         return calls
@@ -106,10 +107,12 @@ class World:
         return [offer for _, code, offer in self.made if code == partner]
 
 
-def make_calls(offer_ids: Iterable[str], partner: str = "P", owner: object = "owner") -> list[OptOutCall]:
+def make_calls(offer_ids: Iterable[str], partner: str = "P", owner: Any = "owner") -> list[OptOutCall]:
+    """Calls of chains that start at 0, 1, 2 and so on. `owner`: whatever tells one owner from another."""
+    source, metadata = RecordRef("offers", 3, 14), {"m": "s3cr3t"}
     return [
-        OptOutCall(partner, offer_id, "session", Reason.DECLINED, {"m": "s3cr3t"}, RecordRef("offers", 3, 14), owner)
-        for offer_id in offer_ids
+        OptOutCall(partner, offer_id, "session", Reason.DECLINED, metadata, source, owner, chain_start)
+        for chain_start, offer_id in enumerate(offer_ids)
     ]
 
 

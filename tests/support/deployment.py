@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumer.codecs.plain import PlainCodec
@@ -110,15 +111,7 @@ class Deployment:
         self.outcome_topic, self.dead_letter_topic = f"outcomes-{self.suffix}", f"dead-{self.suffix}"
         self.group = f"group-{self.suffix}"
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        self._producer = Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "partitioner": "murmur2_random",
-                "linger.ms": 5,
-                "acks": "all",
-                "log_level": 0,
-            }
-        )
+        self._producer = ordered_producer(self.bootstrap)
         counts = {
             self.offer_topic: self.partitions[0],
             self.checkout_topic: self.partitions[1],

@@ -22,9 +22,9 @@ from unit.server.test_health import Told
 
 from consumer.cli import app
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, running
-from consumer.server.health import serving
+from consumer.server.http import serving
 from consumer.settings import ServerSettings, Settings, load_settings
-from consumer.settings.durations import parse_duration
+from consumer.settings.types import parse_duration
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

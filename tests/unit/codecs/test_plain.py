@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.codecs import plain as codec_module
-from consumer.codecs.plain import PlainCodec, outcome_key
+from consumer.codecs.plain import PlainCodec
 from consumer.errors import DecodeError
 from consumer.events import (
     NO_METADATA,
@@ -257,13 +257,3 @@ def test_any_checkout_reads_back(session: str, checkout: str, at: int, purchased
 )
 def test_any_outcome_reads_back(outcome: OfferOutcome) -> None:
     assert CODEC.decode_outcome(CODEC.encode_outcome(outcome)) == outcome
-
-
-@given(ids, ids, ids, ids)
-def test_outcome_keys_differ_as_the_ids_do(partner: str, offer: str, other_partner: str, other_offer: str) -> None:
-    same = (partner, offer) == (other_partner, other_offer)
-    assert (outcome_key(partner, offer) == outcome_key(other_partner, other_offer)) == same
-
-
-def test_an_outcome_key_is_percent_encoded() -> None:
-    assert outcome_key("P/1", "a b?../ü") == b"P%2F1/a%20b%3F..%2F%C3%BC"

@@ -200,10 +200,10 @@ def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the
     again.offer(offer(1, -200), T, LATER)
     assert [again.restore_until(side) for side in Side] == [2, 2]
     for offset in range(2):
-        assert again.restoring
+        assert again.phase is Phase.RESTORING
         assert (again.listed(), again.decide(), again.prepare_commit()) == ([], [], None)
         again.checkout(checkout(offset, -50), T, LATER)
-    assert not again.restoring
+    assert again.phase is Phase.RUNNING
     assert [again.restore_until(side) for side in Side] == [None, None]
     assert [chain.last.offset for chain in again.decide()] == [0], (
         "the late checkout made it due, and it is not settled"
@@ -214,9 +214,11 @@ def test_a_purchase_that_came_after_the_call_and_was_reported_is_not_reported_ag
     again = half_committed(checkout(0, -150, "a"))
     again.offer(offer(0, -95), T, LATER)
     again.offer(offer(1, -200), T, LATER)
-    assert again.checkout(checkout(0, -150, "a"), T, LATER).bought_after_call == ()
+    effect = again.checkout(checkout(0, -150, "a"), T, LATER)
     assert not again.restoring
-    assert len(again.checkout(checkout(1, -150, "a"), T, LATER).bought_after_call) == 1
+    assert effect.bought_after_call == ()
+    effect = again.checkout(checkout(1, -150, "a"), T, LATER)
+    assert len(effect.bought_after_call) == 1
 
 
 # --- unreadable checkouts

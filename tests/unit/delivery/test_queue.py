@@ -1,15 +1,14 @@
-"""What becomes of a call by its answers: settled, retried, held, cancelled."""
+"""What becomes of a call: settled, tried again, cancelled, let go by an operator."""
 
 from __future__ import annotations
 
 import asyncio
-from itertools import pairwise
-from random import Random
 
 import pytest
 import structlog
 from support import virtual_time
 from support.delivery_world import (
+    DENIED,
     FAILED,
     NOT_FOUND,
     ODD,
@@ -23,8 +22,10 @@ from support.delivery_world import (
 )
 
 from consumer.calls import Answer, CallResult, OptOutCall
-from consumer.delivery.breaker import full_jitter
 from consumer.events import Outcome
+
+NOTE = "released by on call: gone"
+LET_GO = {("P", "released"): NOTE}
 
 
 def test_a_204_settles_a_call_at_its_first_try() -> None:
@@ -51,27 +52,6 @@ def test_what_is_transient_is_retried_for_ever(answer: Answer) -> None:
         assert world.delivery.retried == len(world.made) - 1
 
     virtual_time.run(main())
-
-
-def test_back_off_doubles_up_to_a_minute() -> None:
-    async def main() -> None:
-        world = World(lambda _: FAILED, random=Highest())
-        world.latency = 0.0
-        world.submit("offer")
-        await world.until(400.0)
-        gaps = [round(after - before, 3) for before, after in pairwise(world.times())]
-        assert gaps[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
-
-    virtual_time.run(main())
-
-
-@pytest.mark.parametrize(("failures", "most"), [(1, 1.0), (3, 4.0), (7, 60.0), (100_000, 60.0)])
-def test_back_off_is_fully_jittered_so_that_waiters_spread_out(failures: int, most: float) -> None:
-    random = Random(1)
-    waits = sorted(full_jitter(failures, random) for _ in range(1_000))
-    assert 0.0 <= waits[0] < most / 50
-    assert waits[500] == pytest.approx(most / 2, rel=0.1)
-    assert most * 49 / 50 < waits[-1] <= most
 
 
 def test_an_error_in_the_caller_is_retried_and_reported_not_lost() -> None:
@@ -127,7 +107,7 @@ def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
         world.submit("a", "b", "c", "d", owner="gone")
         world.submit("e", owner="stays")
         await world.until(0.05)
-        world.delivery.cancel("gone")
+        world.delivery.cancel(["gone"])
         assert world.outcomes() == {"c": None, "d": None}, "queued calls are reported now"
         await world.until_results(5)
         assert world.outcomes() == {"c": None, "d": None, "a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT} | {
@@ -144,7 +124,7 @@ def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_
         world = World(lambda call: answers[call.offer_id])
         world.submit(*answers)
         await world.until(0.05)
-        world.delivery.cancel("owner")
+        world.delivery.cancel(["owner"])
         assert not world.results
         await world.until(1_000.0)
         assert world.outcomes() == dict.fromkeys(answers), "a 404 that is not believed yet settles nothing"
@@ -159,7 +139,7 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
         world = World(lambda call: answers[call.offer_id], random=Highest())
         world.submit(*answers)
         await world.until(0.5)
-        world.delivery.cancel("owner")
+        world.delivery.cancel(["owner"])
         assert world.outcomes() == dict.fromkeys(answers)
         assert world.delivery.queued == 0
         await world.until(1_000.0)
@@ -176,7 +156,7 @@ def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
         world.submit("stays", owner="stays")
         await world.until(0.05)
         assert len(asyncio.all_tasks()) == 5
-        world.delivery.cancel("gone")
+        world.delivery.cancel(["gone"])
         assert len(world.results) == 99_996
         await world.until_results(100_001)
         assert world.outcomes()["stays"] is Outcome.OPTED_OUT
@@ -224,7 +204,7 @@ def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
         world.insurer = lambda _: random.choice(answers)
         calls = [call for n in range(300) for call in world.submit(f"o{n}", partner=f"P{n % 3}", owner=n % 5)]
         await world.until(3.0)
-        world.delivery.cancel_all([1, 2])
+        world.delivery.cancel([1, 2])
         await world.until_results(300)
         await world.until(world.loop.time() + 1_000)
         assert sorted(map(id, (result.call for _, result in world.results))) == sorted(map(id, calls))
@@ -257,5 +237,125 @@ def test_each_call_is_logged_with_where_it_came_from_and_never_with_metadata() -
             "note": None,
         }
         assert "s3cr3t" not in repr(logs)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [REFUSED, DENIED, FAILED, ODD, NOT_FOUND])
+def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(answer: Answer) -> None:
+    async def main() -> None:
+        world = World(lambda _: answer if world.loop.time() < 10 else OK, rejected="hold")
+        released, _ = world.submit("released", "stays")
+        await world.until(0.15)
+        world.delivery.release(LET_GO)
+        assert world.results == [(0.15, CallResult(released, Outcome.RELEASED, answer.status_code, 1, NOTE))]
+        calls = world.offers().count("released")
+        await world.until_results(2)
+        assert world.outcomes()["stays"] in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}, (
+            "another offer of the partner must go on"
+        )
+        assert world.offers().count("released") == calls == 1
+        assert world.delivery.snapshot().partners == {}
+
+    virtual_time.run(main())
+
+
+def test_an_offer_that_is_let_go_before_its_turn_is_never_called() -> None:
+    async def main() -> None:
+        world = World(lambda _: OK, concurrency=1)
+        world.submit("first", "released")
+        await world.until(0.05)
+        world.delivery.release(LET_GO)
+        await world.until_results(2)
+        assert world.outcomes() == {"released": Outcome.RELEASED, "first": Outcome.OPTED_OUT}
+        assert world.offers() == ["first"]
+
+    virtual_time.run(main())
+
+
+def test_only_the_partners_own_offer_is_let_go() -> None:
+    async def main() -> None:
+        world = World(lambda _: REFUSED, rejected="hold")
+        world.submit("released", partner="Q")
+        await world.until(5.0)
+        world.delivery.release(LET_GO)
+        assert world.results == []
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(OK, Outcome.OPTED_OUT), (FAILED, Outcome.RELEASED), (REFUSED, Outcome.RELEASED)]
+)
+def test_a_call_in_flight_is_not_cut_and_counts_if_its_answer_settles_it(answer: Answer, outcome: Outcome) -> None:
+    async def main() -> None:
+        world = World(lambda _: answer, rejected="dead-letter")
+        world.submit("released")
+        await world.until(0.05)
+        world.delivery.release(LET_GO)
+        world.delivery.release({})
+        assert world.results == []
+        await world.until(1_000.0)
+        ((when, result),) = world.results
+        assert (when, result.outcome, result.status_code, result.attempts) == (0.1, outcome, answer.status_code, 1)
+        assert len(world.made) == 1
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(0, Outcome.NOT_FOUND), (20, Outcome.RELEASED)])
+def test_a_404_in_flight_counts_if_it_is_believed(limit: int, outcome: Outcome) -> None:
+    async def main() -> None:
+        world = World(lambda _: NOT_FOUND, not_found_limit=limit)
+        world.submit("released")
+        await world.until(0.05)
+        world.delivery.release(LET_GO)
+        await world.until(1.0)
+        assert world.outcomes() == {"released": outcome}
+
+    virtual_time.run(main())
+
+
+def test_what_is_let_go_of_a_cancelled_owner_is_still_told_apart() -> None:
+    async def main() -> None:
+        world = World(lambda _: FAILED)
+        world.submit("released", "cancelled")
+        await world.until(0.05)
+        world.delivery.release(LET_GO)
+        world.delivery.cancel(["owner"])
+        await world.until(1.0)
+        assert world.outcomes() == {"released": Outcome.RELEASED, "cancelled": None}
+
+    virtual_time.run(main())
+
+
+def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refused() -> None:
+    slow = asyncio.Event()
+
+    async def main() -> None:
+        async def later(_: OptOutCall) -> Answer:
+            await slow.wait()
+            return REFUSED
+
+        world = World(lambda call: REFUSED if len(world.made) == 1 else later(call), rejected="hold")
+        world.submit("released")
+        await world.until(301.0)
+        assert world.delivery.in_flight == 1
+        world.delivery.release(LET_GO)
+        slow.set()
+        await world.until_results(1)
+        assert world.delivery._scheduler.partner("P").refused == 0
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [FAILED, REFUSED, NOT_FOUND])
+def test_a_call_in_flight_at_the_close_is_given_up_by_an_answer_that_does_not_settle_it(answer: Answer) -> None:
+    async def main() -> None:
+        world = World(lambda _: answer)
+        world.submit("offer")
+        await world.until(0.05)
+        await world.delivery.close(5.0)
+        assert world.outcomes() == {"offer": None}
 
     virtual_time.run(main())

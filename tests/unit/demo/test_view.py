@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 
 from rich.console import Console
@@ -52,6 +53,42 @@ def test_on_a_terminal_there_is_a_table_with_every_figure_that_fits_eighty_colum
         assert name in text
     assert "2,400" in text
     assert "…" not in text
+
+
+class Clock:
+    """The time that a console goes by, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def waited(terminal: bool) -> list[str]:
+    """What is shown at each of five looks, 0.1 s apart, at a consumer that waits."""
+    stream, clock, shown = StringIO(), Clock(), []
+    view = View(Console(file=stream, force_terminal=terminal, width=80, get_time=clock))
+    with view.live():
+        for _ in range(5):
+            before = len(stream.getvalue())
+            view.wait({"ALPINE": PART}, Progress(None, 1234), "it waits for the group")
+            shown.append(stream.getvalue()[before:])
+            clock.now += 0.1
+    return shown
+
+
+def test_a_wait_is_a_line_that_moves_on_a_terminal() -> None:
+    looks = waited(terminal=True)
+    assert all("it waits for the group" in look and "unsettled" in look for look in looks)
+    # A frame of the spinner stands before the time.
+    assert len({re.findall(r"([\u2800-\u28ff])", look)[-1] for look in looks}) > 1
+
+
+def test_a_wait_is_said_once_elsewhere() -> None:
+    first, *others = waited(terminal=False)
+    assert re.fullmatch(r" +\d\.\d s  it waits for the group\n", first)
+    assert others == [""] * 4
 
 
 def test_an_objection_is_named_and_marked_as_a_failure() -> None:

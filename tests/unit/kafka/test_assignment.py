@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from consumer.core.rules import DecisionRules
 from consumer.core.task import CommitPlan, Position
 from consumer.errors import PartitionsChangedError, StartError, StopError
-from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.config import consumer_config
+from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
 from consumer.settings import KafkaSettings
 from consumer.settings.kafka import CLASSIC_PROPERTIES

@@ -1,4 +1,4 @@
-"""No client is given a property that it does not know: librdkafka itself is asked."""
+"""What each client is configured with, and that no client complains of another one's properties."""
 
 from __future__ import annotations
 
@@ -7,78 +7,115 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from consumer.kafka.config import CONSUMER_ONLY, PRODUCER_ONLY, for_consumer, for_producer
-from consumer.kafka.consumer import consumer_config
-from consumer.kafka.producer import producer_config
+from consumer.kafka.config import (
+    admin_config,
+    consumer_config,
+    producer_config,
+    record_reader_config,
+    unless_ignored,
+)
 from consumer.settings import KafkaSettings
 from consumer.settings.kafka import REFUSED_PROPERTIES
 
-VALUES: dict[str, Any] = {
-    "check.crcs": True,
-    "compression.codec": "lz4",
-    "compression.level": 1,
-    "compression.type": "lz4",
-    "group.protocol.type": "consumer",
-    "max.poll.interval.ms": 300_000,
-    "fetch.max.bytes": 10_000_000,
-    "partitioner": "murmur2",
-    "queue.buffering.backpressure.threshold": 1,
-    "session.timeout.ms": 6_000,
-    "transaction.timeout.ms": 10_000,
-}
-"""A value that the property may have, for those that may not be 1000."""
-PROPERTIES = {name: VALUES.get(name, 1_000) for name in CONSUMER_ONLY | PRODUCER_ONLY}
-ANYBODYS = {"client.id": "me", "socket.keepalive.enable": True, "retry.backoff.ms": 100}
+OF_CONSUMERS = {"session.timeout.ms": 6_000, "fetch.min.bytes": 2, "check.crcs": True, "max.poll.interval.ms": 310_000}
+OF_PRODUCERS = {"linger.ms": 7, "partitioner": "murmur2", "compression.type": "lz4", "message.timeout.ms": 9_000}
+ANYBODYS = {"client.id": "me", "socket.keepalive.enable": True, "retry.backoff.ms": 90}
+DEPRECATED = {"socket.blocking.max.ms": 10}
+GIVEN = {**OF_CONSUMERS, **OF_PRODUCERS, **ANYBODYS, **DEPRECATED}
+
+Make = Callable[[dict[str, Any]], Any]
 
 
-def warnings_of(make: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> str:
-    """What librdkafka says of the configuration when such a client is made."""
-    lines: list[str] = []
+def settings(**properties: Any) -> KafkaSettings:
+    return KafkaSettings.model_validate({"bootstrap_servers": "127.0.0.1:1", "properties": properties})
+
+
+def group_config(kafka: KafkaSettings) -> dict[str, Any]:
+    return consumer_config(kafka, on_error=lambda _: None)
+
+
+CLIENTS = [
+    pytest.param(Consumer, group_config, id="consumer"),
+    pytest.param(Consumer, record_reader_config, id="record reader"),
+    pytest.param(Producer, producer_config, id="producer"),
+]
+
+
+def warnings_of(make: Make, config: dict[str, Any]) -> list[str]:
+    """What librdkafka says of the configuration when such a client is made, as far as the client's logger lets it."""
+    told: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.Logger("librdkafka")
-    logger.addHandler(handler)
-    client = make({"bootstrap.servers": "127.0.0.1:1", **config, "logger": logger})
-    client.poll(0.05)
-    if isinstance(client, Consumer):
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    config["logger"].addHandler(handler)
+    try:
+        client = make(config)
+        client.poll(0.05)
+        if isinstance(client, Consumer):
+            client.close()
+    finally:
+        config["logger"].removeHandler(handler)
+    return [line for line in told if "CONFWARN" in line]
+
+
+@pytest.mark.parametrize(("make", "configured"), CLIENTS)
+def test_no_client_complains_of_what_belongs_to_another(make: Make, configured: Any) -> None:
+    config = configured(settings(**GIVEN))
+    (told,) = warnings_of(make, config)
+    assert "socket.blocking.max.ms is deprecated" in told
+
+
+@pytest.mark.parametrize(("make", "configured"), CLIENTS)
+def test_it_is_the_filter_that_keeps_these_lines_away(make: Make, configured: Any) -> None:
+    config = configured(settings(**GIVEN))
+    unfiltered = logging.Logger("unfiltered")
+    others = OF_PRODUCERS if make is Consumer else OF_CONSUMERS
+    told = warnings_of(make, config | {"logger": unfiltered})
+    assert len([line for line in told if "property and will be ignored by this" in line]) >= len(others)
+
+
+def test_a_logger_is_filtered_once_however_often_it_is_asked_for() -> None:
+    for _ in range(3):
+        logger = producer_config(settings())["logger"]
+    assert logger.filters.count(unless_ignored) == 1
+
+
+@pytest.mark.parametrize(("make", "configured"), CLIENTS)
+def test_each_client_is_given_what_the_settings_pass_through(make: Make, configured: Any) -> None:
+    assert configured(settings(**GIVEN)).items() >= GIVEN.items()
+
+
+@pytest.mark.parametrize(
+    ("make", "harmful"),
+    [
+        (Consumer, {"message.timeout.ms": 1, "linger.ms": 100}),
+        (Consumer, {"retries": 0}),
+        (Producer, {"session.timeout.ms": 400_000, "max.poll.interval.ms": 300_000}),
+        (Producer, {"fetch.max.bytes": 1}),
+    ],
+)
+def test_what_belongs_to_another_client_does_no_harm(make: Make, harmful: dict[str, Any]) -> None:
+    """Properties that do not fit together: the client to which they belong refuses to be made, no other."""
+    owner, other = (producer_config, group_config) if make is Consumer else (group_config, producer_config)
+    with pytest.raises(KafkaException):
+        (Producer if make is Consumer else Consumer)(owner(settings(**harmful)))
+    client = make(other(settings(**harmful)))
+    if make is Consumer:
         client.close()
-    return "\n".join(line for line in lines if "CONFWARN" in line)
 
 
-def make_consumer(config: dict[str, Any]) -> Consumer:
-    return Consumer({"group.id": "g", **config})
+def test_an_admin_client_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    AdminClient(admin_config(settings(**GIVEN))).poll(0.05)
+    assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", sorted(CONSUMER_ONLY))
-def test_a_property_kept_from_producers_is_one_that_they_warn_of(name: str) -> None:
-    alone = {name: PROPERTIES[name]}
-    assert "is a consumer property" in warnings_of(Producer, alone)
-    assert for_consumer(alone) == alone
-
-
-@pytest.mark.parametrize("name", sorted(PRODUCER_ONLY))
-def test_a_property_kept_from_consumers_is_one_that_they_warn_of(name: str) -> None:
-    alone = {name: PROPERTIES[name]}
-    assert "is a producer property" in warnings_of(make_consumer, alone)
-    assert for_producer(alone) == alone
-
-
-def test_each_client_gets_its_own_properties_and_everybodys_and_warns_of_none() -> None:
-    given = {**PROPERTIES, **ANYBODYS}
-    for name in ("delivery.timeout.ms", "message.timeout.ms", "batch.num.messages", "compression.codec"):
-        given.pop(name)  # another name of one that is there, or one that must fit with others
-    settings = KafkaSettings.model_validate({"bootstrap_servers": "127.0.0.1:1", "properties": given})
-    consumer = consumer_config(settings, on_error=lambda _: None)
-    producer = producer_config(settings)
-    assert consumer.items() >= {**ANYBODYS, "session.timeout.ms": 6_000}.items()
-    assert producer.items() >= {**ANYBODYS, "linger.ms": 1_000}.items()
-    assert warnings_of(Consumer, consumer) == ""
-    assert warnings_of(Producer, producer) == ""
-    assert warnings_of(AdminClient, for_producer(settings.properties)) == ""
-
-
-def test_no_refused_property_stands_in_the_tables() -> None:
-    assert (CONSUMER_ONLY | PRODUCER_ONLY).isdisjoint(REFUSED_PROPERTIES)
+@pytest.mark.parametrize("configured", [group_config, record_reader_config, producer_config])
+def test_no_property_undoes_what_a_promise_rests_on(configured: Any) -> None:
+    """The settings refuse these properties; should one get through, the promise wins all the same."""
+    undone = dict.fromkeys(REFUSED_PROPERTIES, "undone")
+    config = configured(KafkaSettings.model_construct(bootstrap_servers="b", properties=undone))
+    promised = set(configured(KafkaSettings.model_construct(bootstrap_servers="b")))
+    assert not {name for name in promised & REFUSED_PROPERTIES.keys() if config[name] == "undone"}
+    assert {"bootstrap.servers"} <= promised & REFUSED_PROPERTIES.keys()

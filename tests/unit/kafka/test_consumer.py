@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from consumer.core.task import CommitPlan, Position, Side
 from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError
-from consumer.kafka.consumer import GroupConsumer, consumer_config
+from consumer.kafka.config import consumer_config
+from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import TaskStart
 from consumer.settings import KafkaSettings
 

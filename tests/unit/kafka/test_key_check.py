@@ -6,12 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 from unit.runtime.test_loop import World
 from unit.runtime.test_runner import offer
 
+from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import StartError, StopError
+from consumer.kafka.config import consumer_config
 from consumer.kafka.key_check import EACH_SECOND, REMINDER, KeyCheck
 from consumer.kafka.partitioners import by_crc32, by_murmur2
 from consumer.settings import KafkaSettings
@@ -56,6 +59,7 @@ class Reader:
         self.closed = False
         self.made_with: dict[str, Any] = {}
         self._next: dict[tuple[str, int], int] = {}
+        self._paused: set[tuple[str, int]] = set()
 
     def write(self, put: Any, topic: str, count: int, name: str) -> None:
         for n in range(count):
@@ -79,14 +83,20 @@ class Reader:
     def assign(self, places: list[TopicPartition]) -> None:
         self._next = {(place.topic, place.partition): place.offset for place in places}
 
+    def unassign(self) -> None:
+        self._next = {}
+
     def pause(self, places: list[TopicPartition]) -> None:
-        for place in places:
-            del self._next[place.topic, place.partition]
+        self._paused |= {(place.topic, place.partition) for place in places}
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        # Nothing else ends a pause, as with the real client: not even a new assignment.
+        self._paused -= {(place.topic, place.partition) for place in places}
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         messages = []
         for (topic, partition), begin in list(self._next.items()):
-            if (topic, partition) in self.stuck:
+            if (topic, partition) in self.stuck | self._paused:
                 continue
             log = self.logs[topic, partition]
             # As a fetch does, a little more than was wanted.
@@ -180,6 +190,22 @@ def test_what_retention_has_deleted_is_not_asked_for(reader: Reader) -> None:
     reader.committed_at["offers", 1] = 10
     check().at_start(reader.make)
     assert min(offset for topic, partition, offset in reader.given if (topic, partition) == ("offers", 1)) == 50
+
+
+def test_both_ends_of_a_partition_are_read_at_once_where_an_answer_carries_one_record() -> None:
+    with embedded_broker() as bootstrap:
+        make_topics(bootstrap, ("offers", "checkouts"))
+        producer = ordered_producer(bootstrap, linger_ms=0, batch_num_messages=1)
+        for n in range(200):
+            for partition in range(PARTITIONS):
+                producer.produce("offers", b"", key=f"{partition}-{n}", partition=partition)
+        assert producer.flush(20) == 0
+        settings = SETTINGS.model_copy(update={"bootstrap_servers": bootstrap})
+        found = KeyCheck(settings, PARTITIONS)
+        with capture_logs() as lines:
+            found.at_start(lambda on_error, **more: Consumer({**consumer_config(settings, on_error=on_error), **more}))
+    assert "not all keys were sampled in time" not in str(lines)
+    assert {f"{p}-{n}".encode() for p in range(PARTITIONS) for n in (0, 124, 125, 199)} <= keys_of(found, 0)
 
 
 def test_a_transaction_marker_at_the_end_is_not_waited_for(reader: Reader) -> None:
@@ -292,10 +318,10 @@ def test_records_are_looked_at_before_they_are_applied(monkeypatch: pytest.Monke
         if messages:
             raise StopError("they disagree")
 
-    monkeypatch.setattr(world.service._keys, "look", refuse)
+    monkeypatch.setattr(world.loop._keys, "look", refuse)
     with pytest.raises(StopError):
         world.turn([offer(0, 10_000)])
-    assert world.service.sessions == 0
+    assert world.loop.sessions == 0
 
 
 def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +331,7 @@ def test_a_refused_start_joins_no_group_and_calls_nothing(monkeypatch: pytest.Mo
     def refuse(_: Any) -> None:
         raise StartError("they disagree")
 
-    monkeypatch.setattr(world.service._keys, "at_start", refuse)
+    monkeypatch.setattr(world.loop._keys, "at_start", refuse)
     monkeypatch.setattr(world.consumer, "subscribe", pytest.fail)
     with pytest.raises(StartError, match="they disagree"):
-        world.service.run()
+        world.loop.run()

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from consumer.core.rules import DecisionRules
-from consumer.kafka import start_offsets as starts
+from consumer.kafka import end_offsets
 from consumer.kafka.start_offsets import StartOffsets, TaskStart
 from consumer.settings import KafkaSettings
 
@@ -66,6 +66,6 @@ def test_another_error_is_none_to_wait_for() -> None:
 
 
 def test_a_leader_that_never_comes_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starts, "TIMEOUT", 0.3)
+    monkeypatch.setattr(end_offsets, "TIMEOUT", 0.3)
     with pytest.raises(KafkaException):
         start(Consumer(*[KafkaError.NOT_LEADER_FOR_PARTITION] * 100))

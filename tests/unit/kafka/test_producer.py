@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.codecs.plain import PlainCodec
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.errors import DeadLetterError
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
-from consumer.kafka.producer import OutputProducer, producer_config
+from consumer.kafka.config import producer_config
+from consumer.kafka.producer import OutputProducer, outcome_key
 from consumer.kafka.record import Record
 from consumer.settings import KafkaSettings
 
 CODEC = PlainCodec()
 NOWHERE = "127.0.0.1:1"
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +213,13 @@ def test_the_settings_cannot_weaken_what_a_written_outcome_means() -> None:
     )
     config = producer_config(settings)
     assert (config["acks"], config["enable.idempotence"], config["bootstrap.servers"]) == ("all", True, "b:1")
+
+
+@given(IDS, IDS, IDS, IDS)
+def test_outcome_keys_differ_as_the_ids_do(partner: str, offer: str, other_partner: str, other_offer: str) -> None:
+    same = (partner, offer) == (other_partner, other_offer)
+    assert (outcome_key(partner, offer) == outcome_key(other_partner, other_offer)) == same
+
+
+def test_an_outcome_key_is_percent_encoded() -> None:
+    assert outcome_key("P/1", "a b?../ü") == b"P%2F1/a%20b%3F..%2F%C3%BC"

@@ -68,8 +68,8 @@ class World:
         for side in Side:
             self.idleness.begin(side, 0)
 
-    def turn(self) -> None:
-        self.idleness.turn({0: self.task}, TOPICS)
+    def turn(self) -> bool:
+        return self.idleness.look({0: self.task}, TOPICS)
 
     def question(self) -> None:
         self.clock.go(IDLE_AFTER)
@@ -118,6 +118,17 @@ def test_the_watermark_is_the_clock_before_the_question_less_lateness(world: Wor
     world.clock.go(30.0)  # the answer takes its time: producers may have written meanwhile
     world.answer()
     assert world.task.watermark == asked_at - 60_000 - 1
+
+
+def test_it_says_when_a_task_was_told_that_an_input_is_idle(world: World) -> None:
+    assert not world.turn()
+    world.question()
+    world.ends.told = {("offers", 0): 0, ("checkouts", 0): 1}
+    assert world.turn()
+    assert not world.turn()
+    world.question()
+    world.ends.told = {("offers", 0): 1, ("checkouts", 0): 1}
+    assert not world.turn(), "neither is read to its end"
 
 
 def test_unread_data_holds_the_watermark(world: World) -> None:
@@ -192,7 +203,7 @@ def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: World)
         world.idleness.begin(side, 1)
     world.question()
     world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
-    world.idleness.turn({0: world.task, 1: other}, TOPICS)
+    world.idleness.look({0: world.task, 1: other}, TOPICS)
     assert world.task.watermark > MIN_TIME
     assert other.watermark == MIN_TIME
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +13,20 @@ from typing import Any
 import pytest
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
-from unit.runtime.test_results import release_file
-from unit.runtime.test_runner import CODEC, Message, Sink, checkout, offer
+from structlog.testing import capture_logs
+from unit.runtime.test_runner import CODEC, NOW, Message, Sink, checkout, end, make, offer, pass_time, release_file
 
-from consumer.calls import CallResult, OptOutCall
-from consumer.errors import PartitionsChangedError, TooManyDeadLettersError
+from consumer.calls import CallOwner, CallResult, OptOutCall
+from consumer.core.task import Side, Task
+from consumer.errors import TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.loop import Clock, Loop
+from consumer.kafka.start_offsets import TaskStart
+from consumer.runtime.edges import Clock, Edges, OnRecordFetched
+from consumer.runtime.loop import PROGRESS, Loop
 from consumer.runtime.releases import Releases
+from consumer.runtime.runner import TaskRunner
+from consumer.server.health import Health
 from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, KafkaSettings, Settings
 
 TOPICS = ("offers", "checkouts")
@@ -117,8 +122,8 @@ class Delivery:
         self.calls: list[OptOutCall] = []
         self.share = 0.0
         self.released: list[dict[tuple[str, str], str]] = []
-        self.held: list[OptOutCall] = []
-        self.withdrawn: list[object] = []
+        self.retried: list[OptOutCall] = []
+        self.withdrawn: list[int] = []
 
     def start(self) -> None: ...
     def stop(self, timeout: float) -> None: ...
@@ -127,16 +132,16 @@ class Delivery:
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self.calls.extend(calls)
 
-    def cancel(self, owner: object) -> None: ...
+    def cancel(self, owners: Collection[CallOwner]) -> None: ...
 
-    def withdraw(self, tokens: Iterable[object]) -> None:
-        self.withdrawn.extend(tokens)
+    def withdraw(self, owner: CallOwner, chain_starts: Iterable[int]) -> None:
+        self.withdrawn.extend(chain_starts)
 
     def release(self, offers: Mapping[tuple[str, str], str]) -> None:
         self.released.append(dict(offers))
 
-    def hold(self, call: OptOutCall) -> None:
-        self.held.append(call)
+    def retry_refused(self, call: OptOutCall) -> None:
+        self.retried.append(call)
 
     def set_share(self, fraction: float) -> None:
         self.share = fraction
@@ -167,10 +172,10 @@ class Rereader:
     """Keeps the questions; answers when the test says so."""
 
     def __init__(self) -> None:
-        self.results: queue.SimpleQueue[tuple[CallResult, Record | None]] = queue.SimpleQueue()
-        self.asked: list[CallResult] = []
+        self.results: queue.SimpleQueue[tuple[OnRecordFetched, Record | None]] = queue.SimpleQueue()
+        self.asked: list[OnRecordFetched] = []
 
-    def ask(self, source: RecordRef, token: CallResult) -> None:
+    def ask(self, source: RecordRef, token: OnRecordFetched) -> None:
         assert source == RecordRef("offers", 0, 0)
         self.asked.append(token)
 
@@ -188,7 +193,15 @@ class Ends:
 
 class World:
     def __init__(
-        self, releases: Releases | None = None, join: dict[str, Any] | None = None, **dead_letter: Any
+        self,
+        releases: Releases | None = None,
+        join: dict[str, Any] | None = None,
+        *,
+        health: Health | None = None,
+        clock: Clock | None = None,
+        kafka: dict[str, Any] | None = None,
+        partitions: int = 1,
+        **dead_letter: Any,
     ) -> None:
         self.consumer, self.delivery, self.rereader = Consumer(), Delivery(), Rereader()
         self.sink = FlushedSink(self.consumer)
@@ -196,7 +209,8 @@ class World:
         settings = Settings(
             kafka=KafkaSettings(
                 group_id="g", offer_topic="offers", checkout_topic="checkouts",
-                commit_interval=timedelta(hours=1), revoke_timeout=timedelta(milliseconds=300),
+                commit_interval=timedelta(hours=1),
+                **{"revoke_timeout": timedelta(milliseconds=300), **(kafka or {})},
             ),
             join=JoinSettings(
                 window=timedelta(seconds=1), checkout_grace=timedelta(0), lookback=timedelta(seconds=2),
@@ -205,25 +219,27 @@ class World:
             api=ApiSettings(auth="none"),
             dead_letter=DeadLetterSettings(**dead_letter),
         )  # fmt: skip
-        self.service = Loop(
-            settings,
-            partitions=1,
+        self.settings = settings
+        self.edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
             ends=lambda _: Ends(),  # type: ignore[arg-type,return-value]
-            sink=self.sink,  # type: ignore[arg-type]
+            outputs=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
-            clock=Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
-            releases=releases,
-            rereader=self.rereader,  # type: ignore[arg-type]
+            record_reader=self.rereader,  # type: ignore[arg-type]
+            releases=releases or Releases(None),
+            clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
         )
-        self.service._source.subscribe(0)
+        self.health = health or Health(95.0, self.edges.clock.monotonic)
+        self.consumer.partitions = partitions
+        self.loop = Loop(settings, self.edges, partitions=partitions, health=self.health)
+        self.loop.tasks.consumer.subscribe(0)
         self.consumer.commits.clear()
         self.consumer.happened.clear()
 
     def turn(self, *polls: list[Message] | Happening) -> None:
         self.consumer.polls.extend(polls)
-        self.service.turn()
+        self.loop.run_once()
 
     def begin(self) -> None:
         self.turn(assign)
@@ -232,14 +248,14 @@ class World:
 
     def idle(self, until: int) -> None:
         """Both topics are read to their end at this time (ms); then a turn."""
-        for source in (0, 1):
-            self.service._runners[0].task._inputs[source].idle(until)
+        for source in Side:
+            self.runner.task.idle(source, until)
+        self.loop.tasks.changed = True
         self.turn()
 
     def set_max_unsettled(self, most: int) -> None:
-        delivery = self.service._settings.delivery.model_copy(update={"max_unsettled": most})
-        self.service._settings = self.service._settings.model_copy(update={"delivery": delivery})
-        self.service._guarding._most = most
+        self.loop._back_pressure._most = most
+        self.loop.suspension._most = most
 
     def decide(self) -> None:
         """Read one offer, and let time pass until it is called."""
@@ -248,16 +264,77 @@ class World:
         assert [call.offer_id for call in self.delivery.calls] == ["o1"]
 
     def commit(self) -> None:
-        self.service._commit([0], 0.1)
+        self.loop.tasks.commit([0], 0.1)
+
+    @property
+    def runner(self) -> TaskRunner:
+        return self.loop.tasks.runners[0]
 
     @property
     def committed(self) -> int | None:
         return self.consumer.commits[-1]["offers"] if self.consumer.commits else None
 
 
+class Results:
+    """The results of calls. Whoever waits for one has waited: nothing else moves the clock."""
+
+    def __init__(self, world: Waiting) -> None:
+        self.world = world
+        self.waits: list[float] = []
+        self.ready: list[CallResult] = []
+
+    def get(self, timeout: float) -> CallResult:
+        self.waits.append(timeout)
+        self.world.skipped += timeout
+        return self.get_nowait()
+
+    def get_nowait(self) -> CallResult:
+        if not self.ready:
+            raise queue.Empty
+        return self.ready.pop(0)
+
+
+class Waiting(World):
+    """A world whose clock stands still but for waiting, and which notes what it asks of its neighbours."""
+
+    def __init__(self, *, partitions: int = 1, **kafka: Any) -> None:
+        clock = Clock(wall=lambda: self.now, monotonic=lambda: self.skipped)
+        super().__init__(clock=clock, partitions=partitions, kafka=kafka)
+        self.results = Results(self)
+        self.delivery.results = self.results  # type: ignore[assignment] # a queue for all that is asked of it
+        self.cancelled: list[object] = []
+        self.delivery.cancel = self.cancelled.extend  # type: ignore[method-assign]
+        self.stops: list[float] = []
+        self.delivery.stop = self._stop  # type: ignore[method-assign]
+        self.flushes: list[float] = []
+        self.sink.flush = self._flush  # type: ignore[method-assign]
+
+    def _stop(self, timeout: float) -> None:
+        self.stops.append(timeout)
+
+    def _flush(self, timeout: float) -> bool:
+        self.flushes.append(timeout)
+        return True
+
+    def decide(self) -> None:
+        super().decide()
+        self.flushes.clear()
+
+    def answer(self) -> None:
+        self.results.ready += [CallResult(call, Outcome.OPTED_OUT, 204, 1, None) for call in self.delivery.calls]
+        self.delivery.calls = []
+
+
 @pytest.fixture
 def world() -> World:
     made = World()
+    made.begin()
+    return made
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    made = Waiting()
     made.begin()
     return made
 
@@ -283,7 +360,7 @@ def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: World)
 
 def test_what_was_read_before_a_rebalance_in_the_same_poll_is_dropped(world: World) -> None:
     world.turn(assign)
-    assert world.service.sessions == 0, "a record of the assignment before was applied to the new one"
+    assert world.loop.sessions == 0, "a record of the assignment before was applied to the new one"
     assert world.consumer.paused == set(), "the new assignment is not read"
 
 
@@ -294,144 +371,13 @@ def test_both_partitions_start_paused_so_that_no_record_of_them_is_in_the_poll_t
     assert seen == [set(TOPICS)]
 
 
-def test_revoked_waits_for_calls_in_flight_and_commits(world: World) -> None:
-    world.decide()
-    world.delivery.answer()
-    world.turn(revoke)
-    assert world.committed == 1
-    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
-
-
-def test_revoked_commits_no_call_that_is_still_in_flight(world: World) -> None:
-    world.decide()
-    world.turn(revoke)
-    assert world.committed == 0
-
-
-def test_lost_commits_nothing_and_a_late_result_is_written_all_the_same(world: World) -> None:
-    world.decide()
-    world.turn(lose)
-    world.delivery.answer()
-    world.turn()
-    assert world.committed is None
-    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
-
-
 def test_after_an_error_nothing_is_committed() -> None:
     world = World(max_run=2)
     bad: list[list[Message] | Happening] = [[Message("offers", n, "s", b"\xff") for n in range(5)]]
     world.consumer.polls = [assign, [], *bad]
     with pytest.raises(TooManyDeadLettersError):
-        world.service.run()
+        world.loop.run()
     assert all(commit["offers"] == 0 for commit in world.consumer.commits), "a restart loop would drain the topic"
-
-
-def test_topics_that_grew_stop_the_service(world: World) -> None:
-    world.consumer.partitions = 2
-    with pytest.raises(PartitionsChangedError, match="had 1 partitions when this service started and has 2 now"):
-        world.turn(assign)
-
-
-def test_a_broker_that_does_not_know_a_topic_for_a_moment_stops_nothing(world: World) -> None:
-    world.consumer.partitions = 0
-    world.turn(assign)
-
-
-def test_a_partition_that_was_not_there_at_the_start_stops_the_service_whatever_the_broker_tells(world: World) -> None:
-    new = [TopicPartition(topic, 1) for topic in TOPICS]
-    with pytest.raises(PartitionsChangedError, match="has more now"):
-        world.turn(lambda consumer: consumer.on_assign(consumer, new))
-
-
-def test_partitions_are_counted_at_an_assignment_and_not_at_each_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    asked: list[str] = []
-    count = world.consumer.list_topics
-    monkeypatch.setattr(
-        world.consumer, "list_topics", lambda topic, timeout: asked.append(topic) or count(topic, timeout)
-    )
-    world.turn(assign)
-    world.turn()
-    assert asked == list(TOPICS)
-
-
-def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: World) -> None:
-    assert world.delivery.share == 1.0
-    world.turn(revoke)
-    assert world.delivery.share == 0.0
-
-
-def test_reading_pauses_when_too_much_is_unsettled(world: World) -> None:
-    world.set_max_unsettled(1)
-    world.decide()
-    world.turn()
-    assert world.consumer.paused == set(TOPICS)
-    world.delivery.answer()
-    world.turn()
-    assert world.consumer.paused == set()
-
-
-def silent_world(**join: Any) -> World:
-    """A checkout, then offers for longer than checkout_silence, with none of them due by then."""
-    world = World(join={"checkout_silence": timedelta(seconds=5), **join})
-    world.begin()
-    world.turn(
-        [checkout(0, 10_000), offer(0, 10_000), *(offer(n, 10_000 + 2_000 * n, session=f"s{n}") for n in range(1, 5))]
-    )
-    world.idle(18_000)
-    return world
-
-
-def test_while_decisions_are_held_nothing_is_called_and_nothing_committed() -> None:
-    world = silent_world()
-    assert world.delivery.calls == []
-    world.commit()
-    assert world.committed == 0
-
-
-def test_decisions_go_on_by_themselves_after_a_silence() -> None:
-    world = silent_world()
-    world.turn([checkout(1, 18_500)])
-    assert world.delivery.calls == []
-    world.idle(18_502)
-    assert world.delivery.calls == [], "lateness has not passed since"
-    world.idle(18_503)
-    assert len(world.delivery.calls) == 4
-
-
-def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_end() -> None:
-    world = silent_world()
-    world.set_max_unsettled(3)
-    world.turn([offer(5, 18_000, session="s5"), offer(6, 18_000, session="s6")])
-    assert world.consumer.paused == set()
-    world.turn([offer(7, 18_000, session="s7")])
-    assert world.consumer.paused == {"offers"}
-    world.turn([checkout(1, 18_500)])
-    assert world.consumer.paused == {"offers"}
-    world.idle(18_503)
-    world.delivery.answer()
-    world.turn()
-    assert world.consumer.paused == set()
-    assert world.service._runners[0].task.undecided == 4, "s4 and what came after are not due yet"
-
-
-def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    world = silent_world()
-    world.turn([checkout(1, 18_500)])
-    world.idle(18_503)
-    told = capsys.readouterr().out
-    held, landing = told.index("no checkout comes"), told.index("checkouts come again:")
-    assert held < landing < told.rindex("decisions go on ")
-    assert "newest_checkout=1970-01-01T00:00:10.000+00:00" in told
-
-
-def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
-    world = World(join={"checkout_silence": timedelta(seconds=5)})
-    world.begin()
-    world.turn([offer(0, 10_000), offer(1, 16_000)])
-    world.service._guarding.report(world.service._tasks)
-    world.idle(16_000)
-    assert "newest_checkout=None" in capsys.readouterr().out
 
 
 def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_later(tmp_path: Path) -> None:
@@ -446,9 +392,7 @@ def test_a_change_of_the_release_file_lets_go_what_waits_and_what_is_decided_lat
     assert [set(offers) for offers in world.delivery.released] == [{("P", "o1"), ("P", "o2"), ("P", "typo")}]
     (line,) = [line for line in logs if line["event"] == "release file read"]
     assert (line["entries"], line["waiting_here"], line["not_waiting_here"]) == (3, 1, ["P/o2", "P/typo"])
-    for source in (0, 1):
-        world.service._runners[0].task._inputs[source].idle(40_000)
-    world.turn()
+    world.idle(40_000)
     assert [call.offer_id for call in world.delivery.calls] == ["o1"], "an offer that was let go was called"
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
 
@@ -466,58 +410,122 @@ def test_the_record_of_a_refused_call_is_read_again_and_a_revoke_waits_for_it(wo
     world.decide()
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (result,) = world.rereader.asked
+    (question,) = world.rereader.asked
     message = offer(0, 10_000)
-    world.rereader.results.put((result, Record("offers", 0, 0, 0, message.key(), message.value())))
+    world.rereader.results.put((question, Record("offers", 0, 0, 0, message.key(), message.value())))
     world.turn(revoke)
     assert world.sink.dead == [(0, "rejected")]
     assert world.committed == 1
 
 
-def test_a_refused_call_whose_record_is_gone_is_held(world: World) -> None:
+def test_a_refused_call_whose_record_is_gone_is_tried_again(world: World) -> None:
     world.decide()
+    (call,) = world.delivery.calls
     world.delivery.answer(Outcome.DEAD_LETTERED)
     world.turn()
-    (result,) = world.rereader.asked
-    world.rereader.results.put((result, None))
+    (question,) = world.rereader.asked
+    world.rereader.results.put((question, None))
     world.turn()
-    assert world.delivery.held == [result.call]
+    assert world.delivery.retried == [call]
     world.commit()
     assert world.committed == 0
 
 
-def test_a_revoke_does_not_wait_for_a_record_beyond_its_time_and_commits_nothing_of_it(world: World) -> None:
-    world.decide()
-    world.delivery.answer(Outcome.DEAD_LETTERED)
+def test_a_stop_waits_shutdown_timeout_once_and_then_leaves(waiting: Waiting) -> None:
+    seen: list[tuple[int, Any]] = []
+    waiting.loop.tasks.consumer.subscribe = lambda now, before: seen.append((now, before))  # type: ignore[method-assign,assignment]
+    asked: list[object] = []
+    waiting.loop._keys.at_start = asked.append  # type: ignore[method-assign,assignment]
+    waiting.decide()
+    waiting.loop.stop()
+    waiting.loop.run()
+    ((now, before),) = seen
+    assert now == 1_000_000, "the wall clock in ms"
+    before()
+    assert asked == [waiting.edges.consumer], "the keys are looked at before anything is read"
+    budget = waiting.settings.delivery.shutdown_timeout.total_seconds()
+    assert sum(waiting.results.waits) == pytest.approx(budget), "not once more when the group is left"
+    assert waiting.stops == [0]
+
+
+def test_an_end_of_a_partition_is_not_heard_as_a_record(waiting: Waiting) -> None:
+    heard: list[Side] = []
+    waiting.loop._idleness.heard = lambda source, partition: heard.append(source)  # type: ignore[method-assign]
+    waiting.turn([offer(0, 10_000), end("checkouts", 0)])
+    assert heard == [Side.OFFERS]
+
+
+def test_progress_is_reported_once_in_a_while_with_what_holds_the_commit(waiting: Waiting) -> None:
+    waiting.decide()
+    waiting.skipped = 10 * PROGRESS
+    with capture_logs() as logs:
+        for _ in range(3):
+            waiting.turn()
+    (line,) = [line for line in logs if line["event"] == "progress"]
+    assert (line["partition"], line["unsettled"], line["oldest_unsettled"]) == (0, 1, "P/o1")
+
+
+# --- a turn in which nothing changes
+
+
+def judged(world: World) -> list[int]:
+    """How many tasks the guards judge, each time they do."""
+    asked: list[int] = []
+    judge = world.loop.suspension.judge
+
+    def spy(tasks: Collection[Task]) -> None:
+        asked.append(len(tasks))
+        judge(tasks)
+
+    world.loop.suspension.judge = spy  # type: ignore[method-assign]
+    return asked
+
+
+def test_guards_are_asked_only_when_something_was_read_a_watermark_moved_or_a_task_came_or_went(world: World) -> None:
+    asked = judged(world)
+    world.turn()
+    assert asked == []
+    world.turn([offer(0, 10_000)])
+    world.turn([end("checkouts", 0)])
+    assert asked == [1, 1]
+    world.loop._idleness.look = lambda tasks, topics: True  # type: ignore[method-assign]
+    world.turn()
+    world.loop._idleness.look = lambda tasks, topics: False  # type: ignore[method-assign]
+    world.turn()
+    assert asked == [1, 1, 1]
     world.turn(revoke)
-    assert len(world.rereader.asked) == 1
-    assert world.committed == 0
-    assert world.sink.outcomes == []
+    world.turn()
+    world.turn(assign)
+    world.turn()
+    assert asked == [1, 1, 1, 0, 1]
 
 
-def test_a_broker_that_takes_less_metadata_is_given_less(world: World) -> None:
-    world.turn([offer(n, 10_000 + n, session=f"s{n}") for n in range(0, 2_000, 2)])
-    world.idle(20_000)
-    world.delivery.calls = world.delivery.calls[::2]
+def test_guards_are_asked_while_records_are_buffered(world: World) -> None:
+    first, _ = make()
+    first.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    first.on_message(Side.CHECKOUTS, checkout(0, 10_000), NOW)
+    pass_time(first, 10_100)
+    first.decide()
+    plan = first.task.prepare_commit()
+    assert plan is not None
+    world.turn(revoke)
+    world.loop.tasks.begin(0, TaskStart(plan.offers, plan.checkouts, None))
+    world.turn([offer(0, 10_000), offer(1, 10_000, session="s2")])
+    asked = judged(world)
+    world.turn()
+    assert (world.runner.buffering, asked) == (True, [1])
+    world.turn([checkout(0, 10_000)])
+    world.turn()
+    assert (world.runner.buffering, asked) == (False, [1, 1])
+    assert world.runner.task.next_offset(Side.OFFERS) == 2
+
+
+def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: World) -> None:
+    world.set_max_unsettled(1)
+    world.decide()
+    assert world.consumer.paused == set(TOPICS)
+    asked = judged(world)
     world.delivery.answer()
     world.turn()
-    world.consumer.most_metadata = 400
-    lengths = []
-    for _ in range(6):
-        world.commit()
-        lengths.append(len(world.consumer.metadata["offers"]))
-    assert lengths[0] > 400
-    assert lengths[-1] <= 400
-
-
-def test_with_too_much_unsettled_a_silence_still_reads_the_checkouts_that_end_it() -> None:
-    world = World(join={"checkout_silence": timedelta(seconds=5)})
-    world.begin()
-    world.set_max_unsettled(1)
-    world.turn([checkout(0, 10_000), offer(0, 10_000)])
-    world.idle(12_000)
-    assert len(world.delivery.calls) == 1
-    assert world.consumer.paused == set(TOPICS)
-    world.turn([offer(1, 16_000, session="s1")])
-    world.idle(16_000)
-    assert world.consumer.paused == {"offers"}
+    assert (asked, world.consumer.paused) == ([], set())
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]

@@ -7,33 +7,36 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from unit.runtime.test_results import NOTE, SlowSink, World, release_file
-from unit.runtime.test_runner import CODEC, NOW, RULES, Message, checkout, end, make, offer, pass_time
+from unit.runtime.test_runner import (
+    AT,
+    CODEC,
+    NOTE,
+    NOW,
+    RULES,
+    Message,
+    SlowSink,
+    World,
+    checkout,
+    edges,
+    limits,
+    offer,
+    pass_time,
+    release_file,
+    show,
+)
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallResult
 from consumer.core.task import Position, Side, Task
-from consumer.errors import TooManyDeadLettersError, TruncatedLogError
+from consumer.errors import TooManyDeadLettersError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.bad_records import BadRecordLimit
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
-
-AT = 10_000
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def show(world: World, *more: Message, until: int = 12_000) -> list[OptOutCall]:
-    """One offer, presented at offset 3, and what else there is; the calls to be made."""
-    world.runner.on_message(Side.OFFERS, offer(3, AT), NOW)
-    for message in more:
-        world.runner.on_message(Side(("offers", "checkouts").index(message.topic())), message, NOW)
-    pass_time(world.runner, until)
-    return world.runner.decide()
 
 
 def told(world: World) -> OfferOutcome:
@@ -81,17 +84,16 @@ def test_an_offer_that_was_bought(world: World) -> None:
     )
 
 
-def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined(world: World) -> None:
-    world.runner.task = Task(
-        replace(RULES, call_abandoned=False), partitions=1, offers=Position(0), checkouts=Position(0)
-    )
+def test_an_abandoned_offer_that_is_ignored_by_setting_and_one_that_was_declined() -> None:
+    rules = replace(RULES, call_abandoned=False)
+    world = World(task=Task(rules, partitions=1, offers=Position(0), checkouts=Position(0)))
     declined = offer(4, AT, session="s2", offer_id="o2"), checkout(0, AT + 50, session="s2")
     assert [call.offer_id for call in show(world, *declined)] == ["o2"]
     assert told(world) == replace(PLAIN, outcome=Outcome.IGNORED)
 
 
 def test_an_offer_that_is_late(world: World) -> None:
-    show(world, until=50_000)
+    (call,) = show(world, until=50_000)
     with capture_logs() as logs:
         world.runner.on_message(Side.OFFERS, offer(4, AT, offer_id="late"), NOW)
     why = "presented so long ago that the checkout that bought it may be forgotten"
@@ -109,12 +111,8 @@ def test_an_offer_that_is_late(world: World) -> None:
     assert [line["event"] for line in logs] == ["dead letter"]
     assert world.committed == 3
     world.sink.acks[0]()
-    world.runner.on_result(CallResult(next(iter(calls_of(world))), Outcome.OPTED_OUT, 204, 1, None))
+    world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
     assert world.committed == 5
-
-
-def calls_of(world: World) -> list[OptOutCall]:
-    return [world.runner._call(chain) for chain in world.runner.task.unsettled_chains()]
 
 
 def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() -> None:
@@ -124,10 +122,8 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         0,
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
         topics=("offers", "checkouts"),
-        codec=CODEC,
-        sink=sink,  # type: ignore[arg-type]
-        intakes=(BadRecordLimit("offers", 1, 1.0), BadRecordLimit("checkouts", 1, 1.0)),
-        wall=lambda: NOW / 1000,
+        edges=edges(outputs=sink),
+        bad_records=limits(1),
     )
     pass_time(runner, 50_000)
     runner.decide()
@@ -258,9 +254,6 @@ def test_the_dead_letter_of_a_record_that_cannot_be_decoded_tells_why(world: Wor
     assert error.startswith("not a optout.events.OfferPresented: ")
 
 
-# --- what else a runner does with records
-
-
 def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_it(world: World) -> None:
     (call,) = show(world)
     world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
@@ -270,74 +263,3 @@ def test_a_purchase_after_the_call_is_reported_with_all_that_is_needed_to_find_i
     assert line["event"] == "purchase_after_opt_out"
     assert (line["partner_code"], line["offer_id"], line["session_id"], line["checkout_id"]) == ("P", "o1", "s1", "c9")
     assert (line["completed_at"], line["decided_at"]) == (AT + 10, AT + RULES.window)
-
-
-def test_the_input_that_is_ahead_is_paused() -> None:
-    runner, _ = make()
-    runner.task.idle(Side.OFFERS, 50_000)
-    runner.task.idle(Side.CHECKOUTS, 10_000)
-    assert runner.pauses() == {Side.OFFERS}
-
-
-def test_a_record_at_the_end_of_the_rebuild_waits_and_those_after_it_too() -> None:
-    first, _ = make()
-    for offset in range(2):
-        first.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
-    first.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, _ = make(plan.offers, plan.checkouts)
-    for offset in range(4):
-        runner.on_message(Side.OFFERS, offer(offset, AT, session=f"s{offset}"), NOW)
-    assert runner.task.next_offset(Side.OFFERS) == 2
-    assert Side.OFFERS in runner.pauses()
-    runner.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
-    assert not runner.task.restoring
-    runner.drain_buffer(NOW)
-    assert runner.task.next_offset(Side.OFFERS) == 4
-
-
-def test_a_log_that_ends_where_it_was_read_to_is_whole() -> None:
-    first, _ = make()
-    first.on_message(Side.OFFERS, offer(0, AT), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, _ = make(plan.offers, plan.checkouts)
-    with pytest.raises(TruncatedLogError):
-        runner.on_message(Side.OFFERS, end("offers", 0), NOW)
-    runner.on_message(Side.OFFERS, end("offers", 1), NOW)
-    assert not runner.task.restoring
-
-
-def test_unreadable_checkouts_are_counted_when_they_are_read_again_and_settled_offers_are_not() -> None:
-    first, _ = make()
-    first.on_message(Side.OFFERS, Message("offers", 0, "s", b"\xff"), NOW)
-    first.on_message(Side.OFFERS, offer(1, AT), NOW)
-    first.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    pass_time(first, AT + 100)
-    first.decide()
-    plan = first.task.prepare_commit()
-    assert plan is not None
-    runner, sink = make(plan.offers, plan.checkouts, max_run=0)
-    with pytest.raises(TooManyDeadLettersError, match=r"1 in a row records of checkouts .* IndexError"):
-        runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    assert sink.dead == []
-
-
-def test_the_dead_letter_of_a_checkout_holds_its_own_partition(world: World) -> None:
-    world.runner.on_message(Side.CHECKOUTS, Message("checkouts", 0, "s", b"\xff"), NOW)
-    assert world.runner.task.prepare_commit() is None
-    world.sink.acks[0]()
-    assert world.runner.task.prepare_commit() is not None
-
-
-def test_calls_that_were_made_before_are_still_counted_as_outstanding(world: World) -> None:
-    show(world)
-    world.runner.on_message(Side.OFFERS, offer(9, AT + 20_000, session="s9"), NOW)
-    pass_time(world.runner, 50_000)
-    assert len(world.runner.decide()) == 1
-    assert world.runner.outstanding == 2

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from support.strategies import START
 from unit.core.test_guards import LATER, RULES, Instance
 from unit.runtime.test_loop import World
@@ -32,62 +34,62 @@ def held_instance() -> Instance:
     return instance
 
 
-def restarted(instance: Instance, guarding: Suspension) -> Task:
+def restarted(instance: Instance, suspension: Suspension) -> Task:
     """The task anew from what it would commit; the guards look at it before and after it has read again."""
     (old,) = instance.tasks
     plan = old.prepare_commit()
     assert plan is not None
     task = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
-    guarding.turn([task])
+    suspension.judge([task])
     for event, stamp in instance.logs[0][1][plan.checkouts.offset :]:
         task.checkout(copy(event), stamp, LATER)
     for shown, stamp in instance.logs[0][0][plan.offers.offset :]:
         task.offer(shown, stamp, LATER)
     assert not task.restoring
-    guarding.turn([task])
+    suspension.judge([task])
     return task
 
 
 def test_offers_undecided_before_a_hold_stop_no_reading() -> None:
-    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
-    guarding.turn(instance.tasks)
-    assert guarding.hold is SuspendedBy.UNMATCHED
-    assert not guarding.stops_offers(instance.tasks)
+    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
+    suspension.judge(instance.tasks)
+    assert suspension.by is SuspendedBy.UNMATCHED
+    assert not suspension.stops_offers(instance.tasks)
 
 
 def test_offers_read_again_after_a_restart_in_a_hold_stop_no_reading() -> None:
-    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
+    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
     instance.guards.judge(instance.tasks)
-    task = restarted(instance, guarding)
-    assert guarding.hold is SuspendedBy.UNMATCHED
+    task = restarted(instance, suspension)
+    assert suspension.by is SuspendedBy.UNMATCHED
     assert task.undecided == 10
-    assert not guarding.stops_offers([task]), "no offer would be read any more, and none match"
+    assert not suspension.stops_offers([task]), "no offer would be read any more, and none match"
 
 
 def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
-    here, there, guarding = held_instance(), held_instance(), Suspension(JOIN, most_undecided=4)
-    guarding.turn(here.tasks)
+    here, there, suspension = held_instance(), held_instance(), Suspension(JOIN, most_undecided=4)
+    suspension.judge(here.tasks)
     there.guards.judge(there.tasks)
     (old,) = there.tasks
     plan = old.prepare_commit()
     assert plan is not None
     came = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
     both = [*here.tasks, came]
-    guarding.turn(both)
+    suspension.judge(both)
     for event, stamp in there.logs[0][1][plan.checkouts.offset :]:
         came.checkout(copy(event), stamp, LATER)
     for shown, stamp in there.logs[0][0][plan.offers.offset :]:
         came.offer(shown, stamp, LATER)
-    guarding.turn(both)
-    assert not guarding.stops_offers(both)
+    suspension.judge(both)
+    assert not suspension.stops_offers(both)
 
 
 def test_what_comes_after_does() -> None:
-    instance, guarding = held_instance(), Suspension(JOIN, most_undecided=4)
-    guarding.turn(instance.tasks)
+    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
+    suspension.judge(instance.tasks)
     for number in range(4):
         instance.offer(20 + number, f"p{number}", session=f"t{number}")
-    assert guarding.stops_offers(instance.tasks)
+    assert suspension.stops_offers(instance.tasks)
     assert instance.tasks[0].input_watermark(Side.OFFERS) < START + 24
 
 
@@ -104,4 +106,70 @@ def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_en
     world.turn([checkout(n, 20_000, f"booking-{n}", session=f"t{n}") for n in range(3, 6)])
     assert world.consumer.paused == {"offers"}, "what would end the hold is not read"
     world.turn([checkout(6, 10_001, "o1", session="s1")])
-    assert world.service._guarding.hold is SuspendedBy.NONE
+    assert world.loop.suspension.by is SuspendedBy.NONE
+
+
+# --- in the loop
+
+
+def silent_world(**join: Any) -> World:
+    """A checkout, then offers for longer than checkout_silence, with none of them due by then."""
+    world = World(join={"checkout_silence": timedelta(seconds=5), **join})
+    world.begin()
+    world.turn(
+        [checkout(0, 10_000), offer(0, 10_000), *(offer(n, 10_000 + 2_000 * n, session=f"s{n}") for n in range(1, 5))]
+    )
+    world.idle(18_000)
+    return world
+
+
+def test_while_decisions_are_held_nothing_is_called_and_nothing_committed() -> None:
+    world = silent_world()
+    assert world.delivery.calls == []
+    world.commit()
+    assert world.committed == 0
+
+
+def test_decisions_go_on_by_themselves_after_a_silence() -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    assert world.delivery.calls == []
+    world.idle(18_502)
+    assert world.delivery.calls == [], "lateness has not passed since"
+    world.idle(18_503)
+    assert len(world.delivery.calls) == 4
+
+
+def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_end() -> None:
+    world = silent_world()
+    world.set_max_unsettled(3)
+    world.turn([offer(5, 18_000, session="s5"), offer(6, 18_000, session="s6")])
+    assert world.consumer.paused == set()
+    world.turn([offer(7, 18_000, session="s7")])
+    assert world.consumer.paused == {"offers"}
+    world.turn([checkout(1, 18_500)])
+    assert world.consumer.paused == {"offers"}
+    world.idle(18_503)
+    world.delivery.answer()
+    world.turn()
+    assert world.consumer.paused == set()
+    assert world.runner.task.undecided == 4, "s4 and what came after are not due yet"
+
+
+def test_a_hold_says_why_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    world = silent_world()
+    world.turn([checkout(1, 18_500)])
+    world.idle(18_503)
+    told = capsys.readouterr().out
+    held, landing = told.index("no checkout comes"), told.index("checkouts come again:")
+    assert held < landing < told.rindex("decisions go on ")
+    assert "newest_checkout=1970-01-01T00:00:10.000+00:00" in told
+
+
+def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    world.turn([offer(0, 10_000), offer(1, 16_000)])
+    world.loop.suspension.report([world.runner.task])
+    world.idle(16_000)
+    assert "newest_checkout=None" in capsys.readouterr().out

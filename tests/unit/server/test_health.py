@@ -1,24 +1,17 @@
-"""The health endpoints: what is live and what is ready, by a clock that the test sets, and over real HTTP."""
+"""What is live and what is ready, by a clock that the test sets."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-import httpx
 import pytest
-from brokers.base import free_port
 from confluent_kafka import TopicPartition
 from unit.runtime.test_loop import World, assign, lose, revoke
-from unit.runtime.test_runner import NOW, committed_after, offer
+from unit.runtime.test_runner import NOW, committed_after, end, offer
 
-from consumer.core.task import Side
-from consumer.errors import StartError
-from consumer.kafka.start_offsets import TIMEOUT
-from consumer.server.health import ANSWER, Health, bound_of, serving
-from consumer.settings import DeliverySettings, KafkaSettings, ServerSettings, Settings
+from consumer.kafka.end_offsets import TIMEOUT
+from consumer.server.health import ANSWER, Health, bound_of
+from consumer.settings import DeliverySettings, KafkaSettings, Settings
 
 BOUND = 95.0
 
@@ -126,13 +119,13 @@ def test_not_ready_while_it_stops(health: Told) -> None:
 
 
 def readiness(world: World) -> tuple[bool, str]:
-    ready = world.service._health.ready()
+    ready = world.health.ready()
     return ready.ok, ready.reason
 
 
 def test_the_service_tells_at_each_turn() -> None:
-    world = World()
-    told = world.service._health = Told()
+    told = Told()
+    world = World(health=told)
     world.turn()
     told.now += BOUND + 1
     assert not told.live().ok
@@ -169,8 +162,7 @@ def test_the_service_is_not_ready_while_it_rebuilds() -> None:
     world.turn(assign)
     assert readiness(world) == (False, "reading again what was read before the start: partitions 0")
     world.turn([offer(0, NOW)])
-    world.service._runners[0].task.read_to(Side.CHECKOUTS, 100)
-    world.turn()
+    world.turn([end("checkouts", 100)])
     assert readiness(world) == (True, "running partitions 0")
 
 
@@ -178,17 +170,17 @@ def test_the_service_tells_that_it_stops_before_it_waits_for_calls_in_flight() -
     world = World()
     world.turn(assign)
     seen = []
-    world.delivery.cancel = lambda owner: seen.append(readiness(world))  # type: ignore[method-assign]
-    world.service.stop()
-    world.service.run()
+    world.delivery.cancel = lambda owners: seen.append(readiness(world))  # type: ignore[method-assign]
+    world.loop.stop()
+    world.loop.run()
     assert seen[0] == (False, "stopping")
 
 
 @pytest.mark.parametrize("call", ["commit", "close"])
 def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_for_the_brokers(call: str) -> None:
-    world = World()
+    told = Told()
+    world = World(health=told)
     world.begin()
-    told = world.service._health = Told()
     seen = []
     answered = getattr(world.consumer, call)
 
@@ -200,79 +192,22 @@ def test_the_service_is_live_while_a_commit_or_the_leaving_of_the_group_waits_fo
     setattr(world.consumer, call, hang)
     world.decide()
     world.delivery.answer()
-    world.service.stop()
-    world.service.run()
+    world.loop.stop()
+    world.loop.run()
     assert seen
     assert all(seen)
 
 
 def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
-    world = World()
-    told = world.service._health = Told()
+    told = Told()
+    world = World(health=told)
     seen = []
 
     def subscribe(now: int, before: object) -> None:
         told.now += 10 * BOUND
         seen.append(told.live().ok)
 
-    world.service._source.subscribe = subscribe  # type: ignore[method-assign]
-    world.service.stop()
-    world.service.run()
+    world.loop.tasks.consumer.subscribe = subscribe  # type: ignore[method-assign]
+    world.loop.stop()
+    world.loop.run()
     assert seen == [True]
-
-
-# --- over HTTP
-
-
-@contextmanager
-def served(health: Health) -> Iterator[str]:
-    settings = ServerSettings(port=free_port())
-    with serving(settings, health):
-        yield f"http://127.0.0.1:{settings.port}"
-
-
-def test_the_endpoints_answer_200_or_503_with_the_reason(health: Told) -> None:
-    with served(health) as url:
-        found = httpx.get(f"{url}/livez")
-        assert (found.status_code, found.json()["ok"]) == (200, True)
-        assert found.headers["content-type"] == "application/json"
-        found = httpx.get(f"{url}/readyz")
-        assert (found.status_code, found.json()) == (503, {"ok": False, "reason": health.ready().reason})
-        health.turn()
-        found = httpx.get(f"{url}/readyz")
-        assert (found.status_code, found.json()) == (200, {"ok": True, "reason": "running partitions 0"})
-        health.now += BOUND + 1
-        assert [httpx.get(url + path).status_code for path in ("/livez", "/readyz")] == [503, 503]
-
-
-def test_nothing_else_is_served_and_nothing_can_be_written(health: Told) -> None:
-    with served(health) as url:
-        assert [httpx.get(url + path).status_code for path in ("/", "/live", "/metrics")] == [404] * 3
-        assert httpx.post(f"{url}/livez").status_code == 405
-
-
-def test_a_caller_that_says_nothing_hinders_neither_the_others_nor_the_end(health: Told) -> None:
-    with served(health) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
-        assert httpx.get(f"{url}/livez").status_code == 200
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/livez")
-
-
-def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        words = f"server.port {port}: Address already in use.*OPT_OUT_SERVER__PORT"
-        with pytest.raises(StartError, match=words), serving(ServerSettings(port=port), health):
-            pass
-
-
-def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
-    elsewhere = ServerSettings(host="192.0.2.1")
-    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health):
-        pass
-
-
-def test_port_0_serves_nothing(health: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "create_server", lambda *_, **__: pytest.fail("it listens"))
-    with serving(ServerSettings(port=0), health):
-        pass

@@ -12,10 +12,10 @@ from pydantic import SecretStr, ValidationError
 
 from consumer.errors import SettingsError
 from consumer.settings import DeliverySettings, JoinSettings, KafkaSettings, Settings, load, load_settings
-from consumer.settings.durations import format_duration, parse_duration
 from consumer.settings.kafka import CLASSIC_PROPERTIES, REFUSED_PROPERTIES
 from consumer.settings.load import names
 from consumer.settings.table import rows
+from consumer.settings.types import format_duration, parse_duration
 
 
 def said(environ: dict[str, str], config: Path | None = None, **needs: bool) -> str:

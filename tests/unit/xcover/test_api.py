@@ -18,7 +18,7 @@ NOW = 1_795_348_800.0
 
 def call(offer_id: str = "offer", partner_code: str = "LLODT", metadata: dict[str, str] | None = None) -> OptOutCall:
     source = RecordRef("offer.presented", 0, 7)
-    return OptOutCall(partner_code, offer_id, "session", Reason.DECLINED, metadata or {}, source, "owner")
+    return OptOutCall(partner_code, offer_id, "session", Reason.DECLINED, metadata or {}, source, "owner", 1)
 
 
 def answer_to(
@@ -76,13 +76,13 @@ def test_an_id_is_data_and_cannot_change_the_path(hostile: str, encoded: str) ->
 def test_an_id_that_is_a_path_segment_of_dots_is_refused_without_a_call(dots: str) -> None:
     for a_call in (call(offer_id=dots), call(partner_code=dots)):
         answer, sent = answer_to(a_call)
-        assert answer.verdict is AnswerKind.REFUSED
+        assert answer.kind is AnswerKind.REFUSED
         assert not sent
 
 
 def test_an_id_too_long_for_any_url_is_refused_without_a_call() -> None:
     answer, sent = answer_to(call(offer_id="x" * 100_000))
-    assert answer.verdict is AnswerKind.REFUSED
+    assert answer.kind is AnswerKind.REFUSED
     assert not sent
 
 
@@ -99,7 +99,7 @@ def test_an_empty_body_is_an_empty_object() -> None:
 
 def test_no_credentials_is_a_credentials_fault_and_makes_no_call() -> None:
     answer, sent = answer_to(call(), key=None, secret=None)
-    assert answer.verdict is AnswerKind.CREDENTIALS
+    assert answer.kind is AnswerKind.CREDENTIALS
     assert answer.status_code is None
     assert not sent
 
@@ -107,7 +107,7 @@ def test_no_credentials_is_a_credentials_fault_and_makes_no_call() -> None:
 def test_a_value_of_the_metadata_that_the_api_quotes_does_not_get_into_the_note() -> None:
     response = httpx.Response(422, json={"message": "bad channel: s3cr3t", "errors": {"channel": "s3cr3t"}})
     answer, _ = answer_to(call(metadata={"channel": "s3cr3t"}), response)
-    assert answer.verdict is AnswerKind.REFUSED
+    assert answer.kind is AnswerKind.REFUSED
     assert answer.note is not None
     assert answer.note.startswith("bad channel: ***")
     assert "s3cr3t" not in answer.note
@@ -148,7 +148,7 @@ def test_a_value_of_the_metadata_that_the_api_quotes_does_not_get_into_the_note(
 )
 def test_what_an_answer_means(status: int, body: bytes, verdict: AnswerKind) -> None:
     answer = classify(status, None, body, NOW)
-    assert (answer.verdict, answer.status_code) == (verdict, status)
+    assert (answer.kind, answer.status_code) == (verdict, status)
 
 
 def test_the_note_is_the_apis_own_message() -> None:
@@ -181,7 +181,7 @@ def test_retry_after_is_read_in_both_forms_and_clamped(header: str | None, secon
 
 def test_retry_after_of_a_transient_answer_is_passed_on() -> None:
     answer, _ = answer_to(call(), httpx.Response(429, headers={"Retry-After": "12"}))
-    assert (answer.verdict, answer.retry_after) == (AnswerKind.TRANSIENT, 12.0)
+    assert (answer.kind, answer.retry_after) == (AnswerKind.TRANSIENT, 12.0)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_what_the_network_does_is_transient(error: httpx.RequestError) -> None:
     api = ApiSettings(auth="none")
     caller = OptOutApi(api, Credentials(api, lambda: NOW), httpx.MockTransport(fail), lambda: NOW)
     answer = asyncio.run(caller(call()))
-    assert (answer.verdict, answer.status_code) == (AnswerKind.TRANSIENT, None)
+    assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
     assert answer.note is not None
     assert type(error).__name__ in answer.note

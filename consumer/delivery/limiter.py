@@ -1,8 +1,14 @@
-"""The rate limit of one credential."""
+"""What the calls of one credential share: the rate limit and the Retry-After gate."""
 
 from __future__ import annotations
 
 import math
+from asyncio import TimerHandle
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .partner import Partner
 
 LATENESS_S = 0.002
 """How late a call may start, in seconds, and the next one still be on time: timers are late, and the rate must not
@@ -31,3 +37,25 @@ class Pacer:
         if self.rate != math.inf:
             planned = self.next_at()
             self._last = planned if now - planned <= LATENESS_S else now
+
+
+class CredentialLimiter:
+    """One credential: the rate limit and the Retry-After gate that its partners share, and whose turn it is."""
+
+    def __init__(self, rate: float) -> None:
+        self.pacer = Pacer(rate)
+        self.gated_until = -math.inf
+        self.turn: deque[Partner] = deque()
+        """Partners that may have something to call, in the order they are served."""
+        self.listed = False
+        self.timer: TimerHandle | None = None
+
+    def open_at(self) -> float:
+        """The earliest time, on the loop's clock, at which the credential may be used."""
+        return max(self.gated_until, self.pacer.next_at())
+
+    def gate(self, now: float, seconds: float) -> bool:
+        """No call for so long; True if the gate was open before."""
+        was_open = self.gated_until <= now
+        self.gated_until = max(self.gated_until, now + seconds)
+        return was_open

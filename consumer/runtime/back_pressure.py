@@ -1,0 +1,59 @@
+"""Which inputs are read no further for now, so that memory stays bounded.
+
+An input is paused while it is ahead of the other one (`TaskRunner.pauses`); both are while more is decided and not
+settled than `delivery.max_unsettled`; and offers are while decisions are suspended and much is undecided. The consumer
+keeps polling and keeps its assignment meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import structlog
+
+from ..core.guards import SuspendedBy
+from ..core.task import Side
+from .runner import TaskRunner
+from .suspension import Suspension
+
+log = structlog.get_logger(__name__)
+
+
+class BackPressure:
+    """Says what to pause.
+
+    Args:
+        topics: of the offers and of the checkouts.
+        max_unsettled: chains decided and not settled, over all tasks, from which on reading is paused.
+
+    Attributes:
+        full: reading is paused until some of them are settled.
+    """
+
+    def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
+        self.full = False
+        self._topics = topics
+        self._most = max_unsettled
+
+    def wanted(self, runners: Collection[TaskRunner], suspension: Suspension) -> set[tuple[str, int]]:
+        """The partitions to read nothing from."""
+        self._measure(runners)
+        stops_offers = suspension.stops_offers([runner.task for runner in runners])
+        wanted: set[tuple[str, int]] = set()
+        for runner in runners:
+            sides = runner.pauses()
+            if (self.full or stops_offers) and not runner.task.restoring:
+                # What ends a suspension are checkouts: reading them must not wait for offers that are not read.
+                sides = set(Side) if suspension.by is SuspendedBy.NONE else {Side.OFFERS}
+            wanted.update((self._topics[side], runner.partition) for side in sides)
+        return wanted
+
+    def _measure(self, runners: Collection[TaskRunner]) -> None:
+        unsettled = sum(runner.task.unsettled for runner in runners)
+        # A tenth of slack: each pause throws away what the client had fetched.
+        full = unsettled >= (0.9 * self._most if self.full else self._most)
+        if full != self.full:
+            self.full = full
+            log.warning(
+                "reading is paused" if full else "reading goes on", unsettled=unsettled, max_unsettled=self._most
+            )

@@ -1,0 +1,60 @@
+"""The edges of a run: every client that is made for it, its clocks, and what an operator tells it while it runs.
+
+`run.py` makes the real ones. A test or a simulation makes others, and the loop is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from confluent_kafka import Consumer
+
+from ..calls import OptOutCall
+from ..codecs.codec import Codec
+from ..delivery.thread import DeliveryThread
+from ..kafka.end_offsets import EndOffsets
+from ..kafka.producer import OutputProducer
+from ..kafka.reader import RecordReader
+from ..kafka.record import Record
+from .releases import Releases
+
+OnRecordFetched: TypeAlias = Callable[[Record | None], OptOutCall | None]
+"""What to do with the record of a refused call, or with None where it is gone; see `TaskRunner.on_record_fetched`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two clocks, in seconds; replaced in tests."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """What a run talks to.
+
+    Attributes:
+        consumer: makes a Kafka consumer, given its error handler, and for a look at keys settings of its own.
+        ends: makes the asker for end offsets, given what to tell of trouble.
+        outputs: where outcomes and dead letters go.
+        delivery: makes the calls; the loop starts and stops it.
+        codec: reads events, and tells whether a record that was read again is still the same.
+        record_reader: reads again the records of refused calls, which are to be dead-lettered; the loop stops it.
+        releases: the offers that an operator lets go.
+        clock: what time it is.
+        is_spare: see `GroupConsumer`.
+    """
+
+    consumer: Callable[..., Consumer]
+    ends: Callable[[Callable[[str], None]], EndOffsets]
+    outputs: OutputProducer
+    delivery: DeliveryThread
+    codec: Codec
+    record_reader: RecordReader[OnRecordFetched]
+    releases: Releases = field(default_factory=lambda: Releases(None))
+    clock: Clock = field(default_factory=Clock)
+    is_spare: Callable[[str], bool] | None = None

@@ -1,0 +1,91 @@
+"""What becomes of an offer, as a record of the outcome topic: one method a fate.
+
+An outcome says which presentation it is of, what its fate is and why, by which checkout, and what the insurer answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..calls import CallResult
+from ..core.join import Chain
+from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from ..kafka.producer import OutputProducer
+
+
+class Fate(NamedTuple):
+    """What an outcome says that the presentation itself does not.
+
+    Attributes:
+        decided_at: event time (ms).
+        checkout: the one that bought or declined it, if any did.
+        result: of the call, if one was asked for.
+        note: in human words.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    decided_at: int
+    checkout: CheckoutCompleted | None = None
+    result: CallResult | None = None
+    note: str | None = None
+
+
+class Outcomes:
+    """Writes the outcomes of one task.
+
+    Args:
+        outputs: where they go.
+        topic: of the presentations.
+        partition: the task's number, and that of the partition they are written to.
+        wall: a clock in seconds, for `settled_at`.
+    """
+
+    def __init__(self, outputs: OutputProducer, topic: str, partition: int, wall: Callable[[], float]) -> None:
+        self._outputs = outputs
+        self._topic = topic
+        self._partition = partition
+        self._wall = wall
+
+    def not_admitted(self, event: OfferPresented, reason: Reason, note: str) -> None:
+        """The presentation is late or implausible: DEAD_LETTERED before it belonged to any chain."""
+        self._write(event, Fate(Outcome.DEAD_LETTERED, reason, event.presented_at, note=note))
+
+    def not_called(self, chain: Chain, outcome: Outcome) -> None:
+        """The chain is settled by its decision alone: PURCHASED, IGNORED, or DEAD_LETTERED with its checkout."""
+        self._write(chain.last, Fate(outcome, chain.reason, chain.decide_at, chain.checkout))
+
+    def called(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
+        """The insurer has answered: OPTED_OUT, NOT_FOUND, or DEAD_LETTERED since it refuses the request."""
+        self._write(chain.last, Fate(outcome, chain.reason, chain.decide_at, chain.checkout, result, result.note))
+
+    def released(self, chain: Chain, note: str | None, result: CallResult | None) -> None:
+        """An operator let the offer go."""
+        fate = Fate(Outcome.RELEASED, Reason.RELEASED, chain.decide_at, chain.checkout, result, note)
+        self._write(chain.last, fate)
+
+    def bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None) -> None:
+        """Its purchase was read after the decision, but in time to take the call back: PURCHASED."""
+        self._write(chain.last, Fate(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result))
+
+    def _write(self, event: OfferPresented, fate: Fate) -> None:
+        checkout, result = fate.checkout, fate.result
+        outcome = OfferOutcome(
+            offer_id=event.offer_id,
+            partner_code=event.partner_code,
+            session_id=event.session_id,
+            outcome=fate.outcome,
+            reason=fate.reason,
+            checkout_id=None if checkout is None else checkout.checkout_id,
+            presented_at=event.presented_at,
+            decided_at=fate.decided_at,
+            settled_at=int(self._wall() * 1000),
+            status_code=None if result is None else result.status_code,
+            attempts=0 if result is None else result.attempts,
+            details=event.details,
+            source=RecordRef(self._topic, self._partition, event.offset),
+            mode=Mode.LIVE,
+            note=fate.note,
+        )
+        self._outputs.outcome(outcome, self._partition)

@@ -1,0 +1,234 @@
+"""The tasks that run here: they begin and end as the group says, are committed, and are drained before they go."""
+
+from __future__ import annotations
+
+import queue
+
+import structlog
+
+from ..core.rules import DecisionRules
+from ..core.task import CommitPlan, PartitionsMoved, Side, Task
+from ..errors import StartError
+from ..kafka.consumer import GroupConsumer
+from ..kafka.start_offsets import StartOffsets, TaskStart
+from ..server.health import Health
+from ..settings import JoinSettings, Settings
+from .bad_records import BadRecordLimit
+from .edges import Edges
+from .idleness import Idleness
+from .runner import TaskRunner
+
+log = structlog.get_logger(__name__)
+
+LEAST_FLUSH = 0.5
+"""Seconds that the commit of a task that goes may wait for outcomes, though its budget is used up."""
+
+WAIT = 0.1
+"""Seconds that a drain waits for a result at a time: bounds how late an error of the delivery is noticed."""
+
+
+def rules_of(join: JoinSettings) -> DecisionRules:
+    """The numbers of the decision, in milliseconds."""
+
+    def ms(seconds: float) -> int:
+        return round(seconds * 1000)
+
+    return DecisionRules(
+        window=ms(join.window.total_seconds()),
+        checkout_grace=ms(join.checkout_grace.total_seconds()),
+        lookback=ms(join.lookback.total_seconds()),
+        lateness=ms(join.lateness.total_seconds()),
+        max_skew=ms(join.max_skew.total_seconds()),
+        call_abandoned=join.abandoned == "opt-out",
+    )
+
+
+class Tasks:
+    """The tasks of this member, and the consumer that they are read with: the `RebalanceListener` of that consumer.
+
+    Owned by the poll thread.
+
+    Args:
+        partitions: how many partitions each of the two input topics has.
+        idleness: is told which inputs are assigned.
+        health: is told of commits, which wait for the brokers.
+
+    Attributes:
+        consumer: the member of the group.
+        runners: by partition.
+        routes: the same, by topic and partition, with the input that it is.
+        changed: a task came or went, or has records buffered: guards and decisions are to be asked once more.
+        failed: the run ends by an error: tasks that go commit nothing. Or a restart loop would put one more stretch
+            of what it cannot read behind it each time.
+    """
+
+    def __init__(
+        self, settings: Settings, edges: Edges, *, partitions: int, idleness: Idleness, health: Health
+    ) -> None:
+        kafka, dead = settings.kafka, settings.dead_letter
+        self.runners: dict[int, TaskRunner] = {}
+        self.routes: dict[tuple[str | None, int | None], tuple[TaskRunner, Side]] = {}
+        self.changed = False
+        self.failed = False
+        self._drained = False
+        self._edges = edges
+        self._partitions = partitions
+        self._idleness = idleness
+        self._health = health
+        self._rules = rules_of(settings.join)
+        self._topics = kafka.offer_topic, kafka.checkout_topic
+        self._revoke_timeout = kafka.revoke_timeout.total_seconds()
+        self._bad_records = (
+            BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio),
+            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
+        )
+        self._committed: dict[int, CommitPlan] = {}
+        self._put_off: set[int] = set()
+        self.consumer = GroupConsumer(
+            edges.consumer,
+            kafka,
+            StartOffsets(kafka, self._rules, partitions),
+            self,
+            idleness.trouble,
+            edges.clock.monotonic,
+            edges.is_spare,
+        )
+
+    # --- told by the consumer
+
+    def begin(self, partition: int, start: TaskStart) -> None:
+        """See `kafka.consumer.RebalanceListener`."""
+        try:
+            task = Task(
+                self._rules,
+                partitions=self._partitions,
+                offers=start.offers,
+                checkouts=start.checkouts,
+                horizon=start.horizon,
+            )
+        except PartitionsMoved as error:
+            raise StartError(
+                f"partition {partition}: {error}: keys have moved between partitions, so offers and checkouts that "
+                "belong together may no longer meet. Drain the topics with the old count, or start a new group."
+            ) from error
+        runner = TaskRunner(partition, task, topics=self._topics, edges=self._edges, bad_records=self._bad_records)
+        self.runners[partition] = runner
+        for side in Side:
+            self.routes[self._topics[side], partition] = runner, side
+            self._idleness.begin(side, partition)
+        self._come_or_gone()
+        log.info(
+            "task begins",
+            partition=partition,
+            offers=start.offers.offset,
+            checkouts=start.checkouts.offset,
+            rebuild_to=[task.read_before(side) if task.restoring else None for side in Side],
+        )
+
+    def revoked(self, partitions: list[int]) -> None:
+        """See `kafka.consumer.RebalanceListener`.
+
+        No new calls, wait for those in flight, flush, commit, drop, in one budget.
+        """
+        if self.failed:
+            self.lost(partitions)
+            return
+        self._drain(partitions, 0.0 if self._drained else self._revoke_timeout)
+        self._drop(partitions)
+
+    def lost(self, partitions: list[int]) -> None:
+        """See `kafka.consumer.RebalanceListener`: drop, commit nothing."""
+        self._edges.delivery.cancel([self.runners[partition] for partition in partitions if partition in self.runners])
+        self._drop(partitions)
+
+    def metadata_refused(self, partition: int) -> None:
+        """See `kafka.consumer.RebalanceListener`. A broker's offset.metadata.max.bytes may be below its default."""
+        if partition in self.runners:
+            limit = self.runners[partition].task.shorten_metadata()
+            log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
+
+    # --- results and commits
+
+    def settle_results(self, wait: float = 0.0) -> None:
+        """Settle all that came back; wait up to `wait` seconds for the first."""
+        results = self._edges.delivery.results
+        try:
+            result = results.get(timeout=wait) if wait > 0 else results.get_nowait()
+            while True:
+                result.call.owner.on_result(result)
+                result = results.get_nowait()
+        except queue.Empty:
+            pass
+        fetched = self._edges.record_reader.results
+        while not fetched.empty():
+            on_fetched, record = fetched.get_nowait()
+            call = on_fetched(record)
+            if call is not None:
+                self._edges.delivery.retry_refused(call)
+
+    def commit(self, partitions: list[int], flush: float) -> None:
+        """Commit what is settled of these tasks, once all outcomes are acknowledged; waits `flush` seconds for that."""
+        if not self._edges.outputs.flush(flush):
+            log.warning("commit put off: outcomes are not acknowledged yet", partitions=partitions)
+            return
+        self._edges.outputs.check()
+        plans: dict[int, CommitPlan] = {}
+        for partition in partitions:
+            task = self.runners[partition].task
+            plan = task.prepare_commit()
+            if plan is None and not task.restoring:
+                self._put_off.add(partition)
+            if plan is not None and plan != self._committed.get(partition):
+                plans[partition] = plan
+        with self._health.waiting("a commit"):
+            acknowledged = self.consumer.commit(plans)
+        for partition in acknowledged:
+            self.runners[partition].task.commit_acknowledged(plans[partition])
+            self._committed[partition] = plans[partition]
+
+    def take_put_off(self) -> list[int]:
+        """The tasks that could commit nothing better than before, since this was last asked."""
+        partitions = sorted(self._put_off)
+        self._put_off.clear()
+        return partitions
+
+    # --- the end
+
+    def drain(self, budget: float) -> None:
+        """Drain all tasks before the group is left: wait up to `budget` seconds for calls in flight, then commit."""
+        self._drain(list(self.runners), budget)
+        self._drained = True
+
+    def _drain(self, partitions: list[int], budget: float) -> None:
+        """No new calls for these tasks, wait up to `budget` seconds for those in flight, then commit."""
+        monotonic, delivery = self._edges.clock.monotonic, self._edges.delivery
+        deadline = monotonic() + budget
+        partitions = [partition for partition in partitions if partition in self.runners]
+        runners = [self.runners[partition] for partition in partitions]
+        for runner in runners:
+            runner.draining = True
+        delivery.cancel(runners)
+        self.settle_results()
+        while any(runner.outstanding for runner in runners) and (left := deadline - monotonic()) > 0:
+            self.settle_results(wait=min(left, WAIT))
+            delivery.check()
+        in_flight = sum(runner.outstanding for runner in runners)
+        if in_flight:
+            log.warning("calls still in flight: they are repeated by whoever reads on", calls=in_flight)
+        self.commit(partitions, max(LEAST_FLUSH, deadline - monotonic()))
+
+    def _drop(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            runner = self.runners.pop(partition, None)
+            if runner is None:
+                continue  # it never began
+            runner.close()
+            self._committed.pop(partition, None)
+            for side in Side:
+                self.routes.pop((self._topics[side], partition))
+                self._idleness.drop(side, partition)
+        self._come_or_gone()
+
+    def _come_or_gone(self) -> None:
+        self.changed = True
+        self._edges.delivery.set_share(len(self.runners) / self._partitions)

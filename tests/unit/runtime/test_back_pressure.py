@@ -1,0 +1,68 @@
+"""What is read no further while too much is unsettled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from unit.runtime.test_loop import TOPICS, Waiting, World
+from unit.runtime.test_runner import checkout, offer
+
+from consumer.calls import CallResult
+from consumer.events import Outcome
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.begin()
+    return made
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    made = Waiting()
+    made.begin()
+    return made
+
+
+def test_reading_pauses_when_too_much_is_unsettled(world: World) -> None:
+    world.set_max_unsettled(1)
+    world.decide()
+    world.turn()
+    assert world.consumer.paused == set(TOPICS)
+    world.delivery.answer()
+    world.turn()
+    assert world.consumer.paused == set()
+
+
+def test_reading_goes_on_when_a_tenth_of_max_unsettled_is_settled(waiting: Waiting) -> None:
+    waiting.set_max_unsettled(10)
+    waiting.turn([offer(n, 10_000, session=f"s{n}") for n in range(9)])
+    waiting.idle(20_000)
+    assert waiting.consumer.paused == set(), "nine are not ten"
+    waiting.turn([offer(9, 20_000)])
+    waiting.idle(30_000)
+    calls = waiting.delivery.calls
+    with capture_logs() as logs:
+        waiting.turn()
+        assert len(waiting.consumer.paused) == 2
+        for left, paused in ((9, 2), (8, 0)):
+            waiting.results.ready.append(CallResult(calls[left], Outcome.OPTED_OUT, 204, 1, None))
+            waiting.turn()
+            assert len(waiting.consumer.paused) == paused
+    assert [line["unsettled"] for line in logs if "reading" in line["event"]] == [8]
+
+
+def test_with_too_much_unsettled_a_silence_still_reads_the_checkouts_that_end_it() -> None:
+    world = World(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    world.set_max_unsettled(1)
+    world.turn([checkout(0, 10_000), offer(0, 10_000)])
+    world.idle(12_000)
+    assert len(world.delivery.calls) == 1
+    assert world.consumer.paused == set(TOPICS)
+    world.turn([offer(1, 16_000, session="s1")])
+    world.idle(16_000)
+    assert world.consumer.paused == {"offers"}

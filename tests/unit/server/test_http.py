@@ -1,0 +1,76 @@
+"""The health endpoints over real HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from brokers.base import free_port
+from unit.server.test_health import BOUND, Told
+
+from consumer.errors import StartError
+from consumer.server.health import Health
+from consumer.server.http import serving
+from consumer.settings import ServerSettings
+
+
+@pytest.fixture
+def health() -> Told:
+    return Told()
+
+
+@contextmanager
+def served(health: Health) -> Iterator[str]:
+    settings = ServerSettings(port=free_port())
+    with serving(settings, health):
+        yield f"http://127.0.0.1:{settings.port}"
+
+
+def test_the_endpoints_answer_200_or_503_with_the_reason(health: Told) -> None:
+    with served(health) as url:
+        found = httpx.get(f"{url}/livez")
+        assert (found.status_code, found.json()["ok"]) == (200, True)
+        assert found.headers["content-type"] == "application/json"
+        found = httpx.get(f"{url}/readyz")
+        assert (found.status_code, found.json()) == (503, {"ok": False, "reason": health.ready().reason})
+        health.turn()
+        found = httpx.get(f"{url}/readyz")
+        assert (found.status_code, found.json()) == (200, {"ok": True, "reason": "running partitions 0"})
+        health.now += BOUND + 1
+        assert [httpx.get(url + path).status_code for path in ("/livez", "/readyz")] == [503, 503]
+
+
+def test_nothing_else_is_served_and_nothing_can_be_written(health: Told) -> None:
+    with served(health) as url:
+        assert [httpx.get(url + path).status_code for path in ("/", "/live", "/metrics")] == [404] * 3
+        assert httpx.post(f"{url}/livez").status_code == 405
+
+
+def test_a_caller_that_says_nothing_hinders_neither_the_others_nor_the_end(health: Told) -> None:
+    with served(health) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
+        assert httpx.get(f"{url}/livez").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/livez")
+
+
+def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = f"server.port {port}: Address already in use.*OPT_OUT_SERVER__PORT"
+        with pytest.raises(StartError, match=words), serving(ServerSettings(port=port), health):
+            pass
+
+
+def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
+    elsewhere = ServerSettings(host="192.0.2.1")
+    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health):
+        pass
+
+
+def test_port_0_serves_nothing(health: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "create_server", lambda *_, **__: pytest.fail("it listens"))
+    with serving(ServerSettings(port=0), health):
+        pass
