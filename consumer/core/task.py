@@ -172,6 +172,8 @@ class Task:
             InputWatermark(rules, newest=guard.newest_checkout),
         )
         self._matching = Matching(self._knows, guard.unmatched, guard.judged_to)
+        # As the count itself, of the checkout partition's commit: the offers' Pc and D may be of a later one.
+        self._counted_below, self._counted_to = found_checkouts.next_offset, guard.judged_to
         self._offers = OfferOffsets(offers.offset)
         self._checkouts = CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
@@ -244,7 +246,7 @@ class Task:
                 if not taken_back:
                     after_call.append(called)
             # Read again, and judged before, its offers may be settled and gone.
-            counted = read_before and event.completed_at <= self._matching.judged_to
+            counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self._matching.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
@@ -404,7 +406,7 @@ class Task:
 
     def match_purchases(self) -> bool:
         """Count the purchased ids whose offers must have been read by now. True if one named an offer."""
-        return self._matching.judge(self.watermark)
+        return not self.restoring and self._matching.judge(self.watermark)
 
     def restore_until(self, side: Side) -> int | None:
         """While rebuilding: the offset at which to stop applying records. That of the checkouts may rise once."""
@@ -648,6 +650,7 @@ class Task:
         self._found = None
         rules, now = self._rules, rules_key(self._rules)
         waiting: list[Chain] = []
+        self._matching.judge(found.decided_to)
         for chain in self._join.decide(found.decided_to):
             if not found.unsettled.isdisjoint(p.offset for p in chain.presentations):
                 waiting.append(chain)

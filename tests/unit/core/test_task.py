@@ -256,6 +256,31 @@ def test_an_id_is_counted_once_over_a_restart(offset: int, time: int, counted: b
     assert task.unmatched == 7 + counted
 
 
+def test_ids_are_counted_again_if_the_commit_with_their_count_was_not_taken() -> None:
+    # D and Pc are the offers' and of a later commit: of these checkouts the count that was committed knows nothing.
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 3)
+    counts = CheckoutCheckpoint(1, 1, MIN_TIME, GuardState(T - 60, MIN_TIME, MIN_TIME, 7, judged_to=T - 60))
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=Position(0, counts.encode(0)))
+    task.match_purchases()
+    for offset, time in enumerate((-60, -55, -70)):
+        task.checkout(checkout(offset, time, f"booking{offset}"), T + time, LATER)
+        task.match_purchases()
+    assert task.unmatched == 7, "offers that they name may still be read again"
+    task.offer(offer(0, -200), T, LATER)
+    assert not task.restoring
+    assert task.unmatched == 7 + 2
+
+
+def test_an_offer_that_was_bought_and_is_read_again_is_known_to_the_count() -> None:
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 1)
+    counts = CheckoutCheckpoint(1, 0, MIN_TIME, GuardState(unmatched=7, judged_to=T - 60))
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=Position(0, counts.encode(0)))
+    task.checkout(checkout(0, -50, "a"), T - 50, LATER)
+    task.offer(offer(0, -60), T, LATER)
+    assert not task.restoring
+    assert task.unmatched == 0
+
+
 # --- pauses
 
 
