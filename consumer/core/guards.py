@@ -215,7 +215,7 @@ class Guards:
         return silent
 
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
-        matched = [task for task in tasks if task.guard.ids.judge(task.watermark)]
+        matched = [task for task in tasks if not task.restoring and task.guard.ids.judge(task.watermark)]
         if matched:
             for task in tasks:
                 if task not in matched:

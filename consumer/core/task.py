@@ -103,6 +103,8 @@ class Task:
         # Looked at for every record: one attribute instead of two.
         self._inputs = self._watermarks.offers, self._watermarks.checkouts
         self.guard = TaskGuard(self._watermarks, self._knows, remembered)
+        # As the count itself, of the checkout partition's commit: the offers' may be a later one.
+        self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
         self._offers = OfferOffsets(offers.offset)
         self._checkouts = CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
@@ -170,7 +172,7 @@ class Task:
                 if not taken_back:
                     after_call.append(called)
             # Read again, and judged before, its offers may be settled and gone.
-            counted = read_before and event.completed_at <= self.guard.ids.judged_to
+            counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self.guard.ids.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
@@ -425,6 +427,7 @@ class Task:
         ):
             return
         self._found = None
+        self.guard.ids.judge(found.offers.decided_to)  # before what is settled makes offers unknown
         settled, waiting = found.tell_apart(self._join.decide(found.offers.decided_to))
         for chain in settled:
             if found.spans_changed:

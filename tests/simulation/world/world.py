@@ -189,7 +189,7 @@ class World:
                 release_file=self.release_file,
                 pass_time=self._pass_time,
                 tell=self.tell,
-                on_begin=self.calls.on_begin,
+                on_begin=self._begin,
                 on_refusal=self._count_refusal,
             )
         except SettingsError as error:
@@ -207,6 +207,11 @@ class World:
         if luck < 0.5:
             return "", int(self.random.expovariate(1 / self.random.choice((20, 300, 2_000)))) + 1
         return None
+
+    def _begin(self, partition: int) -> None:
+        self.calls.on_begin(partition)
+        # Each assignment finds out anew how much metadata the broker takes.
+        self._too_large = Counter({place: n for place, n in self._too_large.items() if place[1] != partition})
 
     def _count_refusal(self, name: str, why: str, partition: int) -> None:
         if why == "OFFSET_METADATA_TOO_LARGE":

@@ -10,6 +10,7 @@ import pytest
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
 from consumer.core.commits import LEAST_METADATA, CommitPlan
+from consumer.core.guards import Guards
 from consumer.core.join import Join, Undated
 from consumer.core.restore import Admission, Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
@@ -204,10 +205,10 @@ def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the
     again.offer(offer(1, -200), T, LATER)
     assert [again.restore_until(side) for side in Side] == [2, 2]
     for offset in range(2):
-        assert again.restoring
+        assert again.phase is Phase.RESTORING
         assert (again.listed(), again.decide(), again.prepare_commit()) == ([], [], None)
         again.checkout(checkout(offset, -50), T, LATER)
-    assert not again.restoring
+    assert again.phase is Phase.RUNNING
     assert [again.restore_until(side) for side in Side] == [None, None]
     assert [chain.last.offset for chain in again.decide()] == [0], (
         "the late checkout made it due, and it is not settled"
@@ -258,6 +259,32 @@ def test_an_id_is_counted_once_over_a_restart(offset: int, time: int, counted: b
     reach(task, 50)
     task.guard.ids.judge(task.watermark)
     assert task.guard.ids.unmatched == 7 + counted
+
+
+def test_ids_are_counted_again_if_the_commit_with_their_count_was_not_taken() -> None:
+    # D and Pc are the offers' and of a later commit: of these checkouts the count that was committed knows nothing.
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 3)
+    counts = CheckoutCheckpoint(1, 1, MIN_TIME, GuardState(T - 60, MIN_TIME, MIN_TIME, 7, judged_to=T - 60))
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=Position(0, counts.encode(0)))
+    guards = Guards(checkout_silence=0, unmatched_limit=100, lateness=RULES.lateness)
+    guards.judge([task])
+    for offset, time in enumerate((-60, -55, -70)):
+        task.checkout(checkout(offset, time, f"booking{offset}"), T + time, LATER)
+        guards.judge([task])
+    assert task.guard.ids.unmatched == 7, "offers that they name may still be read again"
+    task.offer(offer(0, -200), T, LATER)
+    assert not task.restoring
+    assert task.guard.ids.unmatched == 7 + 2
+
+
+def test_an_offer_that_was_bought_and_is_read_again_is_known_to_the_count() -> None:
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 1)
+    counts = CheckoutCheckpoint(1, 0, MIN_TIME, GuardState(unmatched=7, judged_to=T - 60))
+    task = Task(RULES, partitions=1, offers=Position(0, offers.encode(0)), checkouts=Position(0, counts.encode(0)))
+    task.checkout(checkout(0, -50, "a"), T - 50, LATER)
+    task.offer(offer(0, -60), T, LATER)
+    assert not task.restoring
+    assert task.guard.ids.unmatched == 0
 
 
 # --- pauses
