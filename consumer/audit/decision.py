@@ -99,7 +99,7 @@ class Fate(NamedTuple):
     checkout_id: str | None = None
 
 
-class _Session(NamedTuple):
+class _Checkouts(NamedTuple):
     """The checkouts of one session, in the order of their times."""
 
     checkouts: Sequence[Completed]
@@ -125,7 +125,7 @@ def fates(
         undated_of[one.session_id].append(one)
     found = []
     for (session_id, _, _), shown in groupby(sorted(offers, key=lambda o: (_offer(o), o.presented_at)), key=_offer):
-        session = _Session(dated_of.get(session_id, ()), undated_of.get(session_id, ()))
+        session = _Checkouts(dated_of.get(session_id, ()), undated_of.get(session_id, ()))
         found += [_fate(chain, session, rules) for chain in _chains(list(shown), session, rules)]
     return found
 
@@ -134,7 +134,7 @@ def _offer(shown: Presented) -> tuple[str, str, str]:
     return shown.session_id, shown.partner_code, shown.offer_id
 
 
-def _chains(presentations: Sequence[Presented], session: _Session, rules: Spans) -> list[list[Presented]]:
+def _chains(presentations: Sequence[Presented], session: _Checkouts, rules: Spans) -> list[list[Presented]]:
     chains = [[presentations[0]]]
     for shown in presentations[1:]:
         begin, before = chains[-1][0], chains[-1][-1]
@@ -146,17 +146,17 @@ def _chains(presentations: Sequence[Presented], session: _Session, rules: Spans)
     return chains
 
 
-def _first(shown: Presented, session: _Session, rules: Spans) -> Completed | None:
+def _first(shown: Presented, session: _Checkouts, rules: Spans) -> Completed | None:
     begin, end = shown.presented_at, shown.presented_at + rules.window
     return next((c for c in session.checkouts if begin <= c.completed_at <= end), None)
 
 
-def _decide_at(shown: Presented, session: _Session, rules: Spans) -> int:
+def _decide_at(shown: Presented, session: _Checkouts, rules: Spans) -> int:
     first = _first(shown, session, rules)
     return shown.presented_at + rules.window if first is None else first.completed_at + rules.checkout_grace
 
 
-def _fate(chain: Sequence[Presented], session: _Session, rules: Spans) -> Fate:
+def _fate(chain: Sequence[Presented], session: _Checkouts, rules: Spans) -> Fate:
     begin, last = chain[0].presented_at, chain[-1]
     since, decide_at = begin - rules.lookback, _decide_at(last, session, rules)
     perhaps = session.between(since, decide_at)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from ..events import OfferPresented
+from .admission import Admission
 from .chain import Chain
 from .checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata, rules_key
 from .rules import MIN_TIME, DecisionRules
@@ -26,20 +27,6 @@ class Phase(Enum):
 
     RESTORING = auto()
     RUNNING = auto()
-
-
-class Admission(Enum):
-    """What becomes of a record.
-
-    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
-    but an IMPLAUSIBLE checkout joined nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be
-    done.
-    """
-
-    ACCEPTED = auto()
-    LATE = auto()
-    IMPLAUSIBLE = auto()
-    SETTLED = auto()
 
 
 class PartitionsMoved(ValueError):  # noqa: N818 - the edge turns it into an error of its own

@@ -20,9 +20,9 @@ in either phase, when its partitions are revoked or lost.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented
+from .admission import JOINED, Admission, CheckoutEffect
 from .chain import Chain
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
 from .commits import CommitPlan, CommitPlanner
@@ -30,30 +30,9 @@ from .guards import TaskGuard
 from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
-from .restore import Admission, Phase, Restore
+from .restore import Phase, Restore
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Side, Watermarks, possible_times
-
-
-class CheckoutEffect(NamedTuple):
-    """What a checkout that was read brought about.
-
-    Attributes:
-        admission: ACCEPTED or IMPLAUSIBLE; it joined either way.
-        bought_after_call: chains that it names, which were called before and whose call cannot be taken back.
-        bought_before_settled: chains that it bought after they were decided and before they are settled: their calls
-            are to be taken back, as far as they are not made yet.
-        warning: what was found out about the start of the task by it, in words, for the log.
-    """
-
-    admission: Admission
-    bought_after_call: tuple[Chain, ...] = ()
-    bought_before_settled: tuple[Chain, ...] = ()
-    warning: str | None = None
-
-
-JOINED = CheckoutEffect(Admission.ACCEPTED)
-"""The usual effect, shared by all checkouts that did nothing but join."""
 
 
 class Task:

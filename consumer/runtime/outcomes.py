@@ -1,4 +1,4 @@
-"""What becomes of an offer, as a record of the outcome topic: one method a fate.
+"""What becomes of an offer, as a record of the outcome topic: one method a settlement.
 
 An outcome says which presentation it is of, what its fate is and why, by which checkout, and what the insurer answered.
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..calls import CallResult
+from ..core.admission import Admission
 from ..core.chain import Chain
-from ..core.restore import Admission
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.producer import OutputProducer
 
@@ -24,7 +24,7 @@ NOT_ADMITTED = {
 """Why a presentation is dead-lettered instead of joining, as a name and in words."""
 
 
-class Fate(NamedTuple):
+class Settlement(NamedTuple):
     """What an outcome says that the presentation itself does not.
 
     Attributes:
@@ -60,42 +60,42 @@ class Outcomes:
 
     def not_admitted(self, event: OfferPresented, reason: Reason, note: str) -> None:
         """The presentation is late or implausible: DEAD_LETTERED before it belonged to any chain."""
-        self._write(event, Fate(Outcome.DEAD_LETTERED, reason, event.presented_at, note=note))
+        self._write(event, Settlement(Outcome.DEAD_LETTERED, reason, event.presented_at, note=note))
 
     def not_called(self, chain: Chain, outcome: Outcome) -> None:
         """The chain is settled by its decision alone: PURCHASED, IGNORED, or DEAD_LETTERED with its checkout."""
-        self._write(chain.last, Fate(outcome, chain.reason, chain.decide_at, chain.checkout))
+        self._write(chain.last, Settlement(outcome, chain.reason, chain.decide_at, chain.checkout))
 
     def called(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
         """The insurer has answered: OPTED_OUT, NOT_FOUND, or DEAD_LETTERED since it refuses the request."""
-        self._write(chain.last, Fate(outcome, chain.reason, chain.decide_at, chain.checkout, result, result.note))
+        self._write(chain.last, Settlement(outcome, chain.reason, chain.decide_at, chain.checkout, result, result.note))
 
     def released(self, chain: Chain, note: str | None, result: CallResult | None) -> None:
         """An operator let the offer go."""
-        fate = Fate(Outcome.RELEASED, Reason.RELEASED, chain.decide_at, chain.checkout, result, note)
-        self._write(chain.last, fate)
+        settlement = Settlement(Outcome.RELEASED, Reason.RELEASED, chain.decide_at, chain.checkout, result, note)
+        self._write(chain.last, settlement)
 
     def bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None) -> None:
         """Its purchase was read after the decision, but in time to take the call back: PURCHASED."""
-        self._write(chain.last, Fate(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result))
+        self._write(chain.last, Settlement(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result))
 
-    def _write(self, event: OfferPresented, fate: Fate) -> None:
-        checkout, result = fate.checkout, fate.result
+    def _write(self, event: OfferPresented, settlement: Settlement) -> None:
+        checkout, result = settlement.checkout, settlement.result
         outcome = OfferOutcome(
             offer_id=event.offer_id,
             partner_code=event.partner_code,
             session_id=event.session_id,
-            outcome=fate.outcome,
-            reason=fate.reason,
+            outcome=settlement.outcome,
+            reason=settlement.reason,
             checkout_id=None if checkout is None else checkout.checkout_id,
             presented_at=event.presented_at,
-            decided_at=fate.decided_at,
+            decided_at=settlement.decided_at,
             settled_at=int(self._wall() * 1000),
             status_code=None if result is None else result.status_code,
             attempts=0 if result is None else result.attempts,
             details=event.details,
             source=RecordRef(self._topic, self._partition, event.offset),
             mode=Mode.LIVE,
-            note=fate.note,
+            note=settlement.note,
         )
         self._outputs.outcome(outcome, self._partition)

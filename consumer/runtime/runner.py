@@ -9,9 +9,9 @@ import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall
+from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
-from ..core.restore import Admission
-from ..core.task import JOINED, CheckoutEffect, Task
+from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, StopError, TruncatedLogError
 from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef

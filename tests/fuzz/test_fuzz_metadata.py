@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.strategies import Logs, Step, logs, schedules
 from support.task_world import TaskWorld
 
+from consumer.core.admission import Admission
 from consumer.core.checkpoint import (
     METADATA_LIMIT,
     CheckoutCheckpoint,
@@ -25,7 +26,7 @@ from consumer.core.checkpoint import (
     UnreadableMetadata,
 )
 from consumer.core.offset_list import MOST_LISTED, decode_offsets, encode_offsets
-from consumer.core.restore import Admission, PartitionsMoved
+from consumer.core.restore import PartitionsMoved
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side

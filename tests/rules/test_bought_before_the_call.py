@@ -17,10 +17,10 @@ from support.runner_world import RunnerWorld, record
 from support.strategies import FAR, START
 
 from consumer.calls import Answer, CallResult
+from consumer.core.admission import Admission, CheckoutEffect
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import Position
-from consumer.core.restore import Admission
-from consumer.core.task import CheckoutEffect, Task
+from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason

@@ -10,8 +10,9 @@ from support.strategies import START, Logs, Record
 from support.task_steps import RULES, S, Shown, checkout_log, finish, offer_log, pass_time, read_all, reasons, settle
 from support.task_world import TaskWorld
 
+from consumer.core.admission import Admission
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
-from consumer.core.restore import Admission, PartitionsMoved
+from consumer.core.restore import PartitionsMoved
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side

@@ -6,9 +6,8 @@ import pytest
 from support.strategies import FAR, LONG_AGO, START, Garbage, Logs, Record
 from support.task_world import TaskWorld
 
-from consumer.core.restore import Admission
+from consumer.core.admission import Admission, CheckoutEffect
 from consumer.core.rules import DecisionRules
-from consumer.core.task import CheckoutEffect
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 

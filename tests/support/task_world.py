@@ -15,10 +15,10 @@ from support import task_checks
 from support.strategies import Garbage, Logs, Record, Step
 
 from consumer.audit.decision import Fate, UndatedCheckout, fates
+from consumer.core.admission import Admission
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata
 from consumer.core.commits import CommitPlan
-from consumer.core.restore import Admission
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side

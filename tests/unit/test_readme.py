@@ -134,3 +134,19 @@ def test_a_thousand_unsettled_offers_one_in_five_thousand_fit_the_metadata() -> 
     end = committed + 10**8
     checkpoint = OfferCheckpoint(rules, 1_000, 1_790_000_000_000, end, end, unsettled=unsettled)
     assert len(checkpoint.encode(committed)) <= METADATA_LIMIT
+
+
+def test_the_way_of_an_offer_names_files_and_methods_that_exist() -> None:
+    page = (ROOT / "consumer" / "manual" / "way-of-an-offer.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", page))
+    assert len(files) > 20
+    assert {name for name in files if not (ROOT / "consumer" / name).is_file()} == set()
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "consumer").rglob("*.py"))
+    for name in set(re.findall(r"`(?:[A-Z]\w+\.)?([a-z_]+)`", page)) | set(re.findall(r"`([A-Z][a-z]\w+)", page)):
+        assert re.search(rf"(def|class) {name}\b", code), name
+
+
+def test_the_map_of_the_source_names_every_room() -> None:
+    block = README.partition("## The source")[2].partition("```")[2].partition("```")[0]
+    rooms = {path.parent.name for path in (ROOT / "consumer").glob("*/*.py")}
+    assert rooms <= set(re.findall(r"(\w+)/ ", block))

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.core.admission import JOINED, Admission
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
 from consumer.core.commits import LEAST_METADATA, CommitPlan
 from consumer.core.guards import Guards
 from consumer.core.join import Join, Undated
-from consumer.core.restore import Admission, Phase
+from consumer.core.restore import Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import JOINED, Task
+from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented
 

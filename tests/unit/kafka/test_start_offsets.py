@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from support.kafka import Consumer
 
+from consumer.core.admission import Admission
 from consumer.core.checkpoint import CheckoutCheckpoint, Position
-from consumer.core.restore import Admission
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.errors import StartError

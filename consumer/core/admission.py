@@ -1,0 +1,43 @@
+"""What becomes of a record that was read, and what a checkout brings about."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from .chain import Chain
+
+
+class Admission(Enum):
+    """What becomes of a record.
+
+    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
+    but an IMPLAUSIBLE checkout joined nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be
+    done.
+    """
+
+    ACCEPTED = auto()
+    LATE = auto()
+    IMPLAUSIBLE = auto()
+    SETTLED = auto()
+
+
+class CheckoutEffect(NamedTuple):
+    """What a checkout that was read brought about.
+
+    Attributes:
+        admission: ACCEPTED or IMPLAUSIBLE; it joined either way.
+        bought_after_call: chains that it names, which were called before and whose call cannot be taken back.
+        bought_before_settled: chains that it bought after they were decided and before they are settled: their calls
+            are to be taken back, as far as they are not made yet.
+        warning: what was found out about the start of the task by it, in words, for the log.
+    """
+
+    admission: Admission
+    bought_after_call: tuple[Chain, ...] = ()
+    bought_before_settled: tuple[Chain, ...] = ()
+    warning: str | None = None
+
+
+JOINED = CheckoutEffect(Admission.ACCEPTED)
+"""The usual effect, shared by all checkouts that did nothing but join."""
