@@ -70,9 +70,12 @@ class CallChecker:
         """A member begins with a task: it may repeat what was not committed."""
         self._allowed_repeats[partition] += self._concurrency + self._since_commit[partition]
 
-    def on_commit(self, partition: int) -> None:
-        """What has an outcome is committed: the next member repeats the other calls only."""
-        self._since_commit[partition] = self._without_outcome(partition)
+    def on_commit(self, partition: int, decided_to: int) -> None:
+        """What has an outcome and was due by `decided_to` (ms) is committed: the next member repeats the others only.
+
+        Where the list of the unsettled did not fit, `decided_to` is lower, and more is repeated.
+        """
+        self._since_commit[partition] = self._without_outcome(partition) + self._due_after(partition, decided_to)
 
     def on_loss(self, partition: int) -> None:
         """The metadata of what is committed is lost: everything from there on may be called again."""
@@ -98,6 +101,15 @@ class CallChecker:
         if not self._scenario.strict(chains[0].session_id):
             return 0
         return max(0, self._settling[offer] - sum(callable_reason(f.reason, self._scenario.rules) for f in chains))
+
+    def _due_after(self, partition: int, decided_to: int) -> int:
+        """Calls that were answered 204, and that the commit does not tell of."""
+        return sum(
+            settling
+            for offer, settling in self._settling.items()
+            if self._expected.partition_of[offer] == partition
+            and max(fate.decide_at for fate in self._expected.may[offer]) > decided_to
+        )
 
     def _without_outcome(self, partition: int) -> int:
         """Calls that were answered 204, and whose outcome is not written yet: a commit cannot rely on them."""

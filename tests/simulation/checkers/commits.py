@@ -12,6 +12,7 @@ from simulation.workload.scenario import CHECKOUTS, OFFERS, Written
 from simulation.world.broker import Broker, Place
 
 from consumer.core.checkpoint import OfferCheckpoint, UnreadableMetadata
+from consumer.core.rules import MIN_TIME
 from consumer.events import OfferPresented
 
 
@@ -45,7 +46,7 @@ class CommitChecker:
         """Committed is never more than what is settled, and never goes back."""
         self._outputs.read()
         committed = self._broker.group.committed
-        for (topic, partition), (offset, _) in offsets.items():
+        for (topic, partition), (offset, metadata) in offsets.items():
             before = committed.get((topic, partition), (0, ""))[0]
             # A late presentation that is taken in time wants checkouts that had been let go of.
             exact = self._scenario.one_setting and self._scenario.all_on_time
@@ -55,7 +56,7 @@ class CommitChecker:
                 if not self._outputs.is_settled(topic, partition, record):
                     raise Violation(f"committed {offset} of {topic}[{partition}]: {record.offset} is not settled")
             if topic == OFFERS:
-                self._calls.on_commit(partition)
+                self._calls.on_commit(partition, _decided_to(metadata, offset))
         self._check_retained({**committed, **offsets})
 
     def _check_retained(self, committed: dict[Place, tuple[int, str]]) -> None:
@@ -70,3 +71,11 @@ class CommitChecker:
                 continue
             if buyer < committed.get((checkouts, partition), (0, ""))[0]:
                 raise Violation(f"{fate.offer_id} at {offset} would be read again without the checkout that bought it")
+
+
+def _decided_to(metadata: str, offset: int) -> int:
+    """Up to when what a commit of the offers does not list is settled (ms)."""
+    try:
+        return OfferCheckpoint.decode(metadata, offset).decided_to
+    except UnreadableMetadata:
+        return MIN_TIME
