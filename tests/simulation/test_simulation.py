@@ -11,6 +11,7 @@ import pytest
 from simulation.simulate import run
 
 from consumer.core.checkpoint import METADATA_LIMIT
+from consumer.core.commits import CommitPlanner
 from consumer.core.guards import Guards
 from consumer.core.join import Join
 from consumer.core.offsets import OfferOffsets
@@ -46,7 +47,7 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
 @pytest.mark.parametrize(
     ("where", "name", "broken"),
     [
-        (Task, "_hold", lambda real: lambda self: real(self) + self._rules.lookback),
+        (CommitPlanner, "retain_from", lambda real: lambda self, *args: real(self, *args) + self._rules.lookback),
         (OfferOffsets, "lowest_open", lambda real: lambda self: real(self) + 1),
         (Join, "decide", lambda real: lambda self, watermark: real(self, watermark + 2_000)),
         (OutputProducer, "flush", lambda real: lambda self, timeout: True),
@@ -66,7 +67,7 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Assignment, "_whole", lambda real: lambda self: self._held[0] | self._held[1]),
     ],
     ids=[
-        "the hold forgets lookback",
+        "what is retained forgets lookback",
         "one too far",
         "decided too early",
         "no flush before the commit",
