@@ -1,6 +1,6 @@
 """Two queues by time: what is due and when, and until when something is needed.
 
-Both keep their items unsorted in buckets of a span of time, so that an item costs 8 bytes wherever it lies.
+Both keep far items unsorted in buckets, each for a span of time, so that an item costs 8 bytes wherever it lies.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-BUCKET_BITS = 10
+DUE_BITS = 10
 """A bucket spans 2^10 ms, about a second: small enough to sort when it is opened, and a day has only 84,375 of them."""
+
+EXPIRY_BITS = 14
+"""A bucket spans 2^14 ms, about 16 seconds: what expires may stay a little longer, never shorter."""
 
 NEVER = 2**62
 """`queued` of an item that is not in the index."""
@@ -22,43 +25,62 @@ class Queued(Protocol):
     queued: int
 
 
-T = TypeVar("T", bound=Queued)
+Item = TypeVar("Item")
+Due = TypeVar("Due", bound=Queued)
 
 
-class TimeIndex(Generic[T]):
-    """A calendar queue: far items lie unsorted in buckets, 8 bytes each; only the buckets at hand are sorted.
+class _Buckets(Generic[Item]):
+    """Items by the number of their span of time, without any order within a span."""
+
+    __slots__ = ("_items", "_keys")
+
+    def __init__(self) -> None:
+        self._items: dict[int, list[Item]] = {}
+        self._keys: list[int] = []
+
+    def put(self, key: int, item: Item) -> None:
+        bucket = self._items.get(key)
+        if bucket is None:
+            self._items[key] = [item]
+            heappush(self._keys, key)
+        else:
+            bucket.append(item)
+
+    def take(self, last: int) -> Iterator[tuple[int, list[Item]]]:
+        """Take out the buckets up to the key `last`, in order. Putting meanwhile is allowed."""
+        while self._keys and self._keys[0] <= last:
+            key = heappop(self._keys)
+            yield key, self._items.pop(key)
+
+
+class TimeIndex(Generic[Due]):
+    """A calendar queue: only the buckets at hand are sorted.
 
     An item may be pushed again with an earlier time; the entry it had before is then stale and is passed over, since
     `item.queued` no longer fits it. Times may lie in the past.
     """
 
-    __slots__ = ("_buckets", "_keys", "_near", "_opened", "_sequence")
+    __slots__ = ("_far", "_near", "_opened", "_sequence")
 
     def __init__(self) -> None:
-        self._buckets: dict[int, list[T]] = {}
-        self._keys: list[int] = []
-        self._near: list[tuple[int, int, T]] = []
+        self._far: _Buckets[Due] = _Buckets()
+        self._near: list[tuple[int, int, Due]] = []
         self._opened = -NEVER
         self._sequence = 0
 
-    def push(self, due: int, item: T) -> None:
+    def push(self, due: int, item: Due) -> None:
         """Queue the item for `due` (ms)."""
         item.queued = due
-        key = due >> BUCKET_BITS
+        key = due >> DUE_BITS
         if key <= self._opened:
             self._sequence += 1
             heappush(self._near, (due, self._sequence, item))
-            return
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            self._buckets[key] = [item]
-            heappush(self._keys, key)
         else:
-            bucket.append(item)
+            self._far.put(key, item)
 
-    def pop(self, until: int) -> Iterator[tuple[int, T]]:
+    def pop(self, until: int) -> Iterator[tuple[int, Due]]:
         """Take out (time, item), in order of time, up to `until` (ms). Pushing meanwhile is allowed."""
-        self._open(until >> BUCKET_BITS)
+        self._open(until >> DUE_BITS)
         near = self._near
         while near and near[0][0] <= until:
             due, _, item = heappop(near)
@@ -68,49 +90,34 @@ class TimeIndex(Generic[T]):
 
     def earliest(self, until: int) -> int:
         """The time (ms) of the first item queued for `until` or before; `until` + 1 if there is none."""
-        self._open(until >> BUCKET_BITS)
+        self._open(until >> DUE_BITS)
         near = self._near
         while near and near[0][2].queued != near[0][0]:
             heappop(near)
         return min(near[0][0], until + 1) if near else until + 1
 
     def _open(self, last: int) -> None:
-        while self._keys and self._keys[0] <= last:
-            key = heappop(self._keys)
-            for item in self._buckets.pop(key):
-                if item.queued >> BUCKET_BITS == key:
+        for key, items in self._far.take(last):
+            for item in items:
+                if item.queued >> DUE_BITS == key:
                     self._sequence += 1
                     heappush(self._near, (item.queued, self._sequence, item))
         self._opened = max(self._opened, last)
 
 
-Kept = TypeVar("Kept")
+class Expiry(Generic[Item]):
+    """Items with the time until which they are needed."""
 
-_EXPIRY_BITS = 14
-"""A bucket spans 2^14 ms, about 16 seconds: what expires may stay a little longer, never shorter."""
-
-
-class Expiry(Generic[Kept]):
-    """Items by time, in coarse buckets, 8 bytes an item."""
-
-    __slots__ = ("_buckets", "_keys")
+    __slots__ = ("_buckets",)
 
     def __init__(self) -> None:
-        self._buckets: dict[int, list[Kept]] = {}
-        self._keys: list[int] = []
+        self._buckets: _Buckets[Item] = _Buckets()
 
-    def add(self, time: int, item: Kept) -> None:
+    def add(self, time: int, item: Item) -> None:
         """Keep the item as long as `time` (ms) may be asked for."""
-        key = time >> _EXPIRY_BITS
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            self._buckets[key] = [item]
-            heappush(self._keys, key)
-        else:
-            bucket.append(item)
+        self._buckets.put(time >> EXPIRY_BITS, item)
 
-    def take(self, before: int) -> Iterator[Kept]:
+    def take(self, before: int) -> Iterator[Item]:
         """Take out items with a time < `before` (ms), whole buckets at a time."""
-        last = before >> _EXPIRY_BITS
-        while self._keys and self._keys[0] < last:
-            yield from self._buckets.pop(heappop(self._keys))
+        for _, items in self._buckets.take((before >> EXPIRY_BITS) - 1):
+            yield from items

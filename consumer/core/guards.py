@@ -9,9 +9,9 @@ the place of offer ids. One that does ends it. Ids are judged in the order of ev
 passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
 called not longer than lookback ago.
 
-Only decisions stop. The watermark moves on, D stays where it is, and a checkout that comes late joins whatever was
-undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so that
-decisions stay suspended after a restart or with another member.
+Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
+whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so
+that decisions stay suspended after a restart or with another member.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 
 class Assignment:
-    """The partitions held, and how the client is told which to read.
+    """The partitions assigned, and how the client is told which to read.
 
     Args:
         topics: of the offers and of the checkouts.
@@ -44,7 +44,7 @@ class Assignment:
         self._group = group
         self._incremental = protocol == "consumer"
         self._monotonic = monotonic
-        self._held: tuple[set[int], set[int]] = (set(), set())
+        self._assigned: tuple[set[int], set[int]] = (set(), set())
         self._say_at: dict[int, float] = {}
 
     def add(self, places: Iterable[TopicPartition]) -> list[int]:
@@ -54,11 +54,11 @@ class Assignment:
             StopError: a half on the classic protocol, on which its pair would never come.
         """
         if not self._incremental:
-            self._held = (set(), set())
+            self._assigned = (set(), set())
         before = self._whole()
         for place in places:
-            self._held[self._topics.index(place.topic)].add(place.partition)
-        offers, checkouts = self._held
+            self._assigned[self._topics.index(place.topic)].add(place.partition)
+        offers, checkouts = self._assigned
         if offers != checkouts and not self._incremental:
             raise StopError(
                 f"the group's leader gave partitions {sorted(offers)} of {self._topics[0]} but {sorted(checkouts)} of "
@@ -72,7 +72,7 @@ class Assignment:
         """Take note of what the group takes away. Returns the pairs that were whole until then."""
         before = self._whole()
         for place in places:
-            self._held[self._topics.index(place.topic)].discard(place.partition)
+            self._assigned[self._topics.index(place.topic)].discard(place.partition)
         self._watch_halves()
         return sorted(before - self._whole())
 
@@ -97,8 +97,8 @@ class Assignment:
         if not overdue:
             return
         self._say_at.update(dict.fromkeys(overdue, now + PATIENCE))
-        for topic, held, missing in zip(self._topics, self._held, reversed(self._topics), strict=True):
-            if partitions := sorted(held & overdue):
+        for topic, assigned, missing in zip(self._topics, self._assigned, reversed(self._topics), strict=True):
+            if partitions := sorted(assigned & overdue):
                 log.warning(
                     "partitions wait for their pair: nothing of theirs is decided here. Every member of the group must "
                     "subscribe to both topics with the 'range' assignor, and both must have as many partitions",
@@ -109,8 +109,10 @@ class Assignment:
                 )
 
     def _whole(self) -> set[int]:
-        return self._held[0] & self._held[1]
+        return self._assigned[0] & self._assigned[1]
 
     def _watch_halves(self) -> None:
         first = self._monotonic() + PATIENCE
-        self._say_at = {partition: self._say_at.get(partition, first) for partition in self._held[0] ^ self._held[1]}
+        self._say_at = {
+            partition: self._say_at.get(partition, first) for partition in self._assigned[0] ^ self._assigned[1]
+        }

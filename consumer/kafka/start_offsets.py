@@ -83,7 +83,8 @@ class StartOffsets:
         for partition, offset in enumerate(checkouts):
             metadata = ""
             low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
-            # Where nothing older is left than what is wanted, older ones may be gone: H is then learnt by reading.
+            # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
+            # reading.
             if offset > low or low == 0:
                 # An offer that is on time may be written after the start and dated before it.
                 horizon = since + self._rules.max_skew

@@ -64,7 +64,7 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (Guards, "_judge_unmatched", lambda real: lambda self, tasks: None),
         (GroupConsumer, "pause", lambda real: lambda self, wanted: None),
         (Loop, "_let_go", lambda real: lambda self: None),
-        (Assignment, "_whole", lambda real: lambda self: self._held[0] | self._held[1]),
+        (Assignment, "_whole", lambda real: lambda self: self._assigned[0] | self._assigned[1]),
     ],
     ids=[
         "what is retained forgets lookback",
