@@ -93,7 +93,7 @@ def judge(
     return found
 
 
-def judge_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: ReferenceRules) -> Judgement:
+def judge_from_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: ReferenceRules) -> Judgement:
     """Read the offer topic and the checkout topic to their ends, and judge the calls of an emulator's log.
 
     Raises:

@@ -29,28 +29,29 @@ Item = TypeVar("Item")
 Due = TypeVar("Due", bound=Queued)
 
 
-class _Buckets(Generic[Item]):
-    """Items by the number of their span of time, without any order within a span."""
+class _Buckets(dict[int, list[Item]]):
+    """Items by the number of their span of time, without any order within a span.
 
-    __slots__ = ("_items", "_keys")
+    `buckets[key].append(item)` puts an item in, and makes its bucket where there is none: no call of Python on the way
+    of most records.
+    """
+
+    __slots__ = ("_keys",)
 
     def __init__(self) -> None:
-        self._items: dict[int, list[Item]] = {}
+        super().__init__()
         self._keys: list[int] = []
 
-    def put(self, key: int, item: Item) -> None:
-        bucket = self._items.get(key)
-        if bucket is None:
-            self._items[key] = [item]
-            heappush(self._keys, key)
-        else:
-            bucket.append(item)
+    def __missing__(self, key: int) -> list[Item]:
+        heappush(self._keys, key)
+        bucket = self[key] = []
+        return bucket
 
     def take(self, last: int) -> Iterator[tuple[int, list[Item]]]:
         """Take out the buckets up to the key `last`, in order. Putting meanwhile is allowed."""
         while self._keys and self._keys[0] <= last:
             key = heappop(self._keys)
-            yield key, self._items.pop(key)
+            yield key, self.pop(key)
 
 
 class TimeIndex(Generic[Due]):
@@ -76,7 +77,7 @@ class TimeIndex(Generic[Due]):
             self._sequence += 1
             heappush(self._near, (due, self._sequence, item))
         else:
-            self._far.put(key, item)
+            self._far[key].append(item)
 
     def pop(self, until: int) -> Iterator[tuple[int, Due]]:
         """Take out (time, item), in order of time, up to `until` (ms). Pushing meanwhile is allowed."""
@@ -115,7 +116,7 @@ class Expiry(Generic[Item]):
 
     def add(self, time: int, item: Item) -> None:
         """Keep the item as long as `time` (ms) may be asked for."""
-        self._buckets.put(time >> EXPIRY_BITS, item)
+        self._buckets[time >> EXPIRY_BITS].append(item)
 
     def take(self, before: int) -> Iterator[Item]:
         """Take out items with a time < `before` (ms), whole buckets at a time."""

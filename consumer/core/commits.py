@@ -129,7 +129,7 @@ class CommitPlanner:
         due = chain.presentations[-1].presented_at + self._rules.late_after
         self._least_decided_to = max(self._least_decided_to, due)
 
-    def shorten_metadata(self) -> int:
+    def lower_metadata_limit(self) -> int:
         """Plan with half of the room from now on, since the broker takes no more. Returns the new limit, characters."""
         self._limit = max(LEAST_METADATA, self._limit // 2)
         return self._limit
@@ -145,7 +145,7 @@ class CommitPlanner:
             pending: the decided and unsettled chains.
             unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
         """
-        fitted = self.fit(whole, max(lowest_open, self.committed), pending, unacknowledged)
+        fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, unacknowledged)
         if fitted is None or fitted[1].decided_to < self._least_decided_to:
             return None
         # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
@@ -173,7 +173,7 @@ class CommitPlanner:
             retain = min(retain, earliest_from_committed)
         return retain - self._rules.lookback
 
-    def fit(
+    def fit_metadata(
         self, whole: OfferCheckpoint, lowest: int, pending: PendingChains, unacknowledged: Collection[int]
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint, with `decided_to` as high as the room for the list allows.
@@ -201,7 +201,7 @@ class CommitPlanner:
                 low, best = middle, found
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self.fit(replace(whole, dead=frozenset()), lowest, pending, unacknowledged)
+            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, unacknowledged)
         return best
 
     def _listing(

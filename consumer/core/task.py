@@ -232,7 +232,7 @@ class Task:
             return self._found.offers.next_checkout
         return self._until[side]
 
-    def read_before(self, side: Side) -> int:
+    def read_before_restart(self, side: Side) -> int:
         """The first offset that had not been read before the restart, by what is committed with either partition."""
         return self._until[side]
 
@@ -378,9 +378,9 @@ class Task:
         self._dead = {offset for offset in self._dead if offset >= committed}
         self._join.forget_splits(committed)
 
-    def shorten_metadata(self) -> int:
+    def lower_metadata_limit(self) -> int:
         """Plan with half of the room from now on, since the broker takes no more. Returns the new limit, characters."""
-        return self._planner.shorten_metadata()
+        return self._planner.lower_metadata_limit()
 
     # --- inside
 

@@ -14,7 +14,7 @@ from ..settings import DeliverySettings
 from .breaker import Breaker
 from .limiter import CredentialLimiter
 from .not_found import Belief, NotFoundGuard
-from .refusals import RefusalGuard
+from .rejected_requests import RejectionGuard
 
 CREDENTIALS_PROBE_S = 30.0
 """Seconds between probes of a partner whose credentials are refused: a wrong key tried often may be locked out."""
@@ -98,7 +98,7 @@ class Partner:
         self.probe: PendingCall | None = None
         self.breaker = Breaker(random)
         self.not_found = NotFoundGuard(settings.not_found_limit)
-        self.refusals = RefusalGuard(max_refused_run if settings.rejected == "dead-letter" else None)
+        self.refusals = RejectionGuard(max_refused_run if settings.rejected == "dead-letter" else None)
         self.listed = False
         self.timer: TimerHandle | None = None
         self._fault_probe_at = -math.inf
@@ -155,7 +155,7 @@ class Partner:
                 self.breaker.answered()
                 self._note_evidence(pending, answer, now, log)
                 return
-        self._note_credentials(pending, answer, now, was_probe=was_probe, log=log)
+        self._stop_while_denied(pending, answer, now, was_probe=was_probe, log=log)
         if answer.retry_after is not None and self.limiter.gate(now, answer.retry_after):
             log.warning(
                 "told to wait by Retry-After: no calls with this credential until then",
@@ -167,7 +167,7 @@ class Partner:
         self._note_failure(pending, answer, now, was_probe=was_probe, log=log)
         self._note_evidence(pending, answer, now, log)
 
-    def _note_credentials(
+    def _stop_while_denied(
         self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
     ) -> None:
         """Stop the partner's calls when its credentials are refused; any other answer to the probe lets them go on."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..audit.calls import Judgement, ReferenceRules, judge, judge_topics
+from ..audit.calls import Judgement, ReferenceRules, judge, judge_from_topics
 from ..audit.decision import fates
 from ..audit.reading import Checkout, Presentation
 from ..emulator.call_log import Call
@@ -101,7 +101,7 @@ class _Demo:
                     code = second.wait(timeout=30)
                 except subprocess.TimeoutExpired:
                     code = None
-        found = judge_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
+        found = judge_from_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
         ended = "was still there 30 s" if code is None else f"ended with exit code {code}"
         view.say(f"asked to stop, the consumer {ended}" + (" later" if code is None else ""))
         view.verdict(found)

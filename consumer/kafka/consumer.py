@@ -245,11 +245,11 @@ class GroupConsumer:
                 self._failure = error
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        self._end(consumer, revoked, self._tasks.revoked, "revoked")
+        self._give_back(consumer, revoked, self._tasks.revoked, "revoked")
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         self._on_trouble("the group gave the partitions away")
-        self._end(consumer, lost, self._tasks.lost, "lost")
+        self._give_back(consumer, lost, self._tasks.lost, "lost")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -260,7 +260,9 @@ class GroupConsumer:
 
     # --- inside
 
-    def _end(self, consumer: Consumer, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str) -> None:
+    def _give_back(
+        self, consumer: Consumer, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str
+    ) -> None:
         partitions = [partition for partition in self._assignment.remove(gone) if partition in self._partitions]
         if partitions:
             try:

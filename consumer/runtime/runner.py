@@ -16,7 +16,7 @@ from ..core.watermark import Side
 from ..errors import DecodeError, StopError, TruncatedLogError
 from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.record import Record
-from .bad_records import BadRecordLimit
+from .bad_record_limit import BadRecordLimit
 from .edges import Edges
 from .outcomes import NOT_ADMITTED, Outcomes
 
@@ -126,7 +126,7 @@ class TaskRunner:
     def _apply(self, side: Side, message: Message, now: int) -> Sequence[int]:
         offset = message.offset() or 0
         if message.error() is not None:
-            self._end(side, offset)
+            self._on_partition_end(side, offset)
             return NONE
         if offset < self.task.next_offset(side):
             return NONE
@@ -140,7 +140,7 @@ class TaskRunner:
             if side is Side.OFFERS:
                 shown = self._codec.decode_offer(message.key(), value, offset)
                 if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
-                    self._refuse(admission, message, shown)
+                    self._dead_letter_not_admitted(admission, message, shown)
                 return NONE
             completed = self._codec.decode_checkout(message.key(), value, offset)
         except DecodeError as error:
@@ -179,8 +179,8 @@ class TaskRunner:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
             self._bad_records[side].bad(str(error))
 
-    def _end(self, side: Side, offset: int) -> None:
-        stop = self.task.read_before(side)
+    def _on_partition_end(self, side: Side, offset: int) -> None:
+        stop = self.task.read_before_restart(side)
         if self.task.restoring and offset < stop:
             raise TruncatedLogError(
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
@@ -189,7 +189,7 @@ class TaskRunner:
             )
         self.task.read_to(side, offset)
 
-    def _refuse(self, admission: Admission, message: Message, event: OfferPresented) -> None:
+    def _dead_letter_not_admitted(self, admission: Admission, message: Message, event: OfferPresented) -> None:
         if admission is Admission.SETTLED:
             return
         reason, why = NOT_ADMITTED[admission]

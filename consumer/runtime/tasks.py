@@ -16,7 +16,7 @@ from ..kafka.consumer import GroupConsumer
 from ..kafka.start_offsets import StartOffsets, TaskStart
 from ..server.health import Health
 from ..settings import JoinSettings, Settings
-from .bad_records import BadRecordLimit
+from .bad_record_limit import BadRecordLimit
 from .edges import Edges
 from .idleness import Idleness
 from .runner import TaskRunner
@@ -125,7 +125,7 @@ class Tasks:
             partition=partition,
             offers=start.offers.offset,
             checkouts=start.checkouts.offset,
-            rebuild_to=[task.read_before(side) if task.restoring else None for side in Side],
+            rebuild_to=[task.read_before_restart(side) if task.restoring else None for side in Side],
         )
 
     def revoked(self, partitions: list[int]) -> None:
@@ -147,7 +147,7 @@ class Tasks:
     def metadata_refused(self, partition: int) -> None:
         """See `kafka.consumer.RebalanceListener`. A broker's offset.metadata.max.bytes may be below its default."""
         if partition in self.runners:
-            limit = self.runners[partition].task.shorten_metadata()
+            limit = self.runners[partition].task.lower_metadata_limit()
             log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
 
     # --- results and commits

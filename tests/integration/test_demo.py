@@ -17,7 +17,7 @@ from brokers.producers import ordered_producer
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 
-from consumer.audit.calls import ReferenceRules, judge_topics
+from consumer.audit.calls import ReferenceRules, judge_from_topics
 from consumer.audit.decision import Fate, fates
 from consumer.audit.reading import read_events
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
@@ -81,7 +81,7 @@ def test_the_judge_reads_both_topics_to_their_ends_and_objects_to_each_wrong_log
     false = Call(calls[0].time_ms, bought.partner_code, bought.offer_id, 500, 1, True, terminal=False)
 
     def judged(log: list[Call]) -> tuple[bool, int, int, int]:
-        found = judge_topics(bootstrap, (OFFERS, CHECKOUTS), write_log(tmp_path / "calls.jsonl", log), RULES)
+        found = judge_from_topics(bootstrap, (OFFERS, CHECKOUTS), write_log(tmp_path / "calls.jsonl", log), RULES)
         return found.holds, len(found.missed), len(found.false), found.repeated
 
     assert judged(calls) == (True, 0, 0, 0)

@@ -59,7 +59,7 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
             lambda real: lambda self, event_time, timestamp, now: real(self, event_time, -1, 10**15),
         ),
         (Task, "_is_late", lambda real: lambda self, presented_at: False),
-        (Task, "shorten_metadata", lambda real: lambda self: METADATA_LIMIT),
+        (Task, "lower_metadata_limit", lambda real: lambda self: METADATA_LIMIT),
         (Guards, "_judge_silence", lambda real: lambda self, tasks, awake: False),
         (Guards, "_judge_unmatched", lambda real: lambda self, tasks: None),
         (GroupConsumer, "pause", lambda real: lambda self, wanted: None),

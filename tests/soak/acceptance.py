@@ -22,7 +22,7 @@ from soak.shop import Shop
 from soak.spans import Spans
 from support.deployment import Deployment, end_all
 
-from consumer.audit.calls import Judgement, in_words, judge_topics
+from consumer.audit.calls import Judgement, in_words, judge_from_topics
 from consumer.emulator.emulator import running
 
 PARTITIONS = 6
@@ -50,15 +50,15 @@ def play(bootstrap: str, events: int, span: int, folder: Path) -> Judgement:
                     pass
             print(f"{time.monotonic() - began:6.1f} s  all events are written", flush=True)
             deadline = time.monotonic() + PATIENCE
-            found = judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
+            found = judge_from_topics(bootstrap, topics, api.log_path, SPANS.rules)
             while found.missed and time.monotonic() < deadline:
                 time.sleep(2)  # between two looks at what the judge still misses
-                found = judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
+                found = judge_from_topics(bootstrap, topics, api.log_path, SPANS.rules)
             print(f"{time.monotonic() - began:6.1f} s  all is settled", flush=True)
         finally:
             codes = end_all(consumers, within=60)
         print(f"the consumers ended with exit codes {codes}")
-        return judge_topics(bootstrap, topics, api.log_path, SPANS.rules)
+        return judge_from_topics(bootstrap, topics, api.log_path, SPANS.rules)
 
 
 def main() -> int:

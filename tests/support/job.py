@@ -5,7 +5,7 @@ from __future__ import annotations
 from confluent_kafka import Consumer, TopicPartition
 from support.deployment import GRACE_MS, LATENESS_MS, LOOKBACK_MS, PARTITIONS, WINDOW_MS, Deployment, now, until
 
-from consumer.audit.calls import Judgement, ReferenceRules, judge_topics
+from consumer.audit.calls import Judgement, ReferenceRules, judge_from_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Plan, generate
 
@@ -37,7 +37,7 @@ def write(deployment: Deployment, what: Plan, *, paced: bool) -> int:
 
 def judged(deployment: Deployment) -> Judgement:
     topics = deployment.offer_topic, deployment.checkout_topic
-    return judge_topics(deployment.bootstrap, topics, deployment.api.log_path, RULES)
+    return judge_from_topics(deployment.bootstrap, topics, deployment.api.log_path, RULES)
 
 
 def wait_until_all_is_settled(deployment: Deployment, within: float = 60) -> None:

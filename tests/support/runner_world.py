@@ -16,7 +16,7 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import OfferOutcome, Outcome, RecordRef
 from consumer.kafka.record import Record
-from consumer.runtime.bad_records import BadRecordLimit
+from consumer.runtime.bad_record_limit import BadRecordLimit
 from consumer.runtime.edges import Clock, Edges, OnRecordFetched
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner

@@ -67,7 +67,7 @@ def fitted(
     pending = PendingChains(RULES)
     for one in chains:
         pending.add(one, late_decided=False)
-    return CommitPlanner(RULES, 0, limit=limit).fit(whole, lowest, pending, ())
+    return CommitPlanner(RULES, 0, limit=limit).fit_metadata(whole, lowest, pending, ())
 
 
 def alone(offset: int, decide_at: int) -> Chain:

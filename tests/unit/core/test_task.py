@@ -201,7 +201,7 @@ def half_committed(*done: CheckoutCompleted) -> Task:
 def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the_checkouts() -> None:
     again = half_committed(checkout(0, -50), checkout(1, -40))
     assert [again.restore_until(side) for side in Side] == [2, 0]
-    assert [again.read_before(side) for side in Side] == [2, 2]
+    assert [again.read_before_restart(side) for side in Side] == [2, 2]
     again.offer(offer(0, -95), T, LATER)
     again.offer(offer(1, -200), T, LATER)
     assert [again.restore_until(side) for side in Side] == [2, 2]
@@ -337,7 +337,7 @@ def test_of_a_settled_chain_no_split_is_listed() -> None:
 
 def test_the_room_for_metadata_is_halved_to_where_no_list_fits() -> None:
     task = fresh(metadata_limit=1_000)
-    assert [task.shorten_metadata() for _ in range(4)] == [500, 250, LEAST_METADATA, LEAST_METADATA]
+    assert [task.lower_metadata_limit() for _ in range(4)] == [500, 250, LEAST_METADATA, LEAST_METADATA]
 
 
 # --- presentations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class RefusalGuard:
+class RejectionGuard:
     """Tells a bad request from a wrong path or body, for one partner.
 
     A wrong path is refused for every offer, and must not drain the topic. So at most `limit` requests in a row are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import TooManyDeadLettersError
-from consumer.runtime.bad_records import BadRecordLimit
+from consumer.runtime.bad_record_limit import BadRecordLimit
 
 
 def read(limit: BadRecordLimit, *, good: int = 0, bad: int = 0) -> None:
