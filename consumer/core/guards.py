@@ -54,25 +54,30 @@ class PurchasedIds:
         self.last: tuple[str, str] | None = None
         self._knows = knows
         self._waiting: list[tuple[int, str, str]] = []
+        self._matched = False
 
     def purchased(self, session_id: str, offer_id: str, completed_at: int) -> None:
         """A checkout (time in ms) names the id."""
         heappush(self._waiting, (completed_at, session_id, offer_id))
 
-    def judge(self, watermark: int) -> bool:
-        """Judge the ids of checkouts up to the watermark (ms). True if one has matched.
+    def judge(self, watermark: int) -> None:
+        """Judge the ids of checkouts up to the watermark (ms).
 
         To be called before decisions are made: they make offers unknown.
         """
-        waiting, matched = self._waiting, False
+        waiting = self._waiting
         while waiting and waiting[0][0] <= watermark:
             _, session_id, offer_id = heappop(waiting)
             if self._knows(session_id, offer_id):
-                self.unmatched, matched = 0, True
+                self.unmatched, self._matched = 0, True
             else:
                 self.unmatched += 1
                 self.last = session_id, offer_id
         self.judged_to = max(self.judged_to, watermark)
+
+    def take_match(self) -> bool:
+        """Whether an id has matched since this was asked last, while the task was restoring included."""
+        matched, self._matched = self._matched, False
         return matched
 
 
@@ -215,7 +220,10 @@ class Guards:
         return silent
 
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
-        matched = [task for task in tasks if not task.restoring and task.guard.ids.judge(task.watermark)]
+        running = [task for task in tasks if not task.restoring]
+        for task in running:
+            task.guard.ids.judge(task.watermark)
+        matched = [task for task in running if task.guard.ids.take_match()]
         if matched:
             for task in tasks:
                 if task not in matched:

@@ -71,6 +71,7 @@ class Task:
         found = Restore(rules, partitions, offers, checkouts, horizon)
         self.restore_warnings = found.warnings
         self._found: Restore | None = found
+        self._told = False
         self._until = found.until
         self._horizon = found.checkouts.horizon
         self._decided_to = found.offers.decided_to
@@ -92,7 +93,7 @@ class Task:
         self._unacknowledged: set[int] = set()
         self._unacknowledged_checkouts: set[int] = set()
         self._listed: list[Chain] = []
-        self._tell_settled_if_read()
+        self._restore_if_read()
 
     # --- records in
 
@@ -118,7 +119,7 @@ class Task:
             else:
                 self._unacknowledged.add(offset)
         if self._found is not None:
-            self._tell_settled_if_read()
+            self._restore_if_read()
         return admission
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
@@ -155,7 +156,7 @@ class Task:
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self.guard.ids.purchased(event.session_id, offer_id, event.completed_at)
         if self._found is not None:
-            self._tell_settled_if_read()
+            self._restore_if_read()
         if plausible and warning is None and not after_call and not before_settled:
             return JOINED
         admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
@@ -170,7 +171,7 @@ class Task:
             self._offers.read(offset)
             self._unacknowledged.add(offset)
             self._dead.add(offset)
-        self._tell_settled_if_read()
+        self._restore_if_read()
         return not settled
 
     def unreadable_checkout(self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int) -> bool:
@@ -185,7 +186,7 @@ class Task:
             self._join.complete_undated(Undated(session_id, *between))
         if not settled:
             self._unacknowledged_checkouts.add(offset)
-        self._tell_settled_if_read()
+        self._restore_if_read()
         return not settled
 
     def skip(self, side: Side, offset: int) -> None:
@@ -195,7 +196,7 @@ class Task:
     def read_to(self, side: Side, offset: int) -> None:
         """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
         (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
-        self._tell_settled_if_read()
+        self._restore_if_read()
 
     def idle(self, side: Side, asked_at: int) -> str | None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms).
@@ -207,7 +208,7 @@ class Task:
         if side is Side.OFFERS or self._horizon != MAX_TIME:
             return None
         self._horizon = asked_at + self._rules.lateness
-        self._tell_settled_if_read()
+        self._restore_if_read()
         return "the checkout log holds no record, and its first ones are gone"
 
     # --- how far it has come
@@ -220,15 +221,15 @@ class Task:
     @property
     def restoring(self) -> bool:
         """Reading again what had been read before the restart: nothing is decided, nothing is committed."""
-        return self._found is not None or self._checkouts.next_offset < self._until[1]
+        return self._found is not None
 
     def restore_until(self, side: Side) -> int | None:
         """While restoring: the offset at which to stop applying records. That of the checkouts may rise once."""
-        if not self.restoring:
+        if self._found is None:
             return None
         if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
             return None if side is Side.CHECKOUTS else self._offers.next_offset
-        if side is Side.CHECKOUTS and self._found is not None:
+        if side is Side.CHECKOUTS and not self._told:
             return self._found.offers.next_checkout
         return self._until[side]
 
@@ -395,17 +396,20 @@ class Task:
             watermark = self._decided_to
         return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
 
-    def _tell_settled_if_read(self) -> None:
-        """Once all that the list was made with is read again: tell what of it is settled, and what waits."""
+    def _restore_if_read(self) -> None:
+        """Take the two steps of restoring, each once all that it rests on is read again; see `restore`."""
         found = self._found
-        if (
-            found is None
-            or self._offers.next_offset < self._until[0]
-            or self._checkouts.next_offset < found.offers.next_checkout
-            or self._horizon == MAX_TIME
-        ):
+        if found is None or self._horizon == MAX_TIME or self._offers.next_offset < self._until[0]:
             return
-        self._found = None
+        if not self._told and self._checkouts.next_offset >= found.offers.next_checkout:
+            self._told = True
+            self._tell_settled(found)
+        if self._told and self._checkouts.next_offset >= self._until[1]:
+            self._found = None
+            self._tell_listed(found)
+
+    def _tell_settled(self, found: Restore) -> None:
+        """With the checkouts that the list was made with: close what was settled, and put back what waits."""
         self.guard.ids.judge(found.offers.decided_to)  # before what is settled makes offers unknown
         settled, waiting = found.tell_apart(self._join.decide(found.offers.decided_to))
         for chain in settled:
@@ -415,11 +419,17 @@ class Task:
             self._settle_offsets(chain)
         if found.rules_changed:
             self._join.change_rules(self._rules)
-        if found.rules_changed or self.restoring:  # they are decided by the rules, or with the checkouts, of now
-            for chain in waiting:
-                self._join.reopen(chain)
-            return
         for chain in waiting:
+            self._join.reopen(chain)
+
+    def _tell_listed(self, found: Restore) -> None:
+        """With all checkouts that had been read: what is listed goes on; what became due only by them is decided."""
+        if found.rules_changed:
+            return  # what waits is decided by the rules of now
+        due_by_late_checkouts, listed = found.tell_apart(self._join.decide(found.offers.decided_to))
+        for chain in due_by_late_checkouts:
+            self._join.reopen(chain)
+        for chain in listed:
             self._pending.add(chain, late_decided=False)
             self._listed.append(chain)
 

@@ -102,14 +102,17 @@ _IN_ORDER: Mapping[str, Any] = {
     "max.in.flight.requests.per.connection": 1,
 }
 
+_ALIASES = frozenset({"max.in.flight", "request.required.acks"})
+"""Other names of these. Of two names of one setting librdkafka takes the one that is given last."""
+
 
 def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
     """A producer's configuration with which each partition gets every record once, in the order of the calls.
 
     A record counts as written once all in-sync replicas have it. For the order it takes both idempotence and one
-    request at a time. Say that the broker refuses a producer's first batch, since the
-    topic is new and has no leader yet, and that the second batch is under way already. A broker takes any sequence
-    number from a producer that it does not know, so it takes the second batch. Then
+    request at a time. Say that the broker refuses a producer's first batch, since the topic is new and has no leader
+    yet, and that the second batch is under way already. A broker takes any sequence number from a producer that it does
+    not know, so it takes the second batch. Then
 
     - a plain producer sends the first one again, behind the second;
     - an idempotent one takes the first for written, since a later number was acknowledged: it reports success, and the
@@ -118,9 +121,10 @@ def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
       sent again.
 
     Args:
-        config: librdkafka settings. What order rests on goes over them.
+        config: librdkafka settings. What order rests on goes over them, whichever of their names they have.
     """
-    return {**config, **_IN_ORDER}
+    others = {name: value for name, value in config.items() if name not in _IN_ORDER and name not in _ALIASES}
+    return {**others, **_IN_ORDER}
 
 
 def admin_config(settings: KafkaSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from brokers.producers import ordered_producer
 from brokers.scripted import ScriptedCluster, scripted_cluster
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from consumer.kafka.config import producer_config
+from consumer.kafka.config import in_order, producer_config
 from consumer.settings import KafkaSettings
 
 WRITTEN = [str(n).encode() for n in range(5)]
@@ -157,3 +157,14 @@ def test_every_producer_is_made_in_order() -> None:
 )
 def test_a_producer_made_otherwise_is_seen(source: str, count: int) -> None:
     assert len(unordered(source, "tests/any.py")) == count
+
+
+@pytest.mark.parametrize("alias", ["max.in.flight", "request.required.acks"])
+def test_no_property_undoes_it_whatever_name_it_goes_by(alias: str) -> None:
+    # Of two names of one setting librdkafka takes the one that is given last.
+    config = in_order({"max.in.flight.requests.per.connection": 5, "acks": 1, alias: 2})
+    assert list(config.items()) == [
+        ("acks", "all"),
+        ("enable.idempotence", True),
+        ("max.in.flight.requests.per.connection", 1),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -235,7 +236,9 @@ class SimulatedProcess:
     def kill(self) -> None:
         """kill -9."""
         self.died_at = self.died_at or "kill -9"
-        self._end()
+        self.dead = True
+        if inspect.getgeneratorstate(self._steps) != inspect.GEN_RUNNING:  # else its next call of a client ends it
+            self._end()
 
     def _end(self) -> None:
         self.dead = True

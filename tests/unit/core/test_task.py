@@ -243,6 +243,17 @@ def test_an_unreadable_checkout_taints_what_was_over_only_if_its_stamp_tells_not
     assert (chain.reason.name == "CHECKOUT_UNREADABLE") is tainted
 
 
+def test_what_is_listed_goes_on_without_being_decided_anew_though_only_the_checkouts_commit_was_taken() -> None:
+    offers = OfferCheckpoint(rules_key(RULES), 1, T, 1, 0, unsettled=frozenset({0})).encode(0)
+    checkouts = CheckoutCheckpoint(1, 1, MIN_TIME, lookback=RULES.lookback).encode(0)
+    task = Task(RULES, partitions=1, offers=Position(0, offers), checkouts=Position(0, checkouts))
+    task.offer(offer(0, -200), T, LATER)
+    task.checkout(checkout(0, -200, "another"), T, LATER)
+    assert not task.restoring
+    assert [chain.start for chain in task.listed()] == [0], "it is what goes on while decisions are suspended"
+    assert task.prepare_commit() is not None, "and commits go on"
+
+
 # --- ids that name no offer, over a restart
 
 
@@ -286,6 +297,11 @@ def test_an_offer_that_was_bought_and_is_read_again_is_known_to_the_count() -> N
     task.offer(offer(0, -60), T, LATER)
     assert not task.restoring
     assert task.guard.ids.unmatched == 0
+    guards = Guards(checkout_silence=0, unmatched_limit=3, lateness=RULES.lateness)
+    other = fresh()
+    other.guard.ids.unmatched = 3
+    guards.judge([task, other])
+    assert guards.unmatched == 0, "the match counts for the other tasks too"
 
 
 # --- pauses
