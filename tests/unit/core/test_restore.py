@@ -138,6 +138,11 @@ def test_changed_rules_are_found_and_said_and_what_was_decided_keeps_its_own(
     assert [("differ from those of the last run" in text) for text in restore.warnings] == [True] * rules_changed
 
 
+def test_what_was_ignored_as_abandoned_by_the_rules_of_then_stays_so() -> None:
+    then = replace(RULES, window=90, checkout_grace=8, lookback=200, call_abandoned=False)
+    assert restored(offers(rules=rules_key(then))).rules_then == then
+
+
 def test_where_nothing_was_decided_the_rules_of_then_are_those_of_now() -> None:
     now = replace(RULES, window=7)
     restore = restored(Position(20), rules=now)
