@@ -23,7 +23,7 @@ class Due:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.steps: list[tuple[float, list[str]]] = []
-        self.on_due: Callable[[], None] = lambda: None
+        self.on_due: Callable[[], object] = lambda: None
         self.retries = Retries(self._on_due)
         self._partner = Partner("P", CredentialLimiter(10.0), DeliverySettings(), 100, Random(1))
 
@@ -117,13 +117,20 @@ def test_calls_that_are_due_together_come_in_batches_so_that_the_loop_does_other
     ]
 
 
-def test_only_what_is_kept_falls_due() -> None:
+def test_only_what_is_kept_falls_due_and_still_in_order() -> None:
     def play(due: Due) -> None:
-        for number, offer_id in enumerate("fedcba"):
-            due.push(offer_id, 6.0 - number)
-        due.keep("fbd")
+        # A heap of these is no heap any more once its first is taken out, unless it is made one again.
+        for seconds in (1, 2, 10, 3, 4, 11, 12):
+            due.push(str(seconds), seconds)
+        due.keep(["2", "3", "4", "10", "12"])
 
-    assert [step for step in steps(play) if step[1]] == [(2.0, ["b"]), (4.0, ["d"]), (6.0, ["f"])]
+    assert [step for step in steps(play) if step[1]] == [
+        (2.0, ["2"]),
+        (3.0, ["3"]),
+        (4.0, ["4"]),
+        (10.0, ["10"]),
+        (12.0, ["12"]),
+    ]
 
 
 def test_a_call_that_is_pushed_after_all_were_forgotten_falls_due() -> None:
