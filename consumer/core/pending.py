@@ -18,8 +18,8 @@ class PendingChains:
 
     Attributes:
         by_start: the decided and unsettled chains by `Chain.start`, in order of decide_at but for the `late_decided`.
-        late_decided: those of them that were due before the decision that the last commit could tell of. A late checkout may have
-            made them so.
+        late_decided: those of them that were due before the decision that the last commit could tell of. A late
+            checkout may have made them so.
         chain_starts: starts of those that follow on a chain which ended only because it had lasted for `lookback`.
     """
 
