@@ -1,4 +1,4 @@
-"""The order of the source: names that mean one thing, and files that are read in one sitting.
+"""The order of the source: names that mean one thing, files that are read in one sitting, and a test beside each.
 
 Which room may import which is held by import-linter (`make lint`), with the table in pyproject.toml.
 """
@@ -6,13 +6,48 @@ Which room may import which is held by import-linter (`make lint`), with the tab
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
 FILES = sorted((ROOT / "consumer").rglob("*.py"))
 LINES = 430
 """About 400: a file is read in one sitting."""
+
+WITHOUT_A_TEST_BESIDE_IT = {
+    "__init__.py": "the version only",
+    "__main__.py": "calls cli.py and no more",
+    "audit/reading.py": "reads a broker: integration/test_demo.py; the soak's judge reads by it as well",
+    "calls.py": "types only",
+    "checks/check.py": "a type only",
+    "codecs/codec.py": "an interface only",
+    "core/admission.py": "types only",
+    "core/join.py": "held to the reference decision, which shares no code with it: rules/test_join_properties.py",
+    "core/rules.py": "numbers only",
+    "demo/broker.py": "librdkafka's mock cluster: unit/kafka/test_producer.py stands on it",
+    "demo/demo.py": "wiring and processes: integration/test_demo.py",
+    "demo/feed.py": "writes to a broker: integration/test_demo.py",
+    "demo/progress.py": "read by unit/demo/test_view.py, and shown in integration/test_demo.py",
+    "emulator/app.py": "serves HTTP: integration/test_emulator.py",
+    "emulator/emulator.py": "serves HTTP: integration/test_emulator.py",
+    "errors.py": "messages and exit codes: golden/test_golden_cli.py",
+    "events.py": "types only",
+    "manual/__init__.py": "unit/test_manual.py",
+    "manual/settings_page.py": "unit/test_manual.py",
+    "runtime/edges.py": "types only",
+    "runtime/run.py": "wiring: the process that integration/test_job.py and most of its neighbours start",
+    "settings/__init__.py": "unit/settings/test_load.py",
+    "settings/groups.py": "its defaults and refusals are told by name and source: unit/settings/test_load.py",
+    "settings/kafka.py": "its defaults and refusals are told by name and source: unit/settings/test_load.py",
+    "settings/table.py": "shows what was loaded: unit/settings/test_load.py",
+    "xcover/transport.py": "talks to a real server: integration/test_answers.py, fuzz/test_fuzz_answers.py",
+}
+"""Files of consumer/ that have no `tests/unit/<room>/test_<file>.py`, and why: nothing to hold, or what holds them.
+
+A new file has a test beside it, or a reason here. Tests that are named are paths below tests/.
+"""
 
 
 def test_no_class_name_stands_twice() -> None:
@@ -28,3 +63,20 @@ def test_no_class_name_stands_twice() -> None:
 def test_no_file_is_longer_than_one_sitting() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {path: length for path, length in lengths.items() if length > LINES} == {}
+
+
+def test_each_file_has_a_test_beside_it_or_a_reason_why_not() -> None:
+    without = set()
+    for path in FILES:
+        file = path.relative_to(ROOT / "consumer")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        is_empty = all(isinstance(statement, ast.Expr) for statement in tree.body)  # a docstring at most
+        if not is_empty and not (TESTS / "unit" / file.parent / f"test_{file.name}").exists():
+            without.add(str(file))
+    assert without == set(WITHOUT_A_TEST_BESIDE_IT)
+
+
+def test_the_tests_that_hold_a_file_instead_exist() -> None:
+    named = re.findall(r"\w+/[\w/]*test_\w+\.py", " ".join(WITHOUT_A_TEST_BESIDE_IT.values()))
+    assert len(named) > 10
+    assert [path for path in named if not (TESTS / path).is_file()] == []

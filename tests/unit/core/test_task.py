@@ -304,23 +304,6 @@ def test_an_offer_that_was_bought_and_is_read_again_is_known_to_the_count() -> N
     assert guards.unmatched == 0, "the match counts for the other tasks too"
 
 
-# --- pauses
-
-
-@pytest.mark.parametrize(
-    ("gap", "ahead"), [(100, False), (101, True), (51, True), (50, False)], ids=["window", "more", "over half", "half"]
-)
-@pytest.mark.parametrize("side", Side)
-def test_an_input_is_ahead_from_a_window_on_until_half_of_one(side: Side, gap: int, ahead: bool) -> None:
-    task, other = fresh(), Side(1 - side)
-    task.idle(side, T + 1_000)
-    if gap <= RULES.window // 2 + 1:  # it was paused before
-        task.idle(other, T)
-        assert task.input_to_pause() is side
-    task.idle(other, T + 1_000 - gap)
-    assert (task.input_to_pause() is side) is ahead
-
-
 # --- settled
 
 

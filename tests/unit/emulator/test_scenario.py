@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from io import StringIO
-from pathlib import Path
 
 import pytest
 
-from consumer.emulator.call_log import Call, CallLog, read_calls
 from consumer.emulator.scenario import Scenario, ScenarioError
 
 
@@ -66,13 +63,3 @@ def test_a_scenario_for_a_partner_names_it_and_says_what_the_others_are_answered
 def test_what_is_no_scenario_is_refused_with_what_would_be_one(text: str) -> None:
     with pytest.raises(ScenarioError, match=r"give a status|ANSWER=PERCENT|add up to 100"):
         Scenario.parse(text)
-
-
-def test_a_line_of_the_log_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
-    call = Call(1, "P", "o/ü", None, 1, True, terminal=False, reason="DECLINED")
-    stream = StringIO()
-    CallLog(stream).write(call)
-    path = tmp_path / "calls.jsonl"
-    path.write_text(stream.getvalue() * 2 + stream.getvalue()[:-10])
-    assert read_calls(path) == [call, call]
-    assert read_calls(tmp_path / "none") == []

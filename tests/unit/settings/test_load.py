@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from consumer.errors import SettingsError
@@ -15,7 +13,6 @@ from consumer.settings import DeliverySettings, JoinSettings, KafkaSettings, Set
 from consumer.settings.kafka import CLASSIC_PROPERTIES, REFUSED_PROPERTIES
 from consumer.settings.load import names
 from consumer.settings.table import rows
-from consumer.settings.types import format_duration, parse_duration
 
 
 def said(environ: dict[str, str], config: Path | None = None, **needs: bool) -> str:
@@ -361,37 +358,3 @@ def test_groups_can_be_built_directly() -> None:
     assert JoinSettings(window=timedelta(minutes=1)).window == timedelta(minutes=1)
     with pytest.raises(ValidationError):
         KafkaSettings(properties={"acks": "1"})
-
-
-# --- durations
-
-
-@pytest.mark.parametrize(
-    ("text", "duration"),
-    [
-        ("500ms", timedelta(milliseconds=500)),
-        ("30s", timedelta(seconds=30)),
-        ("5m", timedelta(minutes=5)),
-        ("2h", timedelta(hours=2)),
-        ("1d", timedelta(days=1)),
-        ("1h30m", timedelta(minutes=90)),
-        (" 5m ", timedelta(minutes=5)),
-        ("0", timedelta()),
-    ],
-)
-def test_durations_read_as_people_write_them(text: str, duration: timedelta) -> None:
-    assert parse_duration(text) == duration
-
-
-@pytest.mark.parametrize(
-    "text", ["", "5", "-5m", "5 m", "1.5h", "m", "5min", "PT5M", "5m!", 5, 5.0, True, None, "\u0665m"]
-)
-def test_anything_else_is_no_duration(text: object) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
-        parse_duration(text)
-
-
-@given(st.timedeltas(min_value=timedelta(), max_value=timedelta(days=10_000)))
-def test_a_written_duration_reads_back(duration: timedelta) -> None:
-    whole = timedelta(milliseconds=duration // timedelta(milliseconds=1))
-    assert parse_duration(format_duration(whole)) == whole
