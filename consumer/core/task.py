@@ -30,7 +30,7 @@ from .guards import TaskGuard
 from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
-from .restore import Phase, Restore
+from .restore import LOG_IS_EMPTY, Phase, Restore, log_was_cut
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Side, Watermarks, possible_times
 
@@ -129,10 +129,7 @@ class Task:
         if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
-            warning = (
-                "the checkout log no longer begins at its first record: offers presented before "
-                f"{self._horizon + self._rules.lookback} (ms) may have been bought by one that is gone: dead-lettered"
-            )
+            warning = log_was_cut(self._horizon + self._lookback)
         between = event.completed_at, event.completed_at
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
@@ -204,12 +201,12 @@ class Task:
         Returns:
             What was found out about the start of the task by it, in words, for the log.
         """
-        self._inputs[side].idle(asked_at)
+        self._watermarks.of(side).idle(asked_at)
         if side is Side.OFFERS or self._horizon != MAX_TIME:
             return None
         self._horizon = asked_at + self._rules.lateness
         self._restore_if_read()
-        return "the checkout log holds no record, and its first ones are gone"
+        return LOG_IS_EMPTY
 
     # --- how far it has come
 
@@ -249,7 +246,7 @@ class Task:
 
     def input_watermark(self, side: Side) -> int:
         """The watermark (ms) of one input."""
-        return self._inputs[side].value
+        return self._watermarks.of(side).value
 
     def input_to_pause(self) -> Side | None:
         """The input that is so far ahead that it is to be paused, if one is; see `Watermarks.input_to_pause`."""

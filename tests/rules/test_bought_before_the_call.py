@@ -68,6 +68,17 @@ def test_a_restart_finds_the_purchase_of_an_offer_whose_call_waits() -> None:
     assert [found.reason for found in again.decide()] == [Reason.PURCHASED]
 
 
+def test_a_checkout_of_several_offers_takes_back_the_call_of_each() -> None:
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    for offset, offer_id in enumerate(("o1", "o2")):
+        task.offer(OfferPresented("s", "ada", offer_id, START, offset), START, LATER)
+    for side in Side:
+        task.idle(side, START + 200)
+    chains = task.decide()
+    effect = task.checkout(CheckoutCompleted("s", "c", START + 50, 0, ("o1", "o2")), START + 50, LATER)
+    assert effect.bought_before_settled == tuple(chains)
+
+
 @pytest.mark.parametrize("at", [-300, 50, 100])
 def test_what_a_late_checkout_bought_is_taken_back_while_it_is_unsettled(at: int) -> None:
     world = Decided()
