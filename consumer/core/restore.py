@@ -21,7 +21,6 @@ from .chain import Chain
 from .checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata, rules_key
 from .rules import MIN_TIME, DecisionRules
 
-
 LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
 """What is to be logged where the horizon is learnt from the end of the checkouts."""
 

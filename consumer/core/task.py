@@ -47,12 +47,11 @@ class Task:
             learnt from the first record whose date is plausible (its time + lateness).
         metadata_limit: characters of metadata the broker takes.
 
-    Raises:
-        PartitionsMoved: the committed metadata belongs to another number of partitions.
+    Raises PartitionsMoved: the committed metadata belongs to another number of partitions.
 
     Attributes:
         restore_warnings: what was odd about what was committed, in words, for the log.
-        guard: what the guards go by.
+        watermarks, guard: of its inputs, and what the guards go by.
     """
 
     def __init__(
@@ -79,10 +78,9 @@ class Task:
 
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
-        self._watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
-        # Looked at for every record: one attribute instead of two.
-        self._inputs = self._watermarks.offers, self._watermarks.checkouts
-        self.guard = TaskGuard(self._watermarks, self._knows, remembered)
+        self.watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
+        self._inputs = self.watermarks.offers, self.watermarks.checkouts
+        self.guard = TaskGuard(self.watermarks, self._knows, remembered)
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
         self._offers = OfferOffsets(offers.offset)
@@ -201,7 +199,7 @@ class Task:
         Returns:
             What was found out about the start of the task by it, in words, for the log.
         """
-        self._watermarks.of(side).idle(asked_at)
+        self.watermarks.of(side).idle(asked_at)
         if side is Side.OFFERS or self._horizon != MAX_TIME:
             return None
         self._horizon = asked_at + self._rules.lateness
@@ -242,15 +240,11 @@ class Task:
     @property
     def watermark(self) -> int:
         """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
-        return max(self._decided_to, self._watermarks.lower)
-
-    def input_watermark(self, side: Side) -> int:
-        """The watermark (ms) of one input."""
-        return self._watermarks.of(side).value
+        return max(self._decided_to, self.watermarks.lower)
 
     def input_to_pause(self) -> Side | None:
         """The input that is so far ahead that it is to be paused, if one is; see `Watermarks.input_to_pause`."""
-        return self._watermarks.input_to_pause()
+        return self.watermarks.input_to_pause()
 
     def next_offset(self, side: Side) -> int:
         """The first offset that has not been applied."""

@@ -211,12 +211,12 @@ def test_a_presentation_is_late_when_it_lies_window_and_grace_behind_the_waterma
 
 def test_a_presentation_dated_ahead_is_dead_lettered_and_moves_no_watermark() -> None:
     world = TaskWorld(Logs(RULES, [], []), strict=False)
-    before = world.task.input_watermark(Side.OFFERS)
+    before = world.task.watermarks.of(Side.OFFERS).value
     ahead_of_record = OfferPresented("s1", "ada", "o1", START + 51, 0)
     assert world.task.offer(ahead_of_record, START, START + 10_000) is Admission.IMPLAUSIBLE
     ahead_of_clock = OfferPresented("s1", "ada", "o1", START + 51, 1)
     assert world.task.offer(ahead_of_clock, START + 51, START) is Admission.IMPLAUSIBLE
-    assert world.task.input_watermark(Side.OFFERS) == before
+    assert world.task.watermarks.of(Side.OFFERS).value == before
     in_time = OfferPresented("s1", "ada", "o1", START + 50, 2)
     assert world.task.offer(in_time, START, START) is Admission.ACCEPTED
 
@@ -230,10 +230,10 @@ def ahead(happened: int, bought: str, *, dated: int = FAR, stamp: int | None = N
 def test_a_checkout_dated_ahead_moves_no_watermark_and_still_is_a_purchase() -> None:
     task = TaskWorld(Logs(RULES, [], [])).task
     task.offer(OfferPresented("s1", "ada", "o1", START, 0), START, START)
-    before = task.input_watermark(Side.CHECKOUTS)
+    before = task.watermarks.of(Side.CHECKOUTS).value
     far = CheckoutCompleted("s1", "c0", FAR, 0, ("o1",))
     assert task.checkout(far, START + 5, START + 5) == CheckoutEffect(Admission.IMPLAUSIBLE)
-    assert task.input_watermark(Side.CHECKOUTS) == before
+    assert task.watermarks.of(Side.CHECKOUTS).value == before
     for side in Side:
         task.idle(side, START + 10_000)
     assert [c.reason for c in task.decide()] == [PURCHASED]

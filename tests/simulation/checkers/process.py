@@ -119,7 +119,7 @@ class ProcessChecker:
         silence = self._scenario.checkout_silence
         if not silence:
             return
-        if task.input_watermark(Side.CHECKOUTS) < self._landing.get(process.name, MIN_TIME):
+        if task.watermarks.of(Side.CHECKOUTS).value < self._landing.get(process.name, MIN_TIME):
             raise Violation(f"{process.name} decided {partition} to {decided_to}, while what was kept back still lands")
         now = self._broker.clock.ms
         heard = [e[2] for p in tasks for e in self._inputs[CHECKOUTS, p] if e[1] <= now]

@@ -136,7 +136,7 @@ def test_it_says_when_a_task_was_told_that_an_input_is_idle(world: IdlenessWorld
 def test_unread_data_holds_the_watermark(world: IdlenessWorld) -> None:
     world.question()
     world.answer(checkouts=1)
-    assert world.task.input_watermark(Side.OFFERS) > MIN_TIME
+    assert world.task.watermarks.of(Side.OFFERS).value > MIN_TIME
     assert world.task.watermark == MIN_TIME
 
 

@@ -91,7 +91,7 @@ def test_what_comes_after_does() -> None:
     for number in range(4):
         instance.offer(20 + number, f"p{number}", session=f"t{number}")
     assert suspension.stops_offers(instance.tasks)
-    assert instance.tasks[0].input_watermark(Side.OFFERS) < START + 24
+    assert instance.tasks[0].watermarks.of(Side.OFFERS).value < START + 24
 
 
 def test_with_too_much_held_the_checkouts_that_are_written_again_are_read_and_end_the_hold() -> None:
