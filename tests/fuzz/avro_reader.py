@@ -105,8 +105,8 @@ class _Reader:
         count = self.long()
         if count == -(2**63):
             raise NotAvroError("a count without an opposite")
-        if count < 0:
-            self.long()  # how many bytes it has, for who would pass over it
+        if count < 0 and self.long() == -(2**63):  # how many bytes it has, for who would pass over it
+            raise HarmlessError("a size that no block has, and that looks like a count without an opposite")
         return abs(count)
 
     def array(self) -> list[str]:

@@ -167,6 +167,7 @@ def test_any_bytes_are_the_offer_that_they_say_or_undecodable(value: bytes) -> N
 @example(BEGIN[:-1] + MIN_LONG + b"\x00\x00")
 @example(BEGIN[:-1] + MIN_LONG + MIN_LONG + varint(0) + b"\x00\x00")
 @example(BEGIN + varint(-1) + varint(3) + b"\x04o1" + b"\x00\x00")
+@example(BEGIN + varint(-1) + MIN_LONG + b"\x04o1" + b"\x00\x00")
 def test_any_bytes_are_the_checkout_that_they_say_or_undecodable(value: bytes) -> None:
     said = None
     try:
