@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from structlog.testing import capture_logs
 from support.builders import checkout, offer
 from support.loop_world import TOPICS, LoopWorld, Waiting
 
 from consumer.calls import CallResult
 from consumer.events import Outcome
-
-
-@pytest.fixture
-def world() -> LoopWorld:
-    made = LoopWorld()
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def waiting() -> Waiting:
-    made = Waiting()
-    made.begin()
-    return made
 
 
 def test_reading_pauses_when_too_much_is_unsettled(world: LoopWorld) -> None:

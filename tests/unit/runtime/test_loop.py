@@ -31,20 +31,6 @@ from consumer.runtime.loop import PROGRESS
 from consumer.runtime.releases import Releases
 
 
-@pytest.fixture
-def world() -> LoopWorld:
-    made = LoopWorld()
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def waiting() -> Waiting:
-    made = Waiting()
-    made.begin()
-    return made
-
-
 def test_outcomes_are_flushed_before_the_commit_that_relies_on_them(world: LoopWorld) -> None:
     world.decide()
     world.delivery.answer()

@@ -20,21 +20,6 @@ from consumer.runtime.loop import PROGRESS
 from consumer.runtime.tasks import rules_of
 from consumer.settings import JoinSettings
 
-
-@pytest.fixture
-def world() -> LoopWorld:
-    made = LoopWorld()
-    made.begin()
-    return made
-
-
-@pytest.fixture
-def waiting() -> Waiting:
-    made = Waiting()
-    made.begin()
-    return made
-
-
 # --- begin
 
 
