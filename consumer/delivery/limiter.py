@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from asyncio import TimerHandle
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from .partner import Partner
+Member = TypeVar("Member")
 
 LATENESS_S = 0.002
 """How late a call may start, in seconds, and the next one still be on time: timers are late, and the rate must not
@@ -39,13 +38,13 @@ class Pacer:
             self._last = planned if now - planned <= LATENESS_S else now
 
 
-class CredentialLimiter:
+class CredentialLimiter(Generic[Member]):
     """One credential: the rate limit and the Retry-After gate that its partners share, and whose turn it is."""
 
     def __init__(self, rate: float) -> None:
         self.pacer = Pacer(rate)
         self.gated_until = -math.inf
-        self.turn: deque[Partner] = deque()
+        self.turn: deque[Member] = deque()
         """Partners that may have something to call, in the order they are served."""
         self.listed = False
         self.timer: TimerHandle | None = None

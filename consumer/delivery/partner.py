@@ -73,7 +73,7 @@ class Partner:
     def __init__(
         self,
         code: str,
-        limiter: CredentialLimiter,
+        limiter: CredentialLimiter[Partner],
         settings: DeliverySettings,
         max_refused_run: int,
         random: Random,

@@ -179,7 +179,7 @@ class Delivery:
         partners = {partner.code: partner.state(now) for partner in self._scheduler.partners() if partner.unsettled}
         return DeliverySnapshot(self.queued, self.in_flight, self._retried, partners)
 
-    def _new_partner(self, code: str, limiter: CredentialLimiter) -> Partner:
+    def _new_partner(self, code: str, limiter: CredentialLimiter[Partner]) -> Partner:
         return Partner(code, limiter, self._settings, self._max_refused_run, self._random)
 
     # -- making calls ---------------------------------------------------------------------------------------------

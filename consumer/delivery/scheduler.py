@@ -20,7 +20,7 @@ class Scheduler:
         self,
         settings: DeliverySettings,
         credential_of: Callable[[str], Hashable],
-        new_partner: Callable[[str, CredentialLimiter], Partner],
+        new_partner: Callable[[str, CredentialLimiter[Partner]], Partner],
         on_wake: Callable[[], None],
     ) -> None:
         """`new_partner` makes one, by its code; `on_wake` is called on the loop when `next` may have a call again."""
@@ -31,8 +31,8 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._share = 1.0
         self._partners: dict[str, Partner] = {}
-        self._limiters: dict[Hashable, CredentialLimiter] = {}
-        self._turn: deque[CredentialLimiter] = deque()
+        self._limiters: dict[Hashable, CredentialLimiter[Partner]] = {}
+        self._turn: deque[CredentialLimiter[Partner]] = deque()
         """Credentials with a partner in turn, in the order they are served."""
         self._waiting: set[Partner] = set()
         """Partners that may have something to call; one whose calls are stopped waits for no slot."""
@@ -83,7 +83,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Wake up no more."""
-        sleepers: list[Partner | CredentialLimiter] = [*self._partners.values(), *self._limiters.values()]
+        sleepers: list[Partner | CredentialLimiter[Partner]] = [*self._partners.values(), *self._limiters.values()]
         for sleeper in sleepers:
             if sleeper.timer is not None:
                 sleeper.timer.cancel()
@@ -110,12 +110,12 @@ class Scheduler:
     def _rate(self) -> float:
         return self._settings.rate_limit * self._share if self._settings.rate_limit else math.inf
 
-    def _enqueue_limiter(self, limiter: CredentialLimiter) -> None:
+    def _enqueue_limiter(self, limiter: CredentialLimiter[Partner]) -> None:
         if not limiter.listed and limiter.turn:
             limiter.listed = True
             self._turn.append(limiter)
 
-    def _next_of(self, limiter: CredentialLimiter, now: float) -> PendingCall | None:
+    def _next_of(self, limiter: CredentialLimiter[Partner], now: float) -> PendingCall | None:
         # A partner that hangs must leave slots for others; while none waits, it may have them all.
         half = max(1, self._settings.concurrency // 2)
         while limiter.turn:
@@ -136,7 +136,7 @@ class Scheduler:
     def _others_wait(self, partner: Partner) -> bool:
         return any(other is not partner and other.ready() for other in self._waiting)
 
-    def _wake_at(self, sleeper: Partner | CredentialLimiter, when: float, enqueue: Callable[[], None]) -> None:
+    def _wake_at(self, sleeper: Partner | CredentialLimiter[Partner], when: float, enqueue: Callable[[], None]) -> None:
         timer = sleeper.timer
         if when == math.inf or (timer is not None and timer.when() <= when):
             return
@@ -144,7 +144,7 @@ class Scheduler:
             timer.cancel()
         sleeper.timer = self._loop.call_at(when, self._wake, sleeper, enqueue)
 
-    def _wake(self, sleeper: Partner | CredentialLimiter, enqueue: Callable[[], None]) -> None:
+    def _wake(self, sleeper: Partner | CredentialLimiter[Partner], enqueue: Callable[[], None]) -> None:
         sleeper.timer = None
         enqueue()
         self._on_wake()
