@@ -60,6 +60,8 @@ class Restore:
         offers, checkouts: what was found; where the metadata cannot be read, what may be said without it.
         until: the first offset of each input that had not been read before, by what is committed with either.
         warnings: what was odd about what was committed, in words, for the log.
+        rules_changed: the rules of now are others.
+        spans_changed: window, checkout_grace or lookback are: a chain may be due later by them.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Restore:
         self.offers = self._read_offers(offers, warnings)
         self.checkouts = self._read_checkouts(checkouts, horizon, warnings)
         self.warnings = tuple(warnings)
+        now = rules_key(rules)
+        self.rules_changed, self.spans_changed = self.offers.rules != now, self.offers.rules[:3] != now[:3]
         self.until = self.offers.next_offset, max(self.offers.next_checkout, self.checkouts.next_offset)
 
     @property
@@ -78,16 +82,6 @@ class Restore:
         """The rules by which was decided what the list tells of."""
         window, grace, lookback, call_abandoned = self.offers.rules
         return DecisionRules(window, grace, lookback, self._rules.lateness, self._rules.max_skew, call_abandoned)
-
-    @property
-    def rules_changed(self) -> bool:
-        """Whether the rules of now are others."""
-        return self.offers.rules != rules_key(self._rules)
-
-    @property
-    def spans_changed(self) -> bool:
-        """Whether window, checkout_grace or lookback are others now: a chain may be due later by them."""
-        return self.offers.rules[:3] != rules_key(self._rules)[:3]
 
     def was_dead_lettered(self, offset: int) -> bool:
         """Whether an offer that cannot be read was settled: only what was known as dead was.
@@ -111,13 +105,13 @@ class Restore:
         return Admission.ACCEPTED
 
     def tell_apart(self, due: Iterable[Chain]) -> tuple[list[Chain], list[Chain]]:
-        """Of the chains due by `decided_to`: those that were settled, and those that wait, since they are listed."""
-        settled: list[Chain] = []
-        waiting: list[Chain] = []
+        """Of the chains due by `decided_to`: those that are not listed as unsettled, and those that are."""
+        others: list[Chain] = []
+        listed: list[Chain] = []
         for chain in due:
             is_listed = not self.offers.unsettled.isdisjoint(p.offset for p in chain.presentations)
-            (waiting if is_listed else settled).append(chain)
-        return settled, waiting
+            (listed if is_listed else others).append(chain)
+        return others, listed
 
     def _read_offers(self, offers: Position, warnings: list[str]) -> OfferCheckpoint:
         found = None

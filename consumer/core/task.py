@@ -79,7 +79,7 @@ class Task:
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
         self.watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
-        self._inputs = self.watermarks.offers, self.watermarks.checkouts
+        self._inputs = self.watermarks.offers, self.watermarks.checkouts  # one look-up less for every record
         self.guard = TaskGuard(self.watermarks, self._knows, remembered)
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
