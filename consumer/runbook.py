@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LINES: Mapping[str, str] = {
     # The calls.
+    "no call leaves for now": "no-call-leaves",
     "credentials refused": "credentials-refused",
     "nothing but 404s": "nothing-but-404s",
     "404s are believed": "404s-are-believed",

@@ -135,6 +135,16 @@ class Partner:
             self.probe = None
         return was_probe
 
+    def not_left(self, pending: PendingCall) -> None:
+        """The call was taken and is not made: if it was the probe, another one may be at once."""
+        if self.leave(pending) and self.fault:
+            self._fault_probe_at = -math.inf
+
+    def put_back(self, pending: PendingCall) -> None:
+        """The call was taken and is not made yet: it is the next to be taken."""
+        self.not_left(pending)
+        (self.again if pending.attempts else self.fresh).appendleft(pending)
+
     def take_unconfirmed(self) -> list[PendingCall]:
         """Those answered 404 that were not believed; there are none from now on."""
         unconfirmed, self.unconfirmed = self.unconfirmed, []

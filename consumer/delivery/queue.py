@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -20,6 +20,7 @@ from ..events import Outcome
 from ..settings import DeliverySettings
 from .answers import Effect, effect_of
 from .breaker import full_jitter
+from .gate import LOOK_S, Condition, Gate
 from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
 from .retries import Retries
@@ -37,12 +38,14 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliverySnapshot:
-    """What the delivery is doing: calls waiting, in flight, tries beyond each call's first, partners in words."""
+    """What the delivery is doing: calls waiting, in flight, tries beyond each call's first, partners in words, and why
+    no call may leave now, if none may."""
 
     queued: int
     in_flight: int
     retried: int
     partners: dict[str, str]
+    not_open: tuple[str, ...] = ()
 
 
 class Delivery:
@@ -60,8 +63,11 @@ class Delivery:
         credential_of: Callable[[str], Hashable],
         random: Random,
         max_refused_run: int = 100,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         """`credential_of` gives for a partner code what rate limit and Retry-After count by.
+
+        While one of the `conditions` is closed, no call leaves.
 
         With `delivery.rejected = dead-letter`, of a partner's refused requests at most `max_refused_run` in a row are
         given back to be dead-lettered, with no 204 and no believed 404 between. More are tried again: a wrong path or
@@ -75,6 +81,8 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._scheduler = Scheduler(settings, credential_of, self._new_partner, self._pump)
         self._retries = Retries(self._due)
+        self._gate = Gate(conditions, self._loop.time)
+        self._look_again: asyncio.TimerHandle | None = None
         self._running: set[PendingCall] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled = 0
@@ -152,6 +160,8 @@ class Delivery:
         self._drop(_cancel)
         self._scheduler.close()
         self._retries.close()
+        if self._look_again is not None:
+            self._look_again.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout)
             for task in late:
@@ -177,7 +187,7 @@ class Delivery:
         """What the delivery is doing. May be called from another thread; the figures are then of about now."""
         now = self._loop.time()
         partners = {partner.code: partner.state(now) for partner in self._scheduler.partners() if partner.unsettled}
-        return DeliverySnapshot(self.queued, self.in_flight, self._retried, partners)
+        return DeliverySnapshot(self.queued, self.in_flight, self._retried, partners, self._gate.reasons())
 
     def _new_partner(self, code: str, limiter: CredentialLimiter[Partner]) -> Partner:
         return Partner(code, limiter, self._settings, self._max_refused_run, self._random)
@@ -185,10 +195,23 @@ class Delivery:
     # -- making calls ---------------------------------------------------------------------------------------------
 
     def _next(self) -> PendingCall | None:
-        pending = self._scheduler.next() if not self._closing else None
+        if self._closing or not self._gate_lets_leave(len(self._running)):
+            return None
+        pending = self._scheduler.next()
         if pending is not None:
             self._running.add(pending)
         return pending
+
+    def _gate_lets_leave(self, others_in_flight: int) -> bool:
+        """Whether the conditions of all calls let one leave. Where they do not, they are looked at again soon."""
+        lets_leave = self._gate.lets_leave(others_in_flight)
+        if not self._gate.is_open and self._look_again is None and not self._closing:
+            self._look_again = self._loop.call_later(LOOK_S, self._look_at_gate)
+        return lets_leave
+
+    def _look_at_gate(self) -> None:
+        self._look_again = None
+        self._pump()
 
     def _pump(self) -> None:
         """Give every free slot a call, as far as there are calls that may be made now."""
@@ -200,20 +223,42 @@ class Delivery:
     async def _work(self, first: PendingCall) -> None:
         pending: PendingCall | None = first
         while pending is not None:
-            started = self._loop.time()
-            try:
-                answer = await self._caller(pending.call)
-            except asyncio.CancelledError:
-                self._running.discard(pending)
-                pending.partner.leave(pending)
-                self._report(pending, None)
-                raise
-            except Exception as error:
-                # A call must not be lost to a mistake of ours.
-                answer = Answer(AnswerKind.UNEXPECTED, note=f"the call could not be made: {error!r}")
-            self._done(pending, answer, self._loop.time() - started)
+            # Asked again: since the call was given out, the loop has done other things.
+            if pending.given_up:
+                self._turn_away(pending)
+            elif self._gate_lets_leave(len(self._running) - 1):
+                await self._call(pending)
+            else:
+                self._put_back(pending)
             pending = self._next()
             self._pump()
+
+    async def _call(self, pending: PendingCall) -> None:
+        started = self._loop.time()
+        try:
+            answer = await self._caller(pending.call)
+        except asyncio.CancelledError:
+            self._running.discard(pending)
+            pending.partner.leave(pending)
+            self._report(pending, None)
+            raise
+        except Exception as error:
+            # A call must not be lost to a mistake of ours.
+            answer = Answer(AnswerKind.UNEXPECTED, note=f"the call could not be made: {error!r}")
+        self._done(pending, answer, self._loop.time() - started)
+
+    def _put_back(self, pending: PendingCall) -> None:
+        """It was given out and has not left: it takes its place again."""
+        self._running.discard(pending)
+        pending.partner.put_back(pending)
+        self._scheduler.enqueue(pending.partner)
+
+    def _turn_away(self, pending: PendingCall) -> None:
+        """It was given out and is to be made no more."""
+        self._running.discard(pending)
+        pending.partner.not_left(pending)
+        self._scheduler.enqueue(pending.partner)
+        self._give_up(pending)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -311,6 +356,8 @@ class Delivery:
     def _report(self, pending: PendingCall, outcome: Outcome | None) -> None:
         if pending.refused:
             pending.partner.refuse_no_longer(pending, self._log)
+        if outcome is not None:
+            self._gate.settled()
         self._unsettled -= 1
         pending.partner.unsettled -= 1
         self._on_result(CallResult(pending.call, outcome, pending.status, pending.attempts, pending.note))

@@ -7,7 +7,7 @@ import queue
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from random import Random
@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 from ..calls import CallOwner, CallResult, OptOutCall
 from ..errors import StopError
 from ..settings import DeliverySettings
+from .gate import Condition
 from .queue import Caller, Delivery, DeliverySnapshot
 
 BATCH = 5_000
@@ -46,11 +47,13 @@ class DeliveryThread:
         *,
         random: Random | None = None,
         max_refused_run: int = 100,
+        conditions: Sequence[Condition] = (),
     ) -> None:
-        """`connect` is called on the thread's loop. `max_refused_run`: see `Delivery`."""
+        """`connect` is called on the thread's loop. `max_refused_run`, `conditions`: see `Delivery`."""
         self.results: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
         self._connect, self._settings = connect, settings
         self._max_refused_run = max_refused_run
+        self._conditions = conditions
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._started = threading.Event()
@@ -158,6 +161,7 @@ class DeliveryThread:
             credential_of=connection.credential_of,
             random=self._random,
             max_refused_run=self._max_refused_run,
+            conditions=self._conditions,
         )
         self._started.set()
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
+from consumer.delivery.gate import Condition
 from consumer.delivery.queue import Delivery
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import DeliverySettings
@@ -45,6 +46,7 @@ class DeliveryWorld:
         shared_key: bool = False,
         random: Random | None = None,
         max_refused_run: int = 100,
+        conditions: Sequence[Condition] = (),
         **settings: object,
     ):
         self.loop = asyncio.get_running_loop()
@@ -62,6 +64,7 @@ class DeliveryWorld:
             credential_of=lambda partner: "key" if shared_key else partner,
             random=random or Random(1),
             max_refused_run=max_refused_run,
+            conditions=conditions,
         )
 
     async def _call(self, call: OptOutCall) -> Answer:

@@ -1,0 +1,105 @@
+"""The gate that every call passes at the moment it leaves: the first try, a retry, a held one, one after a restart.
+
+What holds for all calls is a *condition*: that our own writes succeed, that our clock is believable. While one of them
+is closed no call leaves, and those that wait keep their place.
+
+A call cannot be unmade, so it is asked here and then, and not when the call was queued: that may be hours ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+import structlog
+
+LOOK_S = 0.25
+"""Seconds between two looks at a gate that is not open."""
+
+TRIAL_S = 5.0
+"""Seconds after a call that was settled one at a time until the next: its outcome is to be written meanwhile, by which
+the condition learns whether it may open."""
+
+
+class Opening(IntEnum):
+    """How far the gate is open. Of several conditions the one that opens least counts."""
+
+    CLOSED = 0
+    """No call leaves."""
+    ONE_AT_A_TIME = 1
+    """One call is in flight at most, and after one that settled none leaves for `TRIAL_S`: nobody knows yet whether
+    its outcome can be written."""
+    OPEN = 2
+    """Every call may leave."""
+
+
+class GateState(NamedTuple):
+    """What a condition says. `reason`: why the gate is not open, in words, and what to do; empty while it is."""
+
+    opening: Opening
+    reason: str = ""
+
+
+OPEN = GateState(Opening.OPEN)
+
+Condition: TypeAlias = Callable[[], GateState]
+"""A condition of all calls. It is asked from the delivery's thread, before each call: thread-safe, quick, no I/O."""
+
+
+class Gate:
+    """Asks the conditions. Closing and opening of each is logged once.
+
+    Args:
+        conditions: all of them; none: the gate is open.
+        now: the loop's clock, in seconds.
+    """
+
+    def __init__(self, conditions: Sequence[Condition], now: Callable[[], float]) -> None:
+        self._conditions = tuple(conditions)
+        self._now = now
+        self._openings = [Opening.OPEN] * len(self._conditions)
+        self._trial_until = 0.0
+        self._log = structlog.get_logger(__name__).bind()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was open when it was last looked at."""
+        return all(opening is Opening.OPEN for opening in self._openings)
+
+    def lets_leave(self, others_in_flight: int) -> bool:
+        """Whether a call may leave now, beside so many that are in flight."""
+        if not self._conditions:
+            return True
+        opening = self._look()
+        if opening is Opening.ONE_AT_A_TIME:
+            return others_in_flight == 0 and self._now() >= self._trial_until
+        return opening is Opening.OPEN
+
+    def settled(self) -> None:
+        """The insurer has answered a call for good: its outcome is going to be written."""
+        if not self.is_open:
+            self._trial_until = self._now() + TRIAL_S
+
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not open, in words. May be called from another thread."""
+        return tuple(state.reason for ask in self._conditions if (state := ask()).opening is not Opening.OPEN)
+
+    def _look(self) -> Opening:
+        """Ask every condition, and log each that has changed. Returns how far the gate is open."""
+        opening = Opening.OPEN
+        for place, ask in enumerate(self._conditions):
+            state = ask()
+            opening = min(opening, state.opening)
+            if state.opening is not self._openings[place]:
+                self._log_change(self._openings[place], state)
+                self._openings[place] = state.opening
+        return opening
+
+    def _log_change(self, before: Opening, state: GateState) -> None:
+        if state.opening is Opening.CLOSED:
+            self._log.warning("no call leaves for now: the calls wait, and go on by themselves", why=state.reason)
+        elif state.opening is Opening.ONE_AT_A_TIME:
+            self._log.info("calls leave one at a time for now", why=state.reason)
+        else:
+            self._log.info("calls leave again", before=before.name.lower())

@@ -1,0 +1,188 @@
+"""The gate that every call passes at the moment it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+import structlog
+from support import virtual_time
+from support.delivery_world import DENIED, FAILED, OK, DeliveryWorld, Highest, numbered
+
+from consumer.delivery.gate import LOOK_S, OPEN, TRIAL_S, GateState, Opening
+from consumer.events import Outcome
+
+CLOSED = GateState(Opening.CLOSED, "outcomes cannot be written; look at the broker")
+ONE = GateState(Opening.ONE_AT_A_TIME, "no outcome has been written yet")
+
+
+class Switch:
+    """A condition that the test sets. Its next answers may be scripted."""
+
+    def __init__(self, state: GateState = OPEN) -> None:
+        self.state = state
+        self.script: list[GateState] = []
+
+    def __call__(self) -> GateState:
+        return self.script.pop(0) if self.script else self.state
+
+
+def test_while_a_condition_is_closed_no_call_leaves_and_each_keeps_its_place() -> None:
+    async def main() -> None:
+        switch = Switch(CLOSED)
+        world = DeliveryWorld(lambda _: OK, concurrency=1, conditions=[Switch(), switch])
+        world.submit(*numbered(3))
+        await world.until(100.0)
+        assert world.made == []
+        assert world.delivery.snapshot().not_open == (CLOSED.reason,)
+        switch.state = OPEN
+        await world.until_results(3)
+        assert world.loop.time() == pytest.approx(100.0 + LOOK_S + 0.3, abs=LOOK_S)
+        assert world.offers() == numbered(3)
+        assert world.delivery.snapshot().not_open == ()
+
+    virtual_time.run(main())
+
+
+def test_a_condition_that_closes_stops_retries_too_and_leaves_those_in_flight_alone() -> None:
+    async def main() -> None:
+        switch = Switch()
+        world = DeliveryWorld(lambda _: FAILED, random=Highest(), conditions=[switch])
+        world.submit("offer")
+        await world.until(0.05)
+        switch.state = CLOSED
+        await world.until(60.0)
+        assert world.times() == [0.0]
+        switch.state = OPEN
+        await world.until(60.5)
+        assert len(world.made) == 2
+
+    virtual_time.run(main())
+
+
+def test_a_call_given_out_just_before_a_condition_closes_takes_its_place_again() -> None:
+    async def main() -> None:
+        switch = Switch(CLOSED)
+        switch.script = [OPEN, OPEN, OPEN]
+        world = DeliveryWorld(lambda _: OK, concurrency=2, conditions=[switch])
+        world.submit("a", "b", "c")
+        await world.until(50.0)
+        assert world.offers() == ["a"], "the third look was that of the first call as it left"
+        assert (world.delivery.queued, world.delivery.in_flight) == (2, 0)
+
+    virtual_time.run(main())
+
+
+def test_a_probe_that_did_not_leave_is_made_once_the_gate_is_open() -> None:
+    async def main() -> None:
+        switch = Switch()
+        world = DeliveryWorld(lambda _: DENIED if world.loop.time() < 25 else OK, conditions=[switch])
+        world.submit("offer")
+        await world.until(29.99)
+        switch.script, switch.state = [OPEN], CLOSED
+        await world.until(31.0)
+        assert len(world.made) == 1
+        assert switch.script == [], "the probe was given out"
+        switch.state = OPEN
+        await world.until_results(1)
+        assert world.loop.time() < 32.0, "not 30 s after a probe that never left"
+
+    virtual_time.run(main())
+
+
+def test_one_at_a_time_one_call_is_in_flight_and_the_next_waits_for_the_outcome_to_be_written() -> None:
+    async def main() -> None:
+        switch = Switch(ONE)
+        world = DeliveryWorld(lambda _: OK, conditions=[switch])
+        world.submit(*numbered(4))
+        await world.until(3 * TRIAL_S)
+        gaps = [later - earlier for earlier, later in pairwise(world.times())]
+        assert len(gaps) == 2
+        assert all(TRIAL_S <= gap <= TRIAL_S + 0.1 + LOOK_S for gap in gaps)
+        switch.state = OPEN
+        await world.until(3 * TRIAL_S + LOOK_S + 0.2)
+        assert len(world.results) == 4
+
+    virtual_time.run(main())
+
+
+def test_one_at_a_time_a_call_that_did_not_settle_is_followed_by_another() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: FAILED, random=Highest(), conditions=[Switch(ONE)])
+        world.submit("a", "b")
+        await world.until(1.0)
+        assert world.offers()[:2] == ["a", "b"]
+        assert world.most_at_once == {"P": 1}
+
+    virtual_time.run(main())
+
+
+def test_the_condition_that_opens_least_counts() -> None:
+    async def main() -> None:
+        one, other = Switch(CLOSED), Switch(ONE)
+        world = DeliveryWorld(lambda _: OK, conditions=[other, one])
+        world.submit("offer")
+        await world.until(10.0)
+        assert world.made == []
+        assert world.delivery.snapshot().not_open == (ONE.reason, CLOSED.reason)
+
+    virtual_time.run(main())
+
+
+def test_closing_and_opening_are_logged_once_each_though_nothing_else_happens() -> None:
+    async def main() -> None:
+        switch = Switch(CLOSED)
+        world = DeliveryWorld(lambda _: OK, conditions=[switch])
+        with structlog.testing.capture_logs() as logs:
+            world.submit("offer")
+            await world.until(10.0)
+            world.delivery.cancel(["owner"])
+            switch.state = OPEN
+            await world.until(11.0)
+        assert [(log["log_level"], log.get("why")) for log in logs] == [("warning", CLOSED.reason), ("info", None)]
+        assert "calls leave again" in logs[1]["event"]
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_what_waits_at_a_closed_gate_is_reported_once_when_it_is_given_up(how: str) -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: OK, conditions=[Switch(CLOSED)])
+        world.submit("a", "b")
+        await world.until(1.0)
+        if how == "cancel":
+            world.delivery.cancel(["owner"])
+        else:
+            await world.delivery.close(1.0)
+        assert world.outcomes() == {"a": None, "b": None}
+        await world.until(5.0)
+        assert len(world.results) == 2
+        assert world.made == []
+
+    virtual_time.run(main())
+
+
+def test_a_call_given_out_and_cancelled_before_it_left_is_not_made() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: OK)
+        world.submit("offer")
+        await asyncio.sleep(0)  # the queue is looked through, and the call given out
+        assert world.delivery.in_flight == 1
+        world.delivery.cancel(["owner"])
+        await world.until(1.0)
+        assert world.made == []
+        assert world.outcomes() == {"offer": None}
+
+    virtual_time.run(main())
+
+
+def test_without_conditions_every_call_leaves() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: OK)
+        world.submit(*numbered(100))
+        await world.until_results(100)
+        assert set(world.outcomes().values()) == {Outcome.OPTED_OUT}
+
+    virtual_time.run(main())
