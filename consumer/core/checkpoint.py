@@ -1,7 +1,8 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
-Offer partition      1CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE
+Offer partition      2CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE:PROVENANCE:TRUST
 Checkout partition   1CHECK:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
+                     2CHECK:new, where nothing is known yet
 
 CHECK is a CRC-32 of the rest and of the committed offset. A list that was cut, or that was copied to another offset, as
 tools do that mirror a cluster or move a group, reads well and would settle offers that are not: calls would be missed.
@@ -19,7 +20,15 @@ read, and are settled unless listed. H of another commit could not tell.
 HEARD, RESUME, UNMATCHED and JUDGED are what the guards remember (`GuardState`): the newest checkout's time, or `f`
 and the first presentation's while no checkout was ever seen; when decisions may go on, `!` while that is open; a
 number of ids, and up to when they were counted. LOOKBACK (ms) is the one that H was made with: the offer partition's
-may be of another commit. The first version had neither these five nor LATE nor CHECK, and is still read.
+may be of another commit.
+
+PROVENANCE says whose the position is (see `provenance`), and TRUST since when (ms) the inputs have been watched
+without trouble.
+
+Version 1 of the offer partition's ended with LATE. It is still read, so that an upgrade goes on where the old version
+stopped; its first texts had neither CHECK nor LATE, nor the checkout partition's last five fields. The way back is
+safe too: the old version cannot read a 2, ignores D and the lists, and so repeats calls and misses none. It does need
+H, without which it would dead-letter offers as late: so what the checkout partition says of H stands as version 1.
 
 The rules stand here as numbers and not as a hash, so that a start with changed settings can still tell, by the
 rules of then, what was settled then.
@@ -33,14 +42,18 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from .offset_list import decode_offsets, encode_offsets
+from .provenance import NOT_KNOWN, Provenance
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 
 METADATA_LIMIT = 4095
 """Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
 librdkafka sends a closing NUL along."""
 
-RULES_VERSION = "1"
-"""Raised when the rules of the decision change, so that what older code settled is not taken for settled by these."""
+FIRST, SECOND = "1", "2"
+"""The versions of the text. A new one is needed when the rules of the decision change too, so that what older code
+settled is not taken for settled by these."""
+
+_NEW = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,8 @@ class OfferCheckpoint:
         dead: offsets whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
         unsettled: offsets below P, due by D, that are not settled.
         late_below: presentations below P from before this time (ms) were late, and dead-lettered unless `unsettled`.
+        provenance: whose this is.
+        trusted_since: since when (wall clock, ms) the inputs have been watched without trouble.
     """
 
     rules: tuple[int, int, int, bool]
@@ -80,11 +95,14 @@ class OfferCheckpoint:
     dead: frozenset[int] = frozenset()
     unsettled: frozenset[int] = frozenset()
     late_below: int = MIN_TIME
+    provenance: Provenance = NOT_KNOWN
+    trusted_since: int = MIN_TIME
 
     def encode(self, committed: int) -> str:
         """As metadata for a commit of the offset `committed`, to which the sets are relative."""
         window, grace, lookback, call_abandoned = self.rules
         return _checked(
+            SECOND,
             committed,
             (
                 f"{window},{grace},{lookback},{'a' if call_abandoned else 'i'}",
@@ -96,6 +114,8 @@ class OfferCheckpoint:
                 encode_offsets(self.dead, committed),
                 encode_offsets(self.unsettled, committed),
                 _time(self.late_below),
+                self.provenance.encode(),
+                _time(self.trusted_since),
             ),
         )
 
@@ -107,9 +127,9 @@ class OfferCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            rules, partitions, decided_to, next_offset, next_checkout, *rest = _fields(metadata, committed)
-            if len(rest) not in (3, 4):
-                raise ValueError(f"{len(rest)} fields after Pc instead of 4")
+            version, (rules, partitions, decided_to, next_offset, next_checkout, *rest) = _fields(metadata, committed)
+            if len(rest) not in _AFTER_PC[version]:
+                raise ValueError(f"{len(rest)} fields after Pc instead of {_AFTER_PC[version][-1]}")
             splits, dead, unsettled = (decode_offsets(text, committed, _number(next_offset)) for text in rest[:3])
             window, grace, lookback, abandoned = rules.split(",")
             checkpoint = cls(
@@ -122,6 +142,8 @@ class OfferCheckpoint:
                 dead,
                 unsettled,
                 _parse_time(rest[3]) if rest[3:] else MIN_TIME,
+                Provenance.decode(rest[4]) if rest[4:] else NOT_KNOWN,
+                _parse_time(rest[5]) if rest[5:] else MIN_TIME,
             )
             if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
                 raise ValueError("numbers out of range")
@@ -195,7 +217,7 @@ class CheckoutCheckpoint:
         lookback = "-" if self.lookback is None else str(self.lookback)
         horizon = _time(self.horizon)
         return _checked(
-            committed, (str(self.partitions), str(self.next_offset), horizon, lookback, self.guard.encode())
+            FIRST, committed, (str(self.partitions), str(self.next_offset), horizon, lookback, self.guard.encode())
         )
 
     @classmethod
@@ -206,7 +228,9 @@ class CheckoutCheckpoint:
             UnreadableMetadata: it is of another version, not ours, or damaged.
         """
         try:
-            partitions, next_offset, horizon, *more = _fields(metadata, committed)
+            version, (partitions, next_offset, horizon, *more) = _fields(metadata, committed)
+            if version != FIRST:
+                raise ValueError(f"version {version!r}")
             if len(more) not in (0, 5):
                 raise ValueError(f"{len(more)} fields after H instead of 5")
             lookback, *guard = more or ("-",)
@@ -224,32 +248,47 @@ class CheckoutCheckpoint:
         return checkpoint
 
 
+def new_checkouts(committed: int) -> str:
+    """Metadata for a checkout partition of which nothing is known yet: H is to be learnt by reading."""
+    return _checked(SECOND, committed, (_NEW,))
+
+
+def are_new_checkouts(metadata: str, committed: int) -> bool:
+    """Whether `new_checkouts` wrote this."""
+    return metadata == new_checkouts(committed)
+
+
 def rules_key(rules: DecisionRules) -> tuple[int, int, int, bool]:
     """What of the rules decides which chains there are and what becomes of them."""
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
 
 
-def _checked(committed: int, fields: Iterable[str]) -> str:
+_AFTER_PC = {FIRST: (3, 4), SECOND: (6,)}
+"""How many fields may follow Pc, by version."""
+
+
+def _checked(version: str, committed: int, fields: Iterable[str]) -> str:
     rest = ":".join(fields)
-    return f"{RULES_VERSION}{_check(committed, rest)}:{rest}"
+    return f"{version}{_check(committed, rest)}:{rest}"
 
 
 def _check(committed: int, rest: str) -> str:
     return base64.b85encode(crc32(f"{committed}:{rest}".encode()).to_bytes(4, "big")).decode("ascii")
 
 
-def _fields(metadata: str, committed: int) -> list[str]:
-    """The fields behind version and check.
+def _fields(metadata: str, committed: int) -> tuple[str, list[str]]:
+    """The version, and the fields behind the check.
 
     Raises:
         ValueError: it is of another version, or damaged, or stands with another offset than it was written for.
     """
     head, _, rest = metadata.partition(":")
-    if not head.startswith(RULES_VERSION):
+    version = head[:1]
+    if version not in (FIRST, SECOND):
         raise ValueError(f"version {head[:10]!r}")
-    if head not in (RULES_VERSION, RULES_VERSION + _check(committed, rest)):
+    if head != version + _check(committed, rest) and head != FIRST:
         raise ValueError(f"it was changed since it was written, or is not of offset {committed}")
-    return rest.split(":")
+    return version, rest.split(":")
 
 
 def _time(value: int) -> str:

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from .chain import Chain
-from .checkpoint import METADATA_LIMIT, OfferCheckpoint, Position
+from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position
 from .pending import PendingChains
 from .rules import MIN_TIME, DecisionRules
 
@@ -73,8 +73,8 @@ class StraddlingChains:
             self._chains = [one for one in self._chains if one.disordered or one.decide_at > decided_to]
 
 
-LEAST_METADATA = 200
-"""Characters that metadata without any list fit into."""
+LEAST_METADATA = 640
+"""Characters that metadata without any list fit into, whatever the topics and the API are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,14 @@ class CommitPlan:
     checkouts: Position
     retain_from: int
     decided_to: int
+
+    @classmethod
+    def of(
+        cls, offset: int, offers: OfferCheckpoint, retained: int, checkouts: CheckoutCheckpoint, retain_from: int
+    ) -> CommitPlan:
+        """The plan to commit `offset` of the offers and `retained` of the checkouts, with these checkpoints."""
+        texts = offers.encode(offset), checkouts.encode(retained)
+        return cls(Position(offset, texts[0]), Position(retained, texts[1]), retain_from, offers.decided_to)
 
 
 class CommitPlanner:

@@ -18,7 +18,14 @@ from enum import Enum, auto
 from ..events import OfferPresented
 from .admission import Admission
 from .chain import Chain
-from .checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata, rules_key
+from .checkpoint import (
+    CheckoutCheckpoint,
+    OfferCheckpoint,
+    Position,
+    UnreadableMetadata,
+    are_new_checkouts,
+    rules_key,
+)
 from .rules import MIN_TIME, DecisionRules
 
 LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
@@ -132,7 +139,7 @@ class Restore:
         return found
 
     def _read_checkouts(self, checkouts: Position, horizon: int | None, warnings: list[str]) -> CheckoutCheckpoint:
-        if checkouts.metadata:
+        if checkouts.metadata and not are_new_checkouts(checkouts.metadata, checkouts.offset):
             try:
                 found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
             except UnreadableMetadata as error:

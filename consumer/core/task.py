@@ -30,6 +30,7 @@ from .guards import TaskGuard
 from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
+from .provenance import NOT_KNOWN, Provenance
 from .restore import LOG_IS_EMPTY, Phase, Restore, log_was_cut
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Side, Watermarks, possible_times
@@ -46,6 +47,7 @@ class Task:
             checkout partition still has its first offset and is read from there. MAX_TIME if it has not: it is then
             learnt from the first record whose date is plausible (its time + lateness).
         metadata_limit: characters of metadata the broker takes.
+        provenance: whose the commits are that are made from here on.
 
     Raises PartitionsMoved: the committed metadata belongs to another number of partitions.
 
@@ -63,8 +65,10 @@ class Task:
         checkouts: Position,
         horizon: int | None = None,
         metadata_limit: int = METADATA_LIMIT,
+        provenance: Provenance = NOT_KNOWN,
     ) -> None:
         self._rules = rules
+        self._provenance = provenance
         self._late_after, self._lookback = rules.late_after, rules.lookback
         self._partitions = partitions
         found = Restore(rules, partitions, offers, checkouts, horizon)
@@ -323,9 +327,10 @@ class Task:
 
     # --- commits
 
-    def prepare_commit(self) -> CommitPlan | None:
-        """What may be committed now. To be called when every outcome handed to the producer is acknowledged.
+    def prepare_commit(self, now: int = MIN_TIME) -> CommitPlan | None:
+        """What may be committed `now` (wall clock, ms; MIN_TIME: it does not say when).
 
+        To be called when every outcome handed to the producer is acknowledged.
         None while restoring, while a checkout's dead letter is not acknowledged, or where nothing better than the last
         commit can be said.
         """
@@ -341,11 +346,11 @@ class Task:
             splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
             dead=frozenset(self._dead),
             late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._lookback,
+            provenance=self._provenance.at(now),
         )
         fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)
         if fitted is None:
             return None
-        offset, offers = fitted
         retain_from = self._planner.retain_from(self._decided_to, self._earliest.at(self._planner.committed))
         checkouts = CheckoutCheckpoint(
             self._partitions,
@@ -354,13 +359,7 @@ class Task:
             self.guard.state(),
             self._lookback,
         )
-        retained = self._checkouts.lowest_retained(retain_from)
-        return CommitPlan(
-            Position(offset, offers.encode(offset)),
-            Position(retained, checkouts.encode(retained)),
-            retain_from,
-            offers.decided_to,
-        )
+        return CommitPlan.of(*fitted, self._checkouts.lowest_retained(retain_from), checkouts, retain_from)
 
     def commit_acknowledged(self, plan: CommitPlan) -> None:
         """The broker acknowledged the plan, for both partitions."""

@@ -26,6 +26,7 @@ from consumer.core.checkpoint import (
     UnreadableMetadata,
 )
 from consumer.core.offset_list import MOST_LISTED, decode_offsets, encode_offsets
+from consumer.core.provenance import Provenance
 from consumer.core.restore import PartitionsMoved
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
@@ -34,6 +35,8 @@ from consumer.events import OfferPresented
 
 RULES = DecisionRules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
 OFFSETS = st.integers(0, 2**62)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=7).filter(lambda text: not text.startswith("#"))
+"""Short enough to be stored as they are; of a longer one only a hash is read."""
 TIMES = st.just(MIN_TIME) | st.integers(MIN_TIME, MAX_TIME - 1)
 
 
@@ -51,7 +54,8 @@ def offer_checkpoints(draw: st.DrawFn) -> tuple[OfferCheckpoint, int]:
     window, more = draw(st.integers(1, 10**9)), draw(st.integers(0, 10**9))
     rules = window, draw(st.integers(0, window)), window + more, draw(st.booleans())
     numbers = draw(st.integers(1, 10**6)), draw(TIMES), committed + ahead, draw(OFFSETS)
-    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES)), committed
+    whose = Provenance(*(draw(TEXTS) for _ in range(6)), draw(st.just(MIN_TIME) | st.integers(0, 10**15)))
+    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES)), committed
 
 
 @st.composite

@@ -3,7 +3,8 @@
 `data/metadata.json` has a checkpoint of every shape: the offset it is committed with, its text, and what it says.
 `MIN` is a time that is not known, `MAX` one that has no end yet; offsets are written as runs, `10-19` for ten.
 What the guards remember is: the newest checkout, the first offer, when decisions go on, unmatched ids, judged up to.
-`data/metadata-first-version.json` has texts of the first version, which is read and no longer written.
+`data/metadata-version-1.json` has texts of version 1 as the releases before 0.3 wrote them, and
+`data/metadata-first-version.json` those of the time before CHECK. They are read, and no longer written for offers.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ MIN, MAX = -(2**62), 2**62
 SAYS = {
     "offers": (
         "rules", "partitions", "decided_to", "next_offset", "next_checkout",
-        "splits", "dead", "unsettled", "late_below",
+        "splits", "dead", "unsettled", "late_below", "provenance", "trusted_since",
     ),
     "checkouts": ("partitions", "next_offset", "horizon", "guard", "lookback"),
 }  # fmt: skip
 """What each value of a checkpoint is called here, in their order; in the code it may be called otherwise."""
 
 WRITTEN: list[dict[str, Any]] = read_json("metadata.json")
-FIRST: list[dict[str, Any]] = read_json("metadata-first-version.json")
+OLD: list[tuple[str, dict[str, Any]]] = [
+    (file, entry) for file in ("metadata-first-version.json", "metadata-version-1.json") for entry in read_json(file)
+]
 SOUND = {entry["kind"]: entry for entry in WRITTEN}
 
 
@@ -49,17 +52,34 @@ def test_what_is_written_today_is_written_as_ever_and_read_as_ever(name: str) ->
     hold_json("metadata.json", now)
 
 
-@pytest.mark.parametrize("name", names(FIRST))
-def test_what_the_first_version_wrote_is_read_as_ever(name: str) -> None:
-    now, golden = [], read_json("metadata-first-version.json")
+@pytest.mark.parametrize(("file", "name"), [(file, *names([entry])) for file, entry in OLD])
+def test_what_version_1_wrote_is_read_as_ever(file: str, name: str) -> None:
+    now, golden = [], read_json(file)
     for entry, named in zip(golden, names(golden), strict=True):
         if named == name:
-            assert entry["text"].startswith("1:"), "the first version wrote no CHECK"
+            assert entry["text"].startswith("1:") is (file == "metadata-first-version.json"), "the first had no CHECK"
             read = KINDS[entry["kind"]].decode(entry["text"], entry["committed"])
             now.append(entry | {"says": says(entry["kind"], read)})
         else:
             now.append(entry)
-    hold_json("metadata-first-version.json", now)
+    hold_json(file, now)
+
+
+def test_what_is_written_today_of_checkouts_is_what_version_1_wrote() -> None:
+    """The version before reads H from it after a roll-back; without H it would dead-letter offers as late."""
+    old = {
+        entry["name"]: entry["text"] for entry in read_json("metadata-version-1.json") if entry["kind"] == "checkouts"
+    }
+    assert {entry["name"]: entry["text"] for entry in WRITTEN if entry["kind"] == "checkouts"} == old
+
+
+@pytest.mark.parametrize("name", [f"offers: {entry['name']}" for entry in WRITTEN if entry["kind"] == "offers"])
+def test_the_version_before_reads_nothing_out_of_the_offers_text_and_repeats_calls(name: str) -> None:
+    """Its decoder took a head that starts with 1, and for any other ignored D and the lists."""
+    text = WRITTEN[names(WRITTEN).index(name)]["text"]
+    head, colon, _ = text.partition(":")
+    assert colon
+    assert not head.startswith("1")
 
 
 @pytest.mark.parametrize("name", names(WRITTEN))
@@ -84,7 +104,9 @@ def test_a_text_that_was_damaged_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", ["", "1", ":", "2:", "hello", "x" * 4_096, "1:1:2", "0" * 100, "1:a:b:c:d:e:f:g:h"])
+@pytest.mark.parametrize(
+    "text", ["", "1", ":", "2:", "3:", "hello", "x" * 4_096, "1:1:2", "0" * 100, "1:a:b:c:d:e:f:g:h"]
+)
 def test_a_text_that_is_not_ours_is_refused(kind: str, text: str) -> None:
     with pytest.raises(ValueError, match="commit metadata"):
         KINDS[kind].decode(text, 0)
@@ -96,7 +118,7 @@ def test_the_text_of_the_other_topic_or_of_a_later_version_is_refused(kind: str)
     with pytest.raises(ValueError, match="commit metadata"):
         KINDS[kind].decode(SOUND[other]["text"], SOUND[other]["committed"])
     with pytest.raises(ValueError, match="commit metadata"):
-        KINDS[kind].decode("2" + SOUND[kind]["text"][1:], SOUND[kind]["committed"])
+        KINDS[kind].decode("3" + SOUND[kind]["text"][1:], SOUND[kind]["committed"])
 
 
 def says(kind: str, checkpoint: Any) -> dict[str, object]:

@@ -90,7 +90,7 @@ class World:
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short.
-        commits.LEAST_METADATA = 110
+        commits.LEAST_METADATA = 130
         try:
             self._run()
             self._outputs.check_end()

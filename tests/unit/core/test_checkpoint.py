@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, UnreadableMetadata
+from consumer.core.checkpoint import (
+    CheckoutCheckpoint,
+    GuardState,
+    OfferCheckpoint,
+    UnreadableMetadata,
+    are_new_checkouts,
+    new_checkouts,
+)
+from consumer.core.provenance import Provenance
 from consumer.core.rules import MAX_TIME, MIN_TIME
 
 OFFERS = OfferCheckpoint(
@@ -20,7 +28,16 @@ OFFERS = OfferCheckpoint(
     unsettled=frozenset({510, 511, 512, 640}),
     late_below=1_789_999_000_000,
 )
+PROVENANCE = Provenance(
+    "c1", "o-id", "c-id", "offer.presented", "checkout.completed", "https://api.xcover.com/x", 1_790_000_040_000
+)
+WRITTEN = replace(OFFERS, provenance=PROVENANCE, trusted_since=1_789_999_500_000)
+WRITTEN_TEXT = (
+    "2<Z{3R:1800000,60000,7200000,a:12:1790000000000:700:90:000:0Ra:3Icxs:1789999000000:"
+    "c1,o-id,c-id,offer.presented,checkout.completed,https%3A//api.xcover.com/x,1790000040000:1789999500000"
+)
 OFFERS_TEXT = "1$x>r`:1800000,60000,7200000,a:12:1790000000000:700:90:000:0Ra:3Icxs:1789999000000"
+"""As version 1 wrote it."""
 UNCHECKED = OFFERS_TEXT.replace("$x>r`", "")
 """As before there was a checksum: still read, so that what it refuses can be shown one by one."""
 
@@ -30,8 +47,8 @@ CHECKOUTS_TEXT = "1I~uAV:12:90:1789000000000:7200000:1790000000000:1790000000500
 
 
 def test_the_offer_partition_s_metadata_is_written_as_ever_and_read_again() -> None:
-    assert OFFERS.encode(500) == OFFERS_TEXT
-    assert OfferCheckpoint.decode(OFFERS_TEXT, 500) == OFFERS
+    assert WRITTEN.encode(500) == WRITTEN_TEXT
+    assert OfferCheckpoint.decode(WRITTEN_TEXT, 500) == WRITTEN
     ignored = replace(OFFERS, rules=(1_800_000, 60_000, 7_200_000, False), late_below=MIN_TIME)
     assert OfferCheckpoint.decode(ignored.encode(500), 500) == ignored
 
@@ -55,6 +72,7 @@ def test_what_the_guards_remember_is_written_as_ever_and_read_again(text: str, s
 
 
 def test_what_the_first_version_wrote_is_still_read() -> None:
+    assert OfferCheckpoint.decode(OFFERS_TEXT, 500) == OFFERS
     assert OfferCheckpoint.decode(UNCHECKED.rpartition(":")[0], 500) == replace(OFFERS, late_below=MIN_TIME)
     assert CheckoutCheckpoint.decode("1:12:90:-", 80) == CheckoutCheckpoint(12, 90, MIN_TIME)
 
@@ -62,7 +80,8 @@ def test_what_the_first_version_wrote_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("1:1800000", "2:1800000", "version '2'"),
+        ("1:1800000", "3:1800000", "version '3'"),
+        ("1:1800000", "2:1800000", "changed since it was written, or is not of offset 500"),
         (":1789999000000", "", None),
         (":1789999000000", ":1:2", "5 fields after Pc instead of 4"),
         (":0Ra:3Icxs:1789999000000", "", "1 fields after Pc instead of 4"),
@@ -89,6 +108,7 @@ def test_what_is_damaged_is_found_out_and_said(old: str, new: str, why: str | No
 def test_what_was_changed_or_stands_with_another_offset_is_found_out() -> None:
     for decode, text, committed in (
         (OfferCheckpoint.decode, OFFERS_TEXT, 500),
+        (OfferCheckpoint.decode, WRITTEN_TEXT, 500),
         (CheckoutCheckpoint.decode, CHECKOUTS_TEXT, 80),
     ):
         for at in range(1, len(text)):
@@ -111,7 +131,8 @@ def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("metadata", "committed", "why"),
     [
-        ("2:12:90:-", 80, "version '2'"),
+        ("3:12:90:-", 80, "version '3'"),
+        ("2:12:90:-", 80, "changed since it was written, or is not of offset 80"),
         ("1:12:90:-:-", 80, "1 fields after H instead of 5"),
         ("1:12:90:-", 91, "numbers out of range"),
         ("1:12:90:-", -1, "numbers out of range"),
@@ -141,3 +162,22 @@ def test_a_number_has_at_most_nineteen_digits() -> None:
     assert CheckoutCheckpoint.decode(f"1:12:{'9' * 19}:-", 80).next_offset == 10**19 - 1
     with pytest.raises(UnreadableMetadata):
         CheckoutCheckpoint.decode(f"1:12:{'9' * 20}:-", 80)
+
+
+def test_a_new_checkout_partition_is_told_from_all_else_and_says_nothing() -> None:
+    text = new_checkouts(80)
+    assert text.endswith(":new")
+    assert are_new_checkouts(text, 80)
+    assert not are_new_checkouts(text, 81)
+    assert not are_new_checkouts(CHECKOUTS_TEXT, 80)
+    assert not are_new_checkouts("", 80)
+    for decode in (CheckoutCheckpoint.decode, OfferCheckpoint.decode):
+        with pytest.raises(UnreadableMetadata):
+            decode(text, 80)
+
+
+def test_the_second_version_is_never_read_without_its_check() -> None:
+    head, _, rest = WRITTEN_TEXT.partition(":")
+    assert len(head) == 6
+    with pytest.raises(UnreadableMetadata, match="changed since it was written"):
+        OfferCheckpoint.decode(f"2:{rest}", 500)

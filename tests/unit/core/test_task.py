@@ -335,8 +335,8 @@ def test_of_a_settled_chain_no_split_is_listed() -> None:
 
 
 def test_the_room_for_metadata_is_halved_to_where_no_list_fits() -> None:
-    task = fresh(metadata_limit=1_000)
-    assert [task.lower_metadata_limit() for _ in range(4)] == [500, 250, LEAST_METADATA, LEAST_METADATA]
+    task = fresh(metadata_limit=4_000)
+    assert [task.lower_metadata_limit() for _ in range(4)] == [2_000, 1_000, LEAST_METADATA, LEAST_METADATA]
 
 
 # --- presentations

@@ -1,0 +1,87 @@
+"""Whose a committed position is: of which cluster and topics, under which names, and for which API.
+
+An offset is a number that any program may commit for the group, and that means nothing in another log. So each commit
+of the offer partition says what it was made with, and a start compares that with what it finds. What one of the two
+does not know is compared with nothing: older versions wrote none of it, and not every broker tells its ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from urllib.parse import quote, unquote
+
+from .rules import MIN_TIME
+
+LONGEST = 64
+"""Characters of one text as it is stored. Of a longer one stands a hash, so that the list keeps its room."""
+
+MINUTE = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a position was committed with. An empty text is not known.
+
+    Attributes:
+        cluster: the cluster's id.
+        offer_topic_id, checkout_topic_id: a topic that is deleted and made anew has another id under the same name.
+        offer_topic, checkout_topic: their names.
+        base_url: of the API that is called.
+        committed_at: wall clock (ms), to the minute: a position that stays the same is not committed anew for it.
+    """
+
+    cluster: str = ""
+    offer_topic_id: str = ""
+    checkout_topic_id: str = ""
+    offer_topic: str = ""
+    checkout_topic: str = ""
+    base_url: str = ""
+    committed_at: int = MIN_TIME
+
+    def at(self, now: int) -> Provenance:
+        """The same, committed at `now` (wall clock, ms)."""
+        return replace(self, committed_at=now if now == MIN_TIME else now - now % MINUTE)
+
+    def differences(self, now: Provenance) -> dict[str, tuple[str, str]]:
+        """What is known of both and is not the same: by its name here, (what it was, what it is `now`)."""
+        found = {}
+        for name in TEXTS:
+            then, current = getattr(self, name), getattr(now, name)
+            if then and current and _stored(then) != _stored(current):
+                found[name] = then, current
+        return found
+
+    def encode(self) -> str:
+        """As one field of the metadata: texts percent-encoded and joined by commas, `-` for what is not known."""
+        committed_at = "-" if self.committed_at == MIN_TIME else str(self.committed_at)
+        return ",".join([*(_stored(getattr(self, name)) for name in TEXTS), committed_at])
+
+    @classmethod
+    def decode(cls, text: str) -> Provenance:
+        """Read what `encode` wrote. A text that was too long is read as its hash.
+
+        Raises:
+            ValueError: not such a text.
+        """
+        *texts, committed_at = text.split(",")
+        if len(texts) != len(TEXTS):
+            raise ValueError(f"{len(texts) + 1} parts of provenance instead of {len(TEXTS) + 1}")
+        if committed_at != "-" and not (committed_at.isascii() and committed_at.isdigit() and len(committed_at) < 19):
+            raise ValueError(f"{committed_at[:30]!r} is no time")
+        known = {name: "" if stored == "-" else unquote(stored) for name, stored in zip(TEXTS, texts, strict=True)}
+        return cls(**known, committed_at=MIN_TIME if committed_at == "-" else int(committed_at))
+
+
+TEXTS = tuple(field.name for field in fields(Provenance) if field.name != "committed_at")
+
+
+def _stored(text: str) -> str:
+    """The text as it stands in the metadata: in ASCII, without a colon or a comma. Of a hash it is the hash itself."""
+    if text in ("", "-"):
+        return "%2D" if text else "-"
+    stored = quote(text, safe="/#")
+    return stored if len(stored) <= LONGEST else f"#{sha256(text.encode()).hexdigest()[:20]}"
+
+
+NOT_KNOWN = Provenance()

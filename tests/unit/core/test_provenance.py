@@ -1,0 +1,67 @@
+"""Whose a position is: what is stored, what is compared, and how long it can get."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.commits import LEAST_METADATA
+from consumer.core.provenance import LONGEST, NOT_KNOWN, TEXTS, Provenance
+from consumer.core.rules import MIN_TIME
+
+OURS = Provenance("c1", "o-id", "k-id", "offer.presented", "checkout.completed", "https://api.xcover.com/x")
+
+
+def test_what_is_the_same_differs_in_nothing_whenever_it_was_committed() -> None:
+    assert OURS.differences(OURS.at(1_790_000_000_000)) == {}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_part_is_compared_where_both_know_it(name: str) -> None:
+    other = replace(OURS, **{name: "other"})
+    assert OURS.differences(other) == {name: (getattr(OURS, name), "other")}
+    unknown = replace(OURS, **{name: ""})
+    assert OURS.differences(unknown) == {}
+    assert unknown.differences(OURS) == {}
+
+
+def test_a_long_text_is_stored_as_a_hash_and_compared_by_it() -> None:
+    long = replace(OURS, base_url="https://api.example.com/" + "a" * LONGEST)
+    read = Provenance.decode(long.encode())
+    assert read.base_url.startswith("#")
+    assert read.encode() == long.encode()
+    assert read.differences(long) == {}
+    assert "base_url" in read.differences(replace(long, base_url=long.base_url + "a"))
+
+
+@pytest.mark.parametrize("text", ["-", "a:b,c", "é", "a b", "%2C"])
+def test_any_text_is_read_as_it_was_written_and_leaves_colons_and_commas_alone(text: str) -> None:
+    written = replace(OURS, offer_topic=text).encode()
+    assert written.isascii()
+    assert ":" not in written
+    assert written.count(",") == len(TEXTS)
+    assert Provenance.decode(written).offer_topic == text
+
+
+@pytest.mark.parametrize("text", ["", "-", "-,-,-,-,-,-", "-,-,-,-,-,-,x", "-,-,-,-,-,-,-1", "-,-,-,-,-,-,-,-"])
+def test_what_is_no_provenance_is_found_out(text: str) -> None:
+    with pytest.raises(ValueError, match=r"parts of provenance|is no time"):
+        Provenance.decode(text)
+
+
+def test_when_it_was_committed_is_told_to_the_minute() -> None:
+    assert OURS.at(1_790_000_059_999).committed_at == 1_790_000_040_000
+    assert OURS.at(MIN_TIME).committed_at == MIN_TIME
+    assert NOT_KNOWN.encode() == "-,-,-,-,-,-,-"
+
+
+def test_the_longest_metadata_without_a_list_fits_into_the_least_room() -> None:
+    longest = Provenance(*["a" * LONGEST] * len(TEXTS), 10**14)
+    rules = 10**10, 10**10, 10**10, True
+    last = 2**63 - 1
+    checkpoint = OfferCheckpoint(
+        rules, 10**6, 10**14, last, last, late_below=10**14, provenance=longest, trusted_since=10**14
+    )
+    assert len(checkpoint.encode(last)) <= LEAST_METADATA
