@@ -10,8 +10,23 @@ from typing import NamedTuple, Protocol
 from .events import Outcome, Reason, RecordRef
 
 
+class Withheld(NamedTuple):
+    """A call that is not to be made any more.
+
+    `released`: the note of whoever let the offer go; None: the offer was bought, or its task is going.
+    """
+
+    released: str | None = None
+
+
 class CallOwner(Protocol):
     """Whoever a call is made for: one task for the length of one assignment. Compared by identity."""
+
+    def withholds(self, call: OptOutCall, /) -> Withheld | None:
+        """Why its call may not leave any more, at this very moment; None: it may.
+
+        Asked on the thread that makes the calls, before each try: it only reads, and waits for nothing.
+        """
 
     def on_result(self, result: CallResult, /) -> None:
         """What became of one of its calls; told on the thread that reads the results."""

@@ -1,9 +1,12 @@
 """The gate that every call passes at the moment it leaves: the first try, a retry, a held one, one after a restart.
 
-What holds for all calls is a *condition*: that our own writes succeed, that our clock is believable. While one of them
-is closed no call leaves, and those that wait keep their place.
+Of each call its owner is asked: is a purchase of the offer known, is it released, is the task still ours? What the
+owner withholds is given up. What holds for all calls is a *condition*: that our own writes succeed, that our clock is
+believable. While one of them is closed no call leaves, and those that wait keep their place.
 
-A call cannot be unmade, so it is asked here and then, and not when the call was queued: that may be hours ago.
+A call cannot be unmade, so all this is asked here and now, and not when the call was queued, which may be hours ago.
+The thread that reads the purchases tells of them too (`Delivery.withdraw`), which gives up at once what waits for long.
+But that goes through an inbox, and may come after the call has left.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 import structlog
+
+from .partner import PendingCall
 
 LOOK_S = 0.25
 """Seconds between two looks at a gate that is not open."""
@@ -75,6 +80,13 @@ class Gate:
         if opening is Opening.ONE_AT_A_TIME:
             return others_in_flight == 0 and self._now() >= self._trial_until
         return opening is Opening.OPEN
+
+    def withholds(self, pending: PendingCall) -> bool:
+        """Whether the call is not to be made any more. Then it is marked as given up, with why."""
+        if not pending.given_up and (withheld := pending.call.owner.withholds(pending.call)) is not None:
+            pending.released = withheld.released
+            pending.cancelled = withheld.released is None
+        return pending.given_up
 
     def settled(self) -> None:
         """The insurer has answered a call for good: its outcome is going to be written."""

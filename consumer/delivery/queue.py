@@ -223,8 +223,8 @@ class Delivery:
     async def _work(self, first: PendingCall) -> None:
         pending: PendingCall | None = first
         while pending is not None:
-            # Asked again: since the call was given out, the loop has done other things.
-            if pending.given_up:
+            # Here and not when it was given out: the loop has done other things since, and so has the poll thread.
+            if self._gate.withholds(pending):
                 self._turn_away(pending)
             elif self._gate_lets_leave(len(self._running) - 1):
                 await self._call(pending)

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 from confluent_kafka import Message
 
-from ..calls import CallResult, OptOutCall
+from ..calls import CallResult, OptOutCall, Withheld
 from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
 from ..core.task import Task
@@ -64,8 +64,8 @@ class TaskRunner:
         self._releases = edges.releases
         self._bad_records = bad_records
         self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
-        self._bought: dict[Chain, CheckoutCompleted] = {}
-        """Chains decided, not settled and then bought: their calls are taken back."""
+        self._bought: dict[int, CheckoutCompleted] = {}
+        """By start, the chains that are decided, not settled, and bought for all that is known: they are not called."""
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that had not been read before the restart: they wait while the task is restoring."""
         self._restoring = True
@@ -163,7 +163,7 @@ class TaskRunner:
         for chain in effect.bought_after_call:
             self._report_purchase(checkout, chain)
         for chain in effect.bought_before_settled:
-            self._bought.setdefault(chain, checkout)
+            self._bought.setdefault(chain.start, checkout)
         return [chain.start for chain in effect.bought_before_settled]
 
     def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
@@ -229,7 +229,7 @@ class TaskRunner:
                 self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
-            elif chain in self._bought:
+            elif chain.start in self._bought:
                 self._settle_bought(chain)
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
@@ -238,6 +238,13 @@ class TaskRunner:
         self.outstanding += len(calls)
         return calls
 
+    def withholds(self, call: OptOutCall) -> Withheld | None:
+        """See `CallOwner`. Asked on another thread: reads nothing but flags, and the keys of two mappings."""
+        if self.draining or self._closed or call.chain_start in self._bought:
+            return Withheld()
+        note = self._releases.notes.get((call.partner_code, call.offer_id))
+        return None if note is None else Withheld(released=note)
+
     def on_result(self, result: CallResult) -> None:
         """A call was settled, was given up since the task is draining or the offer let go, or is to be dead-lettered.
 
@@ -245,7 +252,7 @@ class TaskRunner:
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        bought = chain in self._bought and not self._closed
+        bought = chain.start in self._bought and not self._closed
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
             return
@@ -258,7 +265,7 @@ class TaskRunner:
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._outcomes.called(chain, result.outcome, result)
             if bought:
-                self._report_purchase(self._bought.pop(chain), chain)
+                self._report_purchase(self._bought.pop(chain.start), chain)
             if not self._closed:
                 self.task.settle(chain)
 
@@ -270,7 +277,7 @@ class TaskRunner:
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        if chain in self._bought and not self._closed:
+        if chain.start in self._bought and not self._closed:
             self.outstanding -= 1
             self._settle_bought(chain, result)
             return None
@@ -359,7 +366,7 @@ class TaskRunner:
         self.task.settle(chain)
 
     def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
-        checkout = self._bought.pop(chain)
+        checkout = self._bought.pop(chain.start)
         called = result is not None and result.attempts > 0
         if called:
             # A try that was not answered may have been heard.

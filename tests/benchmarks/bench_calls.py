@@ -63,6 +63,9 @@ Run = Callable[[int], Awaitable[None]]
 class Nobody:
     """Whose calls they are; the results are counted where they come out."""
 
+    def withholds(self, call: OptOutCall) -> None:
+        """Every call may leave."""
+
     def on_result(self, result: CallResult) -> None: ...
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 
 import pytest
+from support.owner import OWNER
 
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
 from consumer.delivery.queue import Delivery
@@ -114,7 +115,7 @@ class Server:
 
 def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
     source = RecordRef("offer.presented", 0, 1)
-    return OptOutCall(partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, source, "owner", 1)
+    return OptOutCall(partner_code, offer_id, f"session-{offer_id}", Reason.DECLINED, {}, source, OWNER, 1)
 
 
 def api_settings(port: int, **values: object) -> ApiSettings:

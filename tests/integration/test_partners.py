@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.deployment import deployed, now, until
+from support.owner import OWNER
 
 from consumer.calls import CallResult, OptOutCall
 from consumer.delivery import partner as partner_module
@@ -42,7 +43,7 @@ class Insured:
 
     def submit(self, partner: str, *offer_ids: str) -> None:
         self.thread.submit(
-            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), "owner", 1)
+            OptOutCall(partner, offer, "session", Reason.DECLINED, {}, RecordRef("offer.presented", 0, 1), OWNER, 1)
             for offer in offer_ids
         )
 

@@ -13,6 +13,7 @@ from support.builders import NOW, checkout, offer
 from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, make_calls
 from support.guarded_instance import LATER, RULES
 from support.loop_world import LoopWorld
+from support.owner import OWNER
 from support.runner_world import RunnerWorld, record
 from support.strategies import FAR, START
 
@@ -241,7 +242,7 @@ def test_a_withdrawn_call_is_made_no_more_whatever_it_waits_for(answer: Answer) 
         world = DeliveryWorld(lambda _: answer)
         world.delivery.submit(make_calls(["bought", "stays"]))
         await world.until(0.15)
-        world.delivery.withdraw("owner", {0})
+        world.delivery.withdraw(OWNER, {0})
         assert world.outcomes() == {"bought": None}
         await world.until(400.0)
         assert world.offers().count("bought") == 1
@@ -255,7 +256,7 @@ def test_a_withdrawn_call_in_flight_counts_if_its_answer_settles_it(answer: Answ
         world = DeliveryWorld(lambda _: answer, concurrency=1)
         world.delivery.submit(make_calls(["flies", "waits"]))
         await world.until(0.05)
-        world.delivery.withdraw("owner", {0, 1})
+        world.delivery.withdraw(OWNER, {0, 1})
         await world.until_results(2)
         assert world.outcomes() == {"waits": None, "flies": outcome}
         assert world.offers() == ["flies"]
@@ -272,7 +273,7 @@ def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
     thread.start()
     try:
         thread.submit(make_calls(["bought", "stays"]))
-        thread.withdraw("owner", [0])
+        thread.withdraw(OWNER, [0])
         result = thread.results.get(timeout=10)
         assert (result.call.offer_id, result.outcome) == ("bought", None)
         thread.check()

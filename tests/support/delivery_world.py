@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
-from typing import Any
+
+from support.owner import OWNER, Owner
 
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
 from consumer.delivery.gate import Condition
@@ -84,7 +85,7 @@ class DeliveryWorld:
         self.results.append((self.loop.time(), result))
         self._arrived.set()
 
-    def submit(self, *offer_ids: str, partner: str = "P", owner: Any = "owner") -> list[OptOutCall]:
+    def submit(self, *offer_ids: str, partner: str = "P", owner: Owner = OWNER) -> list[OptOutCall]:
         calls = make_calls(offer_ids, partner, owner)
         self.delivery.submit(calls)
         return calls
@@ -110,8 +111,8 @@ class DeliveryWorld:
         return [offer for _, code, offer in self.made if code == partner]
 
 
-def make_calls(offer_ids: Iterable[str], partner: str = "P", owner: Any = "owner") -> list[OptOutCall]:
-    """Calls of chains that start at 0, 1, 2 and so on. `owner`: whatever tells one owner from another."""
+def make_calls(offer_ids: Iterable[str], partner: str = "P", owner: Owner = OWNER) -> list[OptOutCall]:
+    """Calls of chains that start at 0, 1, 2 and so on."""
     source, metadata = RecordRef("offers", 3, 14), {"m": "s3cr3t"}
     return [
         OptOutCall(partner, offer_id, "session", Reason.DECLINED, metadata, source, owner, chain_start)

@@ -8,8 +8,10 @@ from itertools import pairwise
 import pytest
 import structlog
 from support import virtual_time
-from support.delivery_world import DENIED, FAILED, OK, DeliveryWorld, Highest, numbered
+from support.delivery_world import DENIED, FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, Highest, numbered
+from support.owner import OWNER, Owner
 
+from consumer.calls import Answer, CallResult, Withheld
 from consumer.delivery.gate import LOOK_S, OPEN, TRIAL_S, GateState, Opening
 from consumer.events import Outcome
 
@@ -137,7 +139,7 @@ def test_closing_and_opening_are_logged_once_each_though_nothing_else_happens() 
         with structlog.testing.capture_logs() as logs:
             world.submit("offer")
             await world.until(10.0)
-            world.delivery.cancel(["owner"])
+            world.delivery.cancel([OWNER])
             switch.state = OPEN
             await world.until(11.0)
         assert [(log["log_level"], log.get("why")) for log in logs] == [("warning", CLOSED.reason), ("info", None)]
@@ -153,7 +155,7 @@ def test_what_waits_at_a_closed_gate_is_reported_once_when_it_is_given_up(how: s
         world.submit("a", "b")
         await world.until(1.0)
         if how == "cancel":
-            world.delivery.cancel(["owner"])
+            world.delivery.cancel([OWNER])
         else:
             await world.delivery.close(1.0)
         assert world.outcomes() == {"a": None, "b": None}
@@ -170,7 +172,7 @@ def test_a_call_given_out_and_cancelled_before_it_left_is_not_made() -> None:
         world.submit("offer")
         await asyncio.sleep(0)  # the queue is looked through, and the call given out
         assert world.delivery.in_flight == 1
-        world.delivery.cancel(["owner"])
+        world.delivery.cancel([OWNER])
         await world.until(1.0)
         assert world.made == []
         assert world.outcomes() == {"offer": None}
@@ -184,5 +186,88 @@ def test_without_conditions_every_call_leaves() -> None:
         world.submit(*numbered(100))
         await world.until_results(100)
         assert set(world.outcomes().values()) == {Outcome.OPTED_OUT}
+
+    virtual_time.run(main())
+
+
+# --- what the owner withholds
+
+
+@pytest.mark.parametrize(
+    ("withheld", "outcome", "note"), [(Withheld(), None, None), (Withheld("let go"), Outcome.RELEASED, "let go")]
+)
+def test_a_call_that_its_owner_withholds_is_given_up_as_it_would_leave(
+    withheld: Withheld, outcome: Outcome | None, note: str | None
+) -> None:
+    async def main() -> None:
+        owner = Owner()
+        world = DeliveryWorld(lambda _: OK)
+        _, call = world.submit("stays", "withheld", owner=owner)
+        owner.withheld[1] = withheld
+        await world.until(5.0)
+        assert world.offers() == ["stays"]
+        assert [result for _, result in world.results if result.call is call] == [
+            CallResult(call, outcome, None, 0, note)
+        ]
+        assert len(world.results) == 2
+        assert (world.delivery.queued, world.delivery.in_flight) == (0, 0)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [FAILED, NOT_FOUND, REFUSED, DENIED])
+def test_the_owner_is_asked_before_every_try(answer: Answer) -> None:
+    async def main() -> None:
+        owner = Owner()
+        world = DeliveryWorld(lambda _: answer, not_found_limit=1)
+        (call,) = world.submit("offer", owner=owner)
+        await world.until(0.15)
+        owner.withheld[0] = Withheld()
+        await world.until(400.0)
+        assert len(world.made) == 1
+        assert [result for _, result in world.results] == [CallResult(call, None, answer.status_code, 1, answer.note)]
+
+    virtual_time.run(main())
+
+
+def test_a_call_withheld_after_it_was_given_out_does_not_leave() -> None:
+    async def main() -> None:
+        owner = Owner()
+        world = DeliveryWorld(lambda _: OK)
+        world.submit("offer", owner=owner)
+        await asyncio.sleep(0)
+        assert world.delivery.in_flight == 1
+        owner.withheld[0] = Withheld()
+        await world.until(1.0)
+        assert world.made == []
+        assert world.outcomes() == {"offer": None}
+
+    virtual_time.run(main())
+
+
+def test_a_probe_that_is_withheld_is_followed_by_another_at_once() -> None:
+    async def main() -> None:
+        owner = Owner()
+        world = DeliveryWorld(lambda _: DENIED if world.loop.time() < 25 else OK, concurrency=1)
+        world.submit("a", "b", owner=owner)
+        await world.until(29.0)
+        owner.withheld[1] = Withheld()
+        await world.until(31.0)
+        assert world.offers() == ["a", "a"], "b was in turn, and did not cost the partner 30 s"
+
+    virtual_time.run(main())
+
+
+def test_what_flies_is_not_cut_though_its_owner_withholds_it_and_is_tried_no_more() -> None:
+    async def main() -> None:
+        owner = Owner()
+        answers = {"heard": OK, "fails": FAILED}
+        world = DeliveryWorld(lambda call: answers[call.offer_id])
+        world.submit(*answers, owner=owner)
+        await world.until(0.05)
+        owner.withheld |= {0: Withheld(), 1: Withheld()}
+        await world.until(100.0)
+        assert world.outcomes() == {"heard": Outcome.OPTED_OUT, "fails": None}
+        assert len(world.made) == 2
 
     virtual_time.run(main())

@@ -11,6 +11,7 @@ from support.delivery_world import (
     DeliveryWorld,
     numbered,
 )
+from support.owner import Owner
 
 from consumer.events import Outcome
 
@@ -159,15 +160,16 @@ def test_what_one_process_saw_of_a_partner_proves_nothing_to_the_next() -> None:
 
 def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
     async def main() -> None:
+        gone = Owner("gone")
         world = DeliveryWorld(lambda _: NOT_FOUND)
-        world.submit(*numbered(5), owner="gone")
-        world.submit("stays", owner="stays")
+        world.submit(*numbered(5), owner=gone)
+        world.submit("stays", owner=Owner("stays"))
         await world.until(30.0)
-        world.delivery.cancel(["gone"])
+        world.delivery.cancel([gone])
         assert world.outcomes() == dict.fromkeys(numbered(5))
         await world.until(61.0)
         assert world.outcomes() == dict.fromkeys(numbered(5)) | {"stays": Outcome.NOT_FOUND}
-        world.submit("o0", owner="came back")
+        world.submit("o0", owner=Owner("came back"))
         await world.until(62.0)
         assert world.outcomes()["o0"] is Outcome.NOT_FOUND, "the hold is of the partner, not of the task"
         assert len(world.results) == 7
@@ -177,11 +179,12 @@ def test_404s_held_when_their_task_is_taken_away_settle_nothing_here() -> None:
 
 def test_404s_held_that_were_all_taken_away_are_not_told_as_believed() -> None:
     async def main() -> None:
+        gone = Owner("gone")
         world = DeliveryWorld(lambda _: NOT_FOUND)
         with structlog.testing.capture_logs() as logs:
-            world.submit(*numbered(5), owner="gone")
+            world.submit(*numbered(5), owner=gone)
             await world.until(30.0)
-            world.delivery.cancel(["gone"])
+            world.delivery.cancel([gone])
             await world.until(61.0)
         assert [log["event"] for log in logs if log["log_level"] != "debug"] == []
 

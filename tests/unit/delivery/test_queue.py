@@ -20,6 +20,7 @@ from support.delivery_world import (
     make_calls,
     numbered,
 )
+from support.owner import OWNER, Owner
 
 from consumer.calls import Answer, CallResult, OptOutCall
 from consumer.events import Outcome
@@ -103,11 +104,12 @@ def test_refused_requests_do_not_keep_others_from_being_called() -> None:
 
 def test_cancelling_reports_what_waits_at_once_and_calls_it_no_more() -> None:
     async def main() -> None:
+        gone, stays = Owner("gone"), Owner("stays")
         world = DeliveryWorld(lambda _: OK, concurrency=2)
-        world.submit("a", "b", "c", "d", owner="gone")
-        world.submit("e", owner="stays")
+        world.submit("a", "b", "c", "d", owner=gone)
+        world.submit("e", owner=stays)
         await world.until(0.05)
-        world.delivery.cancel(["gone"])
+        world.delivery.cancel([gone])
         assert world.outcomes() == {"c": None, "d": None}, "queued calls are reported now"
         await world.until_results(5)
         assert world.outcomes() == {"c": None, "d": None, "a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT} | {
@@ -124,7 +126,7 @@ def test_a_cancelled_call_in_flight_that_does_not_settle_is_reported_without_an_
         world = DeliveryWorld(lambda call: answers[call.offer_id])
         world.submit(*answers)
         await world.until(0.05)
-        world.delivery.cancel(["owner"])
+        world.delivery.cancel([OWNER])
         assert not world.results
         await world.until(1_000.0)
         assert world.outcomes() == dict.fromkeys(answers), "a 404 that is not believed yet settles nothing"
@@ -139,7 +141,7 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
         world = DeliveryWorld(lambda call: answers[call.offer_id], random=Highest())
         world.submit(*answers)
         await world.until(0.5)
-        world.delivery.cancel(["owner"])
+        world.delivery.cancel([OWNER])
         assert world.outcomes() == dict.fromkeys(answers)
         assert world.delivery.queued == 0
         await world.until(1_000.0)
@@ -151,12 +153,13 @@ def test_cancelling_reports_calls_that_wait_for_another_try() -> None:
 
 def test_queued_calls_cost_no_task_each_and_are_cancelled_together() -> None:
     async def main() -> None:
+        gone = Owner("gone")
         world = DeliveryWorld(lambda _: OK, concurrency=4)
-        world.delivery.submit(make_calls(numbered(100_000), owner="gone"))
-        world.submit("stays", owner="stays")
+        world.delivery.submit(make_calls(numbered(100_000), owner=gone))
+        world.submit("stays", owner=Owner("stays"))
         await world.until(0.05)
         assert len(asyncio.all_tasks()) == 5
-        world.delivery.cancel(["gone"])
+        world.delivery.cancel([gone])
         assert len(world.results) == 99_996
         await world.until_results(100_001)
         assert world.outcomes()["stays"] is Outcome.OPTED_OUT
@@ -201,14 +204,15 @@ def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
         world = DeliveryWorld(lambda _: OK, concurrency=8, rate_limit=50, shared_key=True)
         random = world.delivery._random
         answers = [OK, OK, NOT_FOUND, FAILED, REFUSED, ODD, TIMED_OUT]
+        owners = [Owner(str(number)) for number in range(5)]
         world.insurer = lambda _: random.choice(answers)
-        calls = [call for n in range(300) for call in world.submit(f"o{n}", partner=f"P{n % 3}", owner=n % 5)]
+        calls = [call for n in range(300) for call in world.submit(f"o{n}", partner=f"P{n % 3}", owner=owners[n % 5])]
         await world.until(3.0)
-        world.delivery.cancel([1, 2])
+        world.delivery.cancel(owners[1:3])
         await world.until_results(300)
         await world.until(world.loop.time() + 1_000)
         assert sorted(map(id, (result.call for _, result in world.results))) == sorted(map(id, calls))
-        assert {result.call.owner for _, result in world.results if result.outcome is None} <= {1, 2}
+        assert {result.call.owner for _, result in world.results if result.outcome is None} <= set(owners[1:3])
         assert (world.delivery.queued, world.delivery.in_flight) == (0, 0)
         assert world.delivery.snapshot().partners == {}
 
@@ -322,7 +326,7 @@ def test_what_is_let_go_of_a_cancelled_owner_is_still_told_apart() -> None:
         world.submit("released", "cancelled")
         await world.until(0.05)
         world.delivery.release(LET_GO)
-        world.delivery.cancel(["owner"])
+        world.delivery.cancel([OWNER])
         await world.until(1.0)
         assert world.outcomes() == {"released": Outcome.RELEASED, "cancelled": None}
 

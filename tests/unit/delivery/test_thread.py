@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.delivery_world import OK, REFUSED, make_calls, numbered
+from support.owner import Owner
 
 from consumer.calls import Answer, OptOutCall
 from consumer.delivery.thread import BATCH, DeliveryThread
@@ -52,10 +53,11 @@ def outcomes(thread: DeliveryThread, count: int) -> Counter[Outcome | None]:
 def test_a_call_that_is_submitted_between_two_requests_to_cancel_is_cancelled_by_the_second(
     thread: DeliveryThread,
 ) -> None:
-    thread.cancel(["other"])
-    thread.submit(make_calls(numbered(3 * BATCH), owner="gone"))
-    thread.cancel(["gone", "other"])
-    thread.submit(make_calls(["good"], owner="stays"))
+    gone, other = Owner("gone"), Owner("other")
+    thread.cancel([other])
+    thread.submit(make_calls(numbered(3 * BATCH), owner=gone))
+    thread.cancel([gone, other])
+    thread.submit(make_calls(["good"], owner=Owner("stays")))
     counted = outcomes(thread, 3 * BATCH + 1)
     assert counted[Outcome.OPTED_OUT] == 1
     assert counted[None] > 3 * BATCH - 2_000, "what was not in flight yet is given back"

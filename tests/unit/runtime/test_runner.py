@@ -19,7 +19,7 @@ from support.runner_world import (
     show,
 )
 
-from consumer.calls import CallResult
+from consumer.calls import CallResult, Withheld
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
 from consumer.core.watermark import Side
@@ -419,6 +419,21 @@ def test_a_refused_offer_whose_record_is_gone_can_be_let_go(tmp_path: Path) -> N
     assert world.runner.on_record_fetched(result, None) is None
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.RELEASED]
     assert (world.committed, world.runner.outstanding) == (1, 0)
+
+
+def test_a_call_is_withheld_once_its_offer_is_let_go_or_its_task_drains_or_is_closed(tmp_path: Path) -> None:
+    releases = Releases(release_file(tmp_path))
+    world = RunnerWorld(releases)
+    call = world.call()
+    assert world.runner.withholds(call) is None
+    release_file(tmp_path, "o1")
+    assert releases.changed(10.0)
+    assert world.runner.withholds(call) == Withheld(NOTE)
+    world.runner.draining = True
+    assert world.runner.withholds(call) == Withheld(), "whoever reads on makes it, or lets it go"
+    world.runner.draining = False
+    world.runner.close()
+    assert world.runner.withholds(call) == Withheld()
 
 
 def test_no_call_is_made_again_for_a_task_that_is_draining() -> None:
