@@ -56,7 +56,8 @@ class CallResult(NamedTuple):
 
     `outcome` is OPTED_OUT or NOT_FOUND; RELEASED when the offer was let go; DEAD_LETTERED when the request was refused
     and is now to be dead-lettered; None when the call was cancelled before it settled. `status_code` is of the last
-    answer, if any came; `note` is in human words, such as the API's message, or who let the offer go.
+    answer, if any came; `note` is in human words, such as the API's message, or who let the offer go. `maybe_recorded`:
+    a try was not answered, or by an error of the server, so that the insurer may have recorded it all the same.
     """
 
     call: OptOutCall
@@ -64,6 +65,7 @@ class CallResult(NamedTuple):
     status_code: int | None
     attempts: int
     note: str | None
+    maybe_recorded: bool = False
 
 
 class AnswerKind(Enum):

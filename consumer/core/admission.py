@@ -27,9 +27,9 @@ class CheckoutEffect(NamedTuple):
 
     Attributes:
         admission: ACCEPTED or IMPLAUSIBLE; it joined either way.
-        bought_after_call: chains that it names, which were called before and whose call cannot be taken back.
-        bought_before_settled: chains that it bought after they were decided and before they are settled: their calls
-            are to be taken back, as far as they are not made yet.
+        bought_after_call: chains that it names, of which the insurer has been told: that cannot be taken back.
+        bought_before_settled: chains that it names, whatever its date, after they were decided and before they are
+            settled: their calls are not to be made, as far as they are not made yet. Each is told once.
         warning: what was found out about the start of the task by it, in words, for the log.
     """
 

@@ -17,7 +17,10 @@ class Chain:
         reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
         checkout: the one that bought it, else the one that declined it.
         split: it follows on a chain that ended only because it had lasted for `lookback`.
-        called_before: an unsettled one of the same session and offer_id, of any partner, that was called before it.
+        bought_by: a checkout that names the offer and does not count for the decision, since it lies before or after
+            its time, or was read after it: the decision stands, but the call is not to be made.
+        told: it is settled, and the insurer was told of it, or may have been.
+        before: the chain of the same session and offer_id, of any partner, that `PendingChains` knew before this one.
     """
 
     presentations: list[OfferPresented]
@@ -25,7 +28,9 @@ class Chain:
     reason: Reason
     checkout: CheckoutCompleted | None
     split: bool
-    called_before: Chain | None = None
+    bought_by: CheckoutCompleted | None = None
+    told: bool = False
+    before: Chain | None = None
 
     @property
     def partner_code(self) -> str:

@@ -170,6 +170,16 @@ class CommitPlanner:
     def retain_from(self, decided_to: int, earliest_from_committed: int | None) -> int:
         """The time (ms) from which on checkouts must be read again after a restart.
 
+        That suffices for the decisions, and for the purchases that make no decision but keep a call from leaving:
+
+        - One from after the decision is always read again. A chain whose call waits is unsettled, so all of it stands
+          at or after the committed offset, and what is completed from lookback before it on is retained. Example:
+          shown at 10:00, decided at 10:30, bought at 15:00 while the API is down: 15:00 is far above 8:00.
+        - One from longer than lookback before the chain is known while it is in memory, or where it is read again by
+          chance. No decision counts it, so a restart may make the call.
+        - One that was read after the last commit is below nobody's `next_checkout`: the restart may make the call
+          before it is read again, as it may where it was never read.
+
         Args:
             decided_to: up to when the task has decided (ms); MIN_TIME before its first decision.
             earliest_from_committed: the earliest presentation at or after the committed offset (ms), None if none is.

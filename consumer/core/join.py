@@ -14,6 +14,9 @@ decide_at of its last presentation: until then a checkout or a further presentat
     DECLINED             else, if first(last presentation) exists
     ABANDONED            else
 
+A checkout that names the offer and lies before or after that time does not make the decision. But it is known, and no
+call is made for what is known to be bought (`Chain.bought_by`).
+
 Of an *undated* checkout, one that cannot be read or is dated implausibly, is only known between which times it lies.
 It buys what it names wherever it may have bought it. Being perhaps the first checkout, it makes an offer DECLINED that
 would be ABANDONED, but no chain ends sooner for it: a purchase after it would then be missed on a guess.
@@ -42,6 +45,14 @@ class Undated(NamedTuple):
     earliest: int
     latest: int
     checkout: CheckoutCompleted | None = None
+
+
+class Fate(NamedTuple):
+    """What was decided, by which checkout, and by which one the offer is known to be bought all the same."""
+
+    reason: Reason
+    checkout: CheckoutCompleted | None
+    bought_by: CheckoutCompleted | None = None
 
 
 class OpenOffer:
@@ -237,9 +248,9 @@ class Join:
     def _take(self, open_offer: OpenOffer) -> Chain:
         presentations = open_offer.presentations[: open_offer.count]
         rest = open_offer.presentations[open_offer.count :]
-        reason, checkout = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
+        fate = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
         split = presentations[0].offset in self._splits
-        chain = Chain(presentations, open_offer.decide_at, reason, checkout, split)
+        chain = Chain(presentations, open_offer.decide_at, fate.reason, fate.checkout, split, fate.bought_by)
         self._presentations -= len(presentations)
         self._splits.discard(presentations[0].offset)
         session = open_offer.session
@@ -255,28 +266,31 @@ class Join:
             self._drop_if_empty(chain.session_id, session)
         return chain
 
-    def _fate(
-        self, presentations: list[OfferPresented], decide_at: int, checkouts: list[CheckoutCompleted]
-    ) -> tuple[Reason, CheckoutCompleted | None]:
+    def _fate(self, presentations: list[OfferPresented], decide_at: int, checkouts: list[CheckoutCompleted]) -> Fate:
         offer_id = presentations[0].offer_id
         since = presentations[0].presented_at - self.rules.lookback
+        bought_by: CheckoutCompleted | None = None
         for checkout in checkouts:
-            if since <= checkout.completed_at <= decide_at and offer_id in checkout.purchased:
-                return Reason.PURCHASED, checkout
+            if offer_id in checkout.purchased:
+                if since <= checkout.completed_at <= decide_at:
+                    return Fate(Reason.PURCHASED, checkout)
+                bought_by = bought_by or checkout
         shown_last = presentations[-1].presented_at
         first = self._first(shown_last, checkouts)
         undated = self._undated.get(presentations[0].session_id)
         if undated is not None:
             maybe = [u.checkout for u in undated if u.latest >= since and u.earliest <= decide_at]
-            for bought_by in maybe:
-                if bought_by is not None and offer_id in bought_by.purchased:
-                    return Reason.PURCHASED, bought_by
+            for perhaps in maybe:
+                if perhaps is not None and offer_id in perhaps.purchased:
+                    return Fate(Reason.PURCHASED, perhaps)
             if None in maybe:
-                return Reason.CHECKOUT_UNREADABLE, None
+                return Fate(Reason.CHECKOUT_UNREADABLE, None)
+            named = (u.checkout for u in undated if u.checkout is not None and offer_id in u.checkout.purchased)
+            bought_by = bought_by or next(named, None)
             if first is None:
                 until = shown_last + self.rules.window
                 first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
-        return (Reason.ABANDONED, None) if first is None else (Reason.DECLINED, first)
+        return Fate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
 
     def _drop_if_empty(self, session_id: str, session: Session) -> None:
         if not session.offers and not session.checkouts:

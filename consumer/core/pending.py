@@ -1,17 +1,17 @@
-"""Chains that are decided and not settled, and those that were called: a purchase may still come for either."""
+"""Chains that are decided and not settled, and for a while those that were: a purchase may still come for either."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from ..events import Reason
+from ..events import CheckoutCompleted, Reason
 from .calendar import Expiry
 from .chain import Chain
 from .rules import DecisionRules
 
 
 class PendingChains:
-    """The decided and unsettled chains of one task, and for a while the called ones.
+    """The decided and unsettled chains of one task, and for a while the settled ones that were decided to be called.
 
     Args:
         rules: as set now.
@@ -28,8 +28,9 @@ class PendingChains:
         self.by_start: dict[int, Chain] = {}
         self.late_decided: dict[int, Chain] = {}
         self.chain_starts: set[int] = set()
-        self._called: dict[tuple[str, str], Chain] = {}
-        self._called_until: Expiry[Chain] = Expiry()
+        self._newest: dict[tuple[str, str], Chain] = {}
+        """Of a session and an offer_id, the chain that is known and was decided last; it leads to those before it."""
+        self._known_until: Expiry[Chain] = Expiry()
 
     def add(self, chain: Chain, *, late_decided: bool) -> None:
         """The chain was decided, and is to be settled."""
@@ -39,7 +40,16 @@ class PendingChains:
             self.late_decided[start] = chain
         if chain.split:
             self.chain_starts.add(start)
-        self.remember_called(chain)
+        self._know(chain)
+
+    def add_settled(self, chain: Chain) -> None:
+        """The chain was settled before a restart.
+
+        If it was to be called, the insurer was told of it. But where a purchase is known that the decision does not
+        count, either the call was not made or the purchase was reported: no second one is a surprise.
+        """
+        chain.told = chain.bought_by is None
+        self._know(chain)
 
     def settle(self, chain: Chain, *, called: bool) -> bool:
         """Nothing more will be done for the chain. False: it was settled before.
@@ -51,8 +61,7 @@ class PendingChains:
             return False
         self.late_decided.pop(start, None)
         self.chain_starts.discard(start)
-        if not called:
-            self._forget_called(chain)
+        chain.told = called
         return True
 
     def unsettled(self) -> Collection[Chain]:
@@ -65,49 +74,60 @@ class PendingChains:
 
     # --- purchases that come late
 
-    def remember_called(self, chain: Chain) -> None:
+    def knows(self, session_id: str, offer_id: str) -> bool:
+        """Whether a chain of the offer was decided to be called, as far as that is remembered."""
+        return (session_id, offer_id) in self._newest
+
+    def bought(self, checkout: CheckoutCompleted, offer_id: str) -> tuple[list[Chain], list[Chain]]:
+        """A checkout names the offer, whatever its date.
+
+        Returns:
+            The unsettled chains, of any partner, of which no purchase was known before: it is noted with them. And of
+            the settled ones that the insurer was told of the last, if there is one.
+        """
+        waiting: list[Chain] = []
+        told: list[Chain] = []
+        for chain in self._known(checkout.session_id, offer_id):
+            if self._is_unsettled(chain):
+                if chain.bought_by is None:
+                    chain.bought_by = checkout
+                    waiting.append(chain)
+            elif chain.told and not told:
+                told.append(chain)
+        return waiting, told
+
+    def forget(self, watermark: int) -> None:
+        """Drop the settled ones that no purchase is expected for any more at this watermark (ms)."""
+        for chain in self._known_until.take(watermark):
+            if self._is_unsettled(chain):  # its call may still be taken back
+                self._known_until.add(watermark + self._rules.lookback, chain)
+            else:
+                self._forget(chain)
+
+    def _know(self, chain: Chain) -> None:
         """If the chain is one to be called, know its offer for `lookback` beyond its decision."""
         if chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned):
-            chain.called_before = self._newest_unsettled(self._called.get((chain.session_id, chain.offer_id)))
-            self._called[chain.session_id, chain.offer_id] = chain
-            self._called_until.add(chain.decide_at + self._rules.lookback, chain)
+            offer = chain.session_id, chain.offer_id
+            chain.before = self._newest.get(offer)
+            self._newest[offer] = chain
+            self._known_until.add(chain.decide_at + self._rules.lookback, chain)
 
-    def called(self, session_id: str, offer_id: str) -> Chain | None:
-        """The chain of the offer that was called last, as far as it is remembered."""
-        return self._called.get((session_id, offer_id))
+    def _known(self, session_id: str, offer_id: str) -> Iterator[Chain]:
+        """The known chains of the offer, the newest first."""
+        chain = self._newest.get((session_id, offer_id))
+        while chain is not None:
+            yield chain
+            chain = chain.before
 
-    def taken_back(self, between: tuple[int, int], newest: Chain) -> list[Chain]:
-        """Of `newest` and those called before it, the unsettled ones that a checkout between two times has bought."""
-        taken_back: list[Chain] = []
-        called: Chain | None = newest
-        while called is not None:
-            # As a restart would find it: the chain is listed, and decided anew with all that was read.
-            in_time = between[1] >= called.begin - self._rules.lookback and between[0] <= called.decide_at
-            if in_time and self._is_unsettled(called):
-                taken_back.append(called)
-            called = called.called_before
-        return taken_back
-
-    def forget_called(self, watermark: int) -> None:
-        """Drop the called ones that no purchase is expected for any more at this watermark (ms)."""
-        for chain in self._called_until.take(watermark):
-            if self._is_unsettled(chain):  # its call may still be taken back
-                self._called_until.add(watermark + self._rules.lookback, chain)
-                continue
-            self._forget_called(chain)
-
-    def _forget_called(self, chain: Chain) -> None:
-        key = chain.session_id, chain.offer_id
-        if self._called.get(key) is chain:
-            del self._called[key]
-            if (before := self._newest_unsettled(chain.called_before)) is not None:
-                self._called[key] = before
-
-    def _newest_unsettled(self, chain: Chain | None) -> Chain | None:
-        """The chain, or the newest of those called before it, whose call may still be taken back."""
-        while chain is not None and not self._is_unsettled(chain):
-            chain = chain.called_before
-        return chain
+    def _forget(self, chain: Chain) -> None:
+        offer = chain.session_id, chain.offer_id
+        after = next((known for known in self._known(*offer) if known.before is chain), None)
+        if after is not None:
+            after.before = chain.before
+        elif chain.before is not None:
+            self._newest[offer] = chain.before
+        else:
+            del self._newest[offer]
 
     def _is_unsettled(self, chain: Chain) -> bool:
         return self.by_start.get(chain.start) is chain

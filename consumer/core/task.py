@@ -132,7 +132,6 @@ class Task:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
             warning = log_was_cut(self._horizon + self._lookback)
-        between = event.completed_at, event.completed_at
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
             self._join.complete(event)
@@ -144,12 +143,10 @@ class Task:
         before_settled: list[Chain] = []
         read_before = event.offset < self._until[1]
         for offer_id in event.purchased:
-            called = self._pending.called(event.session_id, offer_id)
-            if called is not None and not read_before:  # else it was reported then
-                taken_back = self._pending.taken_back(between, called)
-                before_settled += taken_back
-                if not taken_back:
-                    after_call.append(called)
+            if not read_before:  # else it was reported then
+                waiting, told = self._pending.bought(event, offer_id)
+                before_settled += waiting
+                after_call += told
             # Read again, and judged before, its offers may be settled and gone.
             counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
@@ -299,7 +296,7 @@ class Task:
         self._decided_to = watermark
         # An open chain begins at most lookback + window + checkout_grace before the watermark.
         self._join.forget(watermark - self._late_after - 2 * self._lookback)
-        self._pending.forget_called(watermark)
+        self._pending.forget(watermark)
         return due
 
     def listed(self) -> list[Chain]:
@@ -376,7 +373,7 @@ class Task:
     # --- inside
 
     def _knows(self, session_id: str, offer_id: str) -> bool:
-        return self._pending.called(session_id, offer_id) is not None or self._join.has_open(session_id, offer_id)
+        return self._pending.knows(session_id, offer_id) or self._join.has_open(session_id, offer_id)
 
     def _is_late(self, presented_at: int) -> bool:
         # `watermark` spelt out: this runs for every offer.
@@ -405,7 +402,7 @@ class Task:
         for chain in settled:
             if found.spans_changed:
                 self._planner.settled_by_other_spans(chain)
-            self._pending.remember_called(chain)
+            self._pending.add_settled(chain)
             self._settle_offsets(chain)
         if found.rules_changed:
             self._join.change_rules(self._rules)

@@ -29,6 +29,7 @@ class PendingCall:
         "cancelled",
         "denied_at",
         "failures",
+        "maybe_recorded",
         "note",
         "partner",
         "refused",
@@ -42,6 +43,8 @@ class PendingCall:
         self.partner = partner
         self.attempts = 0
         self.failures = 0
+        self.maybe_recorded = False
+        """A try was not answered as the contract has it: the insurer may have recorded it."""
         self.refused = False
         self.cancelled = False
         self.released: str | None = None

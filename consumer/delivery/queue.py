@@ -240,6 +240,7 @@ class Delivery:
         except asyncio.CancelledError:
             self._running.discard(pending)
             pending.partner.leave(pending)
+            pending.maybe_recorded = True
             self._report(pending, None)
             raise
         except Exception as error:
@@ -273,6 +274,8 @@ class Delivery:
         if pending.attempts > 1:
             self._retried += 1
         pending.status, pending.note = answer.status_code, answer.note
+        if answer.kind in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
+            pending.maybe_recorded = True
         self._log.debug(
             "call answered",
             partner_code=call.partner_code,
@@ -360,7 +363,9 @@ class Delivery:
             self._gate.settled()
         self._unsettled -= 1
         pending.partner.unsettled -= 1
-        self._on_result(CallResult(pending.call, outcome, pending.status, pending.attempts, pending.note))
+        self._on_result(
+            CallResult(pending.call, outcome, pending.status, pending.attempts, pending.note, pending.maybe_recorded)
+        )
 
     def _drop(self, unwanted: Callable[[PendingCall], bool]) -> None:
         """Give up what waits and is unwanted. `unwanted` marks it, and so what is in flight is given up at its end."""

@@ -24,6 +24,11 @@ NOT_ADMITTED = {
 """Why a presentation is dead-lettered instead of joining, as a name and in words."""
 
 
+BOUGHT_AFTER = "the purchase came after the decision, and before the insurer was told"
+KNOWN_AS_BOUGHT = "a purchase that the decision did not count was known before the insurer was told"
+"""Why an offer is PURCHASED that was decided to be called: its call was withheld."""
+
+
 class Settlement(NamedTuple):
     """What an outcome says that the presentation itself does not.
 
@@ -76,8 +81,10 @@ class Outcomes:
         self._write(chain.last, settlement)
 
     def bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None) -> None:
-        """Its purchase was read after the decision, but in time to take the call back: PURCHASED."""
-        self._write(chain.last, Settlement(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result))
+        """The decision was to call, but a purchase was known before the call was settled: PURCHASED."""
+        note = BOUGHT_AFTER if checkout.completed_at > chain.decide_at else KNOWN_AS_BOUGHT
+        settlement = Settlement(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result, note)
+        self._write(chain.last, settlement)
 
     def _write(self, event: OfferPresented, settlement: Settlement) -> None:
         checkout, result = settlement.checkout, settlement.result

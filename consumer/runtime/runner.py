@@ -64,8 +64,6 @@ class TaskRunner:
         self._releases = edges.releases
         self._bad_records = bad_records
         self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
-        self._bought: dict[int, CheckoutCompleted] = {}
-        """By start, the chains that are decided, not settled, and bought for all that is known: they are not called."""
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that had not been read before the restart: they wait while the task is restoring."""
         self._restoring = True
@@ -162,8 +160,6 @@ class TaskRunner:
             )
         for chain in effect.bought_after_call:
             self._report_purchase(checkout, chain)
-        for chain in effect.bought_before_settled:
-            self._bought.setdefault(chain.start, checkout)
         return [chain.start for chain in effect.bought_before_settled]
 
     def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
@@ -229,8 +225,8 @@ class TaskRunner:
                 self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
-            elif chain.start in self._bought:
-                self._settle_bought(chain)
+            elif chain.bought_by is not None:
+                self._settle_bought(chain, chain.bought_by)
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
             else:
@@ -239,8 +235,8 @@ class TaskRunner:
         return calls
 
     def withholds(self, call: OptOutCall) -> Withheld | None:
-        """See `CallOwner`. Asked on another thread: reads nothing but flags, and the keys of two mappings."""
-        if self.draining or self._closed or call.chain_start in self._bought:
+        """See `CallOwner`. Asked on another thread: it reads flags and looks up keys, which needs no lock."""
+        if self.draining or self._closed or self.task.pending_chain(call.chain_start).bought_by is not None:
             return Withheld()
         note = self._releases.notes.get((call.partner_code, call.offer_id))
         return None if note is None else Withheld(released=note)
@@ -252,20 +248,20 @@ class TaskRunner:
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        bought = chain.start in self._bought and not self._closed
-        if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought):
+        bought_by = None if self._closed else chain.bought_by
+        if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought_by):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
             return
         self.outstanding -= 1
-        if bought and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
-            self._settle_bought(chain, result)
+        if bought_by is not None and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+            self._settle_bought(chain, bought_by, result)
         elif result.outcome is Outcome.RELEASED:
             if not self._closed:
                 self._release(chain, result.note, result)
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._outcomes.called(chain, result.outcome, result)
-            if bought:
-                self._report_purchase(self._bought.pop(chain.start), chain)
+            if chain.bought_by is not None:
+                self._report_purchase(chain.bought_by, chain)
             if not self._closed:
                 self.task.settle(chain)
 
@@ -277,9 +273,9 @@ class TaskRunner:
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        if chain.start in self._bought and not self._closed:
+        if chain.bought_by is not None and not self._closed:
             self.outstanding -= 1
-            self._settle_bought(chain, result)
+            self._settle_bought(chain, chain.bought_by, result)
             return None
         if record is not None and not self._is_of(record, chain.last):
             record = None
@@ -331,6 +327,7 @@ class TaskRunner:
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
+        told = result is not None and result.maybe_recorded
         self._log.warning(
             "released",
             partner_code=chain.partner_code,
@@ -342,7 +339,7 @@ class TaskRunner:
             note=note,
         )
         self._outcomes.released(chain, note, result)
-        self.task.settle(chain, called=attempts > 0)
+        self.task.settle(chain, called=told)
 
     def _acknowledged(self, chain: Chain) -> None:
         if not self._closed:
@@ -365,14 +362,12 @@ class TaskRunner:
         self._outcomes.not_called(chain, outcome)
         self.task.settle(chain)
 
-    def _settle_bought(self, chain: Chain, result: CallResult | None = None) -> None:
-        checkout = self._bought.pop(chain.start)
-        called = result is not None and result.attempts > 0
-        if called:
-            # A try that was not answered may have been heard.
+    def _settle_bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None = None) -> None:
+        told = result is not None and result.maybe_recorded
+        if told:
             self._report_purchase(checkout, chain)
         self._outcomes.bought(chain, checkout, result)
-        self.task.settle(chain, called=called)
+        self.task.settle(chain, called=told)
 
     # --- reports
 

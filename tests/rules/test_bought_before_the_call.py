@@ -17,7 +17,7 @@ from support.owner import OWNER
 from support.runner_world import RunnerWorld, record
 from support.strategies import FAR, START
 
-from consumer.calls import Answer, CallResult
+from consumer.calls import Answer, CallResult, Withheld
 from consumer.core.admission import Admission, CheckoutEffect
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import Position
@@ -80,16 +80,90 @@ def test_a_checkout_of_several_offers_takes_back_the_call_of_each() -> None:
     assert effect.bought_before_settled == tuple(chains)
 
 
-@pytest.mark.parametrize("at", [-300, 50, 100])
-def test_what_a_late_checkout_bought_is_taken_back_while_it_is_unsettled(at: int) -> None:
+@pytest.mark.parametrize("at", [-10_000, -301, -300, 50, 100, 101, 10_000])
+def test_a_purchase_takes_the_call_back_while_it_waits_whatever_its_date(at: int) -> None:
     world = Decided()
     assert world.read(bought(at)) == (world.chains, [])
+    assert world.read(bought(at, 1)) == ([], []), "once"
 
 
-@pytest.mark.parametrize("at", [-301, 101])
-def test_a_purchase_that_the_rules_do_not_count_takes_nothing_back(at: int) -> None:
+@pytest.mark.parametrize("at", [-301, 101, 10_000])
+def test_a_purchase_that_the_decision_does_not_count_and_that_is_read_before_it_is_known_with_it(at: int) -> None:
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.offer(OfferPresented("s", "ada", "o1", START, 0), START, LATER)
+    task.checkout(bought(at), min(START + at, LATER), LATER)
+    for side in Side:
+        task.idle(side, START + 200)
+    (chain,) = task.decide()
+    assert chain.reason is Reason.ABANDONED, "the decision is the same"
+    assert chain.bought_by is not None
+    assert chain.bought_by.completed_at == START + at
+
+
+def test_the_first_call_waits_while_the_offer_is_shown_again_and_the_second_chain_is_bought() -> None:
     world = Decided()
-    assert world.read(bought(at)) == ([], world.chains)
+    world.task.offer(OfferPresented("s", "ada", "o1", START + 150, 1), START + 150, LATER)
+    assert world.read(bought(160)) == (world.chains, [])
+    for side in Side:
+        world.task.idle(side, START + 300)
+    (second,) = world.task.decide()
+    assert (second.reason, second.bought_by) == (Reason.PURCHASED, None)
+
+
+@pytest.mark.parametrize("at", [-10_000, 101, 10_000])
+def test_an_undated_purchase_withholds_the_call_wherever_it_lies(at: int) -> None:
+    world = Decided()
+    effect = world.task.checkout(CheckoutCompleted("s", "c", FAR, 0, ("o1",)), max(START + at, 0), LATER)
+    assert effect == CheckoutEffect(Admission.IMPLAUSIBLE, bought_before_settled=tuple(world.chains))
+
+
+def test_what_is_listed_after_a_restart_knows_the_purchase_from_after_its_decision() -> None:
+    world = Decided()
+    world.read(bought(10_000))
+    plan = world.task.prepare_commit()
+    assert plan is not None
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    again.offer(world.shown[0], START, LATER)
+    assert again.restoring
+    again.checkout(bought(10_000), START + 10_000, LATER)
+    (chain,) = again.decide()
+    assert chain.reason is Reason.ABANDONED
+    assert chain.bought_by is not None
+
+
+@pytest.mark.parametrize("read_again", [True, False])
+def test_a_second_purchase_after_a_restart_is_a_surprise_only_where_no_first_one_is_known(read_again: bool) -> None:
+    world = Decided("ada", "bob")
+    bob = world.chains[1]
+    if read_again:
+        world.read(bought(10_000))
+    world.task.settle(bob, called=not read_again)
+    plan = world.task.prepare_commit()
+    assert plan is not None
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    for shown in world.shown:
+        again.offer(shown, START, LATER)
+    if read_again:
+        again.checkout(bought(10_000), START + 10_000, LATER)
+    again.decide()
+    effect = again.checkout(bought(10_001, 1), START + 10_001, LATER)
+    assert [chain.partner_code for chain in effect.bought_after_call] == ([] if read_again else ["bob"])
+
+
+def test_a_purchase_withholds_the_call_that_waits_and_is_reported_for_the_one_that_was_made() -> None:
+    world = Decided("ada", "bob")
+    world.task.settle(world.chains[0])
+    assert world.read(bought(10_000)) == ([world.chains[1]], [world.chains[0]])
+
+
+def test_the_purchase_of_a_withheld_offer_names_an_offer_for_the_guard() -> None:
+    world = Decided()
+    world.read(bought(150))
+    world.task.settle(world.chains[0], called=False)
+    for side in Side:
+        world.task.idle(side, START + 300)
+    world.task.guard.ids.judge(world.task.watermark)
+    assert (world.task.guard.ids.unmatched, world.task.guard.ids.take_match()) == (0, True)
 
 
 def test_an_undated_purchase_takes_back_what_it_may_have_bought() -> None:
@@ -107,7 +181,9 @@ def test_what_is_settled_is_not_taken_back_but_reported() -> None:
 def test_every_call_of_the_offer_that_waits_is_taken_back() -> None:
     world = Decided("ada", "bob", "eve")
     world.task.settle(world.chains[1])
-    assert {chain.partner_code for chain in world.read(bought(50))[0]} == {"ada", "eve"}
+    withheld, told = world.read(bought(50))
+    assert {chain.partner_code for chain in withheld} == {"ada", "eve"}
+    assert told == [world.chains[1]]
 
 
 def test_a_call_that_waits_is_found_behind_one_that_was_settled_and_one_decided_later() -> None:
@@ -117,7 +193,7 @@ def test_a_call_that_waits_is_found_behind_one_that_was_settled_and_one_decided_
     for side in Side:
         world.task.idle(side, START + 300)
     (eve,) = world.task.decide()
-    assert world.read(bought(60)) == ([eve, world.chains[0]], [])
+    assert world.read(bought(60)) == ([eve, world.chains[0]], [world.chains[1]])
 
 
 def test_a_call_that_waits_for_long_is_taken_back_too_and_is_forgotten_once_it_is_settled() -> None:
@@ -162,17 +238,19 @@ PURCHASED = [(Outcome.PURCHASED, Reason.PURCHASED, "late")]
 
 
 @pytest.mark.parametrize("outcome", [None, Outcome.DEAD_LETTERED, Outcome.RELEASED])
-@pytest.mark.parametrize("attempts", [0, 1])
+@pytest.mark.parametrize("maybe_recorded", [False, True])
 def test_a_call_that_is_not_made_any_more_is_settled_as_purchased(
-    outcome: Outcome | None, attempts: int, capsys: pytest.CaptureFixture[str]
+    outcome: Outcome | None, maybe_recorded: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = RunnerWorld()
     call = world.call()
+    assert world.runner.withholds(call) is None
     assert late_purchase(world) == [call.chain_start]
-    world.runner.on_result(CallResult(call, outcome, None, attempts, None))
+    assert world.runner.withholds(call) == Withheld()
+    world.runner.on_result(CallResult(call, outcome, None, 1, None, maybe_recorded))
     assert fates(world) == PURCHASED
     assert (world.committed, world.runner.outstanding, world.reader.asked, world.sink.records) == (1, 0, [], [])
-    assert ("purchase_after_opt_out" in capsys.readouterr().out) is bool(attempts), "a try may have been heard"
+    assert ("purchase_after_opt_out" in capsys.readouterr().out) is maybe_recorded
 
 
 @pytest.mark.parametrize("outcome", [Outcome.OPTED_OUT, Outcome.NOT_FOUND])

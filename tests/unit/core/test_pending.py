@@ -1,4 +1,4 @@
-"""Chains that are decided and not settled, and those that were called: which a purchase that comes late still finds."""
+"""Chains that are decided and not settled, and those that are settled: a purchase that comes late finds both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from consumer.core.chain import Chain
 from consumer.core.pending import PendingChains
 from consumer.core.rules import DecisionRules
-from consumer.events import OfferPresented, Reason
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 LOOKBACK = 100_000
 BUCKET = 2**14
@@ -77,11 +77,15 @@ def test_a_chain_that_follows_on_a_long_one_is_listed_by_its_start_until_it_is_s
     assert of_task.chain_starts == set()
 
 
-# --- which chains count as called
+# --- what is known of an offer
+
+
+def purchase(at: int = T, session: str = "s") -> CheckoutCompleted:
+    return CheckoutCompleted(session, f"c{at}", at, 0, ("o",))
 
 
 @pytest.mark.parametrize(
-    ("reason", "rules", "is_called"),
+    ("reason", "rules", "is_known"),
     [
         (Reason.DECLINED, RULES, True),
         (Reason.DECLINED, IGNORING, True),
@@ -91,138 +95,124 @@ def test_a_chain_that_follows_on_a_long_one_is_listed_by_its_start_until_it_is_s
         (Reason.CHECKOUT_UNREADABLE, RULES, False),
     ],
 )
-def test_what_the_insurer_is_told_of_is_remembered(reason: Reason, rules: DecisionRules, is_called: bool) -> None:
+def test_what_the_insurer_is_to_be_told_of_is_known(reason: Reason, rules: DecisionRules, is_known: bool) -> None:
     one = chain(3, reason=reason)
-    assert pending(one, rules=rules).called("s", "o") is (one if is_called else None)
+    of_task = pending(one, rules=rules)
+    assert of_task.knows("s", "o") is is_known
+    assert of_task.bought(purchase(), "o") == ([one] if is_known else [], [])
 
 
 @pytest.mark.parametrize(("session", "offer"), [("s", "other"), ("other", "o")])
-def test_only_the_same_offer_in_the_same_session_was_called(session: str, offer: str) -> None:
-    assert pending(chain(3)).called(session, offer) is None
+def test_only_the_same_offer_in_the_same_session_is_known(session: str, offer: str) -> None:
+    of_task = pending(chain(3))
+    assert not of_task.knows(session, offer)
+    assert of_task.bought(purchase(session=session), offer) == ([], [])
 
 
-def test_a_settled_chain_stays_remembered_only_if_the_insurer_was_told() -> None:
-    told, let_go = chain(3), chain(3)
-    of_task = pending(told)
-    of_task.settle(told, called=True)
-    assert of_task.called("s", "o") is told
-    of_task = pending(let_go)
-    of_task.settle(let_go, called=False)
-    assert of_task.called("s", "o") is None
+def test_a_settled_chain_stays_known_and_a_purchase_is_told_only_if_the_insurer_was() -> None:
+    for called in (True, False):
+        one = chain(3)
+        of_task = pending(one)
+        of_task.settle(one, called=called)
+        assert of_task.knows("s", "o")
+        assert of_task.bought(purchase(), "o") == ([], [one] if called else [])
 
 
-def test_the_chain_called_last_is_found_and_leads_to_the_unsettled_ones_before_it() -> None:
-    first, second, third = chain(1), chain(2, T + 1), chain(3, T + 2)
-    of_task = pending(first, second)
-    of_task.settle(second, called=True)
-    of_task.add(third, late_decided=False)
-    assert of_task.called("s", "o") is third
-    assert third.called_before is first  # and not the second, whose call cannot be taken back
-
-
-def test_where_the_last_was_never_called_the_unsettled_one_before_it_is_found_again() -> None:
-    first, second, third = chain(1), chain(2, T + 1), chain(3, T + 2)
-    of_task = pending(first, second, third)
-    of_task.settle(second, called=True)
-    of_task.settle(third, called=False)
-    assert of_task.called("s", "o") is first
-
-
-def test_a_chain_that_was_never_called_does_not_hide_a_later_one() -> None:
-    first, second = chain(1), chain(2, T + 1)
-    of_task = pending(first, second)
-    of_task.settle(first, called=False)
-    assert of_task.called("s", "o") is second
+def test_a_chain_settled_before_a_restart_was_told_of_unless_a_purchase_is_known_with_it() -> None:
+    told, withheld = chain(3), chain(3)
+    withheld.bought_by = purchase(T + 1)
+    for one in (told, withheld):
+        of_task = PendingChains(RULES)
+        of_task.add_settled(one)
+        assert of_task.knows("s", "o")
+        assert of_task.bought(purchase(T + 2), "o") == ([], [told] if one is told else [])
 
 
 # --- purchases that come late
 
 
-@pytest.mark.parametrize(
-    ("between", "taken_back"),
-    [
-        ((T - 10_000 - LOOKBACK, T - 10_000 - LOOKBACK), True),
-        ((T - 10_000 - LOOKBACK - 1, T - 10_000 - LOOKBACK - 1), False),
-        ((T, T), True),
-        ((T + 1, T + 1), False),
-        ((T - 10**9, T + 10**9), True),
-    ],
-    ids=[
-        "lookback before its presentation",
-        "a millisecond earlier",
-        "when it was due",
-        "a millisecond later",
-        "at any time",
-    ],
-)
-def test_a_purchase_from_lookback_before_the_chain_until_it_was_due_takes_the_call_back(
-    between: tuple[int, int], taken_back: bool
-) -> None:
-    one = chain(3)
-    assert pending(one).taken_back(between, one) == ([one] if taken_back else [])
+@pytest.mark.parametrize("at", [0, T - 10_000 - LOOKBACK - 1, T, T + 1, 10**15])
+def test_a_purchase_withholds_the_call_whatever_its_date_and_is_noted_with_it(at: int) -> None:
+    one, bought_by = chain(3), purchase(at)
+    assert pending(one).bought(bought_by, "o") == ([one], [])
+    assert one.bought_by is bought_by
 
 
-def test_a_purchase_takes_back_each_unsettled_call_that_it_reaches_the_newest_first() -> None:
-    oldest, settled, newest = chain(1, T - 50_000), chain(2, T - 20_000), chain(3, T)
-    of_task = pending(oldest, settled, newest)
-    of_task.settle(settled, called=True)
-    assert of_task.taken_back((T - 50_000, T - 50_000), newest) == [newest, oldest]
-    assert of_task.taken_back((T - 49_999, T - 49_999), newest) == [newest]
-    # The newest may be out of reach while one before it is not.
-    assert of_task.taken_back((T - 70_000 - LOOKBACK, T - 11_000 - LOOKBACK), newest) == [oldest]
-
-
-def test_a_call_that_is_settled_is_not_taken_back() -> None:
-    one = chain(3)
+def test_the_first_purchase_that_is_read_is_the_one_that_is_noted_and_each_chain_is_told_once() -> None:
+    one, first = chain(3), purchase(T + 1)
     of_task = pending(one)
-    of_task.settle(one, called=True)
-    assert of_task.taken_back((T, T), one) == []
+    of_task.bought(first, "o")
+    assert of_task.bought(purchase(T), "o") == ([], [])
+    assert one.bought_by is first
 
 
-def test_a_chain_of_another_life_with_the_same_start_is_not_taken_back() -> None:
+def test_a_purchase_withholds_every_unsettled_call_and_names_the_one_told_last() -> None:
+    told, oldest, told_last, newest = (chain(number, T + number) for number in range(4))
+    of_task = pending(told, oldest, told_last, newest)
+    of_task.settle(told, called=True)
+    of_task.settle(told_last, called=True)
+    assert of_task.bought(purchase(), "o") == ([newest, oldest], [told_last])
+
+
+def test_one_that_was_never_told_of_hides_none_before_it() -> None:
+    told, let_go = chain(1), chain(2, T + 1)
+    of_task = pending(told, let_go)
+    of_task.settle(told, called=True)
+    of_task.settle(let_go, called=False)
+    assert of_task.bought(purchase(), "o") == ([], [told])
+
+
+def test_a_chain_of_another_life_with_the_same_start_does_not_wait() -> None:
     # After a restart the same presentation may be decided anew, as another chain.
     one, again = chain(3), chain(3)
-    assert pending(one).taken_back((T, T), again) == []
+    of_task = PendingChains(RULES)
+    of_task.add_settled(one)
+    of_task.add(again, late_decided=False)
+    assert of_task.bought(purchase(), "o") == ([again], [one])
+
+
+def test_an_offer_of_another_partner_with_the_same_id_is_bought_too() -> None:
+    # A checkout names offers by their ids alone.
+    of_ada, of_bob = chain(1), chain(2, T + 1, partner="bob")
+    assert pending(of_ada, of_bob).bought(purchase(), "o") == ([of_bob, of_ada], [])
 
 
 # --- forgetting
 
 
-def test_a_settled_call_is_remembered_for_lookback_beyond_its_decision_and_not_much_longer() -> None:
+def test_a_settled_chain_is_known_for_lookback_beyond_its_decision_and_not_much_longer() -> None:
     one = chain(3)
     of_task = pending(one)
     of_task.settle(one, called=True)
-    of_task.forget_called(T + LOOKBACK)
-    assert of_task.called("s", "o") is one
-    of_task.forget_called(T + LOOKBACK + BUCKET)
-    assert of_task.called("s", "o") is None
+    of_task.forget(T + LOOKBACK)
+    assert of_task.knows("s", "o")
+    of_task.forget(T + LOOKBACK + BUCKET)
+    assert not of_task.knows("s", "o")
 
 
-def test_an_unsettled_call_is_remembered_however_long_it_takes_and_forgotten_lookback_later() -> None:
+def test_an_unsettled_chain_is_known_however_long_it_takes_and_forgotten_lookback_later() -> None:
     one = chain(3)
     of_task = pending(one)
     for _ in range(3):
         end = T + LOOKBACK + BUCKET
-        of_task.forget_called(end)
-        assert of_task.called("s", "o") is one
+        of_task.forget(end)
+        assert of_task.knows("s", "o")
     of_task.settle(one, called=True)
-    of_task.forget_called(end + LOOKBACK)
-    assert of_task.called("s", "o") is one
-    of_task.forget_called(end + LOOKBACK + BUCKET)
-    assert of_task.called("s", "o") is None
+    of_task.forget(end + LOOKBACK)
+    assert of_task.knows("s", "o")
+    of_task.forget(end + LOOKBACK + BUCKET)
+    assert not of_task.knows("s", "o")
 
 
-def test_what_is_forgotten_of_an_older_chain_leaves_the_newer_one() -> None:
-    older, newer = chain(1, T), chain(2, T + 3 * BUCKET)
-    of_task = pending(older, newer)
-    of_task.settle(older, called=True)
-    of_task.settle(newer, called=True)
-    of_task.forget_called(T + LOOKBACK + 2 * BUCKET)
-    assert of_task.called("s", "o") is newer
-
-
-def test_an_offer_of_another_partner_with_the_same_id_counts_as_called_too() -> None:
-    # A checkout names offers by their ids alone.
-    of_ada, of_bob = chain(1), chain(2, T + 1, partner="bob")
-    of_task = pending(of_ada, of_bob)
-    assert of_task.taken_back((T, T), of_bob) == [of_bob, of_ada]
+@pytest.mark.parametrize("kept", range(3))
+def test_what_is_forgotten_leaves_the_others_known_wherever_it_stands(kept: int) -> None:
+    chains = [chain(number, T + number) for number in range(3)]
+    of_task = pending(*chains)
+    for number, one in enumerate(chains):
+        if number != kept:
+            of_task.settle(one, called=True)
+    of_task.forget(T + LOOKBACK + 2 * BUCKET)
+    assert of_task.bought(purchase(), "o") == ([chains[kept]], [])
+    of_task.settle(chains[kept], called=True)
+    of_task.forget(T + 3 * (LOOKBACK + BUCKET))
+    assert not of_task.knows("s", "o")

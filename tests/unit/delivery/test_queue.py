@@ -252,7 +252,8 @@ def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(a
         released, _ = world.submit("released", "stays")
         await world.until(0.15)
         world.delivery.release(LET_GO)
-        assert world.results == [(0.15, CallResult(released, Outcome.RELEASED, answer.status_code, 1, NOTE))]
+        expected = CallResult(released, Outcome.RELEASED, answer.status_code, 1, NOTE, answer in (FAILED, ODD))
+        assert world.results == [(0.15, expected)]
         calls = world.offers().count("released")
         await world.until_results(2)
         assert world.outcomes()["stays"] in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}, (
@@ -260,6 +261,49 @@ def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(a
         )
         assert world.offers().count("released") == calls == 1
         assert world.delivery.snapshot().partners == {}
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answers", "maybe_recorded"),
+    [
+        ([DENIED], False),
+        ([REFUSED], False),
+        ([NOT_FOUND], False),
+        ([FAILED], True),
+        ([TIMED_OUT], True),
+        ([ODD], True),
+        ([TIMED_OUT, DENIED], True),
+    ],
+)
+def test_what_was_given_up_tells_whether_the_insurer_may_have_recorded_a_try_of_it(
+    answers: list[Answer], maybe_recorded: bool
+) -> None:
+    async def main() -> None:
+        left = iter(answers)
+        world = DeliveryWorld(lambda _: next(left, answers[-1]), rejected="hold")
+        world.submit("offer")
+        await world.until(2.0)
+        world.delivery.cancel([OWNER])
+        ((_, result),) = world.results
+        assert result.attempts >= len(answers)
+        assert result.maybe_recorded is maybe_recorded
+
+    virtual_time.run(main())
+
+
+def test_what_is_cut_at_the_close_may_have_been_recorded() -> None:
+    async def hang(_: OptOutCall) -> Answer:
+        await asyncio.sleep(1_000)
+        return OK
+
+    async def main() -> None:
+        world = DeliveryWorld(hang)
+        world.submit("offer")
+        await world.until(0.05)
+        await world.delivery.close(1.0)
+        assert [result.maybe_recorded for _, result in world.results] == [True]
 
     virtual_time.run(main())
 

@@ -17,6 +17,7 @@ from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
+from consumer.runtime.outcomes import BOUGHT_AFTER, KNOWN_AS_BOUGHT
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 
@@ -173,11 +174,20 @@ def test_a_refused_offer_of_which_a_purchase_comes_later_was_never_told_of(world
     assert logs == []
 
 
+@pytest.mark.parametrize(
+    ("completed_at", "note"),
+    [
+        (AT - RULES.lookback - 1, KNOWN_AS_BOUGHT),
+        (AT + RULES.window, KNOWN_AS_BOUGHT),
+        (AT + RULES.window + 1, BOUGHT_AFTER),
+        (NOW, BOUGHT_AFTER),
+    ],
+)
 @pytest.mark.parametrize("attempts", [0, 1])
-def test_an_offer_whose_call_was_taken_back(world: RunnerWorld, attempts: int) -> None:
+def test_an_offer_whose_call_was_withheld(world: RunnerWorld, completed_at: int, note: str, attempts: int) -> None:
     (call,) = show(world)
-    world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
-    world.runner.on_result(CallResult(call, None, 503 if attempts else None, attempts, "cancelled"))
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, completed_at, "o1", session="s1", checkout_id="c9"), NOW)
+    world.runner.on_result(CallResult(call, None, 503 if attempts else None, attempts, "cancelled", attempts > 0))
     assert told(world) == replace(
         PLAIN,
         outcome=Outcome.PURCHASED,
@@ -185,6 +195,7 @@ def test_an_offer_whose_call_was_taken_back(world: RunnerWorld, attempts: int) -
         checkout_id="c9",
         status_code=503 if attempts else None,
         attempts=attempts,
+        note=note,
     )
     with capture_logs() as logs:
         world.runner.on_message(Side.CHECKOUTS, checkout(1, AT + 20, "o1", session="s1"), NOW)
@@ -198,7 +209,20 @@ def test_an_offer_that_was_bought_before_anybody_was_asked(world: RunnerWorld) -
     with capture_logs() as logs:
         world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
         assert world.runner.decide() == []
-    assert told(world) == replace(PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9")
+    assert told(world) == replace(
+        PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9", note=KNOWN_AS_BOUGHT
+    )
+    assert logs == [], "nobody was told of it"
+
+
+def test_an_offer_whose_purchase_from_after_the_decision_was_known_when_it_was_decided(world: RunnerWorld) -> None:
+    bought = checkout(0, AT + RULES.window + 1, "o1", session="s1", checkout_id="c9")
+    with capture_logs() as logs:
+        assert show(world, bought) == []
+        world.runner.on_message(Side.CHECKOUTS, checkout(1, NOW, "o1", session="s1"), NOW)
+    assert told(world) == replace(
+        PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9", note=BOUGHT_AFTER
+    )
     assert logs == [], "nobody was told of it"
 
 
@@ -209,7 +233,13 @@ def test_a_refused_offer_that_was_bought_while_its_record_was_read_again(world: 
     world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 10, "o1", session="s1", checkout_id="c9"), NOW)
     assert world.runner.on_record_fetched(result, None) is None
     assert told(world) == replace(
-        PLAIN, outcome=Outcome.PURCHASED, reason=Reason.PURCHASED, checkout_id="c9", status_code=422, attempts=1
+        PLAIN,
+        outcome=Outcome.PURCHASED,
+        reason=Reason.PURCHASED,
+        checkout_id="c9",
+        status_code=422,
+        attempts=1,
+        note=KNOWN_AS_BOUGHT,
     )
 
 

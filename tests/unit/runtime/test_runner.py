@@ -351,14 +351,14 @@ def test_a_release_that_comes_after_the_runner_is_closed_is_left_to_whoever_read
     assert (world.committed, world.runner.outstanding) == (0, 0)
 
 
-@pytest.mark.parametrize(("attempts", "reported"), [(0, False), (1, True)])
-def test_a_purchase_after_a_release_is_reported_only_if_the_offer_had_been_called(
-    attempts: int, reported: bool
+@pytest.mark.parametrize("maybe_recorded", [False, True])
+def test_a_purchase_after_a_release_is_reported_only_if_the_insurer_may_have_heard_of_the_offer(
+    maybe_recorded: bool,
 ) -> None:
     world = RunnerWorld()
-    world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, attempts, NOTE))
+    world.runner.on_result(CallResult(world.call(), Outcome.RELEASED, None, 1, NOTE, maybe_recorded))
     effect = world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
-    assert bool(effect.bought_after_call) is reported
+    assert bool(effect.bought_after_call) is maybe_recorded
 
 
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
