@@ -30,12 +30,12 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
-from .calendar import NEVER, Expiry, TimeIndex
+from .calendar import Expiry, TimeIndex
 from .chain import Chain
 from .rules import DecisionRules
+from .session import OpenOffer, Session
 
 _completed = attrgetter("completed_at")
-_by_time = attrgetter("completed_at", "offset")
 
 
 class Undated(NamedTuple):
@@ -55,33 +55,6 @@ class Fate(NamedTuple):
     bought_by: CheckoutCompleted | None = None
 
 
-class OpenOffer:
-    """What is undecided of one offer in one session: presentations in order of time, the first chain's end known."""
-
-    __slots__ = ("count", "decide_at", "presentations", "queued", "session")
-
-    def __init__(self, session: Session, first: OfferPresented, decide_at: int) -> None:
-        self.session = session
-        self.presentations = [first]
-        self.count = 1
-        self.decide_at = decide_at
-        self.queued = NEVER
-
-
-class Session:
-    """The open offers of one session, and its checkouts in order of (completed_at, offset).
-
-    `session_id` is shared by all events of the session: each was decoded with a copy of its own, 96 bytes an event.
-    """
-
-    __slots__ = ("checkouts", "offers", "session_id")
-
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.checkouts: list[CheckoutCompleted] = []
-        self.offers: list[OpenOffer] = []
-
-
 class Join:
     """The windowed state of one task. Decides nothing by itself: `decide` is told how far event time has come.
 
@@ -95,7 +68,7 @@ class Join:
         self._sessions: dict[str, Session] = {}
         self._presentations = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
-        self._expiry: Expiry[CheckoutCompleted] = Expiry()
+        self._expiry: Expiry[Session] = Expiry()
         self._undated: dict[str, list[Undated]] = {}
         self._undated_expiry: Expiry[Undated] = Expiry()
 
@@ -112,12 +85,12 @@ class Join:
     def has_open(self, session_id: str, offer_id: str) -> bool:
         """Whether an offer of this id is undecided in the session."""
         session = self._sessions.get(session_id)
-        return session is not None and any(o.presentations[0].offer_id == offer_id for o in session.offers)
+        return session is not None and session.has_open(offer_id)
 
     def named_before(self, event: CheckoutCompleted, offer_id: str) -> bool:
         """Whether another checkout of the session, still in memory, names the id too."""
         session = self._sessions.get(event.session_id)
-        return session is not None and any(c is not event and offer_id in c.purchased for c in session.checkouts)
+        return session is not None and any(c is not event and offer_id in c.purchased for c in session.buying(offer_id))
 
     def present(self, event: OfferPresented) -> None:
         """Add a presentation."""
@@ -127,14 +100,12 @@ class Join:
             session = self._sessions[event.session_id] = Session(event.session_id)
         else:
             event.session_id = session.session_id
-        offer_id, partner_code = event.offer_id, event.partner_code
-        for open_offer in session.offers:
-            head = open_offer.presentations[0]
-            if head.offer_id == offer_id and head.partner_code == partner_code:
-                self._extend(open_offer, event)
-                return
+        found = session.find(event.offer_id, event.partner_code)
+        if found is not None:
+            self._extend(found, event)
+            return
         open_offer = OpenOffer(session, event, self._decide_at(event.presented_at, session.checkouts))
-        session.offers.append(open_offer)
+        session.open(open_offer)
         self._index.push(open_offer.decide_at, open_offer)
 
     def complete(self, event: CheckoutCompleted) -> None:
@@ -144,9 +115,8 @@ class Join:
             session = self._sessions[event.session_id] = Session(event.session_id)
         else:
             event.session_id = session.session_id
-        insort(session.checkouts, event, key=_by_time)
-        self._expiry.add(event.completed_at, event)
-        for open_offer in session.offers:
+        self._expiry.add(event.completed_at, session)
+        for open_offer in session.complete(event, self.rules.window):
             self._measure(open_offer)
 
     def complete_undated(self, undated: Undated) -> None:
@@ -175,22 +145,34 @@ class Join:
         self._splits = {offset for offset in self._splits if offset >= below}
 
     def forget(self, before: int) -> None:
-        """Drop checkouts with completed_at < `before` (ms): none of them can decide anything any more."""
-        for event in self._expiry.take(before):
-            session = self._sessions[event.session_id]
-            session.checkouts.remove(event)
-            self._drop_if_empty(event.session_id, session)
+        """Drop checkouts with completed_at < `before` (ms), but for those that an open offer may still need.
+
+        `before` is what nothing needs that is still to be presented. What is open may need older ones while decisions
+        are suspended: they are looked at again a lookback later.
+        """
+        later = before + self.rules.lookback
+        for session in self._expiry.take(before):
+            if self._sessions.get(session.session_id) is not session:
+                continue  # what was in it is gone, and the name has come again
+            session.forget(min(before, self._needed_from(session)))
+            if session.checkouts and session.checkouts[0].completed_at < before:
+                self._expiry.add(later, session)
+            self._drop_if_empty(session)
         for undated in self._undated_expiry.take(before):
-            left = self._undated[undated.session_id]
+            session_id = undated.session_id
+            if session_id in self._sessions and undated.latest >= self._needed_from(self._sessions[session_id]):
+                self._undated_expiry.add(later, undated)
+                continue
+            left = self._undated[session_id]
             left.remove(undated)
             if not left:
-                del self._undated[undated.session_id]
+                del self._undated[session_id]
 
     def change_rules(self, rules: DecisionRules) -> None:
         """Measure every open chain anew. Looks at all sessions: for the start after a change of settings only."""
         self.rules = rules
         for session in self._sessions.values():
-            for open_offer in session.offers:
+            for open_offer in session.offers():
                 self._measure(open_offer)
 
     def reopen(self, chain: Chain) -> None:
@@ -200,7 +182,12 @@ class Join:
         for presentation in chain.presentations:
             self.present(presentation)
 
+    def _needed_from(self, session: Session) -> int:
+        """The time (ms) from which on the session's open offers need its checkouts."""
+        return session.earliest_open() - self.rules.lookback
+
     def _extend(self, open_offer: OpenOffer, event: OfferPresented) -> None:
+        open_offer.session.presented_again(open_offer, event)
         presentations = open_offer.presentations
         if event.presented_at < presentations[-1].presented_at:
             insort(presentations, event, key=attrgetter("presented_at"))
@@ -248,12 +235,13 @@ class Join:
     def _take(self, open_offer: OpenOffer) -> Chain:
         presentations = open_offer.presentations[: open_offer.count]
         rest = open_offer.presentations[open_offer.count :]
-        fate = self._fate(presentations, open_offer.decide_at, open_offer.session.checkouts)
+        fate = self._fate(presentations, open_offer.decide_at, open_offer.session)
         split = presentations[0].offset in self._splits
         chain = Chain(presentations, open_offer.decide_at, fate.reason, fate.checkout, split, fate.bought_by)
         self._presentations -= len(presentations)
         self._splits.discard(presentations[0].offset)
         session = open_offer.session
+        session.taken(presentations)
         if rest:
             if rest[0].presented_at <= open_offer.decide_at:
                 # It would still link: only the length of the chain before ended that one, which a restart, where
@@ -262,21 +250,21 @@ class Join:
             open_offer.presentations = rest
             self._measure(open_offer)
         else:
-            session.offers.remove(open_offer)
-            self._drop_if_empty(chain.session_id, session)
+            session.close(open_offer)
+            self._drop_if_empty(session)
         return chain
 
-    def _fate(self, presentations: list[OfferPresented], decide_at: int, checkouts: list[CheckoutCompleted]) -> Fate:
+    def _fate(self, presentations: list[OfferPresented], decide_at: int, session: Session) -> Fate:
         offer_id = presentations[0].offer_id
         since = presentations[0].presented_at - self.rules.lookback
         bought_by: CheckoutCompleted | None = None
-        for checkout in checkouts:
+        for checkout in session.buying(offer_id):
             if offer_id in checkout.purchased:
                 if since <= checkout.completed_at <= decide_at:
                     return Fate(Reason.PURCHASED, checkout)
                 bought_by = bought_by or checkout
         shown_last = presentations[-1].presented_at
-        first = self._first(shown_last, checkouts)
+        first = self._first(shown_last, session.checkouts)
         undated = self._undated.get(presentations[0].session_id)
         if undated is not None:
             maybe = [u.checkout for u in undated if u.latest >= since and u.earliest <= decide_at]
@@ -292,6 +280,6 @@ class Join:
                 first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
         return Fate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
 
-    def _drop_if_empty(self, session_id: str, session: Session) -> None:
-        if not session.offers and not session.checkouts:
-            del self._sessions[session_id]
+    def _drop_if_empty(self, session: Session) -> None:
+        if session.is_empty:
+            del self._sessions[session.session_id]

@@ -9,8 +9,8 @@ The phases, and the one transition between them:
     created ──> RESTORING ──> RUNNING ──> dropped
                     └────────────────────────^
 
-    RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` and `listed` are
-               empty. Nothing is committed: `prepare_commit` is None.
+    RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` is empty.
+               Nothing is committed: `prepare_commit` is None.
     RUNNING    from the record or partition end by which both inputs have reached `restore_until`. It never goes back.
 
 A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
@@ -284,27 +284,26 @@ class Task:
 
     # --- chains out
 
-    def decide(self) -> list[Chain]:
-        """The chains that are due at the present watermark, in order of decide_at. Each is to be settled."""
+    def decide(self, *, suspended: bool = False) -> list[Chain]:
+        """The chains that are due at the present watermark, in order of decide_at. Each is to be settled.
+
+        First come those that were decided before the restart and are not settled, once. While decisions are
+        `suspended` they alone go on.
+        """
         if self.restoring:
             return []
-        due = self.listed()
+        due, self._listed = self._listed, []
         watermark = self.watermark
-        for chain in self._join.decide(watermark):
-            self._pending.add(chain, late_decided=chain.decide_at <= self._decided_to)
-            due.append(chain)
-        self._decided_to = watermark
-        # An open chain begins at most lookback + window + checkout_grace before the watermark.
+        if not suspended:
+            for chain in self._join.decide(watermark):
+                self._pending.add(chain, late_decided=chain.decide_at <= self._decided_to)
+                due.append(chain)
+            self._decided_to = watermark
+        # What still comes was presented at most window + checkout_grace ago and looks back by lookback; by one lookback
+        # more the guards know a purchase that is told twice. What is open keeps what it needs, however long.
         self._join.forget(watermark - self._late_after - 2 * self._lookback)
         self._pending.forget(watermark)
         return due
-
-    def listed(self) -> list[Chain]:
-        """The chains that were decided before the restart and are not settled, once. Each is to be settled."""
-        if self.restoring:
-            return []
-        listed, self._listed = self._listed, []
-        return listed
 
     def settle(self, chain: Chain, *, called: bool = True) -> None:
         """Nothing more will be done for the chain, and its outcome is handed to the producer.

@@ -218,7 +218,7 @@ class TaskRunner:
         `suspended`: only what was decided before the restart, which goes on as it would have without one.
         """
         calls: list[OptOutCall] = []
-        for chain in self.task.listed() if suspended else self.task.decide():
+        for chain in self.task.decide(suspended=suspended):
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
             elif chain.reason is Reason.CHECKOUT_UNREADABLE:

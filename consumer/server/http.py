@@ -2,12 +2,17 @@
 
 uvicorn and starlette serve it, as they serve the API emulator: Python's own http.server is not for production by
 its own word, and aiohttp's server has to be stopped from within its loop, where uvicorn takes a flag.
+
+A connection carries one request and lives for some seconds, whatever is said on it, and there are not more of them
+than a bound: whoever connects and says nothing takes no file descriptor for long, and none from a probe.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import StartError
 from ..settings import ServerSettings
@@ -26,6 +32,14 @@ log = structlog.get_logger(__name__)
 
 STOP = 2.0
 """Seconds that the end of the process waits for the server's thread."""
+
+LIFETIME = 10.0
+"""Seconds after which a connection is cut: uvicorn bounds only the time between two requests. A probe asks and is
+answered within milliseconds, and gives up by itself after a few seconds."""
+
+MOST_CONNECTIONS = 64
+"""Connections at a time; one more cuts the oldest. An orchestrator and a few people have one each for a moment.
+uvicorn's own `limit_concurrency` would answer 503 to the newest, which would be the probe."""
 
 
 @contextmanager
@@ -40,7 +54,13 @@ def serving(settings: ServerSettings, health: Health) -> Iterator[None]:
         return
     server = uvicorn.Server(
         uvicorn.Config(
-            _application(health), lifespan="off", ws="none", access_log=False, log_config=None, log_level="warning"
+            _application(health),
+            http=_ShortConnection,
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
         )
     )
     thread = threading.Thread(target=server.run, args=([_listener(settings)],), name="health", daemon=True)
@@ -51,6 +71,23 @@ def serving(settings: ServerSettings, health: Health) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join(STOP)
+
+
+class _ShortConnection(H11Protocol):
+    """A connection with an end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+        self.opened = time.monotonic()
+        self._end = self.loop.call_later(LIFETIME, transport.abort)
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            oldest = min((c for c in self.connections if isinstance(c, _ShortConnection)), key=lambda c: c.opened)
+            self.connections.discard(oldest)  # it goes in the loop's next step: until then it would be chosen again
+            oldest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 def _listener(settings: ServerSettings) -> socket.socket:
@@ -76,4 +113,8 @@ def _application(health: Health) -> Starlette:
 
 
 def _respond(answer: HealthStatus) -> JSONResponse:
-    return JSONResponse({"ok": answer.ok, "reason": answer.reason}, status_code=200 if answer.ok else 503)
+    return JSONResponse(
+        {"ok": answer.ok, "reason": answer.reason},
+        status_code=200 if answer.ok else 503,
+        headers={"connection": "close"},  # one request a connection: nobody's next one meets its end
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import chain, cycle
 from typing import Any
 
@@ -11,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import CHANGES, UNITS, Logs, Step, examples, logs, schedules
 from support.task_world import TaskWorld, other_rules
+
+from consumer.core import calendar
+from consumer.core.watermark import Side
 
 
 class HeldWorld(TaskWorld):
@@ -25,13 +29,21 @@ class HeldWorld(TaskWorld):
             super().decide()
             return
         rebuilding = self.task.restoring
-        self._decided(self.task.listed(), rebuilding)
+        self._decided(self.task.decide(suspended=True), rebuilding)
         if not rebuilding:
             self.rebuilt = None
 
     def finish(self) -> None:
         self._held = cycle([False])
         super().finish()
+
+
+@pytest.fixture(scope="module")
+def exact_spans() -> Iterator[None]:
+    """What is forgotten is forgotten to the millisecond: a span of 16 seconds would hide what is forgotten too soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calendar, "EXPIRY_BITS", 0)
+        yield
 
 
 HELD = st.lists(st.sampled_from((True, True, False)), max_size=60)
@@ -83,5 +95,35 @@ def test_settings_changed_while_decisions_are_held_miss_nothing(
     world = HeldWorld(drawn, held, later_rules=rules, halves=True)
     world.run(schedule)
     world.crash(7)
+    world.finish()
+    world.check_all_told()
+
+
+@pytest.mark.usefixtures("exact_spans")
+@pytest.mark.parametrize("ever", [False, True])
+@examples(200)
+@given(logs(), schedules(), HELD)
+def test_a_hold_of_any_length_gives_the_decisions_of_none(
+    ever: bool, drawn: Logs, schedule: list[Step], held: list[bool]
+) -> None:
+    """Though checkouts are forgotten meanwhile."""
+    world = HeldWorld(drawn, cycle([True]) if ever else held)
+    world.run(schedule, crashes=False)
+    while world.read(Side.OFFERS) | world.read(Side.CHECKOUTS):
+        world.idle(Side.OFFERS)
+        world.idle(Side.CHECKOUTS)
+        world.decide()
+    world.finish()
+    assert Counter(d.fate for d in world.decisions) == Counter(world.expected)
+
+
+@pytest.mark.usefixtures("exact_spans")
+@examples(200)
+@given(logs(late=True, garbage=True, tainted=True), schedules(), HELD)
+def test_what_comes_late_during_a_hold_finds_the_checkouts_that_it_needs(
+    drawn: Logs, schedule: list[Step], held: list[bool]
+) -> None:
+    world = HeldWorld(drawn, held, strict=False)
+    world.run(schedule)
     world.finish()
     world.check_all_told()

@@ -179,8 +179,8 @@ def test_what_was_decided_before_a_restart_is_called_although_decisions_are_held
     instance.restart()
     assert instance.turn() == []
     assert instance.guards.suspended_by is SuspendedBy.SILENCE
-    assert [chain.offer_id for chain in instance.tasks[0].listed()] == ["o10"]
-    assert instance.tasks[0].listed() == []
+    assert [chain.offer_id for chain in instance.tasks[0].decide(suspended=True)] == ["o10"]
+    assert instance.tasks[0].decide(suspended=True) == []
 
 
 def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_lateness_too() -> None:

@@ -17,7 +17,7 @@ from consumer.core.restore import Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import CheckoutCompleted, OfferPresented
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 T = 1_000_000
@@ -207,7 +207,7 @@ def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the
     assert [again.restore_until(side) for side in Side] == [2, 2]
     for offset in range(2):
         assert again.phase is Phase.RESTORING
-        assert (again.listed(), again.decide(), again.prepare_commit()) == ([], [], None)
+        assert (again.decide(suspended=True), again.decide(), again.prepare_commit()) == ([], [], None)
         again.checkout(checkout(offset, -50), T, LATER)
     assert again.phase is Phase.RUNNING
     assert [again.restore_until(side) for side in Side] == [None, None]
@@ -250,7 +250,9 @@ def test_what_is_listed_goes_on_without_being_decided_anew_though_only_the_check
     task.offer(offer(0, -200), T, LATER)
     task.checkout(checkout(0, -200, "another"), T, LATER)
     assert not task.restoring
-    assert [chain.start for chain in task.listed()] == [0], "it is what goes on while decisions are suspended"
+    assert [chain.start for chain in task.decide(suspended=True)] == [0], (
+        "it is what goes on while decisions are suspended"
+    )
     assert task.prepare_commit() is not None, "and commits go on"
 
 
@@ -457,3 +459,28 @@ def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() 
     assert task.sessions == 1
     reach(task, needed + 2 * BUCKET)
     assert task.sessions == 0
+
+
+def test_a_hold_of_a_day_keeps_the_checkouts_of_the_hours_that_an_offer_may_need() -> None:
+    """A session to two seconds, and one of them with an offer that is undecided from the first minute on."""
+    hour = 3_600_000
+    rules = DecisionRules(window=hour // 2, checkout_grace=60_000, lookback=2 * hour, lateness=300_000, max_skew=0)
+    task = Task(rules, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.checkout(checkout(0, 0, "early", session="first"), T, T)
+    task.offer(offer(0, 1_000, "early", session="first"), T + 1_000, T + 1_000)
+    task.checkout(checkout(1, 60_000, session="first"), T + 60_000, T + 60_000)
+    most = 0
+    for number in range(2, 24 * 1_800):
+        at = 2_000 * number + 60_000
+        task.checkout(checkout(number, at, session=f"s{number}"), T + at, T + at)
+        task.idle(Side.OFFERS, T + at)
+        assert task.decide(suspended=True) == []
+        most = max(most, task.sessions)
+    needed = rules.late_after + 2 * rules.lookback + rules.lateness
+    assert most <= (needed + 2**14) // 2_000 + 2, "what may still come is presented in the last 31 minutes"
+    (chain,) = task.decide()
+    assert (chain.offer_id, chain.reason, chain.checkout and chain.checkout.checkout_id) == (
+        "early",
+        Reason.PURCHASED,
+        "c0",
+    )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
 from brokers.base import free_port
+from support.deployment import until
 from support.health import BOUND, Told
 
 from consumer.errors import StartError
+from consumer.server import http
 from consumer.server.health import Health
 from consumer.server.http import serving
 from consumer.settings import ServerSettings
@@ -54,6 +56,49 @@ def test_a_caller_that_says_nothing_hinders_neither_the_others_nor_the_end(healt
         assert httpx.get(f"{url}/livez").status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/livez")
+
+
+def test_two_hundred_callers_that_say_nothing_are_bounded_in_number_and_hinder_no_probe(health: Told) -> None:
+    with served(health) as url, ExitStack() as callers:
+        port = int(url.rpartition(":")[2])
+        silent = [callers.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(200)]
+        for caller in silent[::2]:
+            with suppress(OSError):  # it may be cut already
+                caller.sendall(b"GET /livez HT")
+        assert httpx.get(f"{url}/livez", timeout=5).status_code == 200
+        until(lambda: sum(not is_cut(c) for c in silent) < http.MOST_CONNECTIONS, within=5, what="the oldest to be cut")
+        assert [is_cut(caller) for caller in silent[-8:]] == [False] * 8, "the newest have their time"
+
+
+def test_a_caller_is_cut_after_its_time_whatever_it_says(health: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LIFETIME", 0.3)
+    with served(health) as url, ExitStack() as callers:
+        port = int(url.rpartition(":")[2])
+        silent, slow = (callers.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(2))
+
+        def both_are_cut() -> bool:
+            with suppress(OSError):
+                slow.sendall(b"G")
+            return is_cut(silent) and is_cut(slow)
+
+        until(both_are_cut, within=5, what="both to be cut")
+
+
+def test_a_connection_carries_one_request(health: Told) -> None:
+    with served(health) as url:
+        found = httpx.get(f"{url}/livez")
+        assert (found.status_code, found.headers["connection"]) == (200, "close")
+
+
+def is_cut(caller: socket.socket) -> bool:
+    """Whether the server has closed the connection."""
+    caller.setblocking(False)
+    try:
+        return caller.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
