@@ -4,6 +4,12 @@ Silence: presentations run more than `checkout_silence` of event time ahead of t
 of the instance's tasks ends it; where none was ever seen, the first presentation stands for it. Decisions go on once
 lateness has passed on the checkouts' side since, for what the producer had kept back to land.
 
+Only who reads along sees that. Whoever catches up reads both ends of the silence at once. So each task looks at the gap
+between two checkouts of its log too: behind one it waits in the same way, by itself and without a word, since a quiet
+partition has such a gap every night. The same log thus gives the same decisions however fast it is read. For example:
+checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the producer had kept back. All that is due after
+12:00 is decided when the checkouts are read to 13:20, with a lateness of 5 minutes; both guards have let go by then.
+
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
 passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
@@ -22,7 +28,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from .checkpoint import GuardState
-from .rules import MAX_TIME, MIN_TIME
+from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Watermarks
 
 
@@ -88,16 +94,39 @@ class TaskGuard:
         watermarks: of the task's inputs.
         knows: tells whether an offer was presented in a session, by session_id and offer_id.
         found: what was remembered before a restart.
+        rules: as set now.
 
     Attributes:
         ids: the purchased ids.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
     """
 
-    def __init__(self, watermarks: Watermarks, knows: Callable[[str, str], bool], found: GuardState) -> None:
+    def __init__(
+        self, watermarks: Watermarks, knows: Callable[[str, str], bool], found: GuardState, rules: DecisionRules
+    ) -> None:
+        silence, lateness = rules.checkout_silence, rules.lateness
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
-        self.resume_at = found.resume_at
+        self.resume_at = found.resume_at if silence else MIN_TIME
         self._watermarks = watermarks
+        self._lateness = lateness
+        # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be
+        # that whoever read along had waited for. Not shorter than lateness: for so long events are on time.
+        self._longest_gap = max(silence - lateness, min(silence, lateness)) or MAX_TIME
+
+    def newer_checkout(self, newest_before: int) -> None:
+        """A checkout was read that is newer than all before it, of which the newest was of that time (ms).
+
+        Behind a gap the task waits until lateness has passed, as after a silence. So it does behind the first checkout
+        of all: how long there was none before it, only the offers tell, which may be read later.
+        """
+        newest = self.newest_checkout
+        if newest - newest_before > self._longest_gap:
+            self.resume_at = max(self.resume_at, newest + self._lateness)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether what was kept back in the last gap between two checkouts has had its time to come."""
+        return self.checkouts_watermark >= self.resume_at
 
     @property
     def first_offer(self) -> int:
@@ -159,7 +188,8 @@ class Guards:
         suspended_by: what was found by the last `judge`.
         newest_checkout, newest_offer: event times (ms) that silence was judged by; MIN_TIME: none was seen.
         unmatched: purchased ids in a row without a match.
-        resume_at: what the checkouts' watermark of a task must have reached (ms) for the task to decide.
+        resume_at: after a silence of the instance, what the checkouts' watermark of a task must have reached (ms) for
+            the task to decide; MIN_TIME: there was none, or all have reached it.
     """
 
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
@@ -185,12 +215,13 @@ class Guards:
             self.suspended_by = SuspendedBy.LANDING
         else:
             self.suspended_by = SuspendedBy.NONE
+            self.resume_at = MIN_TIME
 
     def lets_decide(self, task: Guarded) -> bool:
         """Whether the task may decide now."""
-        if self.suspended_by is SuspendedBy.LANDING:
-            return task.guard.checkouts_watermark >= self.resume_at
-        return self.suspended_by is SuspendedBy.NONE
+        if self.suspended_by not in {SuspendedBy.NONE, SuspendedBy.LANDING}:
+            return False
+        return task.guard.has_landed and task.guard.checkouts_watermark >= self.resume_at
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
@@ -216,7 +247,7 @@ class Guards:
                 # task that saw the presentations is gone.
                 none = self.newest_checkout == MIN_TIME
                 task.guard.resume_at = MIN_TIME if none else read_to + self._lateness
-        self.resume_at = max((task.guard.resume_at for task in awake), default=MIN_TIME)
+                self.resume_at = max(self.resume_at, task.guard.resume_at)
         return silent
 
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:

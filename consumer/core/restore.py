@@ -12,7 +12,6 @@ only then is anything called: the purchase of a listed offer may be among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum, auto
 
 from ..events import OfferPresented
@@ -26,6 +25,7 @@ from .checkpoint import (
     are_new_checkouts,
     rules_key,
 )
+from .join import Join
 from .rules import MIN_TIME, DecisionRules
 
 LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
@@ -111,11 +111,32 @@ class Restore:
             return Admission.LATE  # checkouts are gone that were there when it was read before
         return Admission.ACCEPTED
 
-    def tell_apart(self, due: Iterable[Chain]) -> tuple[list[Chain], list[Chain]]:
+    def tell_settled(self, join: Join) -> list[Chain]:
+        """With the checkouts that the list was made with: take out what was settled, and put back what waits."""
+        settled, waiting = self._tell_apart(join)
+        if self.rules_changed:
+            join.change_rules(self._rules)
+        for chain in waiting:
+            join.reopen(chain)
+        return settled
+
+    def tell_listed(self, join: Join) -> list[Chain]:
+        """With all checkouts that had been read: take out what is listed, which goes on.
+
+        What became due only by them is decided anew. So is all that waits, by the rules of now, if these are others.
+        """
+        if self.rules_changed:
+            return []
+        due_by_late_checkouts, listed = self._tell_apart(join)
+        for chain in due_by_late_checkouts:
+            join.reopen(chain)
+        return listed
+
+    def _tell_apart(self, join: Join) -> tuple[list[Chain], list[Chain]]:
         """Of the chains due by `decided_to`: those that are not listed as unsettled, and those that are."""
         others: list[Chain] = []
         listed: list[Chain] = []
-        for chain in due:
+        for chain in join.decide(self.offers.decided_to):
             is_listed = not self.offers.unsettled.isdisjoint(p.offset for p in chain.presentations)
             (listed if is_listed else others).append(chain)
         return others, listed

@@ -23,6 +23,7 @@ class DecisionRules:
         lateness: how far behind the newest event of its input an event may arrive and still be on time.
         max_skew: how far an event may be dated ahead of its record or of the wall clock and still be believed.
         call_abandoned: whether an offer whose session never checked out is called, or settled as IGNORED.
+        checkout_silence: how long presentations may go on without any checkout before decisions wait; 0: for ever.
     """
 
     window: int
@@ -31,6 +32,7 @@ class DecisionRules:
     lateness: int
     max_skew: int
     call_abandoned: bool = True
+    checkout_silence: int = 0
 
     @property
     def late_after(self) -> int:

@@ -84,7 +84,7 @@ class Task:
         self._join = Join(found.rules_then, found.offers.splits)
         self.watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
         self._inputs = self.watermarks.offers, self.watermarks.checkouts  # one look-up less for every record
-        self.guard = TaskGuard(self.watermarks, self._knows, remembered)
+        self.guard = TaskGuard(self.watermarks, self._knows, remembered, rules)
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
         self._offers = OfferOffsets(offers.offset)
@@ -127,7 +127,10 @@ class Task:
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
         warning = None
+        newest = self._inputs[1].newest
         plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
+        if self._inputs[1].newest > newest:
+            self.guard.newer_checkout(newest)
         if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
             self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
@@ -389,35 +392,17 @@ class Task:
             return
         if not self._told and self._checkouts.next_offset >= found.offers.next_checkout:
             self._told = True
-            self._tell_settled(found)
+            self.guard.ids.judge(found.offers.decided_to)  # before what is settled makes offers unknown
+            for chain in found.tell_settled(self._join):
+                if found.spans_changed:
+                    self._planner.settled_by_other_spans(chain)
+                self._pending.add_settled(chain)
+                self._settle_offsets(chain)
         if self._told and self._checkouts.next_offset >= self._until[1]:
             self._found = None
-            self._tell_listed(found)
-
-    def _tell_settled(self, found: Restore) -> None:
-        """With the checkouts that the list was made with: close what was settled, and put back what waits."""
-        self.guard.ids.judge(found.offers.decided_to)  # before what is settled makes offers unknown
-        settled, waiting = found.tell_apart(self._join.decide(found.offers.decided_to))
-        for chain in settled:
-            if found.spans_changed:
-                self._planner.settled_by_other_spans(chain)
-            self._pending.add_settled(chain)
-            self._settle_offsets(chain)
-        if found.rules_changed:
-            self._join.change_rules(self._rules)
-        for chain in waiting:
-            self._join.reopen(chain)
-
-    def _tell_listed(self, found: Restore) -> None:
-        """With all checkouts that had been read: what is listed goes on; what became due only by them is decided."""
-        if found.rules_changed:
-            return  # what waits is decided by the rules of now
-        due_by_late_checkouts, listed = found.tell_apart(self._join.decide(found.offers.decided_to))
-        for chain in due_by_late_checkouts:
-            self._join.reopen(chain)
-        for chain in listed:
-            self._pending.add(chain, late_decided=False)
-            self._listed.append(chain)
+            self._listed = found.tell_listed(self._join)
+            for chain in self._listed:
+                self._pending.add(chain, late_decided=False)
 
     def _settle_offsets(self, chain: Chain) -> None:
         for presentation in chain.presentations:

@@ -63,7 +63,7 @@ class Suspension:
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
-        return self.by is SuspendedBy.NONE or self._guards.lets_decide(task)
+        return self._guards.lets_decide(task)
 
     def stops_offers(self, tasks: Collection[Task]) -> bool:
         """Whether so much is undecided that no more offers may be read. Checkouts are: they end the suspension."""

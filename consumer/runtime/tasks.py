@@ -43,6 +43,7 @@ def rules_of(join: JoinSettings) -> DecisionRules:
         lateness=ms(join.lateness.total_seconds()),
         max_skew=ms(join.max_skew.total_seconds()),
         call_abandoned=join.abandoned == "opt-out",
+        checkout_silence=ms(join.checkout_silence.total_seconds()),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 from support.strategies import START
 
@@ -28,7 +29,8 @@ class Instance:
     """Some tasks of one instance with the guards over them. Times are relative to START."""
 
     def __init__(self, count: int = 1, *, silence: int = SILENCE, limit: int = LIMIT) -> None:
-        self.tasks = [Task(RULES, partitions=count, offers=BEGIN, checkouts=BEGIN) for _ in range(count)]
+        rules = replace(RULES, checkout_silence=silence)
+        self.tasks = [Task(rules, partitions=count, offers=BEGIN, checkouts=BEGIN) for _ in range(count)]
         self.guards = Guards(checkout_silence=silence, unmatched_limit=limit, lateness=RULES.lateness)
         self.logs: list[tuple[list[tuple[OfferPresented, int]], list[tuple[CheckoutCompleted, int]]]]
         self.logs = [([], []) for _ in range(count)]
@@ -60,7 +62,8 @@ class Instance:
         self.guards = Guards(checkout_silence=silence, unmatched_limit=LIMIT, lateness=RULES.lateness)
         for number, (plan, (offers, checkouts)) in enumerate(zip(plans, self.logs, strict=True)):
             assert plan is not None
-            task = Task(RULES, partitions=len(plans), offers=plan.offers, checkouts=plan.checkouts)
+            rules = replace(RULES, checkout_silence=silence)
+            task = Task(rules, partitions=len(plans), offers=plan.offers, checkouts=plan.checkouts)
             for checkout, stamp in checkouts[plan.checkouts.offset :]:
                 task.checkout(copy(checkout), stamp, LATER)
             for offer, stamp in offers[plan.offers.offset :]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.guarded_instance import BEGIN, LIMIT, RULES, SILENCE, Instance
 from support.strategies import START
 
@@ -191,8 +193,7 @@ def test_a_checkout_that_ends_a_silence_while_nothing_ran_is_followed_by_latenes
     assert instance.turn() == []
     assert instance.guards.suspended_by is SuspendedBy.LANDING
     instance.restart()
-    assert instance.turn() == []
-    assert instance.guards.suspended_by is SuspendedBy.LANDING
+    assert instance.turn() == [], "what was kept back still lands"
     instance.checkout(221)
     assert instance.turn() == ["o10"]
 
@@ -334,6 +335,82 @@ def test_while_decisions_are_held_d_stays_where_it_is() -> None:
     assert plan.offers.offset == 0
 
 
+# --- a gap between two checkouts, however fast they are read
+
+GAP = SILENCE - RULES.lateness
+"""The longest between two checkouts that is no silence: the one that ends it may be dated lateness before it comes."""
+
+
+def caught_up(gap: int) -> Instance:
+    """Offers and two checkouts with that gap between them are all read at once."""
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 100, 200):
+        instance.offer(time, f"o{time}")
+    instance.checkout(gap, session="other")
+    return instance
+
+
+def test_a_gap_is_followed_by_lateness_though_both_its_ends_are_read_at_once() -> None:
+    instance = caught_up(210)
+    assert instance.turn() == [], "what was kept back in the gap may stand behind it in the log"
+    assert instance.guards.suspended_by is SuspendedBy.NONE, "a quiet partition is no reason for a warning"
+    instance.checkout(60, "o10", "o100")
+    instance.idle(210 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(210 + 2 * RULES.lateness + 1)
+    instance.guards.judge(instance.tasks)
+    assert instance.guards.lets_decide(instance.tasks[0])
+    assert {chain.reason for chain in instance.tasks[0].decide()} == {Reason.PURCHASED}
+
+
+def test_the_gap_is_as_long_as_a_silence_less_lateness() -> None:
+    for gap, wait in ((GAP, False), (GAP + 1, True)):
+        assert (caught_up(gap).turn() == []) is wait, gap
+
+
+def test_a_gap_holds_its_own_task_and_no_other() -> None:
+    instance = Instance(2)
+    for task in range(2):
+        instance.checkout(0, task=task)
+        instance.offer(50, f"o{task}", task=task)
+    instance.checkout(100, task=1)
+    for task in range(2):
+        instance.checkout(200, task=task)
+        instance.offer(200, task=task)
+    assert instance.turn() == ["o1"]
+
+
+def test_the_first_checkout_of_all_is_followed_by_lateness() -> None:
+    instance = Instance()
+    instance.checkout(500)
+    instance.offer(10, "o10")
+    instance.offer(600)
+    assert instance.turn() == [], "how long there was none before it is not known before the offers are read"
+    instance.idle(500 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10"]
+
+
+def test_what_is_waited_for_behind_a_gap_is_waited_for_after_a_restart_too() -> None:
+    instance = caught_up(210)
+    instance.turn()
+    instance.restart()
+    instance.idle(210 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(210 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10", "o100"]
+
+
+def test_a_checkout_behind_a_newer_one_makes_no_gap() -> None:
+    instance = Instance()
+    instance.checkout(300)
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.checkout(300 + 2 * RULES.lateness + 1)
+    instance.offer(400)
+    assert instance.turn() == ["o10"]
+
+
 # --- unmatched_limit
 
 
@@ -378,7 +455,7 @@ def test_decisions_go_on_when_a_purchased_id_matches() -> None:
     instance.idle(55)
     instance.turn()
     sold(instance, 10, "o10")
-    instance.idle(211)
+    instance.idle(205 + 2 * RULES.lateness + 1)
     assert "o0" in instance.turn()
     assert instance.guards.suspended_by is SuspendedBy.NONE
 
@@ -499,7 +576,9 @@ def test_what_the_guards_remember_is_in_the_checkout_metadata() -> None:
 
 def test_a_task_goes_on_with_what_was_committed() -> None:
     state = GuardState(newest_checkout=18, resume_at=99, unmatched=2, judged_to=12)
-    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7)))
+    committed = Position(7, CheckoutCheckpoint(1, 7, 5, state).encode(7))
+    rules = replace(RULES, checkout_silence=SILENCE)
+    task = Task(rules, partitions=1, offers=BEGIN, checkouts=committed)
     assert (task.guard.newest_checkout, task.guard.resume_at, task.guard.ids.unmatched) == (18, 99, 2)
     plan = task.prepare_commit()
     assert plan is not None

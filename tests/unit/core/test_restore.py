@@ -10,9 +10,10 @@ import pytest
 from consumer.core.admission import Admission
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
+from consumer.core.join import Join
 from consumer.core.restore import PartitionsMoved, Restore
 from consumer.core.rules import MIN_TIME, DecisionRules
-from consumer.events import OfferPresented, Reason
+from consumer.events import CheckoutCompleted, OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 T = 1_000_000
@@ -219,14 +220,40 @@ def test_a_dead_letter_is_written_again_only_if_it_was_not_acknowledged(
     assert restore.admission(OfferPresented("s", "ada", "o", at, 25), T, LATER, MIN_TIME) is admission
 
 
-def test_of_what_was_due_then_the_listed_chains_wait_and_the_others_were_settled() -> None:
-    def chain(*offsets: int) -> Chain:
-        presentations = [OfferPresented("s", "ada", "o", T, offset) for offset in offsets]
-        return Chain(presentations, T, Reason.DECLINED, None, split=False)
+def due_then(restore: Restore) -> Join:
+    """Four chains due by T: two of them are listed, by their first and by their last presentation."""
+    join = Join(restore.rules_then)
+    for offset, offer_id in ((21, "o1"), (22, "o1"), (23, "o2"), (24, "o2"), (25, "o3"), (26, "o3"), (27, "o4")):
+        join.present(OfferPresented("s", "ada", offer_id, T - 200, offset))
+    return join
 
-    settled, by_its_first, by_its_last, also_settled = chain(21, 22), chain(23, 24), chain(25, 26), chain(27)
+
+def told(chains: list[Chain]) -> list[str]:
+    return [chain.offer_id for chain in chains]
+
+
+def test_of_what_was_due_then_the_listed_chains_wait_and_the_others_were_settled() -> None:
     restore = restored(offers(unsettled=frozenset({23, 26})))
-    assert restore.tell_apart([settled, by_its_first, by_its_last, also_settled]) == (
-        [settled, also_settled],
-        [by_its_first, by_its_last],
-    )
+    join = due_then(restore)
+    assert told(restore.tell_settled(join)) == ["o1", "o4"]
+    assert told(restore.tell_listed(join)) == ["o2", "o3"]
+    assert join.presentations == 0
+
+
+def test_what_became_due_by_a_checkout_that_was_read_later_is_neither_settled_nor_listed() -> None:
+    restore = restored(offers(unsettled=frozenset({23, 26})))
+    join = due_then(restore)
+    restore.tell_settled(join)
+    join.present(OfferPresented("s", "ada", "o5", T - 50, 28))
+    join.complete(CheckoutCompleted("s", "c", T - 40, 60))
+    assert told(restore.tell_listed(join)) == ["o2", "o3"]
+    assert told(list(join.decide(T))) == ["o5"]
+
+
+def test_what_waits_is_decided_by_the_rules_of_now() -> None:
+    restore = restored(offers(unsettled=frozenset({23, 26})), rules=replace(RULES, window=250))
+    join = due_then(restore)
+    assert told(restore.tell_settled(join)) == ["o1", "o4"]
+    assert restore.tell_listed(join) == []
+    assert told(list(join.decide(T + 49))) == []
+    assert told(list(join.decide(T + 50))) == ["o2", "o3"]

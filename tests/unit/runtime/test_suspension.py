@@ -141,6 +141,20 @@ def test_decisions_go_on_by_themselves_after_a_silence() -> None:
     assert len(world.delivery.calls) == 4
 
 
+def test_a_silence_that_is_read_in_one_batch_is_waited_for_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    world = LoopWorld(join={"checkout_silence": timedelta(seconds=5)})
+    world.begin()
+    shown = [offer(n, 10_000 + 2_000 * n, session=f"s{n}", offer_id=f"o{n}") for n in range(5)]
+    world.turn([*shown, checkout(0, 10_000), checkout(1, 18_500)])
+    assert world.delivery.calls == []
+    world.turn([checkout(2, 12_500, "o1", session="s1")])
+    world.idle(18_502)
+    assert world.delivery.calls == [], "lateness has not passed since"
+    world.idle(18_503)
+    assert [call.offer_id for call in world.delivery.calls] == ["o0", "o2", "o3"]
+    assert "decisions" not in capsys.readouterr().out
+
+
 def test_while_decisions_are_held_so_many_offers_are_read_and_checkouts_without_end() -> None:
     world = silent_world()
     world.set_max_unsettled(3)

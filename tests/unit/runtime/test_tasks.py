@@ -31,8 +31,11 @@ def test_the_rules_are_those_of_the_settings_in_ms() -> None:
         lateness=timedelta(seconds=4),
         max_skew=timedelta(seconds=5),
         abandoned="ignore",
+        checkout_silence=timedelta(seconds=6),
     )
-    assert rules_of(join) == DecisionRules(2_000, 1_000, 3_000, 4_000, 5_000, call_abandoned=False)
+    assert rules_of(join) == DecisionRules(
+        2_000, 1_000, 3_000, 4_000, 5_000, call_abandoned=False, checkout_silence=6_000
+    )
 
 
 def test_a_task_begins_with_the_h_of_its_start(waiting: Waiting) -> None:
