@@ -52,6 +52,7 @@ LINES: Mapping[str, str] = {
     "no idle watermark": "no-idle-watermark",
     # The input.
     "dead letter": "dead-letter",
+    "dead letter too large": "dead-letter-too-large",
     "implausible checkout": "implausible-checkout",
     "some keys are in a wrong partition": "some-keys-are-in-a-wrong-partition",
     "the producers' partitioner is neither": "the-partitioner-is-unknown",

@@ -26,7 +26,7 @@ from ..events import (
     Reason,
     RecordRef,
 )
-from .codec import EMPTY_ID, KEY_MISMATCH, UNDECODABLE
+from .codec import EMPTY_ID, KEY_MISMATCH, MOST_BYTES, UNDECODABLE, refuse_too_large
 from .schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
 
 _SHARED_DETAILS = 16_384
@@ -34,6 +34,9 @@ _SHARED_DETAILS = 16_384
 
 _NO_COUNT = b"\xff" * 9
 """How the lowest of all longs begins. As a count of items it has no opposite, and fastavro reads it as no items."""
+
+_OFFER_TEXTS = ("event_id", "session_id", "partner_code", "offer_id", *Details._fields)
+_CHECKOUT_TEXTS = ("event_id", "session_id", "checkout_id")
 
 # One call each into C, instead of a look-up per field.
 _OFFER: Callable[[dict[str, Any]], tuple[str, str, str, int, dict[str, str]]] = itemgetter(
@@ -66,6 +69,8 @@ class PlainCodec:
         session_id, partner_code, offer_id, presented_at, metadata = _OFFER(fields)
         if not (session_id and partner_code and offer_id):
             _refuse_empty(fields, ("session_id", "partner_code", "offer_id"))
+        if len(value) > MOST_BYTES:  # hardly any record is, and in no other one can a text be
+            refuse_too_large(_OFFER_TEXTS, fields)
         if key != session_id.encode():
             _refuse_key(key, session_id)
         shown = _DETAILS(fields)
@@ -91,6 +96,11 @@ class PlainCodec:
             raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", session_id)
         if not (session_id and checkout_id):
             _refuse_empty(fields, ("session_id", "checkout_id"))
+        if len(value) > MOST_BYTES:
+            refuse_too_large(_CHECKOUT_TEXTS, fields)
+            # A longer id names no offer that was admitted. Cut to one character more than the most, it is no other
+            # offer's either: it still counts as an id that matches nothing, and takes no more memory than that.
+            purchased = [offer_id[: MOST_BYTES + 1] for offer_id in purchased]
         if "" in purchased:
             # Something was bought and cannot be named: reading on would take it for not bought.
             raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id", session_id)

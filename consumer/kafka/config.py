@@ -81,6 +81,13 @@ def record_reader_config(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
+_SMALL_BATCHES: Mapping[str, Any] = {
+    # A broker refuses a batch that is larger than the topic's max.message.bytes as a whole, and what is good in it with
+    # it. No topic's limit is below this, and a larger record is in a batch of its own.
+    "batch.size": 65_536,
+}
+
+
 def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     """Writes outcomes and dead letters."""
     config = {
@@ -90,6 +97,7 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         # A dead letter is as large as its record and some headers. The broker's limit is the one that counts.
         "message.max.bytes": 100_000_000,
         **settings.properties,
+        **_SMALL_BATCHES,
         "bootstrap.servers": settings.bootstrap_servers,
         "logger": _logger("producer"),
     }

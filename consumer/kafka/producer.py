@@ -7,7 +7,9 @@ that nothing relying on it is ever committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import structlog
@@ -16,7 +18,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from ..codecs.codec import Codec
 from ..errors import DeadLetterError
 from ..events import OfferOutcome
+from .dead_letter import Form, forms
 from .record import Record
+from .writes import Writes
 
 log = structlog.get_logger(__name__)
 
@@ -24,8 +28,8 @@ QUEUE_FULL_TIMEOUT = 60.0
 """Seconds to wait for room in the producer's queue: far below the time after which the group gives up on a member
 that does not poll, since it is the poll thread that waits."""
 
-_ERROR_LENGTH = 1_000
-"""Characters of an error kept in a header, so that the headers never make a record too large to be written."""
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+"""How the client or the broker says that a record, or the batch that it is in, is too large."""
 
 
 def outcome_key(partner_code: str, offer_id: str) -> bytes:
@@ -38,6 +42,7 @@ class OutputProducer:
 
     Args:
         producer: made with `config.producer_config`.
+        writes: is told of each write.
         queue_timeout: seconds that a write waits for room in a full queue before it counts as failed.
     """
 
@@ -47,6 +52,7 @@ class OutputProducer:
         outcome_topic: str,
         dead_letter_topic: str,
         codec: Codec,
+        writes: Writes | None = None,
         *,
         queue_timeout: float = QUEUE_FULL_TIMEOUT,
     ) -> None:
@@ -54,22 +60,26 @@ class OutputProducer:
         self._outcome_topic = outcome_topic
         self._dead_letter_topic = dead_letter_topic
         self._codec = codec
+        self._writes = writes or Writes(outcome_topic)
         self._queue_timeout = queue_timeout
+        self._smaller: deque[Callable[[], None]] = deque()
+        """Writes the dead letters that were refused as too large, each in its next form."""
         self._failure: str | None = None
 
     def outcome(self, outcome: OfferOutcome, partition: int) -> None:
         """Write an outcome to the partition number of its task."""
-        self._write(
-            self._outcome_topic,
-            partition,
-            outcome_key(outcome.partner_code, outcome.offer_id),
-            self._codec.encode_outcome(outcome),
-            None,
-            self._on_outcome,
-        )
+        form = Form(outcome_key(outcome.partner_code, outcome.offer_id), self._codec.encode_outcome(outcome), [])
+
+        def answered(problem: KafkaError | None) -> None:
+            if problem is not None:
+                self._fail(f"an outcome for {self._outcome_topic}[{partition}]", problem)
+
+        self._write(self._outcome_topic, partition, form, answered)
 
     def dead_letter(self, record: Record, *, reason: str, error: str, on_ack: Callable[[], None]) -> None:
         """Write a record that cannot be used to the dead-letter topic, unchanged but for further headers.
+
+        What the broker refuses as too large goes again in a smaller form; see `dead_letter.forms`.
 
         Args:
             record: what was read.
@@ -77,31 +87,23 @@ class OutputProducer:
             error: for people.
             on_ack: called within `poll` or `flush` once the broker has it; never if the write fails.
         """
-
-        def delivered(problem: KafkaError | None, message: Message) -> None:
-            if problem is None:
-                on_ack()
-            else:
-                self._fail(f"the dead letter of {record.topic}[{record.partition}]@{record.offset}", problem)
-
-        headers: list[tuple[str, str | bytes | None]] = [
-            *record.headers,
-            ("error", error[:_ERROR_LENGTH]),
-            ("reason", reason),
-            ("source.topic", record.topic),
-            ("source.partition", str(record.partition)),
-            ("source.offset", str(record.offset)),
-            ("source.timestamp", str(record.timestamp)),
-        ]
-        self._write(self._dead_letter_topic, record.partition, record.key, record.value, headers, delivered)
+        self._write_smaller(record, forms(record, reason, error), on_ack)
 
     def poll(self) -> None:
         """Take in what the broker has acknowledged, without waiting."""
         self._producer.poll(0)
+        self._write_what_was_too_large()
+        self._writes.look()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait up to `timeout_s` seconds. True: all that was ever written is acknowledged."""
-        return self._producer.flush(timeout_s) == 0 and self._failure is None
+        deadline = time.monotonic() + timeout_s
+        left = self._producer.flush(timeout_s)
+        while self._smaller:
+            self._write_what_was_too_large()
+            left = self._producer.flush(max(0.0, deadline - time.monotonic()))
+        self._writes.look()
+        return left == 0 and self._failure is None
 
     def check(self) -> None:
         """Raises:
@@ -112,22 +114,48 @@ class OutputProducer:
 
     # --- inside
 
-    def _write(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]] | None,
-        delivered: Callable[[KafkaError | None, Message], None],
-    ) -> None:
+    def _write_smaller(self, record: Record, smaller: Iterator[Form], on_ack: Callable[[], None]) -> None:
+        """Write a dead letter in its next form."""
+        form = next(smaller)
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        if form.left_out:
+            log.warning(
+                "dead letter too large: it is written with less",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                bytes=len(record.key or b"") + len(record.value or b""),
+                left_out=form.left_out,
+            )
+
+        def answered(problem: KafkaError | None) -> None:
+            if problem is None:
+                on_ack()
+            elif problem.code() in _TOO_LARGE and not form.is_least:
+                # Not at once: it is a callback of the producer's that says so.
+                self._smaller.append(partial(self._write_smaller, record, smaller, on_ack))
+            else:
+                self._fail(f"the dead letter of {place}", problem)
+
+        self._write(self._dead_letter_topic, record.partition, form, answered)
+
+    def _write_what_was_too_large(self) -> None:
+        while self._smaller:
+            self._smaller.popleft()()
+
+    def _write(self, topic: str, partition: int, form: Form, answered: Callable[[KafkaError | None], None]) -> None:
         if self._failure is not None:
             return  # the service is about to stop; each further write would wait as long as the one that failed
+        write = self._writes.begin(topic)
+
+        def delivered(problem: KafkaError | None, _: Message | None) -> None:
+            answered(problem)
+            self._writes.end(write, recorded=problem is None)
+
         deadline: float | None = None
         while True:
             try:
-                # The headers' own absence is kept: an empty list would be written as no headers as well.
-                self._producer.produce(topic, value, key, partition, delivered, headers=headers or [])
+                self._producer.produce(topic, form.value, form.key, partition, delivered, headers=form.headers)
                 return
             except BufferError:
                 if deadline is None:
@@ -140,17 +168,14 @@ class OutputProducer:
                     return
                 self._producer.poll(0.1)
             except KafkaException as error:
-                self._fail(f"a record for {topic}[{partition}]", error.args[0])
+                delivered(error.args[0], None)
                 return
-
-    def _on_outcome(self, problem: KafkaError | None, message: Message) -> None:
-        if problem is not None:
-            self._fail(f"an outcome for {message.topic()}[{message.partition()}]", problem)
 
     def _fail(self, what: str, problem: KafkaError | str) -> None:
         text = problem if isinstance(problem, str) else problem.str()
         log.error("write failed", what=what, error=text)
         if self._failure is None:
+            self._writes.fail(f"{what}: {text}")
             self._failure = (
                 f"{what} could not be written: {text}. Nothing that relies on it was committed. Check that the topic "
                 "exists with enough partitions, that it may be written, and its max.message.bytes; then start again."

@@ -9,6 +9,7 @@ import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall, Withheld
+from ..codecs.codec import MOST_BYTES
 from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
 from ..core.task import Task
@@ -403,4 +404,6 @@ def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:
             "no readable key to tell its session by. It may have bought any offer of the partition, so none may be "
             "called. Find out what it was, then go on behind it by setting the group's offsets by hand."
         )
-    return (session_id,) if error.session_id in (None, session_id) else (session_id, error.session_id)
+    sessions = (session_id,) if error.session_id in (None, session_id) else (session_id, error.session_id)
+    # A session with a longer id has no offer that was admitted: so much of it is as good, and is all that is kept.
+    return tuple(session[: MOST_BYTES + 1] for session in sessions)

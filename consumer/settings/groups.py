@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -42,6 +43,13 @@ def _check_url(given: str, right: str) -> None:
         httpx.Request("POST", given)
     except (ValueError, httpx.InvalidURL) as error:
         raise ValueError(f"{right} ({error})") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class AvroSettings(Group):
@@ -140,6 +148,9 @@ class ApiSettings(Group):
     credentials: dict[str, PartnerCredentials] = Field(
         default_factory=dict, description='Per partner code: {"CODE": {"key": …, "secret": …}}.'
     )
+    allow_plain_http: bool = Field(
+        default=False, description="Whether signed calls may go to an http:// URL of another machine."
+    )
     connect_timeout: PositiveDuration = Field(default=timedelta(seconds=5), description="Time to connect.")
     timeout: PositiveDuration = Field(default=timedelta(seconds=10), description="Time for a whole call.")
     body: Literal["metadata", "empty"] = Field(default="metadata", description="Send partner_metadata, or {}.")
@@ -186,6 +197,20 @@ class ApiSettings(Group):
     @classmethod
     def _read_credentials(cls, given: object) -> object:
         return read_object(given)
+
+    @field_validator("allow_plain_http")
+    @classmethod
+    def _no_key_in_plain_text(cls, allowed: bool, info: ValidationInfo) -> bool:
+        url = urlsplit(info.data.get("base_url", ""))
+        has_key = info.data.get("key") is not None or bool(info.data.get("credentials"))
+        signed = info.data.get("auth") == "signature" and has_key
+        if url.scheme == "http" and signed and not allowed and not _is_loopback(url.hostname or ""):
+            raise ValueError(
+                f"the key and the signature of each call would go to {url.hostname} in plain text, since api.base_url "
+                "begins with http://. Use https://; or, if the way there is safe by other means, such as a proxy that "
+                "encrypts, set api.allow_plain_http to true"
+            )
+        return allowed
 
     @field_validator("metadata_keys", mode="before")
     @classmethod

@@ -31,6 +31,7 @@ REFUSED_PROPERTIES: Mapping[str, str] = {
     "acks": "an outcome counts once all in-sync replicas have it",
     "request.required.acks": "an outcome counts once all in-sync replicas have it",
     "enable.idempotence": "a retried write must not stand twice in a topic",
+    "batch.size": "a broker refuses a batch that is too large as a whole, and what is good in it with it",
     "delivery.report.only.error": "what relies on a write is committed once the write is acknowledged",
     "transactional.id": "outcomes are not written in transactions, and such a producer could write nothing",
 }

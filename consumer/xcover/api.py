@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -19,7 +19,8 @@ import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
 from ..settings import ApiSettings
-from .auth import Credentials
+from .auth import Credentials, signature_in
+from .hiding import Hider
 from .transport import MAX_BODY, AiohttpTransport
 
 RETRY_AFTER_MIN_S = 1.0
@@ -48,6 +49,7 @@ class OptOutApi:
         wall_clock: Callable[[], float],
     ) -> None:
         self._credentials = credentials
+        self._hide = Hider(credentials.secrets())
         self._transport = transport
         self._wall_clock = wall_clock
         self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
@@ -63,10 +65,19 @@ class OptOutApi:
             )
         if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
             return Answer(AnswerKind.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
+
+        def note(words: str) -> str:
+            # The API may quote what it refuses: our headers, and metadata's values.
+            metadata = call.metadata.values()
+            return _shortened(self._hide(words, [signature_in(headers), *metadata], always=metadata))
+
         try:
             request = httpx.Request("POST", self.url(call), headers={**_JSON, **headers}, content=self.body(call))
         except (httpx.InvalidURL, UnicodeError) as error:
-            return Answer(AnswerKind.REFUSED, note=f"not sent: no URL can be made of its ids: {error}"[:NOTE_LENGTH])
+            return Answer(AnswerKind.REFUSED, note=note(f"not sent: no URL can be made of its ids: {error}"))
+        return await self._send(request, note)
+
+    async def _send(self, request: httpx.Request, note: Callable[[str], str]) -> Answer:
         try:
             # Not through httpx.AsyncClient: it would add cookies, redirects and its own time-outs, of which a
             # call needs none, at half of the throughput.
@@ -75,9 +86,11 @@ class OptOutApi:
                 return RECORDED
             body = await _unpacked(response)
         except httpx.RequestError as error:
-            return Answer(AnswerKind.TRANSIENT, note=_note(f"{type(error).__name__}: {error}"))
-        answer = classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock())
-        return _without_values(answer, call.metadata) if call.metadata else answer
+            return Answer(AnswerKind.TRANSIENT, note=note(f"{type(error).__name__}: {error}"))
+        except Exception as error:
+            # Nobody further out knows what is to be hidden. A call must not be lost to a mistake of ours.
+            return Answer(AnswerKind.UNEXPECTED, note=note(f"the call could not be made: {error!r}"))
+        return classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock(), note)
 
     def credential_of(self, partner_code: str) -> Hashable:
         """See `Credentials.credential_of`."""
@@ -105,23 +118,31 @@ def connect(settings: ApiSettings, connections: int) -> OptOutApi:
     return OptOutApi(settings, Credentials(settings, time.time), AiohttpTransport(settings, connections), time.time)
 
 
-def classify(status: int, retry_after: str | None, body: bytes, now: float) -> Answer:  # noqa: PLR0911 - a table
-    """What an answer with this status, `Retry-After` header and body means; `now` in seconds since the epoch."""
+def classify(  # noqa: PLR0911 - a table
+    status: int, retry_after: str | None, body: bytes, now: float, note: Callable[[str], str] | None = None
+) -> Answer:
+    """What an answer with this status, `Retry-After` header and body means.
+
+    Args:
+        now: seconds since the epoch.
+        note: makes a note of the answer's words: hides what is secret in them, and shortens them.
+    """
     if status == 204:
         return RECORDED
+    words = (note or _shortened)(_words(body)) or None
     if status in {401, 403}:
-        return Answer(AnswerKind.CREDENTIALS, status, None, _words(body))
+        return Answer(AnswerKind.CREDENTIALS, status, None, words)
     if status == 404 and _is_empty_or_object(body):
-        return Answer(AnswerKind.NOT_FOUND, status, None, _words(body))
+        return Answer(AnswerKind.NOT_FOUND, status, None, words)
     pause = parse_retry_after(retry_after, now)
     if status == 404:
-        note = f"404 without the API's own body: a wrong route or a gateway. {_words(body) or ''}".rstrip()
-        return Answer(AnswerKind.UNEXPECTED, status, pause, note)
+        why = f"404 without the API's own body: a wrong route or a gateway. {words or ''}".rstrip()
+        return Answer(AnswerKind.UNEXPECTED, status, pause, why)
     if status in _TRANSIENT or status >= 500:
-        return Answer(AnswerKind.TRANSIENT, status, pause, _words(body))
+        return Answer(AnswerKind.TRANSIENT, status, pause, words)
     if status >= 400:
-        return Answer(AnswerKind.REFUSED, status, None, _words(body))
-    return Answer(AnswerKind.UNEXPECTED, status, pause, _words(body))
+        return Answer(AnswerKind.REFUSED, status, None, words)
+    return Answer(AnswerKind.UNEXPECTED, status, pause, words)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -156,15 +177,6 @@ async def _unpacked(response: httpx.Response) -> bytes:
     return unpacked if unpacker.eof else _PACKED
 
 
-def _without_values(answer: Answer, metadata: Mapping[str, str]) -> Answer:
-    """The API may quote what it refuses, and metadata's values must not reach a log or the outcome topic."""
-    note = answer.note
-    if note is not None:
-        for value in metadata.values():
-            note = note.replace(value, "***") if value else note
-    return answer._replace(note=note)
-
-
 def _fits_in_a_path(text: str) -> bool:
     # Percent-encoding does not protect a whole segment of dots: "%2E%2E" is ".." to the URL standard that clients
     # and proxies follow, so the call would arrive at another path.
@@ -185,18 +197,18 @@ def _no_json(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _note(text: str) -> str:
+def _shortened(words: str) -> str:
     # JSON can spell half of a character (a lone surrogate), which can be written nowhere.
-    return text.encode("utf-8", "replace").decode()[:NOTE_LENGTH]
+    return " ".join(words.encode("utf-8", "replace").decode().split())[:NOTE_LENGTH]
 
 
-def _words(body: bytes) -> str | None:
-    """The API's message, or the beginning of whatever came instead; None for an empty body."""
+def _words(body: bytes) -> str:
+    """The API's message, or whatever came instead; empty for an empty body."""
     try:
         parsed = json.loads(body)
         if isinstance(parsed, dict) and isinstance(message := parsed.get("message"), str):
             errors = parsed.get("errors")
-            return _note(f"{message} {errors}" if errors else message) or None
+            return f"{message} {errors}" if errors else message
     except (ValueError, RecursionError):
         pass
-    return " ".join(body[: 4 * NOTE_LENGTH].decode("utf-8", "replace").split())[:NOTE_LENGTH] or None
+    return body.decode("utf-8", "replace")

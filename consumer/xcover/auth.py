@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from email.utils import formatdate
 from urllib.parse import quote_plus
 
@@ -27,6 +27,11 @@ def sign(key: str, secret: str, date: str) -> str:
     return f'Signature keyId="{key}",algorithm="hmac-sha512",signature="{signature}"'
 
 
+def signature_in(headers: Mapping[str, str]) -> str:
+    """The signature in the headers of a call, as it travels; empty where a call is not signed."""
+    return headers.get("Authorization", "").rpartition('signature="')[2].removesuffix('"')
+
+
 class Signer:
     """Signs for one key. A signature is good for the second it names, so each second is signed once."""
 
@@ -38,6 +43,10 @@ class Signer:
 
     def __repr__(self) -> str:
         return "Signer(***)"
+
+    def secrets(self) -> tuple[str, str]:
+        """The key and the secret."""
+        return self.key, self._secret
 
     def headers(self, now: float) -> Mapping[str, str]:
         """The headers that authenticate a call made at `now`, in seconds since the epoch."""
@@ -63,6 +72,11 @@ class Credentials:
         self._default: Signer | None = None
         if settings.key is not None and settings.secret is not None:
             self._default = Signer(settings.key, settings.secret.get_secret_value())
+
+    def secrets(self) -> Iterator[str]:
+        """Every key and every secret."""
+        for signer in (*self._own.values(), *filter(None, [self._default])):
+            yield from signer.secrets()
 
     def headers(self, partner_code: str) -> Mapping[str, str] | None:
         """The headers that authenticate a call for the partner now; None when it has no credentials."""

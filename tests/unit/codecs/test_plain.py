@@ -126,6 +126,40 @@ def test_a_refused_checkout_names_the_session_of_its_value_where_that_can_be_rea
     assert caught.value.session_id is None
 
 
+OFFER_TEXTS = ["event_id", "session_id", "partner_code", "offer_id", "product_code", "country", "currency", "price"]
+
+
+@pytest.mark.parametrize("name", OFFER_TEXTS)
+@pytest.mark.parametrize("text", ["x" * 1_001, "é" * 501, "x" * 400_000])
+def test_an_offer_with_a_text_over_the_bound_is_too_large(name: str, text: str) -> None:
+    event = {**OFFER, name: text}
+    assert refused(CODEC.decode_offer, event["session_id"].encode(), CODEC.encode_offer(event)) == "too_large"
+
+
+@pytest.mark.parametrize("name", ["event_id", "session_id", "checkout_id"])
+def test_a_checkout_with_an_id_over_the_bound_is_too_large_and_names_its_session(name: str) -> None:
+    event = {**CHECKOUT, name: "x" * 1_001}
+    with pytest.raises(DecodeError) as caught:
+        CODEC.decode_checkout(event["session_id"].encode(), CODEC.encode_checkout(event), 0)
+    assert (caught.value.reason, caught.value.session_id) == ("too_large", event["session_id"])
+    assert len(str(caught.value)) < 200
+
+
+def test_texts_at_the_bound_are_taken_however_large_the_metadata_is() -> None:
+    event = {**OFFER, **dict.fromkeys(OFFER_TEXTS, "é" * 500), "metadata": {"other": "x" * 500_000}}
+    assert CODEC.decode_offer(("é" * 500).encode(), CODEC.encode_offer(event), 0).offer_id == "é" * 500
+
+
+def test_a_purchased_id_over_the_bound_is_kept_as_one_that_no_offer_has() -> None:
+    bought = ["o1", "x" * 400_000, "é" * 1_000, "é" * 500]
+    found = CODEC.decode_checkout(
+        b"s1", CODEC.encode_checkout({**CHECKOUT, "purchased_offer_ids": bought}), 0
+    ).purchased
+    assert (found[0], found[3]) == ("o1", "é" * 500)
+    assert [len(offer_id.encode()) > 1_000 for offer_id in found] == [False, True, True, False]
+    assert max(map(len, found)) == 1_001
+
+
 def test_a_key_beyond_ascii_is_compared_as_utf_8() -> None:
     fields = {**OFFER, "session_id": "säß☃"}
     assert CODEC.decode_offer("säß☃".encode(), CODEC.encode_offer(fields), 0).session_id == "säß☃"

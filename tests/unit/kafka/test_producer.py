@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, Record
 from consumer.kafka.config import producer_config
 from consumer.kafka.producer import OutputProducer, outcome_key
 from consumer.kafka.record import Record
+from consumer.kafka.writes import Writes
 from consumer.settings import KafkaSettings
 
 CODEC = PlainCodec()
@@ -155,6 +157,51 @@ def test_a_long_error_is_cut_so_that_the_record_still_fits(cluster: str, names: 
     assert sink.flush(20)
     (message,) = read(cluster, names[1])
     assert dict(Record.of(message).headers)["error"] == b"e" * 1_000
+
+
+def test_a_dead_letter_too_large_for_the_client_goes_with_less_and_counts_once(
+    cluster: str, names: tuple[str, str]
+) -> None:
+    acknowledged: list[str] = []
+    sink = make(cluster, names, message_max_bytes=10_000)
+    for number, value in enumerate((9_900, 12_000, 10)):
+        record = Record("offer.presented", 1, number, 7, b"s1", b"x" * value, (("trace", b"7"),))
+        sink.dead_letter(record, reason="undecodable", error="e" * 200, on_ack=lambda n=number: acknowledged.append(n))
+    sink.outcome(outcome(), 1)
+    assert sink.flush(20)
+    sink.check()
+    assert sorted(acknowledged) == [0, 1, 2]  # type: ignore[type-var]
+    letters = {len(message.value() or b""): Record.of(message) for message in read(cluster, names[1])}
+    assert letters[9_900].headers == (("trace", b"7"),)
+    assert dict(letters[10].headers)["reason"] == b"undecodable"
+    (stub,) = [letter for size, letter in letters.items() if size not in (9_900, 10)]
+    assert json.loads(stub.value or b"")["offset"] == 1
+    assert len(read(cluster, names[0])) == 1
+
+
+def test_a_stub_that_is_too_large_as_well_is_a_failure(cluster: str, names: tuple[str, str]) -> None:
+    # The least that the client takes.
+    sink = make(cluster, names, message_max_bytes=1_000)
+    record = Record("offer.presented", 1, 4, 7, b"s1", b"x" * 2_000)
+    sink.dead_letter(record, reason="undecodable", error="e" * 1_000, on_ack=lambda: pytest.fail("it was not written"))
+    assert not sink.flush(20)
+    with pytest.raises(DeadLetterError, match=r"the dead letter of offer.presented\[1\]@4 could not be written"):
+        sink.check()
+
+
+def test_what_is_written_tells_whether_writes_are_recorded(cluster: str, names: tuple[str, str]) -> None:
+    now = 0.0
+    writes = Writes(names[0], monotonic=lambda: now)
+    settings = KafkaSettings(bootstrap_servers=cluster)
+    sink = OutputProducer(Producer(producer_config(settings)), *names, CODEC, writes)
+    sink.outcome(outcome(), 1)
+    now = 3.0
+    assert "has waited" in (writes.trouble() or "")
+    assert sink.flush(20)
+    assert (writes.trouble(), writes.unproven()) == (None, None)
+    sink.outcome(outcome(), 77)  # no such partition
+    sink.flush(20)
+    assert "could not be recorded" in (writes.trouble() or "")
 
 
 def test_a_write_that_failed_for_good_is_remembered_and_never_acknowledged(

@@ -28,6 +28,42 @@ def toml(folder: Path, text: str) -> Path:
     return file
 
 
+# --- credentials in plain text
+
+SIGNED = {"OPT_OUT_API__KEY": "live-key-1", "OPT_OUT_API__SECRET": "hush"}
+
+
+@pytest.mark.parametrize("host", ["api.example", "10.0.0.7:8081", "[2001:db8::1]", "localhost.example", "api"])
+@pytest.mark.parametrize(
+    "credentials", [SIGNED, {"OPT_OUT_API__CREDENTIALS": '{"P": {"key": "live-key-1", "secret": "hush"}}'}]
+)
+def test_credentials_to_another_machine_over_http_are_refused_with_what_to_do(
+    host: str, credentials: dict[str, str]
+) -> None:
+    given = {"OPT_OUT_API__BASE_URL": f"http://{host}/x", **credentials}
+    text = said(given)
+    assert "plain text" in text
+    assert "https://" in text
+    assert "api.allow_plain_http to true" in text
+    assert "live-key-1" not in text
+    assert load_settings(None, {**given, "OPT_OUT_API__ALLOW_PLAIN_HTTP": "true"}).api.base_url == f"http://{host}/x"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"OPT_OUT_API__BASE_URL": "http://127.0.0.1:8081/x", **SIGNED},
+        {"OPT_OUT_API__BASE_URL": "http://[::1]/x", **SIGNED},
+        {"OPT_OUT_API__BASE_URL": "http://localhost:8081/x", **SIGNED},
+        {"OPT_OUT_API__BASE_URL": "https://api.example/x", **SIGNED},
+        {"OPT_OUT_API__BASE_URL": "http://api.example/x", "OPT_OUT_API__AUTH": "none", **SIGNED},
+        {"OPT_OUT_API__BASE_URL": "http://api.example/x"},
+    ],
+)
+def test_what_gives_no_credentials_away_may_be_http(given: dict[str, str]) -> None:
+    load_settings(None, given)
+
+
 # --- defaults and sources
 
 
