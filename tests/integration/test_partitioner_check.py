@@ -12,7 +12,7 @@ import pytest
 from brokers.producers import ordered_producer
 from confluent_kafka import Message
 from confluent_kafka.admin import NewPartitions
-from support.deployment import AGE, Deployment, Process, deployed, moment, now, until
+from support.deployment import AGE, MEMBERSHIP, PROTOCOL, Deployment, Process, deployed, moment, now, until
 
 from consumer.events import Outcome
 from consumer.kafka.partitioners import PARTITIONERS
@@ -24,8 +24,8 @@ LONG_WINDOW = {"JOIN__WINDOW": "60s", "JOIN__LOOKBACK": "120s"}
 """No offer presented during the test is due before it ends, however slow the machine is."""
 
 SOON = {
-    "session.timeout.ms": 6000,
-    "heartbeat.interval.ms": 500,
+    # What the group protocol of the run allows: on `consumer` the brokers set the membership's times.
+    **json.loads(MEMBERSHIP[PROTOCOL].get("KAFKA__PROPERTIES", "{}")),
     # How soon a topic that grew is noticed; a minute, if not set.
     "topic.metadata.refresh.interval.ms": 1000,
 }
