@@ -31,8 +31,11 @@ class Judgement:
     """What was found. Lists hold lines that name the offer; numbers count chains, `repeated` counts calls.
 
     Attributes:
-        to_call: chains that had to be called.
+        to_call: chains that had to be called, but for those that are withheld.
         recorded, not_found: chains whose call was answered 204, or 404 for good.
+        withheld: chains decided to be called that were not, and of which a purchase is in the log that the decision
+            does not count.
+        bought_later: those of which there is such a purchase and that were called: before it was read.
         missed: chains to be called of which the log shows no such answer.
         false: offers that were called although no chain of theirs was to be called.
         early: calls that came before the offer's fate could be known.
@@ -50,6 +53,7 @@ class Judgement:
     to_call: int = 0
     recorded: int = 0
     not_found: int = 0
+    withheld: int = 0
     bought_later: int = 0
     calls: int = 0
     retried: int = 0
@@ -80,12 +84,9 @@ def judge(
     calls_of: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
         calls_of[call.partner_code, call.offer_id].append(call)
-    bought_last = _bought_last(checkouts)
     chains_of: defaultdict[tuple[str, str], list[Fate]] = defaultdict(list)
     for fate in fates(presentations, checkouts, rules):
         chains_of[fate.partner_code, fate.offer_id].append(fate)
-        if _is_called(fate, rules):
-            found.bought_later += bought_last.get((fate.session_id, fate.offer_id), fate.decide_at) > fate.decide_at
     for offer, chains in chains_of.items():
         _judge_offer(found, offer, chains, calls_of.pop(offer, []), rules)
     for offer, strays in calls_of.items():
@@ -107,7 +108,7 @@ def judge_from_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules:
 
 def in_words(found: Judgement) -> list[tuple[bool, str]]:
     """The judgement for a person: each line with whether it is good."""
-    fated = found.bought + found.ignored + found.recorded + found.not_found
+    fated = found.bought + found.ignored + found.recorded + found.not_found + found.withheld
     ignored = f", {found.ignored:,} abandoned and ignored" if found.ignored else ""
     lines = [
         (fated == found.chains, f"{fated:,} of {found.chains:,} offers presented have one fate:"),
@@ -118,21 +119,15 @@ def in_words(found: Judgement) -> list[tuple[bool, str]]:
         (not found.misreported, f"{_were(found.misreported)} called for a wrong reason"),
         (True, f"{found.repeated:,} called again: a hard stop may repeat what was not committed yet"),
     ]
+    if found.withheld:
+        lines.append((True, f"{found.withheld:,} bought too late for the decision, and not called: known in time"))
     if found.bought_later:
-        lines.append((True, f"{found.bought_later:,} bought after the decision: called all the same, as the rules say"))
+        lines.append(
+            (True, f"{found.bought_later:,} bought too late for the decision, and called before that was read")
+        )
     if found.unreadable:
         lines.append((True, f"{found.unreadable:,} records that are no events, and not judged"))
     return lines
-
-
-def _bought_last(checkouts: Sequence[Checkout]) -> dict[tuple[str, str], int]:
-    """When each offer id was bought last in each session (ms)."""
-    last: dict[tuple[str, str], int] = {}
-    for checkout in checkouts:
-        for offer_id in checkout.purchased:
-            key = checkout.session_id, offer_id
-            last[key] = max(checkout.completed_at, last.get(key, checkout.completed_at))
-    return last
 
 
 def _is_called(chain: Fate, rules: ReferenceRules) -> bool:
@@ -148,19 +143,14 @@ def _judge_offer(
     found.chains += len(chains)
     found.bought += bought
     found.ignored += len(chains) - bought - len(to_call)
-    found.to_call += len(to_call)
     if not to_call:
         if calls:
             fate = " and ".join(sorted({_word(chain) for chain in chains}))
             found.false.append(f"{_name(offer)} was {fate} but called {_times(len(calls))}")
         return
-    claimed, missed = _claim(to_call, settled)
-    statuses = Counter(call.status for call in claimed)
-    found.recorded += statuses[204]
-    found.not_found += statuses[404]
-    found.repeated += max(0, len(settled) - len(to_call))
     found.missed.extend(
-        f"{_name(offer)} was {_word(chain)} but never settled ({_times(len(calls))} called)" for chain in missed
+        f"{_name(offer)} was {_word(chain)} but never settled ({_times(len(calls))} called)"
+        for chain in _count_settled(found, to_call, settled)
     )
     certain_at = min(chain.decide_at for chain in to_call)
     reasons = {_word(chain) for chain in to_call}
@@ -169,6 +159,21 @@ def _judge_offer(
             found.early.append(f"{_name(offer)} was called {certain_at - call.time_ms} ms before its fate was certain")
         if call.reason is not None and call.reason.lower() not in reasons:
             found.misreported.append(f"{_name(offer)} was {' and '.join(reasons)} but called as {call.reason}")
+
+
+def _count_settled(found: Judgement, to_call: Sequence[Fate], settled: Sequence[Call]) -> list[Fate]:
+    """Count what became of an offer's chains by their settling answers. Returns the chains that were missed."""
+    claimed, missed = _claim([chain for chain in to_call if not chain.may_withhold], settled)
+    left = [call for call in settled if not any(call is other for other in claimed)]
+    bought_later, withheld = _claim([chain for chain in to_call if chain.may_withhold], left)
+    statuses = Counter(call.status for call in claimed + bought_later)
+    found.recorded += statuses[204]
+    found.not_found += statuses[404]
+    found.withheld += len(withheld)
+    found.bought_later += len(bought_later)
+    found.to_call += len(to_call) - len(withheld)
+    found.repeated += max(0, len(settled) - len(to_call) + len(withheld))
+    return missed
 
 
 def _claim(to_call: Sequence[Fate], settled: Sequence[Call]) -> tuple[list[Call], list[Fate]]:

@@ -12,6 +12,10 @@ The rules, for the presentations of one offer in one session in the order of the
 - A chain is PURCHASED if a checkout names its offer between begin - lookback and the last decide_at. Else it is
   DECLINED if first(last) exists. Else it is ABANDONED.
 
+The decision is one thing and the call another: no call leaves for an offer of which a purchase was read, whatever its
+date. So of a chain that is decided to be called two fates are right, if a checkout names its offer outside of that time
+(`may_withhold`): it is called, or it is told as PURCHASED by that checkout.
+
 Of an *undated* checkout only is known between which times it lies, and, if it can be read, what it bought. It buys what
 it names wherever it may have bought it. If it cannot be read, it may have bought anything: CHECKOUT_UNREADABLE. It ends
 no chain sooner.
@@ -86,6 +90,8 @@ class Fate(NamedTuple):
         offsets: those of its presentations.
         begin, last: when it was presented first and last.
         checkout_id: the checkout that bought or declined it.
+        may_withhold: of a chain that is DECLINED or ABANDONED, the checkouts that name the offer and do not count for
+            the decision: once one of them was read, the chain is PURCHASED by it instead of being called.
     """
 
     session_id: str
@@ -97,6 +103,7 @@ class Fate(NamedTuple):
     decide_at: int
     reason: Reason
     checkout_id: str | None = None
+    may_withhold: frozenset[str] = frozenset()
 
 
 class _Checkouts(NamedTuple):
@@ -173,6 +180,9 @@ def _fate(chain: Sequence[Presented], session: _Checkouts, rules: Spans) -> Fate
         reason, checkout = Reason.DECLINED, declined_by
     else:
         reason, checkout = Reason.ABANDONED, None
+    readable = [*session.checkouts, *(u.checkout for u in session.undated if u.checkout is not None)]
+    names_it = frozenset(c.checkout_id for c in readable if last.offer_id in c.purchased)
+    to_call = reason in {Reason.DECLINED, Reason.ABANDONED}
     return Fate(
         last.session_id,
         last.partner_code,
@@ -183,4 +193,5 @@ def _fate(chain: Sequence[Presented], session: _Checkouts, rules: Spans) -> Fate
         decide_at,
         reason,
         None if checkout is None else checkout.checkout_id,
+        names_it if to_call else frozenset(),
     )

@@ -54,6 +54,8 @@ class OutcomeRecord(NamedTuple):
     status: int | None
     partition: int
     source: Place
+    checkout_id: str | None = None
+    note: str | None = None
 
     @property
     def chain(self) -> ChainKey:
@@ -140,6 +142,8 @@ def _outcome(schema: Any, message: Message) -> OutcomeRecord:
         fields["status_code"],
         message.partition() or 0,
         (source["topic"], source["partition"], source["offset"]),
+        fields["checkout_id"],
+        fields["note"],
     )
 
 

@@ -19,7 +19,7 @@ _FATES: Mapping[str, set[tuple[str, str, int | None]]] = {
     Reason.DECLINED: {("OPTED_OUT", "DECLINED", 204), ("NOT_FOUND", "DECLINED", 404)},
     Reason.ABANDONED: {("OPTED_OUT", "ABANDONED", 204), ("NOT_FOUND", "ABANDONED", 404)},
 }
-"""Outcome, reason and status code that a chain of this reason may have."""
+"""Outcome, reason and status code that a chain of this reason may have, if its call was not withheld."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ def reconcile(fates: Iterable[Fate], outcomes: Sequence[OutcomeRecord], calls: I
         (call.partner_code, call.offer_id, call.status) for call in calls if call.terminal
     )
     claims: Counter[tuple[str, str, int | None]] = Counter(
-        (o.partner_code, o.offer_id, o.status) for o in outcomes if o.status is not None
+        (o.partner_code, o.offer_id, o.status) for o in outcomes if o.status is not None and o.outcome != "PURCHASED"
     )
     for (partner_code, offer_id, status), claimed in (claims - answers).items():
         found.unfounded.append(
@@ -73,7 +73,7 @@ def reconcile(fates: Iterable[Fate], outcomes: Sequence[OutcomeRecord], calls: I
         for outcome in of_chain:
             if outcome.outcome == "DEAD_LETTERED":
                 found.dead.append(f"{_name(outcome)} was {fate.reason.lower()}, and on time")
-            elif (outcome.outcome, outcome.reason, outcome.status) not in _FATES[fate.reason]:
+            elif not _fits(outcome, fate):
                 found.wrong.append(f"{_name(outcome)} was {fate.reason.lower()}")
             elif outcome.decided_at != fate.decide_at:
                 found.wrong.append(f"{_name(outcome)}, decided at {outcome.decided_at} instead of {fate.decide_at}")
@@ -82,6 +82,14 @@ def reconcile(fates: Iterable[Fate], outcomes: Sequence[OutcomeRecord], calls: I
     for of_chain in told.values():
         found.unfounded.extend(f"{_name(outcome)}: the inputs have no such chain" for outcome in of_chain)
     return found
+
+
+def _fits(outcome: OutcomeRecord, fate: Fate) -> bool:
+    """Whether this may become of the chain. What was withheld names the purchase, and says so."""
+    if (outcome.outcome, outcome.reason, outcome.status) in _FATES[fate.reason]:
+        return True
+    withheld = outcome.checkout_id in fate.may_withhold and outcome.note is not None
+    return (outcome.outcome, outcome.reason) == ("PURCHASED", "PURCHASED") and withheld
 
 
 def _name(outcome: OutcomeRecord) -> str:

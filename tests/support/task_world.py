@@ -75,7 +75,9 @@ class TaskWorld:
         self.overdue = {r.event.session_id for r in logs.checkouts if r.overdue and r.event is not None}
         self.completed = [c for c in logs.completed if c.offset not in doubted]
         # What the log says at the least: a checkout without a date lies at or after the moment when it came.
-        self.expected = fates(believed, self.completed, logs.rules, [self.at_least(r) for r in self.doubtful])
+        told = fates(believed, self.completed, logs.rules, [self.at_least(r) for r in self.doubtful])
+        # The decisions alone: whether a call is withheld is known when it is made, see `check_withheld`.
+        self.expected = [fate._replace(may_withhold=frozenset()) for fate in told]
         self.by_offset = {offset: fate for fate in self.expected for offset in fate.offsets}
         self.broker = (Position(0), Position(0))
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
@@ -105,6 +107,7 @@ class TaskWorld:
         self.read_before = _index(self.logs.checkouts, _next_checkout(self.broker))
         self.restoring, self.rebuilt = self.task.restoring, None
         self.in_flight: list[Chain] = []
+        self.purchases: list[CheckoutCompleted] = []  # all that were read in this life
         self.dead_in_flight: list[tuple[Side, int]] = []
         self.written_in_this_life: list[tuple[Side, int]] = []
         self.last_plan: CommitPlan | None = None
@@ -217,6 +220,7 @@ class TaskWorld:
         elif isinstance(record.event, OfferPresented):
             self._present(record.event, record.timestamp, self._implausible(record))
         else:
+            self.purchases.append(record.event)
             doubtful = self._is_doubtful(record)
             if not doubtful:
                 self._reach(side, min(record.event.completed_at, record.timestamp))
@@ -284,13 +288,18 @@ class TaskWorld:
                 self._settle(chain)
             else:
                 if chain.reason is not Reason.CHECKOUT_UNREADABLE:
-                    self.called |= fate.offsets
+                    task_checks.check_withheld(self, chain)
+                    if chain.bought_by is None:
+                        self.called |= fate.offsets
                 self.in_flight.append(chain)
 
     def settle(self, which: int) -> None:
         """One of the calls in flight is answered."""
         if self.in_flight:
-            self._settle(self.in_flight.pop(which % len(self.in_flight)))
+            chain = self.in_flight.pop(which % len(self.in_flight))
+            if chain.reason is not Reason.CHECKOUT_UNREADABLE:
+                task_checks.check_withheld(self, chain)
+            self._settle(chain)
 
     def _settle(self, chain: Chain) -> None:
         self.settled |= {p.offset for p in chain.presentations}

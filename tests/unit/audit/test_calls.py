@@ -111,10 +111,32 @@ def test_a_call_for_another_reason_than_the_offers_is_misreported() -> None:
     assert not found.holds
 
 
-def test_a_purchase_after_the_decision_is_counted_and_excuses_no_missing_call() -> None:
-    late = [checkout(50), checkout(61, "o")]
-    assert verdict([shown(0)], late, [call(204)]).bought_later == 1
-    assert len(verdict([shown(0)], late, []).missed) == 1
+@pytest.mark.parametrize("at", [-201, 61, 10_000])
+def test_an_offer_bought_too_late_for_the_decision_is_called_or_withheld(at: int) -> None:
+    late = [checkout(50), checkout(at, "o")]
+    called = verdict([shown(0)], late, [call(204)])
+    assert (called.holds, called.to_call, called.bought_later, called.withheld) == (True, 1, 1, 0)
+    withheld = verdict([shown(0)], late, [call(500)])
+    assert (withheld.holds, withheld.to_call, withheld.bought_later, withheld.withheld) == (True, 0, 0, 1)
+    assert all(good for good, _ in in_words(withheld))
+
+
+@pytest.mark.parametrize("bought", [checkout(61, "other"), checkout(61, "o", session_id="another")])
+def test_a_purchase_of_something_else_excuses_no_missing_call(bought: Checkout) -> None:
+    assert len(verdict([shown(0)], [checkout(50), bought], []).missed) == 1
+
+
+@pytest.mark.parametrize("at", [-200, 60])
+def test_an_offer_bought_in_time_for_the_decision_may_not_be_called_though_it_is_bought_again(at: int) -> None:
+    found = verdict([shown(0)], [checkout(50), checkout(at, "o"), checkout(10_000, "o")], [call(204)])
+    assert (len(found.false), found.holds) == (1, False)
+
+
+def test_an_answer_is_first_that_of_the_session_whose_call_nothing_excuses() -> None:
+    # An offer id belongs to one session; where it does not, no chain may be taken for missed by mistake.
+    presentations = [shown(0, session_id="s"), shown(50, session_id="t")]
+    found = verdict(presentations, [checkout(200, "o", session_id="s")], [call(204)])
+    assert (found.missed, found.withheld, found.holds) == ([], 1, True)
 
 
 def test_each_objection_is_a_bad_line_in_the_words_for_a_person() -> None:

@@ -95,3 +95,28 @@ def test_an_undated_checkout_counts_wherever_it_may_have_been_and_ends_no_chain_
 ) -> None:
     (fate,) = fates([shown(0)], [], RULES, [undated])
     assert (fate.decide_at, fate.reason) == (100, expected)
+
+
+@pytest.mark.parametrize(
+    ("bought", "may_withhold"),
+    [
+        pytest.param([], set(), id="never bought"),
+        pytest.param([(61, "o"), (9_999, "o")], {"c61", "c9999"}, id="after the decision"),
+        pytest.param([(-201, "o")], {"c-201"}, id="longer than lookback before"),
+        pytest.param([(61, "x")], set(), id="another offer"),
+        pytest.param([(60, "o"), (61, "o")], set(), id="in time, and it is never called"),
+    ],
+)
+def test_a_purchase_that_does_not_decide_may_withhold_the_call(
+    bought: list[tuple[int, str]], may_withhold: set[str]
+) -> None:
+    checkouts = [Checkout("s", at, (offer,), f"c{at}") for at, offer in [(50, "y"), *bought]]
+    (fate,) = fates([shown(0)], checkouts, RULES)
+    assert fate.may_withhold == may_withhold
+    assert fate.reason is (BOUGHT if (60, "o") in bought else DECLINED)
+
+
+def test_an_undated_purchase_that_cannot_have_been_in_time_may_withhold_the_call_too() -> None:
+    undated = UndatedCheckout("s", 101, 10_000, Checkout("s", 101, ("o",), "c"))
+    (fate,) = fates([shown(0)], [], RULES, [undated])
+    assert (fate.reason, fate.may_withhold) == (ABANDONED, {"c"})

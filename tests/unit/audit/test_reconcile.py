@@ -101,3 +101,26 @@ def test_an_outcome_of_a_chain_that_there_is_not_is_unfounded() -> None:
 def test_an_offer_on_time_that_was_dead_lettered_is_an_objection() -> None:
     judged = found([fate()], [RIGHT, DEAD])
     assert (len(judged.dead), judged.holds) == (1, False)
+
+
+WITHHELD = PURCHASED._replace(checkout_id="late", note="the purchase came after the decision")
+
+
+@pytest.mark.parametrize("kind", [DECLINED, ABANDONED])
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_withheld_call_is_in_order_if_a_purchase_excuses_it(kind: str, status: int | None) -> None:
+    excused = fate(kind)._replace(may_withhold=frozenset({"late"}))
+    assert found([excused], [WITHHELD._replace(status=status)], []).holds
+
+
+@pytest.mark.parametrize(
+    ("may_withhold", "outcome"),
+    [
+        pytest.param(set(), WITHHELD, id="nothing was bought"),
+        pytest.param({"other"}, WITHHELD, id="another checkout"),
+        pytest.param({"late"}, WITHHELD._replace(note=None), id="it does not say so"),
+        pytest.param({"late"}, WITHHELD._replace(outcome="OPTED_OUT"), id="called as purchased"),
+    ],
+)
+def test_a_withheld_call_that_no_purchase_excuses_is_wrong(may_withhold: set[str], outcome: OutcomeRecord) -> None:
+    assert len(found([fate()._replace(may_withhold=frozenset(may_withhold))], [outcome], []).wrong) == 1
