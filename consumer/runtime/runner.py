@@ -161,10 +161,7 @@ class TaskRunner:
         return NONE if effect is JOINED else self._carry_out(effect, completed, message)
 
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
-        """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind.
-
-        Nothing is decided by it until that is known, nor by what follows it, and it is not dead-lettered.
-        """
+        """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
         self._bad_records[side].read -= 1  # it will be, once it is applied
         self._clock_check.want()
         self._buffered[side].append(message)
