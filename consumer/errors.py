@@ -4,7 +4,8 @@
     ├── SettingsError            a setting is wrong: exit 2
     ├── StartError               the service must not start: exit 1
     │   ├── TopicsError          topics missing, unequal or compacted
-    │   └── OffsetGoneError      the broker no longer has a committed offset
+    │   ├── OffsetGoneError      the broker no longer has a committed offset
+    │   └── ClockError           what is committed lies in the future of this machine's clock
     ├── StopError                the service must not go on: exit 1
     │   ├── PartitionsChangedError  the partition count changed while running
     │   ├── DeadLetterError      a dead letter or an outcome could not be written
@@ -36,6 +37,10 @@ class TopicsError(StartError):
 
 class OffsetGoneError(StartError):
     """A committed offset is outside what the broker still holds; resetting it silently would lose opt-outs."""
+
+
+class ClockError(StartError):
+    """What is committed lies in the future of this machine's clock: one of the two is wrong."""
 
 
 class StopError(OptOutError):

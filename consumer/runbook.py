@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .errors import (
+    ClockError,
     DeadLetterError,
     DecodeError,
     OffsetGoneError,
@@ -49,7 +50,11 @@ LINES: Mapping[str, str] = {
     "decisions go on": "decisions-go-on",
     "offers are read no further": "offers-are-read-no-further",
     "offers are read again": "offers-are-read-no-further",
+    "decisions are held: the clock": "the-clock-is-wrong",
     "no idle watermark": "no-idle-watermark",
+    "the clock of this machine differs": "the-clock-is-wrong",
+    "nobody tells the time": "nobody-tells-the-time",
+    "nobody else tells the time": "nobody-tells-the-time",
     # The input.
     "dead letter": "dead-letter",
     "dead letter too large": "dead-letter-too-large",
@@ -84,6 +89,7 @@ ERRORS: Mapping[type[OptOutError], str] = {
     StartError: "the-start-is-refused",
     TopicsError: "the-topics-do-not-fit",
     OffsetGoneError: "an-offset-is-gone",
+    ClockError: "the-clock-is-wrong",
     StopError: "the-service-stops",
     PartitionsChangedError: "the-partition-count-changed",
     DeadLetterError: "write-failed",

@@ -33,9 +33,10 @@ from .watermark import Watermarks
 
 
 class SuspendedBy(Enum):
-    """Why decisions are suspended; the first reason that applies. NONE: they are not."""
+    """Why decisions are suspended; the first reason that applies. NONE: they are not. CLOCK is found by the edge."""
 
     NONE = "none"
+    CLOCK = "clock"
     SILENCE = "checkout_silence"
     UNMATCHED = "unmatched_limit"
     LANDING = "checkouts landing"

@@ -326,8 +326,8 @@ class Task:
 
     # --- commits
 
-    def prepare_commit(self, now: int = MIN_TIME) -> CommitPlan | None:
-        """What may be committed `now` (wall clock, ms; MIN_TIME: it does not say when).
+    def prepare_commit(self, now: int = MIN_TIME, trusted_since: int = MIN_TIME) -> CommitPlan | None:
+        """What may be committed `now`, while idleness is trusted since then (wall clock, ms; MIN_TIME: not said).
 
         To be called when every outcome handed to the producer is acknowledged.
         None while restoring, while a checkout's dead letter is not acknowledged, or where nothing better than the last
@@ -346,6 +346,7 @@ class Task:
             dead=frozenset(self._dead),
             late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._lookback,
             provenance=self._provenance.at(now),
+            trusted_since=trusted_since,
         )
         fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)
         if fitted is None:

@@ -2,7 +2,7 @@
 
 A watermark W says: no on-time event with a time <= W is still to come. It moves with the records that are read,
 and, where there are none, with a clock that was read before the broker said that nothing is left to read. The edge
-does the asking; here is only what an answer means.
+does the asking; here is only what an answer means. Neither moves it beyond the wall clock less lateness.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class InputWatermark:
 
         An event dated more than `max_skew` ahead of its record or of the wall clock is implausible: one event
         dated 2099 must not close every session. The lower of the two times counts, so that neither a producer's
-        clock nor a record's stamp alone can push the watermark.
+        clock nor a record's stamp alone can push the watermark. Where both are ahead, by less than that, they are
+        believed, but the watermark stays `lateness` behind the wall clock: or a producer whose clock is 4m50s ahead
+        would leave all others ten seconds of the five minutes.
         """
         if timestamp < 0:
             timestamp = event_time
@@ -57,6 +59,8 @@ class InputWatermark:
             self.newest = seen
             if self.first == MIN_TIME:
                 self.first = seen
+        if seen > now:  # noqa: PLR1730 - min() costs a call on every record
+            seen = now
         if seen - self._lag > self.value:  # noqa: PLR1730 - max() costs a call on every record
             self.value = seen - self._lag
         return True

@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeAlias
 from urllib.parse import quote
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from ..codecs.codec import Codec
 from ..errors import DeadLetterError
@@ -31,6 +32,13 @@ that does not poll, since it is the poll thread that waits."""
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 """How the client or the broker says that a record, or the batch that it is in, is too large."""
 
+STAMP_EVERY = 1.0
+"""Seconds between two writes whose stamp is looked at: to know what time the brokers have takes no more."""
+
+OnStamp: TypeAlias = Callable[[float, float, float], None]
+"""Is told of a write that a broker has stamped: the stamp in seconds since the epoch; when it was handed over and when
+that was acknowledged, by the monotonic clock."""
+
 
 def outcome_key(partner_code: str, offer_id: str) -> bytes:
     """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
@@ -44,6 +52,7 @@ class OutputProducer:
         producer: made with `config.producer_config`.
         writes: is told of each write.
         queue_timeout: seconds that a write waits for room in a full queue before it counts as failed.
+        on_stamp: is told what time the brokers have, where they stamp what they append.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class OutputProducer:
         writes: Writes | None = None,
         *,
         queue_timeout: float = QUEUE_FULL_TIMEOUT,
+        on_stamp: OnStamp | None = None,
     ) -> None:
         self._producer = producer
         self._outcome_topic = outcome_topic
@@ -64,6 +74,8 @@ class OutputProducer:
         self._queue_timeout = queue_timeout
         self._smaller: deque[Callable[[], None]] = deque()
         """Writes the dead letters that were refused as too large, each in its next form."""
+        self._on_stamp = on_stamp
+        self._next_stamp = float("-inf")
         self._failure: str | None = None
 
     def outcome(self, outcome: OfferOutcome, partition: int) -> None:
@@ -148,7 +160,11 @@ class OutputProducer:
             return  # the service is about to stop; each further write would wait as long as the one that failed
         write = self._writes.begin(topic)
 
-        def delivered(problem: KafkaError | None, _: Message | None) -> None:
+        sent = time.monotonic()
+
+        def delivered(problem: KafkaError | None, message: Message | None) -> None:
+            if problem is None and message is not None:
+                self._tell_stamp(message, sent)
             answered(problem)
             self._writes.end(write, recorded=problem is None)
 
@@ -170,6 +186,15 @@ class OutputProducer:
             except KafkaException as error:
                 delivered(error.args[0], None)
                 return
+
+    def _tell_stamp(self, message: Message, sent: float) -> None:
+        now = time.monotonic()
+        if self._on_stamp is None or now < self._next_stamp:
+            return
+        self._next_stamp = now + STAMP_EVERY
+        kind, stamp = message.timestamp()
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
+            self._on_stamp(stamp / 1000, sent, now)
 
     def _fail(self, what: str, problem: KafkaError | str) -> None:
         text = problem if isinstance(problem, str) else problem.str()

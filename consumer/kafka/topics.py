@@ -31,6 +31,10 @@ INPUT_RETENTION = timedelta(days=30)
 """The inputs are the only store: they must outlast any outage, and a backfill reads them again."""
 
 
+STAMPED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
+"""Of what we write, the broker's stamp tells what time it has. Ours would tell nothing that `settled_at` does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """What the broker tells of the four topics.
@@ -88,7 +92,7 @@ def create_topics(
     found = [counts[name] for name in (kafka.offer_topic, kafka.checkout_topic) if name in counts]
     if len(found) == 2:
         wanted += [
-            _new(name, max(found), OUTPUT_RETENTION)
+            _new(name, max(found), OUTPUT_RETENTION, **STAMPED_BY_BROKER)
             for name in (kafka.outcome_topic, kafka.dead_letter_topic)
             if name not in counts
         ]
@@ -104,9 +108,9 @@ def create_topics(
     return frozenset(topic.topic for topic in wanted)
 
 
-def _new(name: str, partitions: int, retention: timedelta) -> NewTopic:
+def _new(name: str, partitions: int, retention: timedelta, **more: str) -> NewTopic:
     # No replication factor: the broker's default is what its operators chose.
-    config = {"cleanup.policy": "delete", "retention.ms": str(retention // timedelta(milliseconds=1))}
+    config = {"cleanup.policy": "delete", "retention.ms": str(retention // timedelta(milliseconds=1))} | more
     return NewTopic(name, num_partitions=partitions, config=config)
 
 

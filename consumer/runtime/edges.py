@@ -19,6 +19,7 @@ from ..kafka.end_offsets import EndOffsets
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
+from .clock_check import ClockCheck
 from .releases import Releases
 
 OnRecordFetched: TypeAlias = Callable[[Record | None], OptOutCall | None]
@@ -46,6 +47,7 @@ class Edges:
         record_reader: reads again the records of refused calls, which are to be dead-lettered; the loop stops it.
         releases: the offers that an operator lets go.
         clock: what time it is.
+        clock_check: whether others agree on that; by default nobody is asked, and the clock is believed.
         is_spare: see `GroupConsumer`.
     """
 
@@ -57,4 +59,5 @@ class Edges:
     record_reader: RecordReader[OnRecordFetched]
     releases: Releases = field(default_factory=lambda: Releases(None))
     clock: Clock = field(default_factory=Clock)
+    clock_check: ClockCheck = field(default_factory=lambda: ClockCheck(time.time, time.monotonic, max_skew=0.0))
     is_spare: Callable[[str], bool] | None = None

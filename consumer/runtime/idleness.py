@@ -1,25 +1,32 @@
 """Tells an input without traffic from one that is not read, so that the watermark moves in a quiet night.
 
-An input is idle only when it had no record for `idle_after`, the broker was asked for its end since, and everything
-below that end had been read. Its watermark is then the wall clock from before the question, less lateness: at that
-moment nothing older than lateness was still on its way, provided that producers could deliver. After trouble they
-may still hold what they could not, so for the length of lateness no idle watermark is given.
+An input is idle only when for `idle_after` it had no record that could move its watermark, the broker was asked for its
+end since, and everything below that end had been read. Its watermark is then the wall clock from before the question,
+less lateness: at that moment nothing older than lateness was still on its way, provided that producers could deliver.
+After trouble they may still hold what they could not, so for the length of lateness no idle watermark is given.
 
-Nor is it before an input has been watched for so long since it was assigned. A start does not know of the outage that
-it may be the end of, and a new owner not of the trouble that the former one had; no record tells, since producers that
-cannot deliver write none. The price is that after a start or a rebalance quiet topics are decided by up to lateness
-later; a call that was made too early could not be taken back.
+Nor is it before an input has been watched for so long. A start does not know of the outage that it may be the end of;
+no record tells, since producers that cannot deliver write none. So each commit says since when both inputs have been
+watched without trouble, and who takes over goes on from there, if the commit is so recent that an outage which nobody
+saw would have ended too soon to matter. Otherwise, and after trouble, watching begins anew, and quiet topics are
+decided by up to lateness later; a call that was made too early could not be taken back.
+
+Nor while our clock differs from those of others, or none of them has told the time; see `clock_check`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 
+from ..core.checkpoint import OfferCheckpoint, Position, UnreadableMetadata
+from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..kafka.end_offsets import EndOffsets
+from .clock_check import ClockCheck
 
 log = structlog.get_logger(__name__)
 
@@ -30,12 +37,27 @@ REMINDER = 60.0
 """Seconds between two lines of the log about trouble that recurs."""
 
 
+MOST_UNWATCHED = 0.5
+"""How long nobody may have watched, as a part of lateness, so that the trust of a commit is taken over. An outage that
+began and ended meanwhile delays events by that at the most, and leaves the other half for the way that they always
+have. A commit is made each minute at least, and dated to the minute before; a crash is noticed after 45 s: by the
+default lateness there is room for both."""
+
+
+class Moment(NamedTuple):
+    """One moment on two clocks: monotonic in seconds, and wall clock in ms."""
+
+    monotonic: float
+    wall: int
+
+
 class Idleness:
     """Asks for ends and moves the tasks' idle watermarks. All durations are in seconds."""
 
     def __init__(
         self,
         ends: Callable[[Callable[[str], None]], EndOffsets],
+        clock_check: ClockCheck,
         *,
         idle_after: float,
         lateness: float,
@@ -43,37 +65,47 @@ class Idleness:
         monotonic: Callable[[], float],
     ) -> None:
         self._ends = ends(self.trouble)
+        self._clock_check = clock_check
         self._idle_after = idle_after
         self._lateness = lateness
         self._wall = wall
         self._monotonic = monotonic
         self._drift = wall() - monotonic()
-        self._trusted_from = float("-inf")
+        self._trouble = Moment(float("-inf"), MIN_TIME)
         self._next_reminder = float("-inf")
-        self._watched: dict[tuple[Side, int], float] = {}
+        self._watched: dict[int, Moment] = {}
         self._heard: dict[tuple[Side, int], float] = {}
         self._next_question = 0.0
         self._asked = 0.0
 
-    def begin(self, side: Side, partition: int) -> None:
-        """The input was just assigned."""
-        self._watched[side, partition] = self._heard[side, partition] = self._monotonic()
+    def begin(self, partition: int, committed: Position) -> None:
+        """Both inputs were just assigned; `committed` is the offers' position."""
+        now = Moment(self._monotonic(), int(self._wall() * 1000))
+        self._watched[partition] = max(self._taken_over(committed, now), self._trouble)
+        for side in Side:
+            self._heard[side, partition] = now.monotonic
+
+    def trusted_since(self, partition: int) -> int:
+        """Since when both inputs have been watched without trouble (wall clock, ms)."""
+        return max(self._watched[partition], self._trouble).wall
 
     def heard(self, side: Side, partition: int) -> None:
-        """A record came."""
+        """A record came that moved the input's watermark."""
         self._heard[side, partition] = self._monotonic()
 
-    def drop(self, side: Side, partition: int) -> None:
-        """The input is no longer assigned."""
-        del self._watched[side, partition], self._heard[side, partition]
+    def drop(self, partition: int) -> None:
+        """The inputs are no longer assigned."""
+        del self._watched[partition]
+        for side in Side:
+            del self._heard[side, partition]
 
     def trouble(self, reason: str) -> None:
         """Something happened after which producers may still be delivering what they had buffered."""
         now = self._monotonic()
-        if now >= self._trusted_from or now >= self._next_reminder:
+        if now >= self._trouble.monotonic + self._lateness or now >= self._next_reminder:
             self._next_reminder = now + REMINDER
             log.warning("no idle watermark for the length of lateness", reason=reason, seconds=self._lateness)
-        self._trusted_from = now + self._lateness
+        self._trouble = Moment(now, int(self._wall() * 1000))
 
     def look(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
         """Take the answer that has come, and ask when it is time. To be called once a turn.
@@ -91,12 +123,27 @@ class Idleness:
                 if now - heard >= self._idle_after
             ]
             if quiet:
+                self._clock_check.want()
+            if quiet and self._clock_check.finding.confirmed:
                 self._next_question = now + self._idle_after
                 self._asked = now
                 self._ends.ask(quiet)
         return moved
 
     # --- inside
+
+    def _taken_over(self, committed: Position, now: Moment) -> Moment:
+        """Since when the inputs have been watched, by whoever owned them and by us."""
+        try:
+            found = OfferCheckpoint.decode(committed.metadata, committed.offset)
+        except UnreadableMetadata:
+            return now
+        since, until = found.trusted_since, found.provenance.committed_at
+        unwatched = now.wall - until
+        # What is dated in the future was dated by a clock that was wrong, or is by ours.
+        if since == MIN_TIME or since > now.wall or not 0 <= unwatched <= 1000 * MOST_UNWATCHED * self._lateness:
+            return now
+        return Moment(now.monotonic - (now.wall - since) / 1000, since)
 
     def _look_at_clocks(self, now: float) -> None:
         drift = self._wall() - now
@@ -106,14 +153,15 @@ class Idleness:
 
     def _take_answer(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
         answer = self._ends.answers()
-        if answer is None or self._asked < self._trusted_from:
+        if answer is None or not self._clock_check.finding.confirmed:
             return False
         asked_at, ends = answer
         moved = False
         for side in Side:
             for partition, task in tasks.items():
                 end = ends.get((topics[side], partition))
-                watched = self._asked - self._watched[side, partition] >= self._lateness
+                since = max(self._watched[partition], self._trouble)
+                watched = self._asked - since.monotonic >= self._lateness
                 if watched and end is not None and end <= task.next_offset(side):
                     moved = True
                     warning = task.idle(side, asked_at)

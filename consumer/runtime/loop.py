@@ -2,7 +2,7 @@
 
 The order within a turn (`Loop.run_once`) is what the promises rest on:
 
-1. read a batch, and hand each record to its task,
+1. read a batch, judge our clock, and hand each record to its task,
 2. move the watermark of inputs that are read to their end and are idle,
 3. let go what the release file names,
 4. settle what came back from the API, writing its outcome,
@@ -12,7 +12,8 @@ The order within a turn (`Loop.run_once`) is what the promises rest on:
 8. see whether outcomes were written, and whether the other threads live,
 9. at an interval: flush the outcomes, then commit what is settled.
 
-Steps 5 to 7 are functions of what was read, of the watermarks and of the tasks that are here. A turn in which none of
+Steps 5 to 7 are functions of what was read, of the watermarks, of what was found of our clock, and of the tasks that
+are here. A turn in which none of
 these has changed leaves them out: there are fifty a second, and most of a quiet night's are such.
 """
 
@@ -72,8 +73,10 @@ class Loop:
         self._health = health or Health(bound_of(settings), clock.monotonic)
         self._topics = kafka.offer_topic, kafka.checkout_topic
         self._keys = KeyCheck(kafka, partitions, clock.monotonic)
+        self._clock_check = edges.clock_check
         self._idleness = Idleness(
             edges.ends,
+            self._clock_check,
             idle_after=join.idle_after.total_seconds(),
             lateness=join.lateness.total_seconds(),
             wall=clock.wall,
@@ -130,6 +133,8 @@ class Loop:
         """One turn, in the order that the head of the module says."""
         messages = self.tasks.consumer.poll(BATCH, TURN)
         self._keys.look(messages)
+        self._clock_check.read(messages)
+        clock_changed = self._clock_check.look()
         now = self._now()
         withdrawn = self._apply(messages, now) if messages else {}
         moved = self._idleness.look(
@@ -137,7 +142,7 @@ class Loop:
         )
         self._let_go()
         self.tasks.settle_results()
-        changed = bool(messages) or moved or self.tasks.changed
+        changed = bool(messages) or moved or clock_changed or self.tasks.changed
         if changed:
             self._decide(withdrawn, now)
         if changed or self._back_pressure.full:
@@ -151,19 +156,21 @@ class Loop:
     def _apply(self, messages: Sequence[Message], now: int) -> dict[TaskRunner, list[int]]:
         """Hand each record to its task. Returns the starts of the chains whose calls are to be taken back."""
         withdrawn: dict[TaskRunner, list[int]] = {}
-        heard: set[tuple[TaskRunner, Side]] = set()
+        watermarks: dict[tuple[TaskRunner, Side], int] = {}
         routes = self.tasks.routes
         for message in messages:
             route = routes.get((message.topic(), message.partition()))
             if route is None:
                 continue
             runner, side = route
+            if route not in watermarks:
+                watermarks[route] = runner.task.watermarks.of(side).value
             if starts := runner.on_message(side, message, now):
                 withdrawn.setdefault(runner, []).extend(starts)
-            if message.error() is None:
-                heard.add(route)
-        for runner, side in heard:
-            self._idleness.heard(side, runner.partition)
+        for (runner, side), before in watermarks.items():
+            # What moves no watermark is no traffic: tombstones in a quiet partition must not keep it undecided.
+            if runner.task.watermarks.of(side).value > before:
+                self._idleness.heard(side, runner.partition)
         return withdrawn
 
     def _let_go(self) -> None:
@@ -196,7 +203,7 @@ class Loop:
         self.tasks.changed = any(runner.buffering for runner in runners)
         for runner, starts in withdrawn.items():
             delivery.withdraw(runner, starts)
-        self.suspension.judge(self._all_tasks())
+        self.suspension.judge(self._all_tasks(), self._clock_check.finding)
         for runner in runners:
             if calls := runner.decide(suspended=not self.suspension.lets_decide(runner.task)):
                 delivery.submit(calls)

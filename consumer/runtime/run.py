@@ -25,6 +25,8 @@ from ..server.health import Health, bound_of
 from ..server.http import serving
 from ..settings import Settings
 from ..xcover.api import connect
+from ..xcover.api_clock import ApiClock
+from .clock_check import ClockCheck
 from .edges import Edges
 from .loop import Loop
 from .releases import Releases
@@ -78,15 +80,32 @@ def _run(settings: Settings, health: Health) -> int:
 def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
     kafka = settings.kafka
     codec = PlainCodec(settings.api.metadata_keys)
+    api_clock = ApiClock(settings.api)
+    clock_check = ClockCheck(
+        time.time,
+        time.monotonic,
+        max_skew=settings.join.max_skew.total_seconds(),
+        ask=lambda: api_clock.ask(clock_check.api_told),
+    )
     return Edges(
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
-        outputs=OutputProducer(Producer(producer_config(kafka)), kafka.outcome_topic, kafka.dead_letter_topic, codec),
+        outputs=OutputProducer(
+            Producer(producer_config(kafka)),
+            kafka.outcome_topic,
+            kafka.dead_letter_topic,
+            codec,
+            on_stamp=clock_check.broker_told,
+        ),
         delivery=DeliveryThread(
-            partial(connect, settings.api), settings.delivery, max_refused_run=settings.dead_letter.max_run
+            partial(connect, settings.api, on_time=clock_check.api_told),
+            settings.delivery,
+            max_refused_run=settings.dead_letter.max_run,
+            conditions=[clock_check.gate],
         ),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
         releases=releases,
+        clock_check=clock_check,
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
     )

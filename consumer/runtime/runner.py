@@ -41,7 +41,7 @@ class TaskRunner:
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
         draining: no new calls: the task is about to go.
-        buffering: records are kept back until the task has been restored.
+        buffering: records wait, for the task to be restored, or for our clock to tell whether they are ahead of it.
     """
 
     def __init__(
@@ -63,10 +63,11 @@ class TaskRunner:
         self._outputs = edges.outputs
         self._record_reader = edges.record_reader
         self._releases = edges.releases
+        self._clock_check = edges.clock_check
         self._bad_records = bad_records
         self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
-        """Records that had not been read before the restart: they wait while the task is restoring."""
+        """Records that wait: see `buffering`."""
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
@@ -134,19 +135,38 @@ class TaskRunner:
             self.task.skip(side, offset)
             return NONE
         self._bad_records[side].read += 1
-        timestamp = message.timestamp()[1]
+        if message.timestamp()[1] > self._clock_check.waits_beyond:
+            return self._wait_for_clock(side, message)
+        apply = self._apply_offer if side is Side.OFFERS else self._apply_checkout
         try:
-            if side is Side.OFFERS:
-                shown = self._codec.decode_offer(message.key(), value, offset)
-                if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
-                    self._dead_letter_not_admitted(admission, message, shown)
-                return NONE
-            completed = self._codec.decode_checkout(message.key(), value, offset)
+            return apply(message, value, now)
         except DecodeError as error:
             self._take_unreadable(side, message, error, now)
             return NONE
-        effect = self.task.checkout(completed, timestamp, now)
+
+    def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
+        shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
+        timestamp, clock_check = message.timestamp()[1], self._clock_check
+        if shown.presented_at > clock_check.waits_beyond and not clock_check.is_misdated(shown, timestamp):
+            return self._wait_for_clock(Side.OFFERS, message)
+        if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
+            self._dead_letter_not_admitted(admission, message, shown)
+        return NONE
+
+    def _apply_checkout(self, message: Message, value: bytes, now: int) -> Sequence[int]:
+        completed = self._codec.decode_checkout(message.key(), value, message.offset() or 0)
+        if completed.completed_at > self._clock_check.waits_beyond:
+            return self._wait_for_clock(Side.CHECKOUTS, message)
+        effect = self.task.checkout(completed, message.timestamp()[1], now)
         return NONE if effect is JOINED else self._carry_out(effect, completed, message)
+
+    def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
+        """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
+        self._bad_records[side].read -= 1  # it will be, once it is applied
+        self._clock_check.want()
+        self._buffered[side].append(message)
+        self.buffering = True
+        return NONE
 
     def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
         """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""

@@ -1,4 +1,4 @@
-"""Suspends decisions while the checkouts look broken, and says so: the edge of `core.guards`."""
+"""Suspends decisions while the checkouts or our clock look broken, and says so: the edge of `core.guards`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from ..core.guards import Guards, SuspendedBy
 from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..settings import JoinSettings
+from .clock_check import BELIEVED, ClockFinding, ClockState
 
 log = structlog.get_logger(__name__)
 
 WHAT_TO_DO = {
+    SuspendedBy.CLOCK: "decisions are held: the clock of this machine is wrong by more than join.max_skew. Have it set "
+    "right; decisions and calls go on by themselves then",
     SuspendedBy.SILENCE: "decisions are held: offers are presented, but no checkout comes. Look at the checkout "
     "producer; decisions go on by themselves once checkouts come again and join.lateness has passed",
     SuspendedBy.UNMATCHED: "decisions are held: the purchased ids name no offer that was presented. Look at what "
@@ -49,21 +52,24 @@ class Suspension:
             lateness=_ms(join.lateness.total_seconds()),
         )
         self.by = SuspendedBy.NONE
+        self._clock = BELIEVED
         self._undecided_before: dict[Task, int] = {}
         self._full = False
 
-    def judge(self, tasks: Collection[Task]) -> None:
-        """Judge what was read. To be called before decisions are made."""
+    def judge(self, tasks: Collection[Task], clock: ClockFinding = BELIEVED) -> None:
+        """Judge what was read, and what was found of our clock. To be called before decisions are made."""
         self._guards.judge(tasks)
-        if self._guards.suspended_by is not self.by:
-            self._change(self._guards.suspended_by, tasks)
+        self._clock = clock
+        by = SuspendedBy.CLOCK if clock.state is ClockState.WRONG else self._guards.suspended_by
+        if by is not self.by:
+            self._change(by, tasks)
         if self.by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
-        return self._guards.lets_decide(task)
+        return self.by is not SuspendedBy.CLOCK and self._guards.lets_decide(task)
 
     def stops_offers(self, tasks: Collection[Task]) -> bool:
         """Whether so much is undecided that no more offers may be read. Checkouts are: they end the suspension."""
@@ -94,6 +100,8 @@ class Suspension:
     def _facts(self, tasks: Collection[Task]) -> dict[str, object]:
         guards, by = self._guards, self.by
         facts: dict[str, object] = {"held_by": by.value, "undecided": sum(task.undecided for task in tasks)}
+        if by is SuspendedBy.CLOCK:
+            return facts | {"ahead_s": round(self._clock.ahead, 1), "witness": self._clock.witness}
         if by is SuspendedBy.UNMATCHED:
             last = next((task.guard.ids.last for task in tasks if task.guard.ids.last), None)
             session_id, purchased_id = last or (None, None)

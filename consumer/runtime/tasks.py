@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from datetime import UTC, datetime
 
 import structlog
 
@@ -11,7 +12,7 @@ from ..core.restore import PartitionsMoved
 from ..core.rules import DecisionRules
 from ..core.task import Task
 from ..core.watermark import Side
-from ..errors import StartError
+from ..errors import ClockError, StartError
 from ..kafka.consumer import GroupConsumer
 from ..kafka.start_offsets import StartOffsets, TaskStart
 from ..server.health import Health
@@ -115,11 +116,12 @@ class Tasks:
                 f"partition {partition}: {error}: keys have moved between partitions, so offers and checkouts that "
                 "belong together may no longer meet. Drain the topics with the old count, or start a new group."
             ) from error
+        self._check_decided_to(partition, task)
         runner = TaskRunner(partition, task, topics=self._topics, edges=self._edges, bad_records=self._bad_records)
         self.runners[partition] = runner
         for side in Side:
             self.routes[self._topics[side], partition] = runner, side
-            self._idleness.begin(side, partition)
+        self._idleness.begin(partition, start.offers)
         self._come_or_gone()
         log.info(
             "task begins",
@@ -127,6 +129,23 @@ class Tasks:
             offers=start.offers.offset,
             checkouts=start.checkouts.offset,
             rebuild_to=[task.read_before_restart(side) if task.restoring else None for side in Side],
+        )
+
+    def _check_decided_to(self, partition: int, task: Task) -> None:
+        """Raises:
+        ClockError: what was committed says that offers are decided up to a time that is still to come.
+        """
+        now = self._edges.clock.wall()
+        ahead = task.watermark / 1000 - now
+        if ahead <= 0:
+            return
+        told = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        raise ClockError(
+            f"partition {partition}: what is committed was decided up to a time that is {ahead:.0f} s ahead of the "
+            f"clock of this machine, which says {told}. Either that clock is behind, or that of the machine that "
+            "committed was ahead; every offer presented until then would be dead-lettered as late. If this clock is "
+            "wrong, have it set right and start again. If it is right, go back to before the other one went wrong: "
+            "opt-out positions --reset-to TIME. Nothing was read."
         )
 
     def revoked(self, partitions: list[int]) -> None:
@@ -179,7 +198,8 @@ class Tasks:
         plans: dict[int, CommitPlan] = {}
         for partition in partitions:
             task = self.runners[partition].task
-            plan = task.prepare_commit()
+            now = int(self._edges.clock.wall() * 1000)
+            plan = task.prepare_commit(now, self._idleness.trusted_since(partition))
             if plan is None and not task.restoring:
                 self._put_off.add(partition)
             if plan is not None and plan != self._committed.get(partition):
@@ -230,7 +250,7 @@ class Tasks:
             self._committed.pop(partition, None)
             for side in Side:
                 self.routes.pop((self._topics[side], partition))
-                self._idleness.drop(side, partition)
+            self._idleness.drop(partition)
         self._come_or_gone()
 
     def _come_or_gone(self) -> None:

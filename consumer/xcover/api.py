@@ -19,6 +19,7 @@ import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
 from ..settings import ApiSettings
+from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
 from .hiding import Hider
 from .transport import MAX_BODY, AiohttpTransport
@@ -29,6 +30,9 @@ RETRY_AFTER_MAX_S = 300.0
 """One wrong header must not silence a key for a year; after five minutes the server is asked, and may say it again."""
 NOTE_LENGTH = 200
 """How much of an answer's own words is kept, in characters: enough for the API's message, not for an HTML page."""
+
+TIME_EVERY_S = 1.0
+"""So often the Date of an answer is looked at: it has no fractions, and a call is to cost no more by it."""
 
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _PACKED = b"[its body cannot be unpacked]"
@@ -47,11 +51,15 @@ class OptOutApi:
         credentials: Credentials,
         transport: httpx.AsyncBaseTransport,
         wall_clock: Callable[[], float],
+        on_time: OnTime | None = None,
     ) -> None:
+        """`on_time` is told what time the API has, by an answer a second at the most."""
         self._credentials = credentials
         self._hide = Hider(credentials.secrets())
         self._transport = transport
         self._wall_clock = wall_clock
+        self._on_time = on_time
+        self._next_time = float("-inf")
         self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
         self._with_metadata = settings.body == "metadata"
 
@@ -81,7 +89,9 @@ class OptOutApi:
         try:
             # Not through httpx.AsyncClient: it would add cookies, redirects and its own time-outs, of which a
             # call needs none, at half of the throughput.
+            sent = time.monotonic()
             response = await self._transport.handle_async_request(request)
+            self._tell_time(response, sent)
             if response.status_code == 204:
                 return RECORDED
             body = await _unpacked(response)
@@ -91,6 +101,12 @@ class OptOutApi:
             # Nobody further out knows what is to be hidden. A call must not be lost to a mistake of ours.
             return Answer(AnswerKind.UNEXPECTED, note=note(f"the call could not be made: {error!r}"))
         return classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock(), note)
+
+    def _tell_time(self, response: httpx.Response, sent: float) -> None:
+        received = time.monotonic()
+        if self._on_time is not None and received >= self._next_time:
+            self._next_time = received + TIME_EVERY_S
+            self._on_time(time_of(response.headers), sent, received)
 
     def credential_of(self, partner_code: str) -> Hashable:
         """See `Credentials.credential_of`."""
@@ -113,9 +129,10 @@ class OptOutApi:
         return json.dumps({"partner_metadata": {**call.metadata, "reason": call.reason.value}}).encode()
 
 
-def connect(settings: ApiSettings, connections: int) -> OptOutApi:
+def connect(settings: ApiSettings, connections: int, on_time: OnTime | None = None) -> OptOutApi:
     """The API over the transport that ships, with at most so many connections; made on the loop that uses it."""
-    return OptOutApi(settings, Credentials(settings, time.time), AiohttpTransport(settings, connections), time.time)
+    transport = AiohttpTransport(settings, connections)
+    return OptOutApi(settings, Credentials(settings, time.time), transport, time.time, on_time)
 
 
 def classify(  # noqa: PLR0911 - a table

@@ -16,6 +16,7 @@ from support.runner_world import FakeRecordReader, Sink
 from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.core.watermark import Side
 from consumer.events import Outcome
+from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.edges import Clock, Edges
 from consumer.runtime.loop import Loop
 from consumer.runtime.releases import Releases
@@ -169,6 +170,8 @@ class LoopWorld:
         clock: Clock | None = None,
         kafka: dict[str, Any] | None = None,
         partitions: int = 1,
+        ends: object = None,
+        clock_check: ClockCheck | None = None,
         **dead_letter: Any,
     ) -> None:
         self.consumer, self.delivery, self.reader = LoopConsumer(), Delivery(), FakeRecordReader()
@@ -177,12 +180,16 @@ class LoopWorld:
         settings = Settings(
             kafka=KafkaSettings(
                 group_id="g", offer_topic="offers", checkout_topic="checkouts",
-                commit_interval=timedelta(hours=1),
-                **{"revoke_timeout": timedelta(milliseconds=300), **(kafka or {})},
+                **{
+                    "commit_interval": timedelta(hours=1), "revoke_timeout": timedelta(milliseconds=300),
+                    **(kafka or {}),
+                },
             ),
             join=JoinSettings(
-                window=timedelta(seconds=1), checkout_grace=timedelta(0), lookback=timedelta(seconds=2),
-                lateness=timedelta(milliseconds=1), max_skew=timedelta(days=1), **join or {},
+                **{
+                    "window": timedelta(seconds=1), "checkout_grace": timedelta(0), "lookback": timedelta(seconds=2),
+                    "lateness": timedelta(milliseconds=1), "max_skew": timedelta(days=1), **(join or {}),
+                },
             ),
             api=ApiSettings(auth="none"),
             dead_letter=DeadLetterSettings(**dead_letter),
@@ -190,13 +197,14 @@ class LoopWorld:
         self.settings = settings
         self.edges = Edges(
             consumer=lambda _: self.consumer,  # type: ignore[arg-type,return-value]
-            ends=lambda _: NoEnds(),  # type: ignore[arg-type,return-value]
+            ends=lambda _: ends or NoEnds(),  # type: ignore[arg-type,return-value]
             outputs=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
             record_reader=self.reader,  # type: ignore[arg-type]
             releases=releases or Releases(None),
             clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
+            **({} if clock_check is None else {"clock_check": clock_check}),
         )
         self.health = health or Health(95.0, self.edges.clock.monotonic)
         self.consumer.partitions = partitions

@@ -25,7 +25,7 @@ LATER = T + 10**6
         (T, 0, LATER, None),
         (T, T - 50, LATER, T - 56),
         (T, T - 51, LATER, None),
-        (T, T, T - 50, T - 6),
+        (T, T, T - 50, T - 56),
         (T, T, T - 51, None),
         (T, -1, T - 51, None),
     ],
@@ -48,7 +48,7 @@ def test_a_record_moves_the_watermark_by_the_lower_of_its_times_unless_it_is_dat
     one = InputWatermark(RULES)
     assert one.observe(event_time, timestamp, now) is (value is not None)
     assert one.value == (MIN_TIME if value is None else value)
-    assert one.newest == (MIN_TIME if value is None else value + 6)
+    assert one.newest == (MIN_TIME if value is None else T if timestamp < 0 else min(T, timestamp))
 
 
 def test_an_older_record_takes_nothing_back() -> None:

@@ -270,3 +270,53 @@ def test_outcome_keys_differ_as_the_ids_do(partner: str, offer: str, other_partn
 
 def test_an_outcome_key_is_percent_encoded() -> None:
     assert outcome_key("P/1", "a b?../ü") == b"P%2F1/a%20b%3F..%2F%C3%BC"
+
+
+class Stamped:
+    """A delivery report: a record that was appended at `stamp` (s), by the broker's clock or by its producer's."""
+
+    def __init__(self, kind: int, stamp: float) -> None:
+        self.kind, self.stamp = kind, stamp
+
+    def timestamp(self) -> tuple[int, int]:
+        return self.kind, int(self.stamp * 1000)
+
+    def topic(self) -> str:
+        return "out"
+
+    def partition(self) -> int:
+        return 0
+
+
+class Reporting:
+    """A producer that keeps the reports that are to come."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, on_delivery: Any, headers: Any) -> None:
+        self.reports.append(on_delivery)
+
+
+def test_the_stamp_of_a_write_a_second_tells_what_time_the_broker_has_where_it_stamps_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[float, float, float]] = []
+    producer, now = Reporting(), [50.0]
+    monkeypatch.setattr("consumer.kafka.producer.time.monotonic", lambda: now[0])
+    outputs = OutputProducer(producer, "out", "dead", CODEC, on_stamp=lambda *it: told.append(it))  # type: ignore[arg-type]
+    by_broker, by_producer = Stamped(2, 7_000.5), Stamped(1, 7_000.5)
+    for _ in range(2):
+        outputs.outcome(outcome(), 0)
+    now[0] = 50.3
+    for report in producer.reports:
+        report(None, by_broker)
+    assert told == [(7_000.5, 50.0, 50.3)], "the second write is no second later"
+    now[0] = 52.0
+    for report in (by_producer, by_broker):
+        outputs.outcome(outcome(), 0)
+        producer.reports[-1](KafkaError(KafkaError._MSG_TIMED_OUT) if report is by_broker else None, report)
+        now[0] += 1.0
+    assert len(told) == 1, "neither our own stamp nor a failed write tells what time the broker has"
+    with pytest.raises(DeadLetterError):
+        outputs.check()

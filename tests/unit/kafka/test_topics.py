@@ -23,7 +23,11 @@ def test_missing_outputs_are_created_with_as_many_partitions_deleting_and_long_k
     assert make(cluster) == {"offer.outcome", "opt-out.dead-letter"}
     for topic in cluster.created:
         assert topic.num_partitions == 6
-        assert topic.config == {"cleanup.policy": "delete", "retention.ms": str(365 * 86_400_000)}
+        assert topic.config == {
+            "cleanup.policy": "delete",
+            "retention.ms": str(365 * 86_400_000),
+            "message.timestamp.type": "LogAppendTime",
+        }
 
 
 def test_what_exists_is_left_as_it_is() -> None:

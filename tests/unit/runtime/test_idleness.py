@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
 
-from consumer.core.checkpoint import Position
+from consumer.core.checkpoint import OfferCheckpoint, Position, rules_key
+from consumer.core.provenance import NOT_KNOWN
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
+from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.idleness import Idleness
 
 LATENESS, IDLE_AFTER = 60.0, 5.0
+NOTHING = Position(0)
 TOPICS = ("offers", "checkouts")
 RULES = DecisionRules(window=1_000, checkout_grace=100, lookback=5_000, lateness=60_000, max_skew=1_000)
 
@@ -53,12 +58,16 @@ class Clock:
 
 
 class IdlenessWorld:
-    def __init__(self, lateness: float = LATENESS) -> None:
+    def __init__(self, lateness: float = LATENESS, *, witness: bool = False) -> None:
         self.clock = Clock()
         self.ends = Ends(self.clock)
         self.task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0))
+        self.asked: list[str] = []
+        ask = (lambda: self.asked.append("api")) if witness else None
+        self.check = ClockCheck(lambda: self.clock.wall, lambda: self.clock.monotonic, max_skew=300.0, ask=ask)
         self.idleness = Idleness(
             lambda _: self.ends,  # type: ignore[arg-type,return-value]
+            self.check,
             idle_after=IDLE_AFTER,
             lateness=lateness,
             wall=lambda: self.clock.wall,
@@ -66,11 +75,15 @@ class IdlenessWorld:
         )
         self.begin()
 
-    def begin(self) -> None:
-        for side in Side:
-            self.idleness.begin(side, 0)
+    def begin(self, committed: Position = NOTHING) -> None:
+        self.idleness.begin(0, committed)
+
+    def tell_time(self, ahead: float = 0.0) -> None:
+        """The API says what time it has: our clock is so much ahead."""
+        self.check.api_told(self.clock.wall - ahead, self.clock.monotonic, self.clock.monotonic)
 
     def turn(self) -> bool:
+        self.check.look()
         return self.idleness.look({0: self.task}, TOPICS)
 
     def question(self) -> None:
@@ -177,10 +190,11 @@ def after_trouble(world: IdlenessWorld) -> None:
     assert world.clock.monotonic - began >= LATENESS - IDLE_AFTER
 
 
-def test_a_dropped_input_is_not_asked_for(world: IdlenessWorld) -> None:
-    world.idleness.drop(Side.OFFERS, 0)
+def test_what_is_no_longer_assigned_is_not_asked_for(world: IdlenessWorld) -> None:
+    world.idleness.begin(1, Position(0))
+    world.idleness.drop(0)
     world.question()
-    assert world.ends.asked == [("checkouts", 0)]
+    assert world.ends.asked == [("offers", 1), ("checkouts", 1)]
 
 
 def test_an_input_that_was_just_assigned_has_no_idle_watermark_for_the_length_of_lateness(new: IdlenessWorld) -> None:
@@ -192,8 +206,7 @@ def test_an_input_that_is_assigned_again_is_watched_anew(world: IdlenessWorld) -
     world.pass_time(IDLE_AFTER)
     before = world.task.watermark
     assert before > MIN_TIME
-    for side in Side:
-        world.idleness.drop(side, 0)
+    world.idleness.drop(0)
     world.begin()
     world.pass_time(LATENESS - IDLE_AFTER)
     assert world.task.watermark == before
@@ -203,8 +216,7 @@ def test_an_input_that_is_assigned_again_is_watched_anew(world: IdlenessWorld) -
 
 def test_one_input_that_was_just_assigned_does_not_hold_the_others(world: IdlenessWorld) -> None:
     other = Task(RULES, partitions=2, offers=Position(0), checkouts=Position(0))
-    for side in Side:
-        world.idleness.begin(side, 1)
+    world.idleness.begin(1, Position(0))
     world.question()
     world.ends.told = dict.fromkeys(((topic, p) for topic in TOPICS for p in (0, 1)), 0)
     world.idleness.look({0: world.task, 1: other}, TOPICS)
@@ -269,3 +281,129 @@ def test_a_clock_that_is_slewed_is_no_trouble(world: IdlenessWorld, slew: float)
         world.clock.wall += slew * IDLE_AFTER  # as fast as time servers do, 2.5 s in all
         world.pass_time(IDLE_AFTER)
         assert world.task.watermark == int(world.clock.wall * 1000) - 60_000 - 1
+
+
+# --- trust that is taken over
+
+
+def committed(world: IdlenessWorld, *, since: float, ago: float, wrong: int = 0) -> Position:
+    """A position committed so many seconds ago, by whoever had watched for `since` seconds until now."""
+    wall = int(world.clock.wall * 1000)
+    found = OfferCheckpoint(
+        rules_key(RULES),
+        1,
+        MIN_TIME,
+        0,
+        0,
+        provenance=replace(NOT_KNOWN, committed_at=wall - int(ago * 1000)),
+        trusted_since=wall - int(since * 1000),
+    )
+    return Position(wrong, found.encode(0))
+
+
+def waited(world: IdlenessWorld) -> float:
+    """Seconds until there is an idle watermark."""
+    began = world.clock.monotonic
+    while world.task.watermark == MIN_TIME:
+        assert world.clock.monotonic - began <= 2 * LATENESS
+        world.question()
+        world.answer()
+    return world.clock.monotonic - began
+
+
+@pytest.mark.parametrize("ago", [0.0, LATENESS / 2])
+def test_a_new_owner_goes_on_with_the_trust_of_a_commit_that_is_recent(new: IdlenessWorld, ago: float) -> None:
+    new.idleness.drop(0)
+    new.begin(committed(new, since=LATENESS, ago=ago))
+    assert waited(new) == IDLE_AFTER
+
+
+def test_what_is_missing_to_lateness_is_watched_by_the_new_owner(new: IdlenessWorld) -> None:
+    new.idleness.drop(0)
+    new.begin(committed(new, since=LATENESS - 15.0, ago=1.0))
+    assert waited(new) == 15.0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"since": LATENESS, "ago": LATENESS / 2 + 0.01},
+        {"since": LATENESS, "ago": -0.01},
+        {"since": -0.01, "ago": 0.0},
+        {"since": LATENESS, "ago": 0.0, "wrong": 1},
+    ],
+    ids=["too long ago", "committed in the future", "watched from the future on", "not of this offset"],
+)
+def test_a_commit_that_is_old_or_dated_in_the_future_confers_no_trust(new: IdlenessWorld, told: Any) -> None:
+    new.idleness.drop(0)
+    new.begin(committed(new, **told))
+    assert waited(new) >= LATENESS
+
+
+def test_trouble_that_the_new_owner_saw_counts_whatever_the_commit_says(new: IdlenessWorld) -> None:
+    new.idleness.drop(0)
+    new.idleness.trouble("no leader")
+    new.begin(committed(new, since=LATENESS, ago=0.0))
+    assert waited(new) >= LATENESS
+
+
+def test_what_is_committed_is_since_when_both_inputs_were_watched_without_trouble(new: IdlenessWorld) -> None:
+    began = int(new.clock.wall * 1000)
+    new.clock.go(40.0)
+    assert new.idleness.trusted_since(0) == began
+    new.idleness.trouble("no leader")
+    new.clock.go(40.0)
+    assert new.idleness.trusted_since(0) == began + 40_000
+
+
+@pytest.mark.parametrize("every", [7.0, 50.0])
+def test_rebalances_more_frequent_than_lateness_starve_no_quiet_partition(new: IdlenessWorld, every: float) -> None:
+    while new.task.watermark == MIN_TIME:
+        assert new.clock.monotonic < 50.0 + 3 * LATENESS, "no owner ever watches for the length of lateness"
+        new.pass_time(every)
+        since = new.clock.wall - new.idleness.trusted_since(0) / 1000
+        new.idleness.drop(0)
+        new.begin(committed(new, since=since, ago=0.0))
+
+
+# --- our clock and those of others
+
+
+def confirmed() -> IdlenessWorld:
+    """Watched for lateness, with a clock that is about to be asked for."""
+    world = IdlenessWorld(witness=True)
+    world.clock.go(LATENESS)
+    return world
+
+
+def test_before_the_first_idle_watermark_others_are_asked_for_the_time() -> None:
+    world = confirmed()
+    world.turn()
+    world.turn()
+    assert (world.asked, world.ends.waiting) == (["api"], False)
+    world.tell_time()
+    world.turn()
+    assert world.ends.waiting
+    world.answer()
+    assert world.task.watermark > MIN_TIME
+
+
+@pytest.mark.parametrize("ahead", [-3_600.0, -3.1, 3.1, 120.0, 3_600.0])
+def test_a_clock_that_differs_from_that_of_others_gives_no_idle_watermark_until_it_agrees(ahead: float) -> None:
+    world = confirmed()
+    world.tell_time(ahead)
+    world.turn()
+    world.turn()
+    assert not world.ends.waiting
+    world.tell_time()
+    world.turn()
+    assert world.ends.waiting
+
+
+def test_an_answer_is_not_taken_when_the_clock_was_found_to_differ_since_the_question() -> None:
+    world = confirmed()
+    world.tell_time()
+    world.question()
+    world.tell_time(120.0)
+    world.answer()
+    assert world.task.watermark == MIN_TIME

@@ -27,6 +27,7 @@ from consumer.errors import TooManyDeadLettersError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
+from consumer.runtime.clock_check import ClockFinding
 from consumer.runtime.loop import PROGRESS
 from consumer.runtime.releases import Releases
 
@@ -167,9 +168,9 @@ def judged(world: LoopWorld) -> list[int]:
     asked: list[int] = []
     judge = world.loop.suspension.judge
 
-    def spy(tasks: Collection[Task]) -> None:
+    def spy(tasks: Collection[Task], clock: ClockFinding) -> None:
         asked.append(len(tasks))
-        judge(tasks)
+        judge(tasks, clock)
 
     world.loop.suspension.judge = spy  # type: ignore[method-assign]
     return asked

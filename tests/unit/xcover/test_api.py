@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
 from consumer.events import Reason, RecordRef
@@ -197,3 +198,23 @@ def test_what_the_network_does_is_transient(error: httpx.RequestError) -> None:
     assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
     assert answer.note is not None
     assert type(error).__name__ in answer.note
+
+
+def test_what_time_the_api_has_is_told_by_an_answer_a_second_whatever_its_status() -> None:
+    told: list[float | None] = []
+    answers = [httpx.Response(503, headers={"Date": formatdate(NOW)}), httpx.Response(204), httpx.Response(204)]
+    api = ApiSettings(key="k", secret=SecretStr("s"))
+
+    def on_time(date: float | None, sent: float, received: float) -> None:
+        assert sent <= received
+        told.append(date)
+
+    caller = OptOutApi(
+        api, Credentials(api, lambda: NOW), httpx.MockTransport(lambda _: answers.pop(0)), lambda: NOW, on_time
+    )
+    asyncio.run(caller(call()))
+    asyncio.run(caller(call()))
+    assert told == [NOW], "the second is no second later"
+    caller._next_time = 0.0
+    asyncio.run(caller(call()))
+    assert told == [NOW, None]

@@ -1,0 +1,280 @@
+"""Holds the wall clock of this machine against the clocks of others, so that nothing rests on it alone.
+
+The watermark of a quiet input is our clock less lateness. A clock that is ahead decides offers before what bought them
+has come, and one that is behind takes every record for one out of the future. Others tell the time as well: the API by
+the `Date` of any answer, the brokers by the stamp of what they append, where a topic's timestamps are of that kind.
+None is believed more than the others: the one that differs most counts, since waiting can be mended and a call cannot.
+
+What is kept of a witness is its time against our monotonic clock. So a jump of the wall clock shows in the same
+moment, and that it was mended too, without asking again.
+
+    UNKNOWN    nobody has told the time lately: no idle watermark; what is dated ahead of our clock waits
+    CONFIRMED  all agree
+    BELIEVED   nobody can tell: the API's answers have no Date; the clock is believed as if it were confirmed
+    DIFFERS    by more than `TOLERANCE`: as UNKNOWN
+    WRONG      by more than `join.max_skew`: decisions are suspended as well, and no call leaves
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+
+from ..core.rules import MAX_TIME
+from ..delivery.gate import OPEN, GateState, Opening
+from ..events import OfferPresented
+
+log = structlog.get_logger(__name__)
+
+TOLERANCE = 2.0
+"""Seconds between our clock and another that mean nothing: a Date has no fractions, and servers write it anew once a
+second. Lateness, which it is taken from, is minutes."""
+
+PERIOD = 600.0
+"""Seconds after which a quiet deployment asks again. A clock that nobody sets drifts by 100 ppm at the most: 0.06 s."""
+
+STALE = 2 * PERIOD
+"""Seconds for which an answer counts. Unseen by us a time server slews a clock by 500 ppm, 0.6 s in that time."""
+
+RECHECK = 10.0
+"""Seconds after which a clock that differs is held against the others again: it may have been slewed right."""
+
+FIRST_WAIT, MOST_WAIT = 1.0, 60.0
+"""Seconds until an API that did not answer is asked again; twice as many each time, up to the most."""
+
+REMINDER = 60.0
+"""Seconds between two lines of the log that say that nobody tells the time."""
+
+STAMP_EVERY = 1.0
+"""Seconds between two looks at the stamp of a record that was read."""
+
+API, BROKER, RECORDS = "the API", "a broker", "the brokers' stamps of records"
+"""The witnesses, in words."""
+
+DATE_RESOLUTION, STAMP_RESOLUTION = 1.0, 0.001
+"""Seconds: what a Date and a record's stamp cut off."""
+
+
+class ClockState(Enum):
+    """What is known of our wall clock; see the head of the module."""
+
+    UNKNOWN = "unknown"
+    CONFIRMED = "confirmed"
+    BELIEVED = "believed"
+    DIFFERS = "differs"
+    WRONG = "wrong"
+
+
+class ClockFinding(NamedTuple):
+    """What was found: by how many seconds at least our clock is ahead (negative: behind), and of whose."""
+
+    state: ClockState
+    ahead: float = 0.0
+    witness: str = ""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether something may rest on our clock."""
+        return self.state in {ClockState.CONFIRMED, ClockState.BELIEVED}
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"the clock of this machine is {abs(self.ahead):.1f} s {'ahead of' if self.ahead > 0 else 'behind'} " + (
+            self.witness
+        )
+
+
+BELIEVED = ClockFinding(ClockState.BELIEVED)
+"""What is found where nobody can tell."""
+
+
+class Sample(NamedTuple):
+    """What a witness told: its time less our monotonic clock lies between two bounds, in seconds."""
+
+    least: float
+    most: float
+    taken: float
+
+    def ahead(self, drift: float) -> float:
+        """By how much at least our clock is ahead; negative: behind. `drift`: the wall clock less the monotonic one."""
+        if drift > self.most:
+            return drift - self.most
+        return min(0.0, drift - self.least)
+
+
+class ClockCheck:
+    """Collects what others say of the time, and judges our wall clock by it.
+
+    What tells the time may be called from any thread, `look` and `want` from the poll thread alone.
+
+    Args:
+        wall, monotonic: our clocks, in seconds.
+        max_skew: seconds, as in the rules.
+        ask: asks the API for the time without waiting; the answer comes by `api_told`. None: there is no witness.
+
+    Attributes:
+        finding: what was found by the last `look`.
+        waits_beyond: records dated or stamped later than this (ms) are to wait, since only our clock says that they are
+            ahead of the time, and that is not confirmed. MAX_TIME: none is.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        *,
+        max_skew: float,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._max_skew = max_skew
+        self._ask = ask
+        self._samples: dict[str, Sample] = {}
+        self._answered = self._undated = float("-inf")
+        """When the API last answered, and when without a Date (monotonic)."""
+        self._asked = float("-inf")
+        self._unanswered = 0
+        self._next_stamp = float("-inf")
+        self._next_reminder = float("-inf")
+        self._wanted = False
+        self._drift = wall() - monotonic()
+        self.finding = self._judge()
+        self.waits_beyond = MAX_TIME
+
+    # --- what others say; from any thread
+
+    def api_told(self, told: float | None, sent: float, received: float) -> None:
+        """The API answered: its Date in seconds since the epoch, if it has one; when it was asked and has answered by
+        our monotonic clock."""
+        self._answered = received
+        if told is None:
+            self._undated = received
+        else:
+            self._samples[API] = Sample(told - received, told + DATE_RESOLUTION - sent, received)
+
+    def broker_told(self, told: float, sent: float, received: float) -> None:
+        """A broker appended a record of ours: the stamp that it gave (s), and when it was sent and acknowledged."""
+        self._samples[BROKER] = Sample(told - received, told + STAMP_RESOLUTION - sent, received)
+
+    def gate(self) -> GateState:
+        """A condition of all calls; see `delivery.gate`."""
+        finding = self._judge()
+        if finding.state is not ClockState.WRONG:
+            return OPEN
+        return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
+
+    # --- on the poll thread
+
+    def read(self, messages: Sequence[Message]) -> None:
+        """Records were read. By the clock of a broker that stamped one it is at least so late."""
+        now = self._monotonic()
+        if not messages or now < self._next_stamp:
+            return
+        self._next_stamp = now + STAMP_EVERY
+        kind, stamp = messages[-1].timestamp()
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
+            before = self._samples.get(RECORDS)
+            least = stamp / 1000 - now
+            # One that was written long ago takes back nothing of what a newer one has told.
+            self._samples[RECORDS] = Sample(max(least, before.least) if before else least, float("inf"), now)
+
+    def want(self) -> None:
+        """Something is about to rest on our clock: if nobody has told the time lately, the API is to be asked."""
+        self._wanted = True
+
+    def is_misdated(self, shown: OfferPresented, timestamp: int) -> bool:
+        """Whether an offer is dated ahead of its own record by more than max_skew: it takes no clock to tell that."""
+        return 0 <= timestamp < shown.presented_at - 1000 * self._max_skew
+
+    def look(self) -> bool:
+        """Judge the clock, and ask if it is time. To be called once a turn. Returns whether the finding is another."""
+        self._forget_after_jump()
+        before, self.finding = self.finding, self._judge()
+        state = self.finding.state
+        if state in {ClockState.CONFIRMED, ClockState.BELIEVED}:
+            self.waits_beyond = MAX_TIME
+        else:
+            self.waits_beyond = int((self._wall() + self._max_skew) * 1000)
+        if state is not before.state:
+            self._log_change(before.state)
+        self._ask_if_due()
+        self._wanted = False
+        return state is not before.state
+
+    # --- inside
+
+    def _forget_after_jump(self) -> None:
+        """A machine that was suspended wakes with a monotonic clock that stood still: what was told before tells
+        nothing. The API is asked again; what the brokers told is forgotten, since they are not asked, and no write of
+        ours would make them tell again while nothing may be called."""
+        drift = self._wall() - self._monotonic()
+        if abs(drift - self._drift) > TOLERANCE:
+            for name in (BROKER, RECORDS):
+                self._samples.pop(name, None)
+        self._drift = drift
+
+    def _judge(self) -> ClockFinding:
+        now = self._monotonic()
+        drift = self._wall() - now
+        confirmed, worst, witness = False, 0.0, ""
+        for name, one in self._samples.copy().items():
+            ahead, is_fresh = one.ahead(drift), now - one.taken <= STALE
+            # What the API disproved it has to take back: it can be asked. The others tell when they do.
+            if (is_fresh or name == API) and abs(ahead) > abs(worst):
+                worst, witness = ahead, name
+            # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
+            confirmed = confirmed or (is_fresh and one.most < float("inf"))
+        if abs(worst) > TOLERANCE:
+            wrong = abs(worst) > max(self._max_skew, TOLERANCE)
+            return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness)
+        if confirmed:
+            return ClockFinding(ClockState.CONFIRMED)
+        nobody = self._ask is None or now - self._undated <= STALE
+        return ClockFinding(ClockState.BELIEVED if nobody else ClockState.UNKNOWN)
+
+    def _ask_if_due(self) -> None:
+        if self._ask is None:
+            return
+        now, state = self._monotonic(), self.finding.state
+        differs = state in {ClockState.DIFFERS, ClockState.WRONG}
+        if not (self._wanted or differs):
+            return
+        if self._answered >= self._asked:
+            self._unanswered = 0
+            due = self._answered + (RECHECK if differs else PERIOD)
+        else:
+            due = self._asked + min(FIRST_WAIT * 2 ** (self._unanswered - 1), MOST_WAIT)
+        if now < due:
+            return
+        if self._unanswered and state is ClockState.UNKNOWN and now >= self._next_reminder:
+            self._next_reminder = now + REMINDER
+            log.warning(
+                "nobody tells the time: no idle watermark until the API answers, and what is dated ahead of our clock "
+                "waits",
+                questions=self._unanswered,
+            )
+        self._unanswered += 1
+        self._asked = now
+        self._ask()
+
+    def _log_change(self, before: ClockState) -> None:
+        finding = self.finding
+        if finding.state is ClockState.DIFFERS:
+            log.warning(
+                "the clock of this machine differs: no idle watermark until it agrees again, and what is dated ahead "
+                "of it waits. Have the clock set right",
+                ahead_s=round(finding.ahead, 1),
+                witness=finding.witness,
+            )
+        elif finding.state is ClockState.BELIEVED:
+            log.warning(
+                "nobody else tells the time: the API's answers have no Date, so the clock of this machine is believed"
+            )
+        elif before in {ClockState.DIFFERS, ClockState.WRONG}:
+            log.info("the clock of this machine no longer differs", state=finding.state.value)

@@ -1,0 +1,298 @@
+"""Nothing rests on the clock of this machine alone: it is held against that of the API, and of the brokers.
+
+The loop runs on a clock that the test sets wrong, beside a world whose time is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import TopicPartition
+from structlog.testing import capture_logs
+from support.builders import checkout, offer
+from support.kafka import Message, partition_end
+from support.loop_world import LoopWorld, assign, revoke
+
+from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.guards import SuspendedBy
+from consumer.core.watermark import Side
+from consumer.delivery.gate import Opening
+from consumer.errors import ClockError
+from consumer.events import Outcome
+from consumer.runtime.clock_check import ClockCheck
+from consumer.runtime.edges import Clock
+
+LATENESS, MAX_SKEW, WINDOW, IDLE_AFTER = 300.0, 300.0, 1_800.0, 5.0
+T = 1_000_000.0
+"""True time at which a test begins, in seconds."""
+
+
+class AtTheEnd:
+    """A broker that says that everything was read."""
+
+    def __init__(self, world: ClockWorld) -> None:
+        self.world = world
+        self.asked_at: int | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return self.asked_at is not None
+
+    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
+        self.asked_at = int(self.world.wall() * 1000)
+
+    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
+        asked_at, self.asked_at = self.asked_at, None
+        if asked_at is None:
+            return None
+        return asked_at, {(topic, 0): next_offset for topic, next_offset in self.world.written.items()}
+
+
+class ClockWorld(LoopWorld):
+    """`true`: what time it is; `wrong`: by how much our clock is ahead of it, both in seconds.
+
+    `witness`: the API answers when it is asked for the time. None: it cannot tell, its answers have no Date.
+    """
+
+    def __init__(self, *, wrong: float = 0.0, witness: bool | None = True) -> None:
+        self.true, self.wrong, self.witness = T, wrong, witness
+        self.questions = 0
+        self.written = {"offers": 0, "checkouts": 0}
+        self.check = ClockCheck(self.wall, lambda: self.true, max_skew=MAX_SKEW, ask=self.asked)
+        super().__init__(
+            join={
+                "window": timedelta(seconds=WINDOW),
+                "checkout_grace": timedelta(seconds=60),
+                "lookback": timedelta(hours=2),
+                "lateness": timedelta(seconds=LATENESS),
+                "max_skew": timedelta(seconds=MAX_SKEW),
+                "idle_after": timedelta(seconds=IDLE_AFTER),
+                "checkout_silence": timedelta(0),
+            },
+            clock=Clock(wall=self.wall, monotonic=lambda: self.true),
+            ends=AtTheEnd(self),
+            clock_check=self.check,
+            kafka={"commit_interval": timedelta(seconds=5)},
+        )
+        self.begin()
+        # Some session has checked out before, so that no guard waits for the first one of all.
+        self.buy(999, at=T)
+
+    def wall(self) -> float:
+        return self.true + self.wrong
+
+    def asked(self) -> None:
+        """The question of what time it is, answered at once or never."""
+        self.questions += 1
+        if self.witness is not False:
+            self.check.api_told(self.true if self.witness else None, self.true, self.true)
+
+    def read(self, *messages: Message) -> None:
+        for message in messages:
+            self.written[message.topic() or ""] = (message.offset() or 0) + 1
+        self.turn([*messages])
+
+    def show(self, number: int, *, at: float | None = None, stamp: float | None = None) -> None:
+        """An offer is shown now, by a producer whose clock is right."""
+        at = self.true if at is None else at
+        shown = offer(number, int(at * 1000), session=f"s{number}", offer_id=f"o{number}")
+        shown._timestamp = int((at if stamp is None else stamp) * 1000)
+        self.read(shown)
+
+    def buy(self, number: int, *, at: float) -> None:
+        """The purchase of that offer arrives now; it was made at `at`."""
+        bought = checkout(self.written["checkouts"], int(at * 1000), f"o{number}", session=f"s{number}")
+        bought._timestamp = int(at * 1000)
+        self.read(bought)
+
+    def go(self, seconds: float) -> None:
+        """Let true time pass, a second a turn."""
+        until = self.true + seconds
+        while self.true < until:
+            self.true += 1.0
+            self.turn()
+
+    @property
+    def called(self) -> list[str]:
+        return [call.offer_id for call in self.delivery.calls]
+
+    @property
+    def watermark(self) -> float:
+        return self.runner.task.watermark / 1000
+
+
+DUE = WINDOW + LATENESS
+"""Seconds after which an offer that nobody bought is called in a quiet topic."""
+
+
+def test_a_right_clock_calls_in_a_quiet_topic_and_the_api_is_asked_for_the_time_but_rarely() -> None:
+    world = ClockWorld()
+    world.show(0)
+    world.go(DUE - 1)
+    assert world.called == []
+    world.go(2 * IDLE_AFTER)
+    assert world.called == ["o0"]
+    assert world.questions == 1 + int(DUE // 600)
+
+
+def test_a_clock_that_is_ahead_by_twice_lateness_makes_no_false_call() -> None:
+    world = ClockWorld(wrong=2 * LATENESS)
+    world.show(0)
+    world.go(WINDOW + LATENESS / 2)
+    assert world.called == [], "what was bought may still come for half of lateness"
+    world.buy(0, at=T + WINDOW)
+    world.wrong = 0.0
+    world.go(3 * LATENESS)
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.PURCHASED]
+
+
+@pytest.mark.parametrize("wrong", [-20.0, 20.0])
+def test_a_clock_that_differs_by_seconds_gives_no_idle_watermark_and_decisions_by_records_go_on(wrong: float) -> None:
+    world = ClockWorld(wrong=wrong)
+    world.show(0)
+    world.go(DUE + 100)
+    assert world.called == []
+    assert world.check.gate().opening is Opening.OPEN
+    world.show(1)
+    world.buy(1, at=world.true)
+    world.go(1)
+    assert world.called == ["o0"]
+
+
+def test_a_clock_that_is_wrong_by_more_than_max_skew_suspends_decisions_and_calls_until_it_is_right() -> None:
+    world = ClockWorld()
+    world.show(0)
+    world.go(IDLE_AFTER + 1)
+    with capture_logs() as logs:
+        world.wrong = -MAX_SKEW - 60
+        world.go(1)
+    (line,) = [line for line in logs if line["event"].startswith("decisions are held")]
+    assert (line["held_by"], line["ahead_s"], line["witness"]) == ("clock", pytest.approx(-360, abs=2), "the API")
+    state = world.check.gate()
+    assert (state.opening, "359" in state.reason or "360" in state.reason) == (Opening.CLOSED, True)
+    world.true += DUE
+    world.show(1)
+    world.buy(1, at=world.true)
+    world.go(60)
+    assert (world.called, world.loop.suspension.by) == ([], SuspendedBy.CLOCK)
+    world.wrong = 0.0
+    world.go(1)
+    assert world.check.gate().opening is Opening.OPEN
+    world.show(2)
+    world.buy(2, at=world.true)
+    assert world.called == ["o0"]
+
+
+def test_a_clock_that_was_an_hour_ahead_for_eight_seconds_leaves_nothing_behind() -> None:
+    world = ClockWorld()
+    world.go(2 * LATENESS)
+    world.wrong = 3_600.0
+    world.go(8)
+    world.wrong = 0.0
+    for number in range(150):
+        world.show(number)
+    world.go(5)
+    assert world.sink.dead == []
+    assert world.watermark < world.true - LATENESS
+    offset = world.consumer.commits[-1]["offers", 0]
+    found = OfferCheckpoint.decode(world.consumer.metadata["offers", 0], offset)
+    assert found.decided_to < world.true * 1000
+
+
+@pytest.mark.parametrize("witness", [True, False], ids=["the API tells the time", "the API does not answer"])
+def test_a_clock_that_is_six_minutes_behind_dead_letters_nothing(witness: bool) -> None:
+    world = ClockWorld(wrong=-360.0, witness=witness)
+    for number in range(100):
+        world.show(number)
+    world.go(60)
+    assert (world.sink.dead, world.called) == ([], [])
+    world.wrong, world.witness = 0.0, True
+    world.go(60)
+    assert world.runner.task.undecided == 100
+    world.go(DUE + 2 * LATENESS)
+    assert len(world.called) == 100
+
+
+def test_an_event_from_2099_is_dead_lettered_once_the_clock_is_confirmed_and_not_before() -> None:
+    world = ClockWorld(witness=False)
+    far = 4_070_908_800.0
+    world.show(0, at=far)
+    world.show(1)
+    world.go(120)
+    assert (world.sink.dead, world.watermark < T, Side.OFFERS in world.runner.pauses()) == ([], True, True)
+    world.witness = True
+    world.go(60)
+    assert world.sink.dead == [(0, "implausible_time")]
+    assert world.runner.task.undecided == 1, "what stood behind it is read"
+
+
+def test_an_event_from_2099_whose_own_record_disproves_it_takes_no_clock_to_tell() -> None:
+    world = ClockWorld(witness=False)
+    world.show(0, at=4_070_908_800.0, stamp=T)
+    assert world.sink.dead == [(0, "implausible_time")]
+
+
+def test_where_nobody_tells_the_time_the_clock_is_believed_and_that_is_said_once() -> None:
+    with capture_logs() as logs:
+        world = ClockWorld(witness=None)
+        world.show(0)
+        world.show(1, at=4_070_908_800.0)
+        world.go(DUE + 2 * IDLE_AFTER)
+    assert world.called == ["o0"]
+    assert world.sink.dead == [(1, "implausible_time")]
+    assert len([line for line in logs if line["event"].startswith("nobody else tells the time")]) == 1
+
+
+def test_while_the_api_does_not_answer_a_quiet_topic_waits_and_that_is_said() -> None:
+    world = ClockWorld(witness=False)
+    with capture_logs() as logs:
+        world.show(0)
+        world.go(DUE + 2 * IDLE_AFTER)
+    assert world.called == []
+    said = [line for line in logs if line["event"].startswith("nobody tells the time")]
+    assert DUE / 60 - 3 <= len(said) <= DUE / 60 + 1
+    assert world.questions <= 10 + DUE / 60, "it is asked less and less often"
+    world.witness = True
+    world.go(60 + 2 * IDLE_AFTER)
+    assert world.called == ["o0"]
+
+
+def test_tombstones_and_records_of_old_keep_no_quiet_topic_undecided() -> None:
+    world = ClockWorld()
+    world.show(0)
+    for number in range(1, int(DUE // 3) + 5):
+        world.go(3)
+        world.read(Message("offers", 0, number, b"s", None, timestamp=int(world.true * 1000)))
+        world.buy(998, at=T)
+    assert world.called == ["o0"]
+
+
+def test_a_position_that_is_decided_up_to_the_future_stops_the_start_in_words() -> None:
+    world = ClockWorld()
+    world.show(0)
+    world.go(3 * LATENESS)
+    ahead = world.watermark
+    world.turn(revoke)
+    world.true = ahead - 100.0
+    offset, metadata = world.consumer.committed_offsets["offers", 0], world.consumer.metadata["offers", 0]
+    world.consumer.committed = lambda places, timeout: [  # type: ignore[method-assign]
+        TopicPartition("offers", 0, offset, metadata=metadata),
+        TopicPartition("checkouts", 0, 0),
+    ]
+    with pytest.raises(ClockError, match=r"partition 0: .*100 s ahead.*--reset-to TIME"):
+        world.turn(assign)
+
+
+def test_a_position_is_committed_each_minute_though_nothing_changes_so_that_its_trust_is_fresh() -> None:
+    world = ClockWorld()
+    world.go(600)
+    assert 10 <= len(world.consumer.commits) - 1 <= 2 * 600 / 5
+
+
+def test_a_partition_end_that_waits_behind_a_record_ahead_of_the_clock_tells_no_end() -> None:
+    world = ClockWorld(witness=False)
+    world.show(0, at=T + 3_600)
+    world.turn([partition_end("offers", 0, 1)])
+    assert world.runner.task.next_offset(Side.OFFERS) == 0

@@ -1,0 +1,314 @@
+"""What others say of the time, and what is found of our clock by it. Times are in seconds; the true time is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.builders import offer
+from support.kafka import Message
+
+from consumer.core.rules import MAX_TIME
+from consumer.delivery.gate import Opening
+from consumer.runtime.clock_check import MOST_WAIT, PERIOD, RECHECK, STALE, TOLERANCE, ClockCheck, ClockState
+
+SKEW = 300.0
+T = 1_000_000.0
+
+
+class Clocks:
+    """A true time, our wall clock, which is `wrong` by so much, and a check that asks by `ask`."""
+
+    def __init__(self, *, wrong: float = 0.0, ask: bool = True, max_skew: float = SKEW) -> None:
+        self.true, self.wrong = T, wrong
+        self.questions: list[float] = []
+        asked: Callable[[], None] | None = (lambda: self.questions.append(self.true - T)) if ask else None
+        self.check = ClockCheck(lambda: self.true + self.wrong, lambda: self.true - 77.0, max_skew=max_skew, ask=asked)
+
+    @property
+    def mono(self) -> float:
+        return self.true - 77.0
+
+    def api(self, told: float | None = None, *, took: float = 0.0, date: bool = True) -> None:
+        """The API answers now what was asked `took` seconds ago, by default with the true time."""
+        told = self.true if told is None else told
+        self.check.api_told(told if date else None, self.mono - took, self.mono)
+
+    def broker(self, told: float | None = None, *, took: float = 0.01) -> None:
+        self.check.broker_told(self.true - took / 2 if told is None else told, self.mono - took, self.mono)
+
+    def record(self, stamped: float, kind: int = 2) -> None:
+        message: Any = offer(0, 0)
+        message.timestamp = lambda: (kind, int(stamped * 1000))
+        self.check.read([message])
+
+    @property
+    def state(self) -> ClockState:
+        self.check.look()
+        return self.check.finding.state
+
+    def go(self, seconds: float, *, want: bool = True) -> None:
+        until = self.true + seconds
+        while self.true < until:
+            self.true += 1.0
+            if want:
+                self.check.want()
+            self.check.look()
+
+
+def test_nobody_has_told_the_time_at_the_start() -> None:
+    assert Clocks().state is ClockState.UNKNOWN
+    assert Clocks(ask=False).state is ClockState.BELIEVED
+
+
+@pytest.mark.parametrize(
+    ("wrong", "state"),
+    [
+        (0.0, ClockState.CONFIRMED),
+        (TOLERANCE + 1.0, ClockState.CONFIRMED),
+        (TOLERANCE + 1.1, ClockState.DIFFERS),
+        (SKEW + 1.0, ClockState.DIFFERS),
+        (SKEW + 1.1, ClockState.WRONG),
+        (-TOLERANCE, ClockState.CONFIRMED),
+        (-TOLERANCE - 0.1, ClockState.DIFFERS),
+        (-SKEW, ClockState.DIFFERS),
+        (-SKEW - 0.1, ClockState.WRONG),
+    ],
+)
+def test_the_api_tells_the_time_to_the_second(wrong: float, state: ClockState) -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.wrong = wrong
+    assert clocks.state is state
+
+
+def test_an_answer_that_took_long_tells_as_much_less() -> None:
+    clocks = Clocks()
+    clocks.wrong = -9.0
+    clocks.api(clocks.true - 8.0, took=8.0)
+    assert clocks.state is ClockState.CONFIRMED, "it may have been made when it was asked for, or when it came"
+    clocks.wrong = -TOLERANCE - 9.1
+    assert clocks.state is ClockState.DIFFERS
+
+
+@pytest.mark.parametrize(("wrong", "state"), [(2.0, "CONFIRMED"), (2.1, "DIFFERS"), (-2.1, "DIFFERS"), (-301, "WRONG")])
+def test_a_broker_tells_the_time_to_the_millisecond(wrong: float, state: str) -> None:
+    clocks = Clocks(wrong=wrong)
+    clocks.broker()
+    assert clocks.state is ClockState[state]
+
+
+def test_a_record_that_a_broker_stamped_tells_of_a_clock_that_is_behind_and_confirms_none() -> None:
+    ahead, behind = Clocks(wrong=10_000.0), Clocks(wrong=-60.0)
+    for clocks in (ahead, behind):
+        clocks.record(T - 5_000.0)
+        assert clocks.state is ClockState.UNKNOWN, "it may have been written long ago"
+        clocks.go(1.0)
+        clocks.record(clocks.true)
+    assert (ahead.state, behind.state) == (ClockState.UNKNOWN, ClockState.DIFFERS)
+    behind.go(1.0)
+    behind.record(T - 5_000.0)
+    assert behind.state is ClockState.DIFFERS, "an old record takes back nothing"
+
+
+def test_a_producers_stamp_tells_nothing_of_the_brokers_clock() -> None:
+    clocks = Clocks()
+    clocks.record(clocks.true + 5_000, kind=1)
+    clocks.check.read([Message("offers", 0, 0)])
+    assert clocks.state is ClockState.UNKNOWN
+
+
+def test_of_witnesses_that_contradict_each_other_the_one_that_differs_most_counts() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.broker(clocks.true - 60.0)
+    assert clocks.state is ClockState.DIFFERS
+    assert clocks.check.finding.witness == "a broker"
+    clocks.api(clocks.true + 400.0)
+    assert clocks.state is ClockState.WRONG
+    assert (clocks.check.finding.witness, round(clocks.check.finding.ahead)) == ("the API", -400)
+
+
+def test_a_jump_shows_at_once_and_that_it_was_mended_too() -> None:
+    clocks = Clocks()
+    clocks.api()
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.wrong = 3_600.0
+    assert clocks.check.gate().opening is Opening.CLOSED, "before the next turn of the loop"
+    assert clocks.state is ClockState.WRONG
+    clocks.wrong = 0.0
+    assert clocks.state is ClockState.CONFIRMED
+    assert clocks.check.gate().opening is Opening.OPEN
+
+
+def test_a_machine_that_was_suspended_waits_for_the_api_alone() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.broker()
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.wrong = 3_600.0  # the monotonic clock stood still
+    assert clocks.state is ClockState.WRONG
+    clocks.api(clocks.true + 3_600.0)
+    assert clocks.state is ClockState.CONFIRMED
+
+
+def test_what_was_told_long_ago_confirms_nothing() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.broker()
+    clocks.true += STALE
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.true += 1.0
+    assert clocks.state is ClockState.UNKNOWN
+
+
+def test_what_the_api_disproved_stays_so_until_it_takes_it_back() -> None:
+    clocks = Clocks()
+    clocks.api(clocks.true - 400.0)
+    clocks.broker()
+    clocks.true += STALE + 1.0
+    assert clocks.state is ClockState.WRONG
+    clocks.api()
+    assert clocks.state is ClockState.CONFIRMED
+
+
+def test_what_a_broker_disproved_long_ago_is_forgotten() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.broker(clocks.true - 400.0)
+    clocks.true += STALE - 1.0
+    assert clocks.state is ClockState.WRONG
+    clocks.api()
+    clocks.true += 2.0
+    assert clocks.state is ClockState.CONFIRMED
+
+
+def test_where_answers_have_no_date_the_clock_is_believed_unless_another_disproves_it() -> None:
+    clocks = Clocks()
+    clocks.api(date=False)
+    assert clocks.state is ClockState.BELIEVED
+    assert clocks.check.finding.confirmed
+    clocks.broker(clocks.true - 60.0)
+    assert clocks.state is ClockState.DIFFERS
+
+
+@pytest.mark.parametrize("state", ClockState)
+def test_only_a_clock_that_is_wrong_closes_the_gate(state: ClockState) -> None:
+    clocks = Clocks()
+    told = {"CONFIRMED": 0.0, "DIFFERS": -60.0, "WRONG": -400.0}.get(state.name)
+    if told is not None:
+        clocks.api(clocks.true + told)
+    elif state is ClockState.BELIEVED:
+        clocks.api(date=False)
+    gate = clocks.check.gate()
+    assert clocks.state is state
+    assert gate.opening is (Opening.CLOSED if state is ClockState.WRONG else Opening.OPEN)
+    if state is ClockState.WRONG:
+        assert gate.reason.startswith("the clock of this machine is 399.0 s ahead of the API, more than join.max_skew")
+
+
+def test_a_small_max_skew_is_no_reason_to_suspend_within_the_tolerance() -> None:
+    clocks = Clocks(max_skew=0.1)
+    clocks.broker(clocks.true - 1.9)
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.broker(clocks.true - 2.1)
+    assert clocks.state is ClockState.WRONG
+
+
+def test_records_wait_beyond_max_skew_ahead_of_a_clock_that_nobody_confirms() -> None:
+    clocks = Clocks()
+    assert clocks.state is ClockState.UNKNOWN
+    assert clocks.check.waits_beyond == int((clocks.true + SKEW) * 1000)
+    clocks.api(clocks.true - 10.0)
+    assert clocks.state is ClockState.DIFFERS
+    assert clocks.check.waits_beyond == int((clocks.true + SKEW) * 1000)
+    for tell in (clocks.api, lambda: clocks.api(date=False)):
+        tell()
+        clocks.check.look()
+        assert clocks.check.waits_beyond == MAX_TIME
+
+
+# --- when the API is asked
+
+
+def test_it_is_not_asked_while_nothing_rests_on_the_clock() -> None:
+    clocks = Clocks()
+    clocks.go(3_000.0, want=False)
+    assert clocks.questions == []
+
+
+def test_it_is_not_asked_where_calls_are_answered() -> None:
+    clocks = Clocks()
+    for _ in range(20):
+        clocks.api()
+        clocks.go(PERIOD - 1.0)
+    assert clocks.questions == []
+
+
+def test_a_quiet_deployment_asks_again_after_a_period() -> None:
+    clocks = Clocks()
+    clocks.go(1.0)
+    assert clocks.questions == [1.0]
+    clocks.api()
+    clocks.go(PERIOD - 1.0)
+    assert len(clocks.questions) == 1
+    clocks.go(1.0)
+    assert clocks.questions == [1.0, 1.0 + PERIOD]
+
+
+def test_where_answers_have_no_date_it_is_asked_no_more_often() -> None:
+    clocks = Clocks()
+    for _ in range(int(5 * PERIOD)):
+        clocks.go(1.0)
+        if len(clocks.questions) and clocks.questions[-1] == clocks.true - T:
+            clocks.api(date=False)
+    assert len(clocks.questions) == 5
+
+
+def test_an_api_that_does_not_answer_is_asked_less_and_less_often() -> None:
+    clocks = Clocks()
+    clocks.go(400.0)
+    asked = clocks.questions
+    assert [b - a for a, b in pairwise(asked)][:8] == [1, 2, 4, 8, 16, 32, MOST_WAIT, MOST_WAIT]
+    clocks.api()
+    clocks.true += STALE
+    before = len(asked)
+    clocks.go(4.0)
+    assert len(asked) == before + 3, "an answer ends the back-off"
+
+
+def test_a_clock_that_differs_is_held_against_the_api_every_few_seconds_though_nothing_rests_on_it() -> None:
+    clocks = Clocks()
+    clocks.api(clocks.true - 60.0)
+    for _ in range(100):
+        clocks.go(1.0, want=False)
+        if clocks.questions and clocks.questions[-1] == clocks.true - T:
+            clocks.api(clocks.true - 60.0)
+    assert len(clocks.questions) == 100 / RECHECK
+
+
+def test_each_turn_of_events_is_told_once() -> None:
+    clocks = Clocks()
+    with capture_logs() as logs:
+        for told in (0.0, 0.0, -60.0, -60.0, 0.0, 0.0):
+            clocks.api(clocks.true + told)
+            clocks.go(2.0)
+    assert [line["event"].partition(":")[0] for line in logs] == [
+        "the clock of this machine differs",
+        "the clock of this machine no longer differs",
+    ]
+    assert (logs[0]["ahead_s"], logs[0]["witness"]) == (59.0, "the API")
+
+
+def test_that_nobody_tells_the_time_is_told_once_a_minute_and_not_for_the_first_question() -> None:
+    clocks = Clocks()
+    with capture_logs() as logs:
+        clocks.go(1.0)
+    assert logs == []
+    with capture_logs() as logs:
+        clocks.go(600.0)
+    assert 9 <= len(logs) <= 10
+    assert {line["event"].partition(":")[0] for line in logs} == {"nobody tells the time"}
