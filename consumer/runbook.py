@@ -52,6 +52,8 @@ LINES: Mapping[str, str] = {
     "no idle watermark": "no-idle-watermark",
     # The input.
     "dead letter": "dead-letter",
+    "offers are kept back": "offers-are-kept-back",
+    "offers are no longer kept back": "offers-are-kept-back",
     "implausible checkout": "implausible-checkout",
     "some keys are in a wrong partition": "some-keys-are-in-a-wrong-partition",
     "the producers' partitioner is neither": "the-partitioner-is-unknown",

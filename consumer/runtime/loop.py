@@ -2,7 +2,7 @@
 
 The order within a turn (`Loop.run_once`) is what the promises rest on:
 
-1. read a batch, and hand each record to its task,
+1. read a batch, and hand each record to its task; and what was kept back behind late ones, once they are judged,
 2. move the watermark of inputs that are read to their end and are idle,
 3. let go what the release file names,
 4. settle what came back from the API, writing its outcome,
@@ -132,6 +132,7 @@ class Loop:
         self._keys.look(messages)
         now = self._now()
         withdrawn = self._apply(messages, now) if messages else {}
+        self.tasks.judge_late_runs(now)
         moved = self._idleness.look(
             {partition: runner.task for partition, runner in self.tasks.runners.items()}, self._topics
         )
