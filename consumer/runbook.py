@@ -58,6 +58,8 @@ LINES: Mapping[str, str] = {
     # The input.
     "dead letter": "dead-letter",
     "dead letter too large": "dead-letter-too-large",
+    "offers are kept back": "offers-are-kept-back",
+    "offers are no longer kept back": "offers-are-kept-back",
     "implausible checkout": "implausible-checkout",
     "some keys are in a wrong partition": "some-keys-are-in-a-wrong-partition",
     "the producers' partitioner is neither": "the-partitioner-is-unknown",

@@ -11,13 +11,15 @@ from .chain import Chain
 class Admission(Enum):
     """What becomes of a record.
 
-    ACCEPTED: it joined. LATE, IMPLAUSIBLE: the caller writes it to the dead-letter topic, then calls `acknowledged`;
-    but an IMPLAUSIBLE checkout joined nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be
-    done.
+    ACCEPTED: it joined. LATE: it comes too far behind the watermark. CUT_OFF: what bought it may be gone, since the
+    checkout log was cut. IMPLAUSIBLE: its date is not believed. A presentation that is one of these three is given up
+    (`Task.give_up`), written to the dead-letter topic, then `acknowledged`; but an IMPLAUSIBLE checkout joined
+    nonetheless. SETTLED: it was dead-lettered before the restart; nothing is to be done.
     """
 
     ACCEPTED = auto()
     LATE = auto()
+    CUT_OFF = auto()
     IMPLAUSIBLE = auto()
     SETTLED = auto()
 

@@ -33,7 +33,7 @@ from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance
 from .restore import LOG_IS_EMPTY, Phase, Restore, log_was_cut
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
-from .watermark import Side, Watermarks, possible_times
+from .watermark import InputWatermark, Side, Watermarks, possible_times
 
 
 class Task:
@@ -100,7 +100,10 @@ class Task:
     # --- records in
 
     def offer(self, event: OfferPresented, timestamp: int, now: int) -> Admission:
-        """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms)."""
+        """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms).
+
+        One that is not admitted changes nothing. It is to be given up (`give_up`) before anything behind it is applied.
+        """
         offset, presented_at = event.offset, event.presented_at
         admission = Admission.ACCEPTED
         if self._found is not None and offset < self._until[0]:
@@ -108,21 +111,30 @@ class Task:
             self._inputs[0].observe(presented_at, timestamp, now)
         elif not self._inputs[0].observe(presented_at, timestamp, now):
             admission = Admission.IMPLAUSIBLE
-            self._dead.add(offset)
         elif self._is_late(presented_at):
-            admission = Admission.LATE
-        if admission is Admission.SETTLED:
-            self._offers.skip_to(offset + 1)
-        else:
+            admission = Admission.LATE if self._is_behind(presented_at) else Admission.CUT_OFF
+        if admission is Admission.ACCEPTED:
             self._offers.read(offset)
-            if admission is Admission.ACCEPTED:
-                self._earliest.add(offset, presented_at)
-                self._join.present(event)
-            else:
-                self._unacknowledged.add(offset)
+            self._earliest.add(offset, presented_at)
+            self._join.present(event)
+        elif admission is Admission.SETTLED:
+            self._offers.skip_to(offset + 1)
         if self._found is not None:
             self._restore_if_read()
         return admission
+
+    def would_refuse(self, event: OfferPresented, timestamp: int, now: int) -> bool:
+        """Whether `offer` would find it late or implausible if it were the next. Asking changes nothing."""
+        plausible = InputWatermark(self._rules).observe(event.presented_at, timestamp, now)
+        return not plausible or self._is_behind(event.presented_at)
+
+    def give_up(self, offset: int, admission: Admission) -> None:
+        """The presentation that was not admitted is to be dead-lettered, then `acknowledged`."""
+        if admission is Admission.IMPLAUSIBLE:
+            self._dead.add(offset)
+        self._offers.read(offset)
+        self._unacknowledged.add(offset)
+        self._restore_if_read()
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
@@ -385,6 +397,9 @@ class Task:
         if watermark < self._decided_to:  # noqa: PLR1730 - max() costs a call
             watermark = self._decided_to
         return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
+
+    def _is_behind(self, presented_at: int) -> bool:
+        return presented_at < self.watermark - self._late_after
 
     def _restore_if_read(self) -> None:
         """Take the two steps of restoring, each once all that it rests on is read again; see `restore`."""

@@ -10,12 +10,13 @@ topic is judged by many keys. Three things are found out:
 
 - **agree**: one of the two partitioners explains both topics, and chance does not.
 - **disagree**: neither partitioner explains both topics, although at least one is at work; or sessions are found in two
-  partitions, which is proof whatever the partitioner. That includes a topic with mixed producers.
+  partitions, which is proof whatever the partitioner. That includes a topic with mixed producers. A producer that
+  writes few of the keys is told by these few: what one partitioner put in a wrong place is where the other puts it.
 - **not known**: too few keys so far; or no trace of either, as with a partitioner of one's own in both topics. It may
   be the same one, so that is borne, and sessions found in two partitions are looked for.
 
 Some keys may be in a wrong place without anything following from it: somebody wrote a few records by hand. `strays`
-says how many are borne.
+says how many are borne, and `FEW` how many by the other partitioner.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ CHANCE = 25.0
 """What is less likely than e^-25 (one in 7 x 10^10) is not taken for chance: keys are judged many times a day, for
 years. So many keys does it take: where all are by one partitioner, 37 with two partitions, 19 with four, 11 with
 twelve; where half are by another, 192, 80 and 37."""
+
+MEMORY = 20_000
+"""For so many keys of a topic it is remembered which were in a wrong place."""
+
+FEW = 20
+"""So many keys by the other partitioner, among the remembered ones of both topics, are borne: somebody who tries
+something writes them with a tool, and the usual tools are built on librdkafka, whose partitioner is the other one."""
 
 
 def murmur2(key: bytes) -> int:
@@ -72,7 +80,8 @@ def strays(keys: int) -> int:
 
     Three, and one in a hundred. Three, because a person who tries something writes a few sessions; with four a topic
     that is wholly by another partitioner is found out by its fourth to eighth key. One in a hundred, so that these few
-    are outgrown. A producer that writes less than about one in a hundred keys is hence not found out by this.
+    are outgrown. A producer that writes less than about one in a hundred keys is hence not found out by this, but by
+    what is remembered for longer: see `FEW`.
     """
     return 3 + keys // 100
 
@@ -134,6 +143,26 @@ class _Topic:
         self.seen: dict[bytes, _Sight] = {}
         self.agreeing = [0] * len(PARTITIONERS)
         self._partitions = partitions
+        self._keys = 0
+        self._astray: tuple[dict[bytes, tuple[int, bool]], ...] = tuple({} for _ in PARTITIONERS)
+
+    def note_astray(self, key: bytes, sight: _Sight) -> None:
+        """If the key is where a partitioner that fits would not have put it, remember that, and whether another would.
+
+        To be called once the key is counted.
+        """
+        self._keys += 1
+        for which, agrees in enumerate(sight.agrees):
+            if not agrees and self.fits(which):
+                self._astray[which].setdefault(key, (self._keys, any(sight.agrees)))
+
+    def astray(self, which: int) -> tuple[int, int]:
+        """How many of the last MEMORY keys this partitioner would have put elsewhere, and how many of them another one
+        put where they are."""
+        found = self._astray[which]
+        while found and next(iter(found.values()))[0] <= self._keys - MEMORY:
+            found.pop(next(iter(found)))
+        return len(found), sum(by_another for _, by_another in found.values())
 
     def count(self, sight: _Sight, step: int) -> None:
         for which, agrees in enumerate(sight.agrees):
@@ -189,6 +218,7 @@ class SampledKeys:
             partition, offset, tuple(put(key, self._partitions) == partition for put in PARTITIONERS.values())
         )
         here.count(sight, 1)
+        here.note_astray(key, sight)
         met = there.seen.get(key)
         if met is not None:
             self._met += 1
@@ -212,6 +242,13 @@ class SampledKeys:
         fitting = [one for one in which if all(topic.fits(one) for topic in self._topics)]
         for one in fitting:
             if all(topic.shows(one) for topic in self._topics):
+                few, by_another = map(sum, zip(*(topic.astray(one) for topic in self._topics), strict=True))
+                if by_another > FEW and beyond_chance(by_another, few, self._partitions):
+                    found = (
+                        f"of the last {MEMORY:,} sampled keys of each topic {few} are where {list(PARTITIONERS)[one]} "
+                        f"would not have put them, and {by_another} of these where another partitioner does"
+                    )
+                    return Finding(Agreement.DISAGREE, f"{found}; {words}")
                 misplaced = sum(topic.misplaced(one) for topic in self._topics)
                 return Finding(Agreement.AGREE, words, list(PARTITIONERS)[one], misplaced)
         shown = [one for one in which if any(topic.shows(one) for topic in self._topics)]

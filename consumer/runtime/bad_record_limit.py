@@ -12,7 +12,7 @@ _SPAN = 1_000
 class BadRecordLimit:
     """Counts the records of one topic, over all tasks, and the bad ones.
 
-    Bad is what cannot be decoded, has a foreign key, or is dated implausibly.
+    Bad is what cannot be decoded or has a foreign key. What is late or dated ahead has a guard of its own: `LateRun`.
 
     Args:
         topic: for the message.

@@ -2,7 +2,8 @@
 
 The order within a turn (`Loop.run_once`) is what the promises rest on:
 
-1. read a batch, judge our clock, and hand each record to its task,
+1. read a batch, judge our clock, and hand each record to its task; and what was kept back behind late ones, once they
+   are judged,
 2. move the watermark of inputs that are read to their end and are idle,
 3. let go what the release file names,
 4. settle what came back from the API, writing its outcome,
@@ -137,6 +138,7 @@ class Loop:
         clock_changed = self._clock_check.look()
         now = self._now()
         withdrawn = self._apply(messages, now) if messages else {}
+        self.tasks.judge_late_runs(now)
         moved = self._idleness.look(
             {partition: runner.task for partition, runner in self.tasks.runners.items()}, self._topics
         )

@@ -14,8 +14,11 @@ from ..core.chain import Chain
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.producer import OutputProducer
 
+_LATE = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
+
 NOT_ADMITTED = {
-    Admission.LATE: (Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"),
+    Admission.LATE: _LATE,
+    Admission.CUT_OFF: _LATE,
     Admission.IMPLAUSIBLE: (
         Reason.IMPLAUSIBLE_TIME,
         "dated ahead of its record or of the clock by more than join.max_skew",

@@ -9,17 +9,18 @@ import structlog
 from confluent_kafka import Message
 
 from ..calls import CallResult, OptOutCall, Withheld
-from ..codecs.codec import MOST_BYTES
 from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
-from ..errors import DecodeError, StopError, TruncatedLogError
+from ..errors import DecodeError, TruncatedLogError
 from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
+from .late_run import LateRun
 from .outcomes import NOT_ADMITTED, Outcomes
+from .unreadable import sessions_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +36,11 @@ class TaskRunner:
     Args:
         topics: of the offers and of the checkouts.
         bad_records: the limit of each of them, which all tasks share.
+        late_limit: see `LateRun`.
 
     Attributes:
         task: the pure part.
+        late_run: what is kept back of its offers.
         outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
             whose record, which is to be dead-lettered, has not come back.
         draining: no new calls: the task is about to go.
@@ -52,6 +55,7 @@ class TaskRunner:
         topics: tuple[str, str],
         edges: Edges,
         bad_records: tuple[BadRecordLimit, BadRecordLimit],
+        late_limit: int,
     ) -> None:
         self.partition = partition
         self.task = task
@@ -72,6 +76,7 @@ class TaskRunner:
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
         self._log = log.bind(partition=partition)
+        self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
         for warning in task.restore_warnings:
             self._report_warning(warning)
 
@@ -88,7 +93,19 @@ class TaskRunner:
             self._buffered[side].append(message)
             self.buffering = True
             return NONE
+        if side is Side.OFFERS and self.late_run.kept:
+            self.late_run.keep(message, now)
+            return NONE
         return self._apply(side, message, now)
+
+    def judge_late_run(self, now: int) -> bool:
+        """Apply what was kept back behind late presentations, once it is told what they are. Returns whether it was."""
+        judged = False
+        while messages := self.late_run.take():
+            judged = True
+            for message in messages:
+                self.on_message(Side.OFFERS, message, now)
+        return judged
 
     def drain_buffer(self, now: int) -> list[int]:
         """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
@@ -106,7 +123,8 @@ class TaskRunner:
         if self.task.restoring:
             return {side for side in Side if self._buffered[side] or self._at_stop(side)}
         ahead = self.task.input_to_pause()
-        return {side for side in Side if self._buffered[side] or side is ahead}
+        late = Side.OFFERS if self.late_run.suspended else None
+        return {side for side in Side if self._buffered[side] or side in (ahead, late)}
 
     def _at_stop(self, side: Side) -> bool:
         stop = self.task.restore_until(side)
@@ -150,7 +168,7 @@ class TaskRunner:
         if shown.presented_at > clock_check.waits_beyond and not clock_check.is_misdated(shown, timestamp):
             return self._wait_for_clock(Side.OFFERS, message)
         if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
-            self._dead_letter_not_admitted(admission, message, shown)
+            self._take_not_admitted(admission, message, shown, now)
         return NONE
 
     def _apply_checkout(self, message: Message, value: bytes, now: int) -> Sequence[int]:
@@ -188,7 +206,7 @@ class TaskRunner:
         if side is Side.OFFERS:
             dead = self.task.unreadable_offer(offset)
         else:
-            sessions = _sessions_of(message, error)
+            sessions = sessions_of(message, error)
             dead = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
         if dead:
             self._dead_letter(side, message, error.reason, str(error))
@@ -206,15 +224,17 @@ class TaskRunner:
             )
         self.task.read_to(side, offset)
 
-    def _dead_letter_not_admitted(self, admission: Admission, message: Message, event: OfferPresented) -> None:
+    def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
         if admission is Admission.SETTLED:
             return
+        if admission is not Admission.CUT_OFF and self.late_run.keeps(event.offset):
+            self._bad_records[Side.OFFERS].read -= 1  # it will be
+            self.late_run.keep(message, now)
+            return
+        self.task.give_up(event.offset, admission)
         reason, why = NOT_ADMITTED[admission]
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._outcomes.not_admitted(event, reason, why)
-        if admission is Admission.IMPLAUSIBLE:
-            # One clock that is wrong, ours or a producer's, makes every record implausible.
-            self._bad_records[Side.OFFERS].bad(why)
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
@@ -405,25 +425,3 @@ class TaskRunner:
             completed_at=checkout.completed_at,
             decided_at=chain.decide_at,
         )
-
-
-def _sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:
-    """The sessions that an unreadable checkout may belong to: by its key, and by its value where that can be read.
-
-    Raises:
-        StopError: its key does not tell: it may have bought any offer of the partition.
-    """
-    key = message.key()
-    try:
-        session_id = key.decode() if isinstance(key, bytes) else key
-    except UnicodeDecodeError:
-        session_id = None
-    if not session_id:
-        raise StopError(
-            f"{message.topic()}[{message.partition()}] offset {message.offset()}: a checkout that cannot be read, and "
-            "no readable key to tell its session by. It may have bought any offer of the partition, so none may be "
-            "called. Find out what it was, then go on behind it by setting the group's offsets by hand."
-        )
-    sessions = (session_id,) if error.session_id in (None, session_id) else (session_id, error.session_id)
-    # A session with a longer id has no offer that was admitted: so much of it is as good, and is all that is kept.
-    return tuple(session[: MOST_BYTES + 1] for session in sessions)

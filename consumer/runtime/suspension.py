@@ -108,9 +108,9 @@ class Suspension:
             facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._settings.unmatched_limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}
             return facts
-        facts |= {"newest_checkout": _time(guards.newest_checkout), "newest_offer": _time(guards.newest_offer)}
+        facts |= {"newest_checkout": when(guards.newest_checkout), "newest_offer": when(guards.newest_offer)}
         if by is SuspendedBy.LANDING:
-            facts["resume_at"] = _time(guards.resume_at)
+            facts["resume_at"] = when(guards.resume_at)
         return facts
 
 
@@ -118,8 +118,8 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _time(ms: int) -> str | None:
-    """For people: a time as they write it."""
+def when(ms: int) -> str | None:
+    """For people: a time (ms) as they write it; None for MIN_TIME."""
     if ms == MIN_TIME:
         return None
     try:

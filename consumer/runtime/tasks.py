@@ -87,6 +87,7 @@ class Tasks:
             BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio),
             BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
         )
+        self._late_limit = dead.late_run
         self._committed: dict[int, CommitPlan] = {}
         self._put_off: set[int] = set()
         self.consumer = GroupConsumer(
@@ -117,7 +118,14 @@ class Tasks:
                 "belong together may no longer meet. Drain the topics with the old count, or start a new group."
             ) from error
         self._check_decided_to(partition, task)
-        runner = TaskRunner(partition, task, topics=self._topics, edges=self._edges, bad_records=self._bad_records)
+        runner = TaskRunner(
+            partition,
+            task,
+            topics=self._topics,
+            edges=self._edges,
+            bad_records=self._bad_records,
+            late_limit=self._late_limit,
+        )
         self.runners[partition] = runner
         for side in Side:
             self.routes[self._topics[side], partition] = runner, side
@@ -169,6 +177,11 @@ class Tasks:
         if partition in self.runners:
             limit = self.runners[partition].task.lower_metadata_limit()
             log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
+
+    def judge_late_runs(self, now: int) -> None:
+        """Let go on what was kept back behind late presentations, where it is told what they are. `now` in ms."""
+        for runner in self.runners.values():
+            self.changed |= runner.judge_late_run(now)
 
     # --- results and commits
 

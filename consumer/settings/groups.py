@@ -261,6 +261,11 @@ class DeadLetterSettings(Group):
     max_ratio: float = Field(
         default=0.1, ge=0, le=1, description="Part of the last 1,000 records that may be unusable."
     )
+    late_run: int = Field(
+        default=100,
+        ge=0,
+        description="More late or implausible offers in 1,000 are kept back until you act; 0 = dead-letter them all.",
+    )
 
 
 class ServerSettings(Group):

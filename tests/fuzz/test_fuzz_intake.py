@@ -166,6 +166,7 @@ def run(offers: list[FuzzedMessage], checkouts: list[FuzzedMessage]) -> tuple[Ta
         topics=TOPICS,
         edges=edges(codec=CODEC, outputs=OutputProducer(producer, "outcomes", "dead", CODEC)),  # type: ignore[arg-type]
         bad_records=limits(1_000),
+        late_limit=0,
     )
     suspension = Suspension(JoinSettings(), 1_000)
     # The checkouts first: a presentation that is not late then finds all of them.

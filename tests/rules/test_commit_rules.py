@@ -181,7 +181,7 @@ def test_without_the_first_checkouts_early_offers_are_late() -> None:
     # What is gone may be as recent as the first one that is left, and lateness more.
     oldest = START + RULES.lateness + RULES.lookback
     now = START + 10_000 * S
-    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Admission.LATE
+    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Admission.CUT_OFF
     assert task.offer(OfferPresented("s1", "ada", "a", oldest, 1), oldest, now) is Admission.ACCEPTED
 
 
@@ -195,7 +195,7 @@ def test_what_is_gone_is_not_told_by_a_checkout_whose_date_is_not_believed() -> 
     task.checkout(CheckoutCompleted("s1", "c", START + S, 8, ()), START + S, now)
     assert task.restore_until(Side.OFFERS) is None
     oldest = START + S + RULES.lateness + RULES.lookback
-    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Admission.LATE
+    assert task.offer(OfferPresented("s1", "ada", "a", oldest - 1, 0), oldest, now) is Admission.CUT_OFF
 
 
 def test_another_number_of_partitions_stops_the_start() -> None:
@@ -277,7 +277,7 @@ def test_a_presentation_from_before_the_forgotten_checkouts_is_late_even_if_the_
     task = Task(RULES, partitions=1, offers=Position(offers.offset), checkouts=checkouts, horizon=MAX_TIME)
     now = START + 9000 * S
     oldest = hold + RULES.lookback
-    assert task.offer(OfferPresented("s1", "ada", "b", oldest - 1, 1), oldest, now) is Admission.LATE
+    assert task.offer(OfferPresented("s1", "ada", "b", oldest - 1, 1), oldest, now) is Admission.CUT_OFF
     assert task.offer(OfferPresented("s1", "ada", "b", oldest, 2), oldest, now) is Admission.ACCEPTED
 
 

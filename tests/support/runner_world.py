@@ -64,6 +64,7 @@ def make(offers: Position = BEGIN, checkouts: Position = BEGIN, max_run: int = 1
         topics=("offers", "checkouts"),
         edges=edges(outputs=sink),
         bad_records=limits(max_run),
+        late_limit=0,
     )
     return runner, sink
 
@@ -115,7 +116,7 @@ class FakeRecordReader:
 
 
 class RunnerWorld:
-    def __init__(self, releases: Releases | None = None, task: Task | None = None) -> None:
+    def __init__(self, releases: Releases | None = None, task: Task | None = None, *, late_limit: int = 0) -> None:
         self.sink, self.reader = SlowSink(), FakeRecordReader()
         self.runner = TaskRunner(
             0,
@@ -123,6 +124,7 @@ class RunnerWorld:
             topics=("offers", "checkouts"),
             edges=edges(outputs=self.sink, record_reader=self.reader, releases=releases or Releases(None)),
             bad_records=limits(100),
+            late_limit=late_limit,
         )
 
     def call(self) -> OptOutCall:

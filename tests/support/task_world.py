@@ -243,7 +243,8 @@ class TaskWorld:
             assert verdict is Admission.ACCEPTED, f"{event} is on time, yet {verdict.name}"
         elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:
             assert verdict is Admission.LATE, f"{event} came {before - event.presented_at} behind the watermark"
-        if verdict in (Admission.LATE, Admission.IMPLAUSIBLE):
+        if verdict in (Admission.LATE, Admission.CUT_OFF, Admission.IMPLAUSIBLE):
+            self.task.give_up(event.offset, verdict)
             self.dead.add(event.offset)
             self.dead_in_flight.append((Side.OFFERS, event.offset))
 

@@ -95,7 +95,7 @@ def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
     assert str(T + late_below) in effect.warning
     assert effect._replace(warning=None) == JOINED
     assert task.checkout(checkout(8, 0), T, LATER) is JOINED, "it is learnt once"
-    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
+    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.CUT_OFF
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
     reach(task, 400)
     assert planned(task)[1].late_below == T + late_below
@@ -110,7 +110,7 @@ def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> No
     assert task.phase is Phase.RUNNING
     assert task.idle(Side.CHECKOUTS, T) is None, "it is learnt once"
     late_below = RULES.lateness + RULES.lookback
-    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.LATE
+    assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.CUT_OFF
     assert task.offer(offer(1, late_below), T + late_below, LATER) is Admission.ACCEPTED
 
 
@@ -154,6 +154,7 @@ def test_what_awaits_its_dead_letter_at_the_committed_offset_stays_known_as_dead
     task = fresh()
     clock = T  # it is ahead of the clock alone: nothing in the log tells it again
     assert task.offer(offer(0, 51), T + 51, clock) is Admission.IMPLAUSIBLE
+    task.give_up(0, Admission.IMPLAUSIBLE)
     for _ in range(2):
         plan, offers, _ = planned(task)
         assert (plan.offers.offset, offers.dead, offers.unsettled) == (0, {0}, {0})
@@ -359,6 +360,25 @@ def test_what_is_late_is_told_by_the_input_that_is_behind() -> None:
     task.idle(Side.CHECKOUTS, T + RULES.lateness + 1)  # W is T
     assert task.offer(offer(0, -late_after), T, LATER) is Admission.ACCEPTED
     assert task.offer(offer(1, -late_after - 1), T, LATER) is Admission.LATE
+
+
+def test_what_is_not_admitted_changes_nothing_until_it_is_given_up() -> None:
+    task = fresh()
+    for side in Side:
+        task.idle(side, T + RULES.lateness + 1)
+    late, ahead = offer(0, -RULES.late_after - 1), offer(0, RULES.max_skew + 1)
+    assert task.would_refuse(late, T, LATER)
+    assert task.would_refuse(ahead, T, LATER)
+    assert not task.would_refuse(offer(0, -RULES.late_after), T, LATER)
+    assert task.offer(late, T, LATER) is Admission.LATE
+    assert task.offer(ahead, T, LATER) is Admission.IMPLAUSIBLE
+    assert (task.next_offset(Side.OFFERS), task.watermark) == (0, T)
+    task.give_up(0, Admission.LATE)
+    assert task.next_offset(Side.OFFERS) == 1
+    plan, checkpoint, _ = planned(task)
+    assert (plan.offers.offset, checkpoint.unsettled) == (0, {0}), "its dead letter is not acknowledged"
+    task.acknowledged(0)
+    assert planned(task)[0].offers.offset == 1
 
 
 def test_the_undecided_presentations_are_counted() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.strategies import examples
 
 from consumer.kafka.partitioners import (
+    MEMORY,
     PARTITIONERS,
     WINDOW,
     Agreement,
@@ -301,3 +302,57 @@ def test_how_many_keys_are_beyond_chance() -> None:
 
 def test_three_strays_are_borne_and_one_in_a_hundred() -> None:
     assert [strays(count) for count in (0, 3, 99, 100, 1_000)] == [3, 3, 3, 4, 13]
+
+
+# --- a producer that writes few of the keys
+
+
+def keys_until_found(share: float, partitions: int, *, seed: str, most: int = MEMORY) -> int | None:
+    """How many keys of the checkouts are sampled until a producer of this share of them is found; None: it is not."""
+    found = sampled(by_murmur2, by_murmur2, partitions, 1_000, checkout_keys=())
+    mixed = one_of(by_murmur2, by_crc32, share)
+    for offset, key in enumerate(keys(most, seed)):
+        found.add(1, key, mixed(key, partitions), offset)
+        if offset % 10 == 0 and found.find().verdict is Agreement.DISAGREE:
+            return offset
+    return None
+
+
+@pytest.mark.parametrize(("share", "partitions"), [(0.005, 2), (0.0025, 4), (0.0025, 12), (0.0025, 100)])
+def test_a_producer_that_writes_one_key_in_400_is_found_within_20000(share: float, partitions: int) -> None:
+    assert [keys_until_found(share, partitions, seed=f"{n}-") for n in range(3)].count(None) == 0
+
+
+def test_one_that_writes_one_key_in_200_is_found_within_10000() -> None:
+    assert [keys_until_found(0.005, 12, seed=f"{n}-", most=10_000) for n in range(3)].count(None) == 0
+
+
+def test_one_that_writes_one_key_in_2000_stays_unseen() -> None:
+    assert keys_until_found(0.0005, 12, seed="") is None, "then the manual says too little"
+
+
+def test_some_keys_in_any_wrong_place_are_no_producer() -> None:
+    found = sampled(by_murmur2, by_murmur2, 12, 1_000)
+    for key in keys(MEMORY // 2, "more"):
+        found.add(1, key, one_of(by_murmur2, by_customer, 0.005)(key, 12), 0)
+    assert found.find().verdict is Agreement.AGREE
+
+
+def test_what_was_written_by_the_other_partitioner_long_ago_is_forgotten() -> None:
+    found = sampled(by_murmur2, by_murmur2, 12, 1_000)
+    for number, key in enumerate(keys(MEMORY, "more")):
+        found.add(1, key, (by_crc32 if number % 200 == 0 and number < 3_800 else by_murmur2)(key, 12), 0)
+    for number, key in enumerate(keys(2_000, "again")):
+        found.add(1, key, (by_crc32 if number % 200 == 0 else by_murmur2)(key, 12), 0)
+    assert found.find().verdict is Agreement.AGREE
+
+
+def test_a_session_that_comes_again_and_again_is_one_key_astray() -> None:
+    found = sampled(by_murmur2, by_murmur2, 12, 1_000)
+    astray = [key for key in keys(30, "by hand") if by_crc32(key, 12) != by_murmur2(key, 12)][:15]
+    for number, key in enumerate(keys(8_000, "more")):
+        found.add(1, key, by_murmur2(key, 12), 0)
+        if number % 100 == 0:
+            by_hand = astray[number // 100 % len(astray)]
+            found.add(1, by_hand, by_crc32(by_hand, 12), 0)
+    assert found.find().verdict is Agreement.AGREE

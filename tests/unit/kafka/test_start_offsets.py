@@ -56,7 +56,7 @@ def test_a_start_by_time_learns_its_horizon_where_retention_may_have_cut_what_it
 
 @pytest.mark.parametrize(
     ("before", "verdict"),
-    [(0, Admission.ACCEPTED), (RULES.lateness, Admission.ACCEPTED), (RULES.lateness + 1, Admission.LATE)],
+    [(0, Admission.ACCEPTED), (RULES.lateness, Admission.ACCEPTED), (RULES.lateness + 1, Admission.CUT_OFF)],
 )
 def test_an_offer_on_time_whose_record_is_the_first_after_the_start_is_no_late_one(
     before: int, verdict: Admission

@@ -14,7 +14,6 @@ from consumer.calls import CallResult
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.errors import TooManyDeadLettersError
 from consumer.events import Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
 from consumer.runtime.outcomes import BOUGHT_AFTER, KNOWN_AS_BOUGHT
@@ -103,7 +102,7 @@ def test_an_offer_that_is_late(world: RunnerWorld) -> None:
     assert world.committed == 5
 
 
-def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() -> None:
+def test_an_offer_that_is_late_or_implausible_stops_nothing_by_itself() -> None:
     sink = SlowSink()
     ahead = NOW + RULES.max_skew + 1
     runner = TaskRunner(
@@ -112,6 +111,7 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
         topics=("offers", "checkouts"),
         edges=edges(outputs=sink),
         bad_records=limits(1),
+        late_limit=0,
     )
     pass_time(runner, 50_000)
     runner.decide()
@@ -121,8 +121,8 @@ def test_an_offer_that_is_implausible_counts_as_bad_and_a_late_one_does_not() ->
     assert (sink.outcomes[3].reason, sink.outcomes[3].presented_at) == (Reason.IMPLAUSIBLE_TIME, ahead)
     assert sink.outcomes[3].note == "dated ahead of its record or of the clock by more than join.max_skew"
     assert sink.records[3][1] == "implausible_time"
-    with pytest.raises(TooManyDeadLettersError, match=r"2 in a row.*max_skew"):
-        runner.on_message(Side.OFFERS, offer(4, ahead), NOW)
+    runner.on_message(Side.OFFERS, offer(4, ahead), NOW)
+    assert [reason for _, reason, _ in sink.records] == ["late"] * 3 + ["implausible_time"] * 2
 
 
 def test_an_implausible_checkout_is_no_dead_letter_and_is_said(world: RunnerWorld) -> None:

@@ -23,7 +23,7 @@ from consumer.calls import CallResult, Withheld
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.errors import StopError, TooManyDeadLettersError, TruncatedLogError
+from consumer.errors import TooManyDeadLettersError, TruncatedLogError
 from consumer.events import CheckoutCompleted, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
 from consumer.runtime.releases import Releases
@@ -199,12 +199,6 @@ def test_a_checkout_with_a_foreign_key_taints_the_session_of_its_key_and_that_of
         ("of-key", "of-value"), Reason.CHECKOUT_UNREADABLE
     )
     assert sink.dead == [(0, reason)], "one record is one dead letter"
-
-
-def test_an_unreadable_checkout_without_a_key_stops_the_service() -> None:
-    runner, _ = make()
-    with pytest.raises(StopError, match="no readable key"):
-        runner.on_message(Side.CHECKOUTS, raw("checkouts", 0, None, b"\xff"), NOW)
 
 
 def test_the_input_that_is_ahead_is_paused() -> None:

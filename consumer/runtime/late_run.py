@@ -1,0 +1,145 @@
+"""Tells stragglers from a mass of presentations that come late or are dated ahead, for one task.
+
+A straggler is dead-lettered: nobody can know whether it was bought. A mass of them is the end of an outage, or a clock
+that is wrong, and dead-lettering it would lose its opt-outs. So the first of them, and all that follows it, is kept
+back until the records behind it tell:
+
+- More than `limit` of the SPAN offsets from the first one on are late or ahead: the offers of this partition are
+  suspended. Nothing of what is kept back is dead-lettered, applied or committed, and no more is read.
+- Else, once SPAN offsets are read or HELD seconds have passed, they are stragglers, and the task goes on.
+
+So it is a function of the log from the first of them on. Whoever reads on after a restart or a rebalance finds the same
+first one, since nothing behind it is committed, and suspends again. What comes so slowly that HELD seconds pass first
+is remembered as long as this process lives: more than `limit` in SPAN offsets suspend then too, the first ones lost.
+
+An on-time presentation does not disprove a mass: behind a link that was down for two hours, those of others come in
+between, and its own last ones are on time. For a late one nothing does, since the watermark never falls. One that is
+ahead is plausible once a clock was put right. Hence all is judged anew each REMINDER seconds.
+
+Checkouts are read on, up to a window ahead of the offers, as always when one input is behind: a purchase still takes
+back a call that waits, and memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from confluent_kafka import Message
+from structlog.typing import FilteringBoundLogger
+
+from ..core.task import Task
+from ..core.watermark import Side
+from ..errors import DecodeError
+from .edges import Edges
+from .suspension import when
+
+SPAN = 1_000
+"""Offsets that tell what the first of them is."""
+
+HELD = 10.0
+"""Seconds that a straggler may hold up its partition. What was kept back by an outage comes faster than that."""
+
+REMINDER = 60.0
+"""Seconds after which what is suspended is judged anew, and told again."""
+
+_WHAT_TO_DO = (
+    "offers are kept back: too many of them come late or are dated ahead. None of them is dead-lettered, and nothing "
+    "from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise join.lateness "
+    "and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by dead_letter.late_run = 0"
+)
+
+
+class LateRun:
+    """What is kept back of one task's offers.
+
+    Args:
+        limit: late or implausible presentations in SPAN offsets that are still stragglers; 0: all are.
+        task: whose presentations they are.
+        topic: of the offers.
+        edges: for the codec and the clocks.
+        log: names the partition.
+
+    Attributes:
+        kept: the messages from the first late or implausible one on, in the order of the log.
+        suspended: they are more than stragglers.
+    """
+
+    def __init__(self, limit: int, task: Task, topic: str, edges: Edges, log: FilteringBoundLogger) -> None:
+        self.kept: list[Message] = []
+        self.suspended = False
+        self._limit = limit
+        self._task = task
+        self._topic = topic
+        self._codec = edges.codec
+        self._clock = edges.clock
+        self._log = log
+        self._judged_below = task.read_before_restart(Side.OFFERS)
+        self._begun_at = 0.0
+        self._since: float | None = None
+        self._refused: dict[int, int] = {}
+        """When those that are kept back were presented (ms), by offset."""
+        self._stragglers: deque[int] = deque()
+        """Offsets of those that were let go only because time had passed."""
+
+    def keeps(self, offset: int) -> bool:
+        """Whether a late or implausible presentation at this offset is to be kept back: it was not judged yet."""
+        return self._limit > 0 and offset >= self._judged_below
+
+    def keep(self, message: Message, now: int) -> None:
+        """Keep a message back, and see whether it is one too many. `now` is the wall clock (ms)."""
+        offset = message.offset() or 0
+        if not self.kept:
+            self._begun_at = self._clock.monotonic()
+        self.kept.append(message)
+        first = self.kept[0].offset() or 0
+        if self.suspended or offset >= first + SPAN or (presented_at := self._refused_at(message, now)) is None:
+            return
+        self._refused[offset] = presented_at
+        while self._stragglers and self._stragglers[0] <= offset - SPAN:
+            self._stragglers.popleft()
+        if len(self._refused) + len(self._stragglers) > self._limit:
+            self.suspended = True
+            self._report(first)
+
+    def take(self) -> list[Message]:
+        """What is to be applied again, in order: it is stragglers, or is to be judged anew; empty: it has to wait."""
+        if not self.kept:
+            if self._since is not None:
+                self._since = None
+                self._log.warning("offers are no longer kept back", topic=self._topic)
+            return []
+        first, last = self.kept[0].offset() or 0, self.kept[-1].offset() or 0
+        waited, is_whole = self._clock.monotonic() - self._begun_at, last >= first + SPAN - 1
+        if waited < REMINDER if self.suspended else (waited < HELD and not is_whole):
+            return []
+        if not self.suspended:
+            self._judged_below = min(first + SPAN, last + 1)
+            if not is_whole:
+                self._stragglers.extend(self._refused)
+        kept, self.kept, self.suspended = self.kept, [], False
+        self._refused.clear()
+        return kept
+
+    def _refused_at(self, message: Message, now: int) -> int | None:
+        """When it was presented, if it would be late or implausible; what cannot be read is neither."""
+        value = message.value()
+        if message.error() is not None or value is None:
+            return None
+        try:
+            shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
+        except DecodeError:
+            return None
+        return shown.presented_at if self._task.would_refuse(shown, message.timestamp()[1], now) else None
+
+    def _report(self, first: int) -> None:
+        self._since = self._clock.wall() if self._since is None else self._since
+        self._log.warning(
+            _WHAT_TO_DO,
+            topic=self._topic,
+            from_offset=first,
+            late_or_ahead=len(self._refused),
+            presented_from=when(min(self._refused.values())),
+            presented_to=when(max(self._refused.values())),
+            watermark=when(self._task.watermark),
+            since=when(round(self._since * 1000)),
+        )

@@ -1,0 +1,327 @@
+"""Stragglers are dead-lettered; a mass of late presentations, or of such as are dated ahead, is kept back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from typing import NamedTuple
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, checkout, end, offer, raw
+from support.kafka import Message
+from support.loop_world import LoopWorld, revoke
+from support.runner_world import BEGIN, RULES, Sink, edges, limits, pass_time
+from support.strategies import examples
+
+from consumer.core.checkpoint import Position
+from consumer.core.rules import MAX_TIME
+from consumer.core.task import Task
+from consumer.core.watermark import Side
+from consumer.runtime.edges import Clock
+from consumer.runtime.late_run import HELD, REMINDER, SPAN
+from consumer.runtime.runner import TaskRunner
+
+W = 100_000
+"""How far event time has come."""
+
+LATE = W - RULES.late_after - 1
+
+AHEAD = NOW + RULES.max_skew + 1
+"""Ahead of the clock as it stands. The records' stamps, which are NOW, are ahead of it in the tests that use this."""
+
+
+class World:
+    """A task at W, with its records and its clock in the test's hands."""
+
+    def __init__(
+        self, limit: int = 3, offers: Position = BEGIN, checkouts: Position = BEGIN, horizon: int | None = None
+    ) -> None:
+        self.moment, self.now = 0.0, NOW
+        self.sink = Sink()
+        self.runner = TaskRunner(
+            0,
+            Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=horizon),
+            topics=("offers", "checkouts"),
+            edges=edges(outputs=self.sink, clock=Clock(wall=lambda: self.now / 1000, monotonic=lambda: self.moment)),
+            bad_records=limits(100),
+            late_limit=limit,
+        )
+        if offers is BEGIN and horizon is None:
+            pass_time(self.runner, W + 1)
+            self.runner.decide()
+
+    def read(self, *messages: Message) -> None:
+        for message in messages:
+            self.runner.on_message(Side.OFFERS, message, self.now)
+        self.runner.judge_late_run(self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.moment += seconds
+        self.runner.judge_late_run(self.now)
+
+    @property
+    def dead(self) -> list[int]:
+        return [offset for offset, _ in self.sink.dead]
+
+    @property
+    def suspended(self) -> bool:
+        return self.runner.late_run.suspended
+
+    def committed(self) -> tuple[Position, Position]:
+        self.runner.decide()
+        plan = self.runner.task.prepare_commit()
+        assert plan is not None
+        self.runner.task.commit_acknowledged(plan)
+        return plan.offers, plan.checkouts
+
+
+def late(offset: int, at: int = LATE) -> Message:
+    return offer(offset, at, session=f"s{offset}", offer_id=f"o{offset}")
+
+
+def on_time(offset: int) -> Message:
+    return late(offset, W)
+
+
+def many(begin: int, number: int, *, at: int = W) -> Iterable[Message]:
+    return (late(offset, at) for offset in range(begin, begin + number))
+
+
+# --- stragglers
+
+
+def test_a_straggler_is_dead_lettered_once_the_records_behind_it_are_read() -> None:
+    world = World()
+    world.read(late(0), *many(1, SPAN - 2))
+    assert (world.dead, world.runner.task.next_offset(Side.OFFERS)) == ([], 0)
+    world.read(on_time(SPAN - 1))
+    assert (world.dead, world.runner.task.next_offset(Side.OFFERS)) == ([0], SPAN)
+    assert world.runner.task.undecided == SPAN - 1
+
+
+def test_in_a_quiet_topic_it_is_dead_lettered_after_a_while() -> None:
+    world = World()
+    world.read(late(0), on_time(1), end("offers", 2))
+    world.wait(HELD - 0.1)
+    assert world.dead == []
+    assert not world.suspended, "what follows is to tell"
+    world.wait(0.1)
+    assert (world.dead, world.runner.task.next_offset(Side.OFFERS)) == ([0], 2)
+
+
+def test_as_many_as_the_limit_are_stragglers_and_so_are_those_of_the_next_span() -> None:
+    world = World(limit=3)
+    world.read(*many(0, 3, at=LATE), *many(3, SPAN - 3), *many(SPAN, 3, at=LATE), *many(SPAN + 3, SPAN - 3))
+    world.wait(0)
+    assert world.dead == [0, 1, 2, SPAN, SPAN + 1, SPAN + 2]
+    assert not world.suspended
+
+
+def test_what_was_kept_back_keeps_its_order() -> None:
+    world = World()
+    world.read(late(0), raw("offers", 1, "s", b"\xff"), late(2), on_time(3))
+    world.wait(HELD)
+    assert world.sink.dead == [(0, "late"), (1, "undecodable"), (2, "late")]
+    assert [outcome.source.offset for outcome in world.sink.outcomes] == [0, 2]
+
+
+def test_with_a_limit_of_0_all_are_dead_lettered_at_once() -> None:
+    world = World(limit=0)
+    world.read(*many(0, 200, at=LATE))
+    assert len(world.dead) == 200
+
+
+def test_what_a_cut_checkout_log_makes_late_is_dead_lettered_at_once() -> None:
+    world = World(horizon=MAX_TIME)
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, W), NOW)
+    world.read(*many(0, 10, at=W))
+    assert len(world.dead) == 10, "the log has told so at the start, and nothing will bring them back"
+
+
+# --- a mass
+
+
+def test_the_end_of_a_two_hour_outage_is_not_dead_lettered() -> None:
+    world = World(limit=100)
+    with structlog.testing.capture_logs() as logs:
+        # 7,200 offers of two hours: the last 2,160 of them would still be on time.
+        world.read(on_time(0), *(late(1 + n, W - RULES.late_after - 5_040 + n) for n in range(7_200)))
+    assert world.dead == []
+    assert world.suspended
+    assert world.committed()[0].offset == 0, "the first is not due yet"
+    (line,) = logs
+    assert line["event"].startswith("offers are kept back")
+    facts = "topic", "from_offset", "late_or_ahead", "watermark", "presented_from", "presented_to", "since"
+    assert [line[fact] for fact in facts] == [
+        "offers",
+        1,
+        101,
+        "1970-01-01T00:01:40.000+00:00",
+        "1970-01-01T00:01:33.860+00:00",
+        "1970-01-01T00:01:33.960+00:00",
+        "1970-01-01T00:16:40.000+00:00",
+    ]
+
+
+def test_a_mass_among_the_offers_of_others_is_not_dead_lettered_either() -> None:
+    world = World(limit=100)
+    world.read(*(late(n) if n % 5 == 0 else on_time(n) for n in range(SPAN)))
+    assert world.dead == []
+    assert world.suspended
+
+
+def test_it_is_told_again_each_minute_and_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.read(*many(0, 10, at=LATE))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            world.wait(REMINDER)
+    assert [(line["from_offset"], line["since"]) for line in logs] == [(0, "1970-01-01T00:16:40.000+00:00")] * 3
+    assert (world.dead, world.suspended) == ([], True)
+
+
+def test_nothing_from_the_first_on_is_committed_and_a_restart_suspends_again() -> None:
+    world = World()
+    world.read(*many(0, 5), *many(5, 10, at=LATE))
+    for _ in range(3):
+        again = World(3, *world.committed())
+        again.read(*many(0, 5), *many(5, 10, at=LATE))
+        again.runner.drain_buffer(NOW)
+        assert (again.dead, again.suspended) == ([], True)
+        assert again.runner.task.next_offset(Side.OFFERS) == 5
+        world = again
+
+
+def test_they_are_dead_lettered_when_an_operator_says_so() -> None:
+    world = World()
+    world.read(*many(0, 10, at=LATE))
+    again = World(0, *world.committed())
+    again.read(*many(0, 10, at=LATE))
+    assert again.dead == list(range(10))
+
+
+def test_what_comes_slowly_suspends_too() -> None:
+    world = World(limit=3)
+    for offset in range(3):
+        world.read(late(offset))
+        world.wait(HELD)
+    assert world.dead == [0, 1, 2]
+    world.read(late(3))
+    assert world.suspended
+    assert world.dead == [0, 1, 2]
+
+
+def test_what_came_slowly_and_long_ago_does_not() -> None:
+    world = World(limit=3)
+    for offset in (0, 1, 2, SPAN):
+        world.read(late(offset))
+        world.wait(HELD)
+    assert world.dead == [0, 1, 2, SPAN]
+
+
+def test_checkouts_are_read_on() -> None:
+    world = World()
+    world.read(*many(0, 10, at=LATE))
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, W), NOW)
+    assert world.runner.task.next_offset(Side.CHECKOUTS) == 1
+    assert world.runner.pauses() == {Side.OFFERS}
+
+
+def test_dates_ahead_of_a_clock_that_is_behind_are_believed_once_it_is_right() -> None:
+    world = World()
+    world.now -= 10
+    with structlog.testing.capture_logs() as logs:
+        world.read(*many(0, 10, at=AHEAD - 5))
+        assert (world.dead, world.suspended) == ([], True)
+        world.now += 10
+        world.wait(REMINDER)
+    assert (world.dead, world.suspended, world.runner.task.undecided) == ([], False, 10)
+    assert [line["event"][:25] for line in logs] == ["offers are kept back: too", "offers are no longer kept"]
+
+
+def test_in_the_loop_the_offers_are_paused_and_nothing_of_them_is_committed() -> None:
+    world = LoopWorld(late_run=2)
+    world.begin()
+    world.turn([offer(0, 10_000, session="s0")])
+    world.idle(20_000)
+    world.delivery.answer()
+    world.turn([late(offset, 10_000) for offset in range(1, 4)])
+    assert world.consumer.paused == {"offers"}
+    world.turn([checkout(0, 19_000)])
+    world.skipped += 2 * REMINDER
+    world.turn()
+    world.commit()
+    assert (world.committed, world.sink.dead, world.consumer.paused) == (1, [], {"offers"})
+    world.turn(revoke)
+    assert (world.committed, world.sink.dead) == (1, [])
+
+
+def test_in_the_loop_a_straggler_is_let_go_without_any_record() -> None:
+    world = LoopWorld(late_run=2)
+    world.begin()
+    world.idle(20_000)
+    world.turn([late(0, 10_000)])
+    world.skipped += HELD
+    world.turn()
+    assert world.sink.dead == [(0, "late")]
+
+
+# --- a function of the log
+
+
+class Drawn(NamedTuple):
+    offset: int
+    late: bool
+
+
+@st.composite
+def drawn_logs(draw: st.DrawFn) -> list[Drawn]:
+    """Few records, over many spans: their offsets have gaps."""
+    steps = draw(st.lists(st.tuples(st.sampled_from((1, 1, 1, 250, 400, SPAN)), st.booleans()), max_size=40))
+    offsets = count(0)
+    log: list[Drawn] = []
+    for gap, is_late in steps:
+        offset = next(offsets) if not log else log[-1].offset + gap
+        log.append(Drawn(offset, is_late))
+    return log
+
+
+def judged(log: list[Drawn], limit: int) -> tuple[list[int], bool]:
+    """What is dead-lettered of it, by the rule, before any time has passed; and whether it ends suspended."""
+    dead: list[int] = []
+    at = 0
+    while (first := next((r.offset for r in log if r.late and r.offset >= at), None)) is not None:
+        span = [r.offset for r in log if r.late and first <= r.offset < first + SPAN]
+        if len(span) > limit:
+            return dead, True
+        if log[-1].offset < first + SPAN - 1:
+            return dead, False
+        dead += span
+        at = first + SPAN
+    return dead, False
+
+
+@examples(300)
+@given(drawn_logs(), st.integers(1, 4), st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=6))
+def test_what_is_kept_back_depends_on_the_log_alone(
+    log: list[Drawn], limit: int, batches: list[tuple[int, bool]]
+) -> None:
+    world = World(limit)
+    dead: list[int] = []
+    at = turn = 0
+    while at < len(log):
+        size, restarts = batches[turn % len(batches)]
+        if restarts and turn < 40 and not world.runner.task.restoring:
+            committed = world.committed()
+            dead += world.dead
+            world = World(limit, *committed)
+            at = next((n for n, r in enumerate(log) if r.offset >= committed[0].offset), len(log))
+        world.read(*(late(r.offset, LATE if r.late else W) for r in log[at : at + size]))
+        world.runner.drain_buffer(world.now)
+        world.wait(0)
+        at, turn = at + size, turn + 1
+    # A dead letter may be written once more after a restart; none is lost.
+    assert (list(dict.fromkeys(dead + world.dead)), world.suspended) == judged(log, limit)
