@@ -14,11 +14,14 @@ from confluent_kafka import Consumer
 
 from ..calls import OptOutCall
 from ..codecs.codec import Codec
+from ..core.provenance import NOT_KNOWN, Provenance
 from ..delivery.thread import DeliveryThread
 from ..kafka.end_offsets import EndOffsets
+from ..kafka.history import GroupHistory
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
+from ..kafka.topic_watch import TopicWatch
 from .releases import Releases
 
 OnRecordFetched: TypeAlias = Callable[[Record | None], OptOutCall | None]
@@ -46,7 +49,9 @@ class Edges:
         record_reader: reads again the records of refused calls, which are to be dead-lettered; the loop stops it.
         releases: the offers that an operator lets go.
         clock: what time it is.
-        is_spare: see `GroupConsumer`.
+        is_spare, topic_watch: see `GroupConsumer`.
+        provenance: whose the commits of this run are.
+        history: what is known of the group beside its offsets.
     """
 
     consumer: Callable[..., Consumer]
@@ -58,3 +63,6 @@ class Edges:
     releases: Releases = field(default_factory=lambda: Releases(None))
     clock: Clock = field(default_factory=Clock)
     is_spare: Callable[[str], bool] | None = None
+    topic_watch: TopicWatch | None = None
+    provenance: Provenance = NOT_KNOWN
+    history: GroupHistory | None = None
