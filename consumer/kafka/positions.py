@@ -8,7 +8,7 @@ before anything is read, and any doubt stops the start; `opt-out positions` show
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -38,6 +38,8 @@ class Doubt(Enum):
     MADE_ANEW = "the topic is not the one that this was committed for: it was deleted and made anew"
     OTHER_CLUSTER = "this was committed on another cluster"
     RENAMED = "this was committed for topics of other names"
+    GONE = "the broker no longer has this offset: retention has deleted records that were not settled"
+    CUT = "the log ends before what was read from it: it was cut, or made anew"
     OTHER_API = "this was committed by a deployment that calls another API"
 
 
@@ -88,6 +90,12 @@ class CommittedPosition:
                 doubt = Doubt.FOREIGN
         return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt)
 
+    def read_to(self, side: Side) -> int:
+        """The first offset of an input that had not been read, as far as this says so; else 0."""
+        if isinstance(self.checkpoint, OfferCheckpoint):
+            return self.checkpoint.next_offset if side is Side.OFFERS else self.checkpoint.next_checkout
+        return self.checkpoint.next_offset if self.checkpoint is not None and side is Side.CHECKOUTS else 0
+
     @property
     def provenance(self) -> Provenance | None:
         """Whose it is, as far as it says so."""
@@ -128,8 +136,19 @@ class Positions:
         """The numbers of partitions that they were committed with."""
         return {p.checkpoint.partitions for p in self.by_place.values() if p.checkpoint is not None}
 
-    def doubts(self, now: Provenance) -> Iterator[Doubted]:
-        """Why these may not be taken as they are; `now` is whose a commit would be."""
+    def doubts(
+        self, now: Provenance, logs: Mapping[tuple[Side, int], tuple[int, int]] | None = None
+    ) -> Iterator[Doubted]:
+        """Why these may not be taken as they are.
+
+        `now` is whose a commit would be, `logs` the first offset and the end of each partition as far as is known.
+        """
+        for place, (low, high) in (logs or {}).items():
+            position, side = self.by_place[place], place[0]
+            if 0 <= position.offset < low:
+                yield Doubted(Doubt.GONE, position.topic, position.partition)
+            elif max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
+                yield Doubted(Doubt.CUT, position.topic, position.partition)
         for position in self.by_place.values():
             if position.doubt is not None:
                 yield Doubted(position.doubt, position.topic, position.partition)
@@ -146,14 +165,23 @@ def check_positions(group: str, positions: Positions, now: Provenance, partition
         PositionsError: some of the positions are not ours, or of another log, name or API.
         StartError: they were committed with another number of partitions than there are now.
     """
+    check_partition_count(group, positions, partitions)
+    if doubts := list(positions.doubts(now)):
+        raise PositionsError(refusal(group, doubts))
+
+
+def check_partition_count(group: str, positions: Positions, partitions: int) -> None:
+    """Refuse positions that were committed with another number of partitions.
+
+    Raises:
+        StartError: they were.
+    """
     if counts := positions.partition_counts() - {partitions}:
         raise StartError(
             f"group {group}: committed with {min(counts)} partitions, the topics now have {partitions}: keys have "
             "moved between partitions, so offers and checkouts that belong together may no longer meet. Drain the "
             "topics with the old count, or start a new group."
         )
-    if doubts := list(positions.doubts(now)):
-        raise PositionsError(refusal(group, doubts))
 
 
 def refusal(group: str, doubts: Sequence[Doubted]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -27,6 +28,7 @@ from ..core.checkpoint import (
 )
 from ..core.provenance import NOT_KNOWN, Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from ..core.watermark import Side
 from ..errors import OffsetGoneError, PartitionsChangedError, PositionsError, StartError
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
@@ -35,6 +37,10 @@ from .history import GroupHistory
 from .positions import Positions, check_positions
 
 log = structlog.get_logger(__name__)
+
+
+Wanted: TypeAlias = dict[tuple[Side, int], tuple[int, int | None]]
+"""For each partition of an input an offset, and of checkouts the time (ms) below which some may have been forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +137,16 @@ class StartOffsets:
             for place in self._places():
                 place.offset, _ = bounds(consumer, place)
                 places.append(self._marked(place, None, now))
-            self._commit(consumer, places)
+            self.commit(consumer, places, at_first=True)
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
-        places = self.at(consumer, moment, now, offers_at_end=start_from == "latest")
-        self._commit(consumer, places)
+        wanted = self.at(consumer, moment, offers_at_end=start_from == "latest")
+        places = [
+            self._marked(TopicPartition(self._topics[side], partition, offset), horizon, now)
+            for (side, partition), (offset, horizon) in wanted.items()
+        ]
+        self.commit(consumer, places, at_first=True)
         log.warning(
             "a new group starts in the middle of both topics: offers presented before are not looked at",
             offers_from=readable(moment),
@@ -144,21 +154,18 @@ class StartOffsets:
             records=self._records(consumer, [place.offset for place in places]),
         )
 
-    def at(self, consumer: Consumer, moment: int, now: int, *, offers_at_end: bool = False) -> list[TopicPartition]:
-        """Positions, marked as ours, to begin with the offers of `moment` and the checkouts that these need (ms)."""
+    def at(self, consumer: Consumer, moment: int, *, offers_at_end: bool = False) -> Wanted:
+        """Where the offers of a time (ms) begin, and the checkouts that these need."""
         since = self._since(moment)
         offers = self._offsets_at(consumer, self._topics[0], MAX_TIME if offers_at_end else moment)
-        checkouts = self._offsets_at(consumer, self._topics[1], since)
-        places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
-        places += [TopicPartition(self._topics[1], p, offset) for p, offset in enumerate(checkouts)]
-        marked = []
-        for place in places:
-            low, _ = bounds(consumer, place) if place.topic == self._topics[1] else (0, 0)
+        wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in enumerate(offers)}
+        for partition, offset in enumerate(self._offsets_at(consumer, self._topics[1], since)):
+            low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
             # reading. And an offer that is on time may be written after the start and dated before it.
-            known = since + self._rules.max_skew if place.offset > low or low == 0 else None
-            marked.append(self._marked(place, known, now))
-        return marked
+            known = since + self._rules.max_skew if offset > low or low == 0 else None
+            wanted[Side.CHECKOUTS, partition] = offset, known
+        return wanted
 
     def _since(self, moment: int) -> int:
         # By its record's timestamp a checkout may be found as much as max_skew before its own time.
@@ -305,12 +312,19 @@ class StartOffsets:
                 total += high - (low if starts is None else starts[place * self._count + partition])
         return total
 
-    def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+    def commit(self, consumer: Consumer, places: list[TopicPartition], *, at_first: bool = False) -> None:
+        """Commit these positions for a group that has no members.
+
+        `at_first`: the group is new, and it is as well if another member is quicker and has begun it.
+
+        Raises:
+            StartError: the broker did not take all of them.
+        """
         try:
             answers = consumer.commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
             positions = self.positions(consumer)
-            if not positions.none_at_all:  # another member of the new group was quicker
+            if at_first and not positions.none_at_all:  # another member of the new group was quicker
                 check_positions(self._settings.group_id, positions, self._provenance, self._count)
                 return
             raise StartError(
