@@ -101,12 +101,12 @@ class TopicWatch:
             told += 1
             if found != self._ids[topic]:
                 raise _made_anew(topic, "deleted and made anew")
-        # A broker that has just come up may not know of a topic yet: it is asked twice.
+        # A broker that has just come up may not know of a topic yet: it is asked again, an interval later.
         if again := missing & self._missing:
             raise _made_anew(min(again), "deleted")
         self._missing = missing
         if missing:
-            self.doubt()
+            self.certain = False
         elif told == len(self._ids) and self._asked_in_doubt:
             self.certain = True
             self._said = False
