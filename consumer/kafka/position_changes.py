@@ -197,8 +197,9 @@ class PositionChanges:
         forward = []
         for (side, partition), (offset, _) in wanted.items():
             position = found.by_place[side, partition]
+            low, end = self._bounds(position)
             # Where no record is as young as that, the position stays.
-            if side is Side.OFFERS and 0 <= position.offset < offset < self._bounds(position)[1]:
+            if side is Side.OFFERS and 0 <= position.offset and max(low, position.offset) < offset < end:
                 forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
         if forward:
             more = f" and {len(forward) - _MOST_NAMED} more" if len(forward) > _MOST_NAMED else ""
