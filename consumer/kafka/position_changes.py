@@ -199,7 +199,7 @@ class PositionChanges:
             position = found.by_place[side, partition]
             low, end = self._bounds(position)
             # Where no record is as young as that, the position stays.
-            if side is Side.OFFERS and 0 <= position.offset and max(low, position.offset) < offset < end:
+            if side is Side.OFFERS and position.offset >= 0 and max(low, position.offset) < offset < end:
                 forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
         if forward:
             more = f" and {len(forward) - _MOST_NAMED} more" if len(forward) > _MOST_NAMED else ""
@@ -210,8 +210,8 @@ class PositionChanges:
             )
 
     def _offers_back_to(self, found: CommittedPosition, offset: int, now: int) -> tuple[Change, str]:
-        offset = offset if found.offset < 0 else min(found.offset, offset)
-        _, end = self._bounds(found)
+        low, end = self._bounds(found)
+        offset = offset if found.offset < 0 else max(low, min(found.offset, offset))
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
         )
@@ -221,8 +221,8 @@ class PositionChanges:
         self, found: CommittedPosition, wanted: int, horizon: int | None, now: int
     ) -> tuple[Change, str]:
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
-        offset = wanted if ours is None else min(wanted, found.offset)
         low, _ = self._bounds(found)
+        offset = wanted if ours is None else max(low, min(wanted, found.offset))
         if low == 0 and ours is not None and ours.horizon == MIN_TIME and horizon is not None:
             text = self._starts.checkouts_from(offset, horizon)  # nothing was ever forgotten
         elif offset > low and horizon is not None:

@@ -336,7 +336,7 @@ def test_an_upgrade_in_place_from_version_1_repeats_no_call(real_kafka, tmp_path
         calls = len(deployment.called())
         code, told = positions(deployment)
         assert (code, "not known" not in told.split("now:")[0]) == (0, False)
-        show(deployment, "second")
+        show(deployment, "second", at=now())
         goes_on(deployment, settled=4 * SOLD)
         until(lambda: len(deployment.called()) == calls + SOLD, within=60, what="the new calls")
         assert not [offer for offer in deployment.called()[calls:] if offer.startswith("first")]
