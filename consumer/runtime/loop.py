@@ -121,7 +121,7 @@ class Loop:
                 yield
             self._finish()
         except BaseException:
-            self.tasks.failed = True
+            self.tasks.abandon()
             raise
         finally:
             with self._health.waiting("leaving the group"):

@@ -70,9 +70,8 @@ class LoopConsumer(Consumer):
         return super().commit(offsets, asynchronous)
 
     def forget_commits(self) -> None:
-        """As if nothing had been committed yet."""
+        """Nothing that was committed until now is of interest any more."""
         self.commits.clear()
-        self.committed_offsets.clear()
         self.happened.clear()
 
     def close(self) -> None:

@@ -1,0 +1,171 @@
+"""What brokers know of a deployment beside the offsets of its two topics: a second witness to what is committed.
+
+Of which cluster and topics it is now; what else its group has committed; and whether it has told outcomes before. An
+offset that expired, or a group that was renamed, looks like a group that has never run. The outcomes know better.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from ..core.provenance import Provenance
+from ..errors import DecodeError, StartError
+from ..events import OfferOutcome, RecordRef
+from ..settings import KafkaSettings, Settings
+from .end_offsets import TIMEOUT, bounds
+from .reader import LogReader
+
+_TIMEOUT = 15.0
+"""Seconds to wait for an answer."""
+
+LAST_OUTCOMES = 20
+"""Records at the end of each partition of the outcome topic that are looked at. They are ours, unless the topic is
+shared."""
+
+
+def find_provenance(admin: AdminClient, settings: Settings) -> Provenance:
+    """Whose a commit is that is made now. What the cluster does not tell is not known.
+
+    Raises:
+        StartError: no broker answers.
+    """
+    kafka = settings.kafka
+    topics = [kafka.offer_topic, kafka.checkout_topic]
+    try:
+        metadata = admin.list_topics(timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise StartError(f"no broker told the cluster's id: {error.args[0].str()}. Start again.") from error
+    # A cluster without a controller, such as librdkafka's mock cluster, would let the question time out.
+    ids = topic_ids(admin, topics) if metadata.controller_id in metadata.brokers else {}
+    return Provenance(
+        cluster=metadata.cluster_id or "",
+        offer_topic_id=ids.get(kafka.offer_topic, ""),
+        checkout_topic_id=ids.get(kafka.checkout_topic, ""),
+        offer_topic=kafka.offer_topic,
+        checkout_topic=kafka.checkout_topic,
+        base_url=settings.api.base_url.rstrip("/"),
+    )
+
+
+def topic_ids(admin: AdminClient, topics: list[str]) -> dict[str, str]:
+    """The id of each topic of which the broker tells one.
+
+    Raises:
+        StartError: it does not answer.
+    """
+    ids: dict[str, str] = {}
+    for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=_TIMEOUT).items():
+        try:
+            ids[topic] = str(answer.result().topic_id)
+        except KafkaException as error:
+            raise StartError(
+                f"{topic}: the broker does not tell the topic's id: {error.args[0].str()}. Allow Describe on it, and "
+                "start again; nothing was read."
+            ) from error
+    return ids
+
+
+class GroupHistory:
+    """What the group and the outcome topic tell of earlier runs.
+
+    Args:
+        admin: asks.
+        reader: makes a consumer with `config.record_reader_config`.
+        decode: reads an outcome, or raises `DecodeError`.
+    """
+
+    def __init__(
+        self,
+        admin: AdminClient,
+        reader: Callable[[], Consumer],
+        settings: KafkaSettings,
+        decode: Callable[[bytes], OfferOutcome],
+    ) -> None:
+        self._admin = admin
+        self._reader = reader
+        self._kafka = settings
+        self._decode = decode
+
+    def other_topics(self) -> list[str]:
+        """The topics beside our two of which the group has committed offsets.
+
+        Raises:
+            StartError: the broker does not tell.
+        """
+        group = self._kafka.group_id
+        question = self._admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=_TIMEOUT
+        )
+        try:
+            places = question[group].result().topic_partitions or []
+        except KafkaException as error:
+            raise StartError(
+                f"group {group}: the broker does not tell what it has committed: {error.args[0].str()}. Check the "
+                "rights of the group, then start again; nothing was read."
+            ) from error
+        ours = {self._kafka.offer_topic, self._kafka.checkout_topic}
+        return sorted({place.topic for place in places if place.offset >= 0} - ours)
+
+    def earlier_outcome(self) -> RecordRef | None:
+        """Where an outcome stands that tells of our offer topic; None if the last ones of each partition tell of none.
+
+        Raises:
+            StartError: the topic could not be read.
+        """
+        topic = self._kafka.outcome_topic
+        consumer = self._reader()
+        try:
+            ranges = self._last_records(consumer, topic)
+            return self._first_of_ours(consumer, ranges) if ranges else None
+        except KafkaException as error:
+            raise StartError(_unread(topic, error.args[0].str())) from error
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def _last_records(consumer: Consumer, topic: str) -> dict[tuple[str, int], tuple[int, int]]:
+        count = len(consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions)
+        ranges = {}
+        for partition in range(count):
+            low, high = bounds(consumer, TopicPartition(topic, partition))
+            if high > low:
+                ranges[topic, partition] = max(low, high - LAST_OUTCOMES), high
+        return ranges
+
+    def _first_of_ours(self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]]) -> RecordRef | None:
+        deadline = time.monotonic() + TIMEOUT
+        problems: list[str] = []
+
+        def on_error(message: Message) -> None:
+            error = message.error()
+            problems.append("" if error is None else error.str())
+
+        reader = LogReader(consumer, on_error)
+        for message in reader.read(ranges, lambda: time.monotonic() < deadline):
+            try:
+                source = self._decode(message.value() or b"").source
+            except DecodeError:
+                continue  # of another program, or of another format
+            if source.topic == self._kafka.offer_topic:
+                return RecordRef(message.topic() or "", message.partition() or 0, message.offset() or 0)
+        if reader.unread:
+            raise StartError(_unread(self._kafka.outcome_topic, problems[-1] if problems else "it took too long"))
+        return None
+
+
+def _unread(topic: str, why: str) -> str:
+    return (
+        f"{topic}: whether outcomes were told before could not be read: {why}. Check the broker and the right to read "
+        "the topic, then start again; nothing was called."
+    )

@@ -1,0 +1,211 @@
+"""Whether what a group has committed is what this service left there, of these topics, for this API.
+
+An offset is a number, and anyone may commit one: `kafka-console-consumer --group` with the group's name, a tool that
+mirrors or resets, a staging deployment that was given production's brokers. To read on from such a number is to miss
+opt-outs without a line in the log, or to call offers whose checkouts are skipped. So each position is questioned
+before anything is read, and any doubt stops the start; `opt-out positions` shows it, and answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from confluent_kafka import TopicPartition
+
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata, are_new_checkouts
+from ..core.provenance import Provenance
+from ..core.watermark import Side
+from ..errors import PositionsError, StartError
+
+_MOST_NAMED = 4
+"""Partitions of one doubt that a message names."""
+
+
+class Doubt(Enum):
+    """Why a position may not be taken as it is. The value says it in words."""
+
+    MISSING = (
+        "nothing is committed, though the group has committed elsewhere: the offset expired or was deleted, or the "
+        "topic was made anew"
+    )
+    UNMARKED = (
+        "the offset stands without this service's metadata: another program committed it, such as a console consumer "
+        "with the group's name, or a tool that sets offsets"
+    )
+    FOREIGN = "the metadata with the offset is not this service's, or was changed, or belongs to another offset"
+    MADE_ANEW = "the topic is not the one that this was committed for: it was deleted and made anew"
+    OTHER_CLUSTER = "this was committed on another cluster"
+    RENAMED = "this was committed for topics of other names"
+    GONE = "the broker no longer has this offset: retention has deleted records that were not settled"
+    CUT = "the log ends before what was read from it: it was cut, or made anew"
+    OTHER_API = "this was committed by a deployment that calls another API"
+
+
+_OF_DIFFERENCE = {
+    "cluster": Doubt.OTHER_CLUSTER,
+    "offer_topic_id": Doubt.MADE_ANEW,
+    "checkout_topic_id": Doubt.MADE_ANEW,
+    "offer_topic": Doubt.RENAMED,
+    "checkout_topic": Doubt.RENAMED,
+    "base_url": Doubt.OTHER_API,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedPosition:
+    """What a group has committed for one partition.
+
+    Attributes:
+        offset: below 0 where nothing is.
+        metadata: as it was committed.
+        checkpoint: what the metadata says; None where it says nothing, which may be right in a new group.
+        doubt: why it is not ours; None if it is.
+    """
+
+    side: Side
+    topic: str
+    partition: int
+    offset: int
+    metadata: str
+    checkpoint: OfferCheckpoint | CheckoutCheckpoint | None
+    doubt: Doubt | None
+
+    @classmethod
+    def of(cls, side: Side, place: TopicPartition) -> CommittedPosition:
+        """Read what a broker tells of a partition."""
+        offset, metadata = place.offset, place.metadata or ""
+        checkpoint: OfferCheckpoint | CheckoutCheckpoint | None = None
+        doubt = None
+        if offset < 0:
+            doubt = Doubt.MISSING
+        elif not metadata:
+            doubt = Doubt.UNMARKED
+        elif side is Side.OFFERS or not are_new_checkouts(metadata, offset):
+            try:
+                decode = OfferCheckpoint.decode if side is Side.OFFERS else CheckoutCheckpoint.decode
+                checkpoint = decode(metadata, offset)
+            except UnreadableMetadata:
+                doubt = Doubt.FOREIGN
+        return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt)
+
+    def read_to(self, side: Side) -> int:
+        """The first offset of an input that had not been read, as far as this says so; else 0."""
+        if isinstance(self.checkpoint, OfferCheckpoint):
+            return self.checkpoint.next_offset if side is Side.OFFERS else self.checkpoint.next_checkout
+        return self.checkpoint.next_offset if self.checkpoint is not None and side is Side.CHECKOUTS else 0
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """Whose it is, as far as it says so."""
+        return self.checkpoint.provenance if isinstance(self.checkpoint, OfferCheckpoint) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A position in doubt.
+
+    Attributes:
+        topic: the one in doubt, which for a checkout topic that was made anew is not the position's own.
+        detail: what it was and what it is, where that is the doubt.
+    """
+
+    doubt: Doubt
+    topic: str
+    partition: int
+    detail: str = ""
+
+
+class Positions:
+    """All that a group has committed for the two topics, or a part of it."""
+
+    def __init__(self, topics: tuple[str, str], committed: Iterable[TopicPartition]) -> None:
+        self._topics = topics
+        self.by_place: dict[tuple[Side, int], CommittedPosition] = {}
+        for place in committed:
+            side = Side(topics.index(place.topic))
+            self.by_place[side, place.partition] = CommittedPosition.of(side, place)
+
+    @property
+    def none_at_all(self) -> bool:
+        """Nothing is committed."""
+        return all(position.offset < 0 for position in self.by_place.values())
+
+    def partition_counts(self) -> set[int]:
+        """The numbers of partitions that they were committed with."""
+        return {p.checkpoint.partitions for p in self.by_place.values() if p.checkpoint is not None}
+
+    def doubts(
+        self, now: Provenance, logs: Mapping[tuple[Side, int], tuple[int, int]] | None = None
+    ) -> Iterator[Doubted]:
+        """Why these may not be taken as they are.
+
+        `now` is whose a commit would be, `logs` the first offset and the end of each partition as far as is known.
+        """
+        for place, (low, high) in (logs or {}).items():
+            position, side = self.by_place[place], place[0]
+            if 0 <= position.offset < low:
+                yield Doubted(Doubt.GONE, position.topic, position.partition)
+            elif max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
+                yield Doubted(Doubt.CUT, position.topic, position.partition)
+        for position in self.by_place.values():
+            if position.doubt is not None:
+                yield Doubted(position.doubt, position.topic, position.partition)
+            if position.provenance is not None:
+                for name, (then, current) in position.provenance.differences(now).items():
+                    topic = self._topics[Side.CHECKOUTS] if name.startswith("checkout") else position.topic
+                    yield Doubted(_OF_DIFFERENCE[name], topic, position.partition, f"{then}, now {current}")
+
+
+def check_positions(group: str, positions: Positions, now: Provenance, partitions: int) -> None:
+    """Refuse what is in doubt.
+
+    Raises:
+        PositionsError: some of the positions are not ours, or of another log, name or API.
+        StartError: they were committed with another number of partitions than there are now.
+    """
+    check_partition_count(group, positions, partitions)
+    if doubts := list(positions.doubts(now)):
+        raise PositionsError(refusal(group, doubts))
+
+
+def check_partition_count(group: str, positions: Positions, partitions: int) -> None:
+    """Refuse positions that were committed with another number of partitions.
+
+    Raises:
+        StartError: they were.
+    """
+    if counts := positions.partition_counts() - {partitions}:
+        raise StartError(
+            f"group {group}: committed with {min(counts)} partitions, the topics now have {partitions}: keys have "
+            "moved between partitions, so offers and checkouts that belong together may no longer meet. Drain the "
+            "topics with the old count, or start a new group."
+        )
+
+
+def refusal(group: str, doubts: Sequence[Doubted]) -> str:
+    """Why the start is refused, and which command answers it."""
+    return (
+        f"group {group}: what is committed is not what this service left there, or not of what it reads now. Nothing "
+        f"was read, and nothing is called.\n{in_words(doubts)}\n"
+        "`opt-out positions` shows all of it. If it is right as it is, `opt-out positions --accept` says so and says "
+        "what that costs; to go back to a time when all was well, `opt-out positions --reset-to TIME`."
+    )
+
+
+def in_words(doubts: Sequence[Doubted]) -> str:
+    """Each kind of doubt with the partitions that it is about, a line each."""
+    kinds: dict[tuple[Doubt, str], list[str]] = {}
+    for one in doubts:
+        kinds.setdefault((one.doubt, one.detail), []).append(f"{one.topic}[{one.partition}]")
+    return "\n".join(
+        f"  {_named(places)}: {doubt.value}{f' ({detail})' if detail else ''}"
+        for (doubt, detail), places in kinds.items()
+    )
+
+
+def _named(places: Collection[str]) -> str:
+    named = list(dict.fromkeys(places))
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return ", ".join(named[:_MOST_NAMED]) + more

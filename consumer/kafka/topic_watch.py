@@ -1,0 +1,130 @@
+"""Sees, while running, that an input topic was deleted, or deleted and made anew.
+
+The client does not: it goes on at the old offset in the new log, silently, once that has grown past it. What stands
+below is skipped, and the offers that it bought are called. The topics' ids tell, so the broker is asked for them again
+and again, without waiting; at once when something is odd, and then no record is handed on until it has answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from ..errors import TopicMadeAnewError
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two questions."""
+
+_TIMEOUT = 5.0
+"""Seconds that a question may take; then it is asked again."""
+
+
+class TopicWatch:
+    """One question at a time. Not thread-safe.
+
+    Args:
+        admin: asks.
+        ids: by topic, the id that it had when this run began. A topic whose id is not known is not watched.
+        monotonic: a clock in seconds.
+
+    Attributes:
+        certain: False from the moment that something was odd until the broker has told that the topics are the same.
+    """
+
+    def __init__(
+        self, admin: AdminClient, ids: Mapping[str, str], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.certain = True
+        self._admin = admin
+        self._ids = {topic: known for topic, known in ids.items() if known}
+        self._monotonic = monotonic
+        self._next_question = 0.0
+        self._answers: dict[str, Future[Any]] = {}
+        self._asked_in_doubt = False
+        self._missing: set[str] = set()
+        self._said = False
+        self._epochs: dict[tuple[str, int], int] = {}
+
+    def doubt(self) -> None:
+        """Something was odd: ask at once. An answer to a question of before does not count."""
+        if self._ids:
+            self.certain = False
+            self._asked_in_doubt = False
+            self._next_question = 0.0
+
+    def saw_epoch(self, topic: str, partition: int, epoch: int | None) -> None:
+        """The leader's epoch that came with a record: it never falls, but in a topic that was made anew."""
+        if epoch is None or epoch < 0:
+            return
+        if epoch < self._epochs.get((topic, partition), epoch):
+            self.doubt()
+        self._epochs[topic, partition] = epoch
+
+    def look(self) -> None:
+        """Take in an answer, and ask again when it is time. To be called again and again.
+
+        Raises:
+            TopicMadeAnewError: a topic is not the one that it was.
+        """
+        if not self._ids:
+            return
+        if self._answers:
+            if not all(answer.done() for answer in self._answers.values()):
+                return
+            answers, self._answers = self._answers, {}
+            self._take_in(answers)
+        now = self._monotonic()
+        if now >= self._next_question:
+            self._next_question = now + INTERVAL
+            self._asked_in_doubt = not self.certain
+            self._answers = self._admin.describe_topics(TopicCollection(list(self._ids)), request_timeout=_TIMEOUT)
+
+    def _take_in(self, answers: Mapping[str, Future[Any]]) -> None:
+        told, missing = 0, set()
+        for topic, answer in answers.items():
+            try:
+                found = str(answer.result().topic_id)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    missing.add(topic)
+                else:
+                    self._report(topic, error.args[0])
+                continue
+            told += 1
+            if found != self._ids[topic]:
+                raise _made_anew(topic, "deleted and made anew")
+        # A broker that has just come up may not know of a topic yet: it is asked again, an interval later.
+        if again := missing & self._missing:
+            raise _made_anew(min(again), "deleted")
+        self._missing = missing
+        if missing:
+            self.certain = False
+        elif told == len(self._ids) and self._asked_in_doubt:
+            self.certain = True
+            self._said = False
+
+    def _report(self, topic: str, error: KafkaError) -> None:
+        if not self._said:
+            self._said = True
+            log.warning(
+                "the broker does not tell the topics' ids: whether they were made anew is not known. After trouble no "
+                "record is read on until it tells; see that it answers, and that Describe on the topics is allowed",
+                topic=topic,
+                error=error.str(),
+            )
+
+
+def _made_anew(topic: str, what: str) -> TopicMadeAnewError:
+    return TopicMadeAnewError(
+        f"{topic} was {what} while this service ran. Its offsets mean nothing in the new log, and checkouts may be "
+        "gone for good that bought offers which are still open. Nothing more is called or committed. Find out who did "
+        "it, look with `opt-out positions`, and go on with `opt-out positions --accept`, which says what that costs."
+    )

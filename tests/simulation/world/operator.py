@@ -1,0 +1,66 @@
+"""The operator: answers what stops a start with the command that its message names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+from simulation.world.broker import Broker
+from simulation.world.clients import Admin
+from simulation.world.consumer import SimulatedConsumer
+
+from consumer.errors import OptOutError
+from consumer.kafka.position_changes import PositionChanges
+from consumer.kafka.start_offsets import StartOffsets
+from consumer.runtime.tasks import rules_of
+from consumer.settings import Settings
+
+
+class Operator:
+    """A person at a terminal, whose clients outlive every process. It is the `Process` of these clients."""
+
+    name = "operator"
+
+    def __init__(self, broker: Broker, tell: Callable[[str], None]) -> None:
+        self._broker = broker
+        self._tell = tell
+
+    def accept(self, settings: Settings) -> bool:
+        """`opt-out positions --accept`. False: not yet, since the group has members or the broker is down."""
+        broker = self._broker
+        consumer, admin = SimulatedConsumer(broker, self, lambda _: None), Admin(broker, self)
+        rules, whose = rules_of(settings.join), broker.provenance
+        changes = PositionChanges(
+            consumer,  # type: ignore[arg-type]
+            admin,  # type: ignore[arg-type]
+            lambda: consumer,  # type: ignore[arg-type,return-value]
+            StartOffsets(settings.kafka, rules, broker.count, whose),
+            group=settings.kafka.group_id,
+            provenance=whose,
+            rules=rules,
+            partitions=broker.count,
+        )
+        try:
+            for change in changes.accept(broker.clock.ms):
+                self.tell(f"accepts {change}")
+        except (OptOutError, KafkaException) as error:
+            self.tell(f"cannot accept yet: {error}")
+            return False
+        return True
+
+    def tell(self, what: str) -> None:
+        """A line for the trace."""
+        self._tell(f"the operator {what}")
+
+    def touch(self, what: str) -> None:
+        """It never dies."""
+
+    def wait(self, until: Callable[[], bool], timeout: float) -> bool:
+        """It does not wait."""
+        return until()
+
+    def begins(self, partition: int) -> None:
+        """It is no member."""
+
+    def refused(self, why: str, partitions: list[int]) -> None:
+        """It commits by no generation."""

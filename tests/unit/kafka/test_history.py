@@ -1,0 +1,137 @@
+"""Rule 2: whose commits are made now, and what knows better than a group that looks new."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from support.kafka import Message, partition_end
+
+from consumer.core.provenance import Provenance
+from consumer.errors import DecodeError, StartError
+from consumer.events import RecordRef
+from consumer.kafka.history import LAST_OUTCOMES, GroupHistory, find_provenance
+from consumer.settings import ApiSettings, KafkaSettings, Settings
+
+KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts", outcome_topic="outcomes")
+
+
+def done(told: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    if isinstance(told, KafkaError):
+        future.set_exception(KafkaException(told))
+    else:
+        future.set_result(told)
+    return future
+
+
+class Admin:
+    def __init__(self, *, controller: int = 1, ids: Any = None, committed: Any = ()) -> None:
+        self._controller, self._ids, self._committed = controller, ids or {"offers": "o", "checkouts": "k"}, committed
+        self.asked: list[str] = []
+
+    def list_topics(self, timeout: float) -> Any:
+        return SimpleNamespace(cluster_id="c", controller_id=self._controller, brokers={1: object()})
+
+    def describe_topics(self, topics: Any, request_timeout: float) -> Any:
+        self.asked.append("describe_topics")
+        found = {topic: self._ids[topic] for topic in topics.topic_names}
+        return {
+            topic: done(told if isinstance(told, KafkaError) else SimpleNamespace(topic_id=told))
+            for topic, told in found.items()
+        }
+
+    def list_consumer_group_offsets(self, groups: Any, request_timeout: float) -> Any:
+        told = self._committed
+        return {"g": done(told if isinstance(told, KafkaError) else SimpleNamespace(topic_partitions=list(told)))}
+
+
+class Outcomes:
+    """The outcome topic: a list of the source topics that its records tell of, in one partition."""
+
+    def __init__(self, *sources: str | None, ends: bool = True) -> None:
+        self._sources, self._ends = sources, ends
+        self.read: list[int] = []
+        self.closed = False
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(1))})
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
+        return 0, len(self._sources)
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._at = places[0].offset
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        found = [
+            Message("outcomes", 0, offset, b"k", (source or "garbage").encode())
+            for offset, source in list(enumerate(self._sources))[self._at :]
+        ]
+        self.read += [message.offset() for message in found]
+        return [*found, partition_end("outcomes", 0, len(self._sources))]
+
+    def pause(self, places: object) -> None: ...
+    def resume(self, places: object) -> None: ...
+    def unassign(self) -> None: ...
+    def close(self) -> None:
+        self.closed = True
+
+
+def decode(value: bytes) -> Any:
+    if value == b"garbage":
+        raise DecodeError("undecodable", "it is garbage")
+    return SimpleNamespace(source=RecordRef(value.decode(), 0, 7))
+
+
+def history(outcomes: Outcomes | None = None, committed: Any = ()) -> GroupHistory:
+    reader = outcomes or Outcomes()
+    return GroupHistory(Admin(committed=committed), lambda: reader, KAFKA, decode)  # type: ignore[arg-type,return-value]
+
+
+SETTINGS = Settings(kafka=KAFKA, api=ApiSettings(base_url="https://api.example/x/"))
+
+
+def test_whose_a_commit_is_is_found_out_from_the_cluster_and_the_settings() -> None:
+    found = find_provenance(Admin(), SETTINGS)  # type: ignore[arg-type]
+    assert found == Provenance("c", "o", "k", "offers", "checkouts", "https://api.example/x")
+
+
+def test_a_cluster_without_a_controller_tells_no_ids_and_is_not_asked() -> None:
+    admin = Admin(controller=-1)
+    found = find_provenance(admin, SETTINGS)  # type: ignore[arg-type]
+    assert (found.offer_topic_id, found.checkout_topic_id, admin.asked) == ("", "", [])
+
+
+def test_a_broker_that_does_not_tell_an_id_stops_the_start() -> None:
+    ids = {"offers": "o", "checkouts": KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)}
+    with pytest.raises(StartError, match=r"checkouts: the broker does not tell the topic's id: .* Allow Describe"):
+        find_provenance(Admin(ids=ids), SETTINGS)  # type: ignore[arg-type]
+
+
+def test_other_topics_of_the_group_are_told_if_it_has_committed_them() -> None:
+    places = [TopicPartition(t, p, o) for t, p, o in (("offers", 0, 5), ("old", 0, 3), ("old", 1, 4), ("none", 0, -1))]
+    assert history(committed=places).other_topics() == ["old"]
+    with pytest.raises(StartError, match="does not tell what it has committed"):
+        history(committed=KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)).other_topics()
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ((), None),
+        (("others", None), None),
+        (("others", "offers", "offers"), 1),
+        (("offers", *["others"] * LAST_OUTCOMES), None),
+        (("offers", *["others"] * (LAST_OUTCOMES - 1)), 0),
+    ],
+)
+def test_an_outcome_of_our_offers_is_found_among_the_last_ones(sources: tuple[str, ...], found: int | None) -> None:
+    outcomes = Outcomes(*sources)
+    told = history(outcomes).earlier_outcome()
+    assert told == (None if found is None else RecordRef("outcomes", 0, found))
+    assert outcomes.closed
+    assert len(outcomes.read) <= LAST_OUTCOMES

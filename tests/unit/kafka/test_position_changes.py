@@ -1,0 +1,300 @@
+"""Rule 2: what `--accept` and `--reset-to` commit, and what they refuse."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+from support.kafka import Consumer, Message, partition_end
+
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, are_new_checkouts, new_checkouts
+from consumer.core.provenance import Provenance
+from consumer.core.rules import MIN_TIME, DecisionRules
+from consumer.errors import PositionsError, StartError
+from consumer.kafka.position_changes import Change, PositionChanges
+from consumer.kafka.start_offsets import StartOffsets
+from consumer.settings import KafkaSettings
+
+RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
+KEY = (100, 10, 300, True)
+NOW = 1_800_000_000_000
+OURS = Provenance("c", "o-id", "k-id", "offers", "checkouts", "https://api.example/x")
+KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts")
+OFFERS = OfferCheckpoint(KEY, 1, 5_000, 9, 4, unsettled=frozenset({8}), provenance=OURS)
+CHECKOUTS = CheckoutCheckpoint(1, 4, 700, lookback=300)
+FIRST = NOW - 5_000
+
+
+class Reader:
+    """Reads a log whose first record is of `FIRST`."""
+
+    def assign(self, places: object) -> None: ...
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        return [Message("checkouts", 0, 0, timestamp=FIRST), partition_end("checkouts", 0, 100)]
+
+    def pause(self, places: object) -> None: ...
+    def resume(self, places: object) -> None: ...
+    def unassign(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class World:
+    """A group that has committed offset 7 of the offers and 3 of the checkouts; both logs hold 0 to 100."""
+
+    def __init__(self, now: Provenance = OURS) -> None:
+        self.consumer = Consumer()
+        self.commit("offers", 7, OFFERS.encode(7))
+        self.commit("checkouts", 3, CHECKOUTS.encode(3))
+        self.state: Any = ConsumerGroupState.EMPTY
+        self.now = now
+
+    def commit(self, topic: str, offset: int, text: str) -> None:
+        self.consumer.committed_offsets[topic, 0] = offset
+        self.consumer.texts[topic, 0, offset] = text
+
+    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
+        future: Future[Any] = Future()
+        if isinstance(self.state, KafkaError):
+            future.set_exception(KafkaException(self.state))
+        else:
+            future.set_result(SimpleNamespace(state=self.state, members=["m"]))
+        return {"g": future}
+
+    @property
+    def changes(self) -> PositionChanges:
+        return PositionChanges(
+            self.consumer, self, Reader, StartOffsets(KAFKA, RULES, 1, self.now),  # type: ignore[arg-type]
+            group="g", provenance=self.now, rules=RULES, partitions=1,
+        )  # fmt: skip
+
+    def accept(self) -> list[Change]:
+        return self.changes.accept(NOW)
+
+    def left(self, topic: str) -> tuple[int, str]:
+        offset = self.consumer.committed_offsets[topic, 0]
+        return offset, self.consumer.texts[topic, 0, offset]
+
+    def offers(self) -> tuple[int, OfferCheckpoint]:
+        offset, text = self.left("offers")
+        return offset, OfferCheckpoint.decode(text, offset)
+
+    def checkouts(self) -> tuple[int, CheckoutCheckpoint | None]:
+        """None where the horizon is to be learnt."""
+        offset, text = self.left("checkouts")
+        return offset, None if are_new_checkouts(text, offset) else CheckoutCheckpoint.decode(text, offset)
+
+
+def is_new(found: OfferCheckpoint, offset: int) -> bool:
+    """Nothing is decided, and it is ours."""
+    now = replace(found, provenance=replace(found.provenance, committed_at=MIN_TIME))
+    return now == OfferCheckpoint(KEY, 1, MIN_TIME, offset, 0, provenance=now.provenance)
+
+
+def test_what_is_in_no_doubt_is_left_alone() -> None:
+    world = World()
+    assert world.accept() == []
+    assert world.consumer.commits == []
+
+
+@pytest.mark.parametrize("state", [ConsumerGroupState.STABLE, ConsumerGroupState.PREPARING_REBALANCING])
+def test_a_group_with_members_is_left_alone(state: Any) -> None:
+    world = World()
+    world.state = state
+    world.commit("offers", 7, "")
+    for change in (world.accept, lambda: world.changes.reset_to(NOW, NOW)):
+        with pytest.raises(PositionsError, match=r"has 1 members: .* Nothing was changed"):
+            change()
+    assert world.consumer.commits == []
+
+
+def test_a_group_that_is_not_told_is_left_alone_and_one_that_is_unknown_has_no_members() -> None:
+    world = World()
+    world.state = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    with pytest.raises(StartError, match="does not tell who is in it"):
+        world.accept()
+    world.state = KafkaError(KafkaError.GROUP_ID_NOT_FOUND)
+    assert world.accept() == []
+
+
+@pytest.mark.parametrize("name", ["offer_topic", "checkout_topic", "base_url"])
+def test_other_names_keep_what_is_settled(name: str) -> None:
+    world = World(replace(OURS, **{name: "another"}))
+    world.accept()
+    offset, found = world.offers()
+    assert offset == 7
+    assert getattr(found.provenance, name) == "another"
+    assert found.provenance.committed_at > MIN_TIME
+    assert replace(found, provenance=OURS) == OFFERS
+    assert world.left("checkouts") == (3, CHECKOUTS.encode(3))
+
+
+def test_offers_that_are_not_ours_start_anew_where_they_stand_and_the_checkouts_stay() -> None:
+    world = World()
+    world.commit("offers", 7, "")
+    (change,) = world.accept()
+    offset, found = world.offers()
+    assert (offset, is_new(found, 7), change.offset) == (7, True, 7)
+    assert "93 offers are called" in change.what
+    assert world.left("checkouts") == (3, CHECKOUTS.encode(3))
+
+
+def test_checkouts_that_are_not_ours_learn_their_horizon_and_what_was_settled_by_them_is_not_known() -> None:
+    world = World()
+    world.commit("checkouts", 3, "tool")
+    world.accept()
+    assert world.checkouts() == (3, None)
+    offset, found = world.offers()
+    assert (offset, is_new(found, 7)) == (7, True)
+
+
+@pytest.mark.parametrize("knows_ids", [True, False])
+def test_checkouts_whose_position_vanished_begin_at_their_first_record(knows_ids: bool) -> None:
+    world = World()
+    if not knows_ids:
+        world.commit("offers", 7, replace(OFFERS, provenance=Provenance()).encode(7))
+    world.commit("checkouts", -1001, "")
+    world.accept()
+    offset, found = world.checkouts()
+    assert offset == 0
+    if knows_ids:
+        assert found is None, "it is the topic's very first record"
+    else:
+        assert found is not None, "the topic may have been made anew"
+        assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
+    assert is_new(world.offers()[1], 7)
+
+
+def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_horizon() -> None:
+    world = World(replace(OURS, checkout_topic_id="another"))
+    world.accept()
+    offset, found = world.checkouts()
+    assert offset == 0
+    assert found is not None
+    assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
+    assert is_new(world.offers()[1], 7)
+
+
+def test_an_offer_topic_that_was_made_anew_begins_at_its_first_record() -> None:
+    world = World(replace(OURS, offer_topic_id="another"))
+    world.accept()
+    offset, found = world.offers()
+    assert (offset, is_new(found, 0)) == (0, True)
+    assert world.left("checkouts") == (3, CHECKOUTS.encode(3))
+
+
+def test_on_another_cluster_a_mirror_may_have_kept_the_offsets() -> None:
+    world = World(replace(OURS, cluster="another", offer_topic_id="b", checkout_topic_id="c"))
+    world.accept()
+    offset, found = world.offers()
+    assert (offset, is_new(found, 7)) == (7, True)
+    assert world.checkouts() == (3, None)
+
+
+def test_what_retention_deleted_is_gone_on_without() -> None:
+    world = World()
+    world.consumer.low = 8
+    world.accept()
+    assert world.offers()[0] == 8
+    assert world.checkouts() == (8, None)
+
+
+def test_a_checkout_log_that_was_cut_makes_late_what_it_may_have_bought_until_now() -> None:
+    world = World()
+    world.consumer.high = 3
+    world.accept()
+    offset, found = world.checkouts()
+    assert offset == 3
+    assert found is not None
+    assert found.horizon == NOW + RULES.max_skew + RULES.lateness
+
+
+def test_a_group_without_any_position_starts_as_the_settings_say() -> None:
+    world = World()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    assert [(c.was, c.offset) for c in world.accept()] == [(-1, 0), (-1, 0)]
+    assert is_new(world.offers()[1], 0)
+
+
+def test_another_number_of_partitions_is_not_accepted() -> None:
+    world = World()
+    world.commit("offers", 7, replace(OFFERS, partitions=2).encode(7))
+    with pytest.raises(StartError, match="keys have moved"):
+        world.accept()
+
+
+# --- back to a time
+
+
+def test_a_reset_goes_back_with_both_and_knows_its_horizon_where_older_checkouts_are_there() -> None:
+    world = World()
+    world.consumer.at = 2
+    changes = world.changes.reset_to(NOW - 1_000, NOW)
+    assert [(c.topic, c.was, c.offset) for c in changes] == [("offers", 7, 2), ("checkouts", 3, 2)]
+    assert is_new(world.offers()[1], 2)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == NOW - 1_000 - RULES.lookback - RULES.lateness
+
+
+def test_a_reset_never_goes_forward() -> None:
+    world = World()
+    world.consumer.at = 8
+    with pytest.raises(PositionsError, match=r"lies ahead of what is committed: offers\[0\] from 7 to 8"):
+        world.changes.reset_to(NOW - 1_000, NOW)
+    assert world.consumer.commits == []
+
+
+def test_where_no_record_is_as_young_the_position_stays_and_checkouts_never_go_forward() -> None:
+    world = World()
+    world.consumer.at = -1
+    world.changes.reset_to(NOW, NOW)
+    assert world.offers()[0] == 7
+    assert world.checkouts()[0] == 3
+
+
+def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() -> None:
+    world = World()
+    world.consumer.at = 0
+    world.changes.reset_to(NOW - 10_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
+    world.commit("checkouts", 3, replace(CHECKOUTS, horizon=MIN_TIME).encode(3))
+    world.changes.reset_to(NOW - 10_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None, "nothing was ever forgotten"
+    assert found.horizon == NOW - 10_000 - RULES.lookback - RULES.lateness
+    world.consumer.low = world.consumer.at = 2
+    world.changes.reset_to(NOW - 10_000, NOW)
+    assert world.checkouts() == (2, None)
+
+
+def test_a_reset_begins_where_nothing_is_committed() -> None:
+    world = World()
+    world.commit("offers", -1001, "")
+    world.consumer.at = 30
+    world.changes.reset_to(NOW - 10_000, NOW)
+    assert world.offers()[0] == 30
+    assert world.checkouts()[0] == 3
+
+
+@pytest.mark.parametrize("name", ["cluster", "offer_topic_id", "checkout_topic_id"])
+def test_a_time_of_before_is_not_looked_for_in_another_log(name: str) -> None:
+    world = World(replace(OURS, **{name: "another"}))
+    with pytest.raises(PositionsError, match="cannot be found in another log"):
+        world.changes.reset_to(NOW - 10_000, NOW)
+    assert world.consumer.commits == []
+
+
+def test_a_commit_that_the_broker_refuses_is_said() -> None:
+    world = World()
+    world.commit("checkouts", 3, "")
+    world.consumer.errors["commit"] = [KafkaError.UNKNOWN_MEMBER_ID]
+    with pytest.raises(StartError, match="could not be committed"):
+        world.accept()
+    assert new_checkouts(3) != world.left("checkouts")[1]

@@ -1,0 +1,119 @@
+"""Rule 2: which committed positions are in doubt, and in which words the start is refused for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
+from consumer.core.provenance import Provenance
+from consumer.core.watermark import Side
+from consumer.errors import PositionsError, StartError
+from consumer.kafka.positions import Doubt, Positions, check_positions
+
+TOPICS = ("offers", "checkouts")
+OURS = Provenance("c", "o-id", "k-id", *TOPICS, "https://api.example/x")
+OFFERS = OfferCheckpoint((1_000, 0, 2_000, True), 1, 5_000, 9, 4, provenance=OURS.at(1_790_000_000_000))
+CHECKOUTS = CheckoutCheckpoint(1, 4, 0)
+
+
+def place(topic: str, offset: int, metadata: str = "", partition: int = 0) -> TopicPartition:
+    return TopicPartition(topic, partition, offset, metadata=metadata)
+
+
+def committed(offers: TopicPartition | None = None, checkouts: TopicPartition | None = None) -> Positions:
+    return Positions(
+        TOPICS,
+        [offers or place("offers", 7, OFFERS.encode(7)), checkouts or place("checkouts", 3, CHECKOUTS.encode(3))],
+    )
+
+
+def doubts(positions: Positions, now: Provenance = OURS) -> list[tuple[Doubt, str]]:
+    return [(one.doubt, one.topic) for one in positions.doubts(now)]
+
+
+def test_what_the_service_left_there_is_not_in_doubt() -> None:
+    assert doubts(committed()) == []
+    assert doubts(committed(checkouts=place("checkouts", 3, new_checkouts(3)))) == []
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize(
+    ("offset", "text", "doubt"),
+    [
+        (-1001, "", Doubt.MISSING),
+        (3, "", Doubt.UNMARKED),
+        (3, "hello", Doubt.FOREIGN),
+        (3, OFFERS.encode(7), Doubt.FOREIGN),
+        (3, CHECKOUTS.encode(2), Doubt.FOREIGN),
+        (3, new_checkouts(4), Doubt.FOREIGN),
+    ],
+)
+def test_what_others_left_there_is(topic: str, offset: int, text: str, doubt: Doubt) -> None:
+    found = committed(**{topic: place(topic, offset, text)})
+    assert doubts(found) == [(doubt, topic)]
+    with pytest.raises(PositionsError, match=rf"(?s){topic}\[0\]: .*`opt-out positions --accept`.*--reset-to"):
+        check_positions("g", found, OURS, 1)
+
+
+def test_the_mark_of_new_checkouts_is_none_for_offers() -> None:
+    assert doubts(committed(offers=place("offers", 3, new_checkouts(3)))) == [(Doubt.FOREIGN, "offers")]
+
+
+@pytest.mark.parametrize(
+    ("name", "doubt", "topic"),
+    [
+        ("cluster", Doubt.OTHER_CLUSTER, "offers"),
+        ("offer_topic_id", Doubt.MADE_ANEW, "offers"),
+        ("checkout_topic_id", Doubt.MADE_ANEW, "checkouts"),
+        ("offer_topic", Doubt.RENAMED, "offers"),
+        ("checkout_topic", Doubt.RENAMED, "checkouts"),
+        ("base_url", Doubt.OTHER_API, "offers"),
+    ],
+)
+def test_what_was_committed_for_something_else_is(name: str, doubt: Doubt, topic: str) -> None:
+    now = replace(OURS, **{name: "another"})
+    assert doubts(committed(), now) == [(doubt, topic)]
+    with pytest.raises(PositionsError, match=rf"\({getattr(OURS, name)}, now another\)"):
+        check_positions("g", committed(), now, 1)
+    assert doubts(committed(), replace(OURS, **{name: ""})) == []
+
+
+def test_what_version_1_committed_is_ours_and_says_nothing_more() -> None:
+    old = "1:1000,0,2000,a:1:5000:9:4:::"
+    assert doubts(committed(offers=place("offers", 7, old)), replace(OURS, base_url="another")) == []
+
+
+@pytest.mark.parametrize(
+    ("logs", "expected"),
+    [
+        ({(Side.OFFERS, 0): (0, 9), (Side.CHECKOUTS, 0): (0, 4)}, []),
+        ({(Side.OFFERS, 0): (7, 9)}, []),
+        ({(Side.OFFERS, 0): (8, 20)}, [(Doubt.GONE, "offers")]),
+        ({(Side.OFFERS, 0): (0, 8)}, [(Doubt.CUT, "offers")]),
+        ({(Side.CHECKOUTS, 0): (0, 3)}, [(Doubt.CUT, "checkouts")]),
+    ],
+)
+def test_what_the_log_no_longer_holds_is(
+    logs: dict[tuple[Side, int], tuple[int, int]], expected: list[tuple[Doubt, str]]
+) -> None:
+    assert [(one.doubt, one.topic) for one in committed().doubts(OURS, logs)] == expected
+
+
+def test_another_number_of_partitions_is_told_before_all_else() -> None:
+    with pytest.raises(StartError, match="committed with 1 partitions, the topics now have 2: keys have moved"):
+        check_positions("g", committed(checkouts=place("checkouts", -1001)), OURS, 2)
+
+
+def test_many_partitions_of_one_doubt_are_one_line() -> None:
+    places = [place("offers", 3, partition=p) for p in range(7)]
+    places += [place("checkouts", 3, new_checkouts(3), partition=p) for p in range(7)]
+    with pytest.raises(PositionsError, match=r"offers\[0\], offers\[1\], offers\[2\], offers\[3\] and 3 more: the off"):
+        check_positions("g", Positions(TOPICS, places), OURS, 7)
+
+
+def test_a_group_without_any_offset_is_told_from_one_that_has_lost_some() -> None:
+    assert committed(place("offers", -1001), place("checkouts", -1001)).none_at_all
+    assert not committed(place("offers", -1001)).none_at_all
