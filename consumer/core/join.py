@@ -47,7 +47,7 @@ class Undated(NamedTuple):
     checkout: CheckoutCompleted | None = None
 
 
-class Fate(NamedTuple):
+class ChainFate(NamedTuple):
     """What was decided, by which checkout, and by which one the offer is known to be bought all the same."""
 
     reason: Reason
@@ -254,14 +254,14 @@ class Join:
             self._drop_if_empty(session)
         return chain
 
-    def _fate(self, presentations: list[OfferPresented], decide_at: int, session: Session) -> Fate:
+    def _fate(self, presentations: list[OfferPresented], decide_at: int, session: Session) -> ChainFate:
         offer_id = presentations[0].offer_id
         since = presentations[0].presented_at - self.rules.lookback
         bought_by: CheckoutCompleted | None = None
         for checkout in session.buying(offer_id):
             if offer_id in checkout.purchased:
                 if since <= checkout.completed_at <= decide_at:
-                    return Fate(Reason.PURCHASED, checkout)
+                    return ChainFate(Reason.PURCHASED, checkout)
                 bought_by = bought_by or checkout
         shown_last = presentations[-1].presented_at
         first = self._first(shown_last, session.checkouts)
@@ -270,15 +270,15 @@ class Join:
             maybe = [u.checkout for u in undated if u.latest >= since and u.earliest <= decide_at]
             for perhaps in maybe:
                 if perhaps is not None and offer_id in perhaps.purchased:
-                    return Fate(Reason.PURCHASED, perhaps)
+                    return ChainFate(Reason.PURCHASED, perhaps)
             if None in maybe:
-                return Fate(Reason.CHECKOUT_UNREADABLE, None)
+                return ChainFate(Reason.CHECKOUT_UNREADABLE, None)
             named = (u.checkout for u in undated if u.checkout is not None and offer_id in u.checkout.purchased)
             bought_by = bought_by or next(named, None)
             if first is None:
                 until = shown_last + self.rules.window
                 first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
-        return Fate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
+        return ChainFate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
 
     def _drop_if_empty(self, session: Session) -> None:
         if session.is_empty:

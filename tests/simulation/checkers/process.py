@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.violation import Violation
-from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
+from simulation.workload.scenario import CHECKOUTS, OFFERS, implausible
 from simulation.world.broker import Broker
 from simulation.world.process import SimulatedProcess
 
@@ -15,7 +15,6 @@ from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import CheckoutCompleted, OfferPresented
 
 PATIENCE = 20.0
 """Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after."""
@@ -41,7 +40,8 @@ class ProcessChecker:
         for written in self._scenario.records:
             if written.event is not None and not implausible(written, self._scenario.rules):
                 event = written.event
-                entry = written.offset, written.at, _dated(written), event.session_id
+                # What a producer's clock says counts as far as the record's stamp goes along.
+                entry = written.offset, written.at, min(written.dated, written.timestamp), event.session_id
                 self._inputs[written.topic, written.partition].append(entry)
         doubtful = {u.session_id for p in range(self._scenario.partitions) for _, u, _ in self._scenario.undated(p)}
         self._doubtful = len(
@@ -49,6 +49,7 @@ class ProcessChecker:
         )
         self._suspended: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
+        self._looks_again: dict[tuple[str, int], int] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
         self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
@@ -71,6 +72,8 @@ class ProcessChecker:
         for partition, task in tasks.items():
             if full and not task.restoring and (OFFERS, partition) not in process.consumer.paused:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
+            if not service.suspension.lets_decide(task):
+                self._looks_again[process.name, partition] = task.watermark + self._lookback + 2 * BUCKET
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
             # It forgets as it decides: while that is held, what a restart has read again stays.
@@ -81,7 +84,7 @@ class ProcessChecker:
 
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is kept that no coming event can need."""
-        since = task._decided_to - self._open
+        since = task._decided_to - self._open - self._scenario.rules.max_skew
         read_to = [task.next_offset(side) for side in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
         if task.undecided > len(offers):
@@ -90,6 +93,9 @@ class ProcessChecker:
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
         sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= since - self._lookback - BUCKET}
+        # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
+        if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
+            return
         if task.sessions > len(sessions) + self._doubtful:
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
@@ -176,11 +182,3 @@ class ProcessChecker:
             self._moved[place] = state, now
         elif now - since > PATIENCE:
             raise Violation(f"{process.name} stands still in {partition} for {now - since:.1f} s: {process.describe()}")
-
-
-def _dated(written: Written) -> int:
-    event = written.event
-    if isinstance(event, OfferPresented):
-        return event.presented_at
-    assert isinstance(event, CheckoutCompleted)
-    return event.completed_at

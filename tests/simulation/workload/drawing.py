@@ -7,7 +7,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
+from simulation.workload.kinds import ON, Kind, source_of
+from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, TOPICS, Scenario, Written
 
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
@@ -28,10 +29,13 @@ class _Draft(NamedTuple):
     make: Callable[[int], Any] | None = None
     on_time: bool = True
     sessions: tuple[str, ...] = ()
+    happened: int = 0
+    bought: tuple[str, ...] = ()
+    write: Callable[[int], tuple[bytes, Callable[[int], Any]]] | None = None
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+def draw(seed: int, kinds: frozenset[Kind] = ON) -> Scenario:
+    """The scenario of a seed, with these kinds of events besides the usual ones."""
     random = Random(seed)
     window = 4_000
     rules = DecisionRules(
@@ -63,7 +67,7 @@ def draw(seed: int) -> Scenario:
     if scenario.unmatched_limit == 0:
         # Held for that reason with no room to read on, no offer is read that could match: it takes a person.
         scenario.max_unsettled = random.choice((5, 1_000))
-    _Drawing(scenario, random).draw()
+    _Drawing(scenario, random, kinds).draw()
     return scenario
 
 
@@ -77,8 +81,8 @@ def _other(rules: DecisionRules, random: Random) -> DecisionRules:
 class _Drawing:
     """Draws events, then records of them with all that may be wrong with a record."""
 
-    def __init__(self, scenario: Scenario, random: Random) -> None:
-        self.scenario, self.random, self.rules = scenario, random, scenario.rules
+    def __init__(self, scenario: Scenario, random: Random, kinds: frozenset[Kind]) -> None:
+        self.scenario, self.random, self.rules, self.kinds = scenario, random, scenario.rules, kinds
         self.late = random.random() < 0.3
         self.gaps = random.choice((0.1, 0.1, 0.6))
         self.doubtful = random.random() < 0.5
@@ -92,6 +96,7 @@ class _Drawing:
         self.known: list[tuple[str, str]] = []
         for name in self.names:
             self._session(name)
+        self._draw_kinds()
         self._closing()
         scenario.unknown = frozenset(o for _, o in self.known if random.random() < 0.1)
         scenario.refused = frozenset(o for o in self.known if random.random() < 0.05)
@@ -103,7 +108,9 @@ class _Drawing:
             ends[place] = offset + 1
             event = None if d.make is None else d.make(offset)
             scenario.records.append(
-                Written(d.at, *place, offset, d.stamp, d.key, d.value, event, d.on_time, d.sessions)
+                Written(
+                    d.at, *place, offset, d.stamp, d.key, d.value, event, d.on_time, d.sessions, d.happened, d.bought
+                )
             )
             if event is not None and d.on_time:
                 dated = event.presented_at if d.topic == OFFERS else event.completed_at
@@ -139,9 +146,86 @@ class _Drawing:
             moments.append(at)
             bought = [o for o in [*offers, "booking"] if random.random() < 0.35]
             checkout = f"{session}-c{number}"
+            named = bought
             if self._is_odd(at, "booking ids instead of offer ids"):
-                bought = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
-            self._checkout(session, checkout, at, bought)
+                named = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
+            self._checkout(session, checkout, at, named, bought)
+
+    def _draw_kinds(self) -> None:
+        """What is drawn besides, each by a random source of its own."""
+        draws = {
+            Kind.BOUGHT_WHILE_WAITING: self._bought_while_waiting,
+            Kind.WRONG_ROUTE: self._few_answers_tell_a_wrong_route,
+            Kind.FAST_CLOCKS: self._fast_clocks,
+            Kind.DELAYED_PRODUCERS: self._delayed_producers,
+        }
+        usual = self.random
+        for kind, draws_it in draws.items():
+            if kind in self.kinds:
+                self.random = source_of(kind, self.scenario.seed)
+                draws_it()
+        self.random = usual
+
+    def _bought_while_waiting(self) -> None:
+        """Offers are bought after their decision, some of them shown once more before. Calls are slow meanwhile."""
+        scenario, random, rules = self.scenario, self.random, self.rules
+        if random.random() < 0.5:
+            return
+        scenario.rate_limit = random.choice((0.0, 0.3, 1.0))
+        scenario.kinds["calls are slow"] += scenario.rate_limit > 0
+        for partner, offer in self.known:
+            if random.random() < 0.6:
+                continue
+            session, _, _ = offer.rpartition("-")
+            shown = max((d.happened for d in self.drafts if d.topic == OFFERS and d.key == session.encode()), default=0)
+            if not shown:
+                continue
+            at = shown + rules.window + rules.checkout_grace + rules.lateness + random.randint(0, 40_000)
+            if again := random.random() < 0.4:
+                at += rules.lookback
+                self._offer(session, partner, offer, at, plain=True)
+                at += random.randint(1, rules.window)
+            self._checkout(session, f"{offer}-afterwards", at, [offer], plain=True)
+            scenario.kinds["an offer is shown and bought again later" if again else "an offer is bought later"] += 1
+
+    def _few_answers_tell_a_wrong_route(self) -> None:
+        """A seed has few offers: fewer 404s have to do."""
+        self.scenario.not_found_limit = self.random.choice((3, 5, 20))
+
+    def _fast_clocks(self) -> None:
+        """The producers of some sessions' offers, checkouts or both are ahead; some stamp their records by that too."""
+        random, most = self.random, self.rules.max_skew
+        if random.random() < 0.5:
+            return
+        ahead = {(t, name): random.choice((0, 0, most, random.randint(1, most))) for name in self.names for t in TOPICS}
+        stamps_too = random.random() < 0.5
+        for number, draft in enumerate(self.drafts):
+            error = ahead.get((draft.topic, draft.key.decode()), 0)
+            if not error or draft.write is None or draft.make is None:
+                continue
+            value, make = draft.write(draft.happened + error)
+            stamp = draft.stamp + error if stamps_too else draft.stamp
+            self.drafts[number] = draft._replace(value=value, make=make, stamp=stamp)
+            self._count("is dated ahead, and believed")
+
+    def _delayed_producers(self) -> None:
+        """What was to be written while the brokers were away lands after them, within lateness or a little later."""
+        scenario, random, lateness = self.scenario, self.random, self.rules.lateness
+        if random.random() < 0.5:
+            return
+        begin = START * 1000 + random.randint(0, scenario.span)
+        end = begin + random.choice((lateness // 2, lateness, lateness, 3 * lateness))
+        scenario.outage = begin / 1000 - START, end / 1000 - START
+        for number, draft in enumerate(self.drafts):
+            if not begin <= draft.at < end:
+                continue
+            # As each producer comes round to it: what is written now may be there before.
+            at = end + random.choice((0, 0, random.randint(0, 500)))
+            at = max(end, min(at, draft.happened + lateness)) if draft.on_time else at
+            on_time = draft.on_time and at - draft.happened <= lateness
+            self.drafts[number] = draft._replace(at=at, on_time=on_time)
+            self._count("waits for the brokers")
+            self._count("comes late", draft.on_time and not on_time)
 
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time
@@ -173,22 +257,40 @@ class _Drawing:
 
         self._write(OFFERS, session, at, write, plain=plain)
 
-    def _checkout(self, session: str, checkout: str, at: int, bought: list[str], *, plain: bool = False) -> None:
-        fields = {"event_id": "e", "session_id": session, "checkout_id": checkout, "purchased_offer_ids": bought}
+    def _checkout(
+        self,
+        session: str,
+        checkout: str,
+        at: int,
+        named: list[str],
+        bought: list[str] | None = None,
+        *,
+        plain: bool = False,
+    ) -> None:
+        """`named` are the ids that the record names, `bought` what the customer bought, if that is something else."""
+        fields = {"event_id": "e", "session_id": session, "checkout_id": checkout, "purchased_offer_ids": named}
 
         def write(dated: int) -> tuple[bytes, Callable[[int], CheckoutCompleted]]:
             value = CODEC.encode_checkout({**fields, "completed_at": dated})
-            return value, lambda offset: CheckoutCompleted(session, checkout, dated, offset, tuple(bought))
+            return value, lambda offset: CheckoutCompleted(session, checkout, dated, offset, tuple(named))
 
-        self._write(CHECKOUTS, session, at, write, plain=plain)
+        self._write(CHECKOUTS, session, at, write, plain=plain, bought=tuple(named if bought is None else bought))
 
     # --- what may be wrong with a record
 
     def _write(
-        self, topic: str, session: str, at: int, write: Callable[[int], tuple[bytes, Any]], *, plain: bool
+        self,
+        topic: str,
+        session: str,
+        at: int,
+        write: Callable[[int], tuple[bytes, Any]],
+        *,
+        plain: bool,
+        bought: tuple[str, ...] = (),
     ) -> None:
         random, rules = self.random, self.rules
         if not plain and self._is_odd(at, f"silence of {topic}"):
+            self.scenario.unwritten.update(bought)
             return
         partition, key = self._partition(session), session.encode()
         value, make = write(at)
@@ -198,7 +300,10 @@ class _Drawing:
         if not plain and topic == CHECKOUTS and self._is_odd(at, "checkouts kept back"):
             delay = self.odd_time.stop - at
         on_time = delay <= rules.lateness
-        draft = _Draft(at + delay, topic, partition, random.choice((at, at + delay)), key, value, make, on_time)
+        stamp = random.choice((at, at + delay))
+        draft = _Draft(
+            at + delay, topic, partition, stamp, key, value, make, on_time, happened=at, bought=bought, write=write
+        )
         if plain:
             self.drafts.append(draft)
             return
@@ -236,7 +341,7 @@ class _Drawing:
         ahead = self.random.choice((self.rules.max_skew + 1, 10_000, FAR_AHEAD))
         value, make = write(at + ahead)
         stamp = at + ahead if ahead == FAR_AHEAD and self.random.random() < 0.5 else at
-        return draft._replace(value=value, make=make, stamp=stamp)
+        return draft._replace(value=value, make=make, stamp=stamp, write=None)
 
     def _count(self, what: str, happens: bool = True) -> None:
         self.scenario.kinds[f"a record {what}"] += happens

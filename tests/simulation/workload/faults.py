@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from simulation.workload.kinds import ON, Kind, source_of
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START
 from simulation.world.broker import CommitFault
 from simulation.world.insurer import MODES, Partner
@@ -21,9 +22,10 @@ Happening: TypeAlias = tuple[float, Callable[[], None]]
 class Faults:
     """Draws the faults of a world, and carries them out. Each is counted in `world.faults` as it happens."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, kinds: frozenset[Kind] = ON) -> None:
         self._world, self._random = world, world.random
         self._span = world.scenario.span / 1000 + 20
+        self._kinds = kinds
         self._plan: list[Happening] = []
 
     def draw(self) -> deque[Happening]:
@@ -43,7 +45,23 @@ class Faults:
                 self._plan.append((self._moment(), what))
         if self._world.scenario.loses_metadata:
             self._plan.append((self._moment(), self._lose_metadata))
+        self._draw_kinds()
         return self._sorted(self._plan)
+
+    def _draw_kinds(self) -> None:
+        """What goes wrong besides, each kind by a random source of its own."""
+        draws = {
+            Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait,
+            Kind.WRONG_ROUTE: self._draw_wrong_route,
+            Kind.DELAYED_PRODUCERS: self._draw_scenarios_outage,
+            Kind.CLOCK_STEPS: self._draw_clock_step,
+        }
+        usual = self._random
+        for kind, draws_it in draws.items():
+            if kind in self._kinds:
+                self._random = source_of(kind, self._world.scenario.seed)
+                draws_it()
+        self._random = usual
 
     def _moment(self) -> float:
         return self._random.uniform(0, self._span)
@@ -54,8 +72,15 @@ class Faults:
 
     # --- what lasts for a while
 
-    def _during(self, name: str, seconds: float, begin: Callable[[], object], end: Callable[[], object]) -> None:
-        world, at = self._world, self._moment()
+    def _during(
+        self,
+        name: str,
+        seconds: float,
+        begin: Callable[[], object],
+        end: Callable[[], object],
+        at: float | None = None,
+    ) -> None:
+        world, at = self._world, self._moment() if at is None else at
 
         def begins() -> None:
             world.tell(name)
@@ -69,12 +94,7 @@ class Faults:
         self._plan += [(at, begins), (at + seconds, ends)]
 
     def _draw_outage(self) -> None:
-        broker, random = self._world.broker, self._random
-
-        def set_down(down: bool) -> None:
-            broker.down = down
-            for log in broker.logs.values():
-                log.epoch += not down
+        broker, random, set_down = self._world.broker, self._random, self._set_down
 
         def set_moving(place: tuple[str, int], moving: bool) -> None:
             (broker.moving.add if moving else broker.moving.discard)(place)
@@ -94,6 +114,19 @@ class Faults:
                 random.uniform(0.5, 5),
                 lambda: (setattr(broker, "coordinator_moves", True), broker.group.share_anew()),
                 lambda: setattr(broker, "coordinator_moves", False),
+            )
+
+    def _set_down(self, down: bool) -> None:
+        broker = self._world.broker
+        broker.down = down
+        for log in broker.logs.values():
+            log.epoch += not down
+
+    def _draw_scenarios_outage(self) -> None:
+        if (outage := self._world.scenario.outage) is not None:
+            name = "brokers away, with their producers"
+            self._during(
+                name, outage[1] - outage[0], lambda: self._set_down(True), lambda: self._set_down(False), outage[0]
             )
 
     def _draw_commit_fault(self) -> None:
@@ -148,6 +181,51 @@ class Faults:
             lambda: setattr(partner, "mode", mode),
             lambda: setattr(partner, "mode", "ok"),
         )
+
+    def _draw_long_wait(self) -> None:
+        """One partner's calls wait for long."""
+        code, mode = (
+            self._random.choice(("ada", "bob", "eve")),
+            self._random.choice(("500", "429", "403", "422", "cut")),
+        )
+        partner = self._world.insurer.partners.setdefault(code, Partner())
+        self._during(
+            f"a partner's calls wait: {mode}",
+            self._random.choice((20, 60, 120)),
+            lambda: setattr(partner, "mode", mode),
+            lambda: setattr(partner, "mode", "ok"),
+        )
+
+    def _draw_wrong_route(self) -> None:
+        """A partner's calls go astray for a while: each is answered 404, whatever the offer."""
+        if self._random.random() < 0.5:
+            return
+        partner = self._world.insurer.partners.setdefault(self._random.choice(("ada", "bob", "eve")), Partner())
+        self._during(
+            "a wrong route for a partner's calls",
+            self._random.choice((20, 60, 180)),
+            lambda: setattr(partner, "mode", "404"),
+            lambda: setattr(partner, "mode", "ok"),
+        )
+
+    def _draw_clock_step(self) -> None:
+        """One of our clocks is wrong for a while, by more than anybody's lateness or by less."""
+        random, lateness = self._random, self._world.scenario.rules.lateness / 1000
+        if random.random() < 0.5:
+            return
+        skew = random.choice((-3_600.0, -10.0, -lateness, lateness / 2, 2 * lateness, 10.0, 3_600.0))
+        stepped: list[SimulatedProcess] = []
+
+        def step() -> None:
+            if (process := self._some(f"has a clock that steps by {skew} s")) is not None:
+                process.skew = skew
+                stepped.append(process)
+
+        def mend() -> None:
+            for process in stepped:
+                self._set_right(process)
+
+        self._during(f"a clock steps {'ahead' if skew > 0 else 'back'}", random.choice((1, 8, 20, 60)), step, mend)
 
     # --- what happens at once
 

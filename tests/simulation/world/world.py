@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from random import Random
+from typing import Any
 
 from simulation.checkers.calls import CallChecker
 from simulation.checkers.commits import CommitChecker
 from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
+from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
-from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
+from simulation.workload.kinds import ON, Kind
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario, Written
 from simulation.world.broker import Broker
-from simulation.world.insurer import Call, Insurer
+from simulation.world.insurer import Insurer
+from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
@@ -41,6 +47,7 @@ CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
+SESSIONS, NEITHER = "sessions", "by neither"
 SHORTER = 20
 """So often a process may have metadata refused: it is halved each time, for each assignment anew."""
 
@@ -48,9 +55,9 @@ SHORTER = 20
 class World:
     """The world of one seed. `run` raises `Violation` if an invariant breaks."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed * 7_919 + 1)
-        self.scenario: Scenario = draw(seed)
+    def __init__(self, seed: int, kinds: frozenset[Kind] = ON) -> None:
+        self.random, self.kinds = Random(seed * 7_919 + 1), kinds
+        self.scenario: Scenario = draw(seed, kinds)
         self.clock = Clock(float(START))
         scenario = self.scenario
         self.trace: deque[str] = deque(maxlen=400)
@@ -63,13 +70,16 @@ class World:
         self.broker.metadata_limit = scenario.metadata_limit
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
         self.release_file = ReleaseFile(self.clock)
-        expected = ExpectedFates(scenario)
+        self._expected = expected = ExpectedFates(scenario)
         self._outputs = OutputChecker(expected, self.broker, self.insurer, self.release_file.since)
         self.calls = CallChecker(expected, self.broker, self._outputs, CONCURRENCY, self.faults)
         self.commits = CommitChecker(expected, self.broker, self._outputs, self.calls)
         self._inside = ProcessChecker(expected, self.broker, self.faults)
+        self.journal = Journal(self.clock)
+        self.truth = TruthChecker(scenario, self.broker, self.insurer, self.journal, kinds)
         self.broker.on_commit = self.commits.check
-        self.insurer.on_call = self._check_call
+        self.insurer.on_call = partial(self._check, self.calls.check)
+        self.insurer.on_leave = partial(self._check, self.truth.on_leave)
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
@@ -81,7 +91,7 @@ class World:
         self.crashes = 0
         self.turns = 0
         self._records = deque(scenario.records)
-        self.plan = Faults(self).draw()
+        self.plan = Faults(self, kinds).draw()
         self._due_starts = [self.clock.now] * scenario.instances
         self._calm = False
 
@@ -89,6 +99,28 @@ class World:
     def digest(self) -> str:
         """Of everything that was told: two runs of a seed must agree."""
         return self._digest.hexdigest()[:16]
+
+    def unjudged(self) -> Counter[str]:
+        """How many sessions there are, and how many of them which judge has left unjudged for which reason."""
+        first, second = self._expected.unjudged(), self.truth.unjudged
+        counted = Counter(f"by the first judge: {why}" for why in first.values())
+        counted += Counter(f"by the second judge: {why}" for reasons in second.values() for why in reasons)
+        counted[NEITHER] = len(first.keys() & second)
+        counted[SESSIONS] = len({event.session_id for event in self.scenario.offers()})
+        return counted
+
+    def why_called_or_not(self, offer_id: str) -> str:
+        """Why two runs over the same logs may differ in whether they call the offer, in words; empty if they may not.
+
+        Between decision and call both fates are right. So is what hangs on when a record was read: by the contract, a
+        late one, one without a date, an operator's word.
+        """
+        session = self._expected.chains[offer_id][0].session_id
+        if (unjudged := self._expected.unjudged().get(session)) is not None:
+            return unjudged
+        if offer_id in self.release_file.since:
+            return "it was let go"
+        return "it was bought, before its call or after" if self.truth.was_readable(offer_id) else ""
 
     def tell(self, what: str) -> None:
         """A line of the trace."""
@@ -104,9 +136,11 @@ class World:
         # A seed's lists are short.
         commits.LEAST_METADATA = 190
         try:
-            self._run()
+            with self.journal.listening():
+                self._run()
             self._outputs.check_end()
             self.calls.check_end()
+            self.truth.check_end()
         finally:
             for process in self.processes:
                 process.kill()
@@ -124,6 +158,7 @@ class World:
                     if not process.step():
                         self._bury(process)
                     self._inside.check(process)
+                    self.truth.look(process)
             if self._is_over():
                 if self._settled():
                     break
@@ -133,9 +168,9 @@ class World:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
 
-    def _check_call(self, call: Call) -> None:
+    def _check(self, check: Callable[..., None], *what: Any) -> None:
         try:
-            self.calls.check(call)
+            check(*what)
         except Violation as violation:
             # The delivery would take it for a fault of the network.
             self._broken = self._broken or violation
@@ -148,8 +183,7 @@ class World:
         while self._records and self._records[0].at <= self.clock.ms:
             written = self._records.popleft()
             self.commits.on_written(written)
-            log = self.broker.logs[written.topic, written.partition]
-            log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
+            self._write(written)
         while self.plan and self.plan[0][0] <= self.clock.now - START:
             _, happen = self.plan.popleft()
             happen()
@@ -161,6 +195,10 @@ class World:
             self.broker.last_down = self.clock.now
         if self.broker.refused:
             self.broker.last_refused = self.clock.now
+
+    def _write(self, written: Written) -> None:
+        log = self.broker.logs[written.topic, written.partition]
+        log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
 
     def _next_step(self) -> float:
         """Seconds until something happens, or a little while."""
@@ -204,6 +242,7 @@ class World:
                 crash_point=None if self._calm else self._draw_crash_point(),
                 waiter=self.waiter,
                 release_file=self.release_file,
+                journal=self.journal,
                 pass_time=self._pass_time,
                 tell=self.tell,
                 on_begin=self._begin,
@@ -327,7 +366,8 @@ def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
         api=ApiSettings(base_url="http://simulated", auth="none"),
         delivery=DeliverySettings(
             concurrency=CONCURRENCY,
-            rate_limit=0,
+            rate_limit=scenario.rate_limit,
+            not_found_limit=scenario.not_found_limit,
             max_unsettled=scenario.max_unsettled,
             rejected=scenario.rejected,
             shutdown_timeout=timedelta(seconds=5),

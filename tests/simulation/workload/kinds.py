@@ -1,0 +1,48 @@
+"""What a seed may draw or be judged by beyond the usual, each kind by its name: to be switched on one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from random import Random
+
+
+class Kind(Enum):
+    """A kind of event or fault, or a rule of the second judge. Each draws from a random source of its own, so that a
+    kind that is switched on changes nothing that the others draw."""
+
+    KNOWN_PURCHASES = "known purchases"
+    """The second judge holds the service to what it knows when a call leaves."""
+    BOUGHT_WHILE_WAITING = "bought while waiting"
+    """Calls wait, for a slow rate limit or a partner that does not take them, and their offers are bought meanwhile."""
+    WRONG_ROUTE = "wrong route"
+    """A partner's calls are answered 204, then for a while 404 whatever the offer."""
+    FAST_CLOCKS = "fast clocks"
+    """Producers whose clocks are ahead by up to max_skew, of their records' stamps too."""
+    DELAYED_PRODUCERS = "delayed producers"
+    """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
+    CLOCK_STEPS = "clock steps"
+    """The clock of one of our machines is set ahead or back, and is set right after a while; the insurer's is right."""
+    LATE_RUN = "late run"
+    """The logs of some seeds are read once more, late, and what is called must be the same."""
+
+
+ON: frozenset[Kind] = frozenset(
+    {Kind.KNOWN_PURCHASES, Kind.BOUGHT_WHILE_WAITING, Kind.DELAYED_PRODUCERS, Kind.LATE_RUN}
+)
+"""What every run has."""
+
+
+def source_of(kind: Kind, seed: int) -> Random:
+    """The random source of a kind in a seed."""
+    return Random(f"{seed} {kind.value}")
+
+
+def kinds_of(names: Iterable[str]) -> frozenset[Kind]:
+    """Those of these names, `all` being all, besides what is on.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    named = set(names)
+    return ON | (frozenset(Kind) if "all" in named else {Kind(name) for name in named})
