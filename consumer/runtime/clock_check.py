@@ -24,7 +24,6 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from ..core.rules import MAX_TIME
 from ..delivery.gate import OPEN, GateState, Opening
 from ..events import OfferPresented
 
@@ -51,6 +50,9 @@ REMINDER = 60.0
 
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
+
+NO_RECORD = 2**63
+"""A time (ms) that no record can bear: dates and stamps are longs."""
 
 API, BROKER, RECORDS = "the API", "a broker", "the brokers' stamps of records"
 """The witnesses, in words."""
@@ -120,7 +122,7 @@ class ClockCheck:
     Attributes:
         finding: what was found by the last `look`.
         waits_beyond: records dated or stamped later than this (ms) are to wait, since only our clock says that they are
-            ahead of the time, and that is not confirmed. MAX_TIME: none is.
+            ahead of the time, and that is not confirmed. NO_RECORD: none is.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class ClockCheck:
         self._wanted = False
         self._drift = wall() - monotonic()
         self.finding = self._judge()
-        self.waits_beyond = MAX_TIME
+        self.waits_beyond = NO_RECORD
 
     # --- what others say; from any thread
 
@@ -198,7 +200,7 @@ class ClockCheck:
         before, self.finding = self.finding, self._judge()
         state = self.finding.state
         if state in {ClockState.CONFIRMED, ClockState.BELIEVED}:
-            self.waits_beyond = MAX_TIME
+            self.waits_beyond = NO_RECORD
         else:
             self.waits_beyond = int((self._wall() + self._max_skew) * 1000)
         if state is not before.state:

@@ -329,7 +329,7 @@ def test_what_is_missing_to_lateness_is_watched_by_the_new_owner(new: IdlenessWo
     [
         {"since": LATENESS, "ago": LATENESS / 2 + 0.01},
         {"since": LATENESS, "ago": -0.01},
-        {"since": -0.01, "ago": 0.0},
+        {"since": -9 * LATENESS, "ago": 0.0},
         {"since": LATENESS, "ago": 0.0, "wrong": 1},
     ],
     ids=["too long ago", "committed in the future", "watched from the future on", "not of this offset"],
