@@ -92,6 +92,7 @@ class Broker:
         moving: partitions whose leader moves, which is said to those who ask.
         coordinator_moves: the group's coordinator does.
         metadata_limit: characters of metadata that are taken with a commit.
+        answer_delay: seconds that the answer where a partition ends takes.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Broker:
         self.moving: set[Place] = set()
         self.coordinator_moves = False
         self.metadata_limit = 4_096
+        self.answer_delay = 0.0
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
 
     def tick(self) -> None:
