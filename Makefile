@@ -47,7 +47,7 @@ torture: $(INSTALLED) ## 500,000 events; kills, pauses, a broker restart, an API
 simulate: $(INSTALLED) ## SEEDS=10000 new seeds of the simulation: the service in virtual time, with faults
 	@$(BIN)/python tests/simulation/simulate.py --seeds $(SEEDS)
 
-mutants: $(INSTALLED) ## break core/ and the commit path in 3,000 places, one at a time: each has to be noticed (1 hour)
+mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 places, one at a time: each has to be noticed (2 hours)
 	@$(BIN)/python tests/mutation/mutants.py $(ARGS)
 
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition
 from simulation.world.broker import Broker, Record
 from simulation.world.group import Place
+from simulation.world.timeline import Clock
 from support.kafka import Message
 
 _Written = tuple[int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
@@ -101,8 +102,22 @@ class Producer:
         return len(self._queue)
 
 
+class _Answer(Future[Any]):
+    """An answer that was given at its time, and is on its way until a later one."""
+
+    def __init__(self, clock: Clock, delay: float) -> None:
+        super().__init__()
+        self._clock, self._arrives = clock, clock.now + delay
+
+    def done(self) -> bool:
+        return self._clock.now >= self._arrives and super().done()
+
+
 class Admin:
-    """Answers where the partitions end, what the topics are, and what is known of the group."""
+    """Answers where the partitions end, what the topics are, and what is known of the group.
+
+    Where a partition ends is answered at once, or `Broker.answer_delay` later than that was so.
+    """
 
     def __init__(self, broker: Broker, process: Process) -> None:
         self._broker = broker
@@ -112,7 +127,7 @@ class Admin:
         self._process.touch("list_offsets")
         answers: dict[TopicPartition, Future[Any]] = {}
         for place in question:
-            answer: Future[Any] = Future()
+            answer = _Answer(self._broker.clock, self._broker.answer_delay)
             log = self._broker.logs[place.topic, place.partition]
             if self._broker.down or (place.topic, place.partition) in self._broker.moving:
                 answer.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer")))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from simulation.checkers.violation import Violation
 from simulation.world.broker import Broker, CommitFault, Partition, Record
 from simulation.world.clients import Process, message
 from simulation.world.group import ClassicGroup, ConsumerGroup, Place
@@ -35,6 +36,7 @@ class SimulatedConsumer:
         self._came: set[Place] = set()
         self._held: set[Place] | None = None
         self._subscribed = False
+        self._losing = False
         self._told_down = False
         self.paused: set[Place] = set()
         self.began: dict[Place, int] = {}
@@ -140,7 +142,14 @@ class SimulatedConsumer:
 
     def _lose(self) -> None:
         self._process.tell("lost its partitions")
-        self._let_go(self._on_lost)
+        self._let_go_of_lost()
+
+    def _let_go_of_lost(self) -> None:
+        self._losing = True
+        try:
+            self._let_go(self._on_lost)
+        finally:
+            self._losing = False
 
     def _let_go(self, callback: Any) -> None:
         places = [TopicPartition(*place) for place in sorted(self._held or ())]
@@ -155,7 +164,10 @@ class SimulatedConsumer:
         if not self._subscribed:
             return
         if self._held is not None:
-            self._let_go(self._on_revoke if self._process.name in self._broker.group.members else self._on_lost)
+            if self._process.name in self._broker.group.members:
+                self._let_go(self._on_revoke)
+            else:
+                self._let_go_of_lost()
         self._broker.group.leave(self._process.name)
 
     # --- reading
@@ -249,6 +261,8 @@ class SimulatedConsumer:
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
         self._process.touch("commit, before")
+        if self._losing:
+            raise Violation(f"{self._process.name} was told that its partitions are lost, and commits")
         wanted = {(p.topic, p.partition): (p.offset, p.metadata or "") for p in offsets}
         if not self._subscribed:
             if not self._broker.commit_start(wanted):

@@ -50,6 +50,9 @@ class Partner:
 MODES = ("ok", "ok", "500", "429", "403", "404", "html", "302", "hang", "cut", "recorded, then cut", "422")
 """What a fault may make of all answers to a partner. The first two are none."""
 
+SLOW, SLOW_SECONDS = "slow", 6.0
+"""The mode in which answers are right and take so many seconds, and how many: longer than a revoke waits."""
+
 
 @dataclass
 class Insurer:
@@ -96,6 +99,8 @@ class Insurer:
         if mode == "hang":
             await asyncio.sleep(10.0)
             raise httpx.ReadTimeout("too slow")
+        if mode == SLOW:
+            await asyncio.sleep(SLOW_SECONDS)
         if mode == "recorded, then cut":
             raise httpx.RemoteProtocolError("cut")
         date = format_datetime(datetime.fromtimestamp(self.clock.now, UTC), usegmt=True)
