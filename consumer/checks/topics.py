@@ -112,7 +112,11 @@ def _missing(kafka: KafkaSettings, counts: dict[str, int]) -> Iterator[Check]:
             )
     for name in (kafka.outcome_topic, kafka.dead_letter_topic):
         if name not in counts:
-            yield Check("problem", f"{name} does not exist: create it with `opt-out topics`")
+            yield Check(
+                "problem",
+                f"{name} does not exist, or this principal may not see it: create it with `opt-out topics`, or allow "
+                "Write and Describe on it",
+            )
 
 
 def _uneven(kafka: KafkaSettings, counts: dict[str, int]) -> Iterator[Check]:

@@ -22,6 +22,7 @@ from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
 from ..kafka.topic_watch import TopicWatch
+from ..kafka.writes import Writes
 from .clock_check import ClockCheck
 from .releases import Releases
 
@@ -45,6 +46,7 @@ class Edges:
         consumer: makes a Kafka consumer, given its error handler, and for a look at keys settings of its own.
         ends: makes the asker for end offsets, given what to tell of trouble.
         outputs: where outcomes and dead letters go.
+        writes: whether they are recorded, and commits are; the outputs tell it of theirs.
         delivery: makes the calls; the loop starts and stops it.
         codec: reads events, and tells whether a record that was read again is still the same.
         record_reader: reads again the records of refused calls, which are to be dead-lettered; the loop stops it.
@@ -62,6 +64,7 @@ class Edges:
     delivery: DeliveryThread
     codec: Codec
     record_reader: RecordReader[OnRecordFetched]
+    writes: Writes = field(default_factory=lambda: Writes("offer.outcome"))
     releases: Releases = field(default_factory=lambda: Releases(None))
     clock: Clock = field(default_factory=Clock)
     clock_check: ClockCheck = field(default_factory=lambda: ClockCheck(time.time, time.monotonic, max_skew=0.0))

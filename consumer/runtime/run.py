@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
+from ..checks.rights import check_rights
 from ..checks.topics import check_topics
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
@@ -23,12 +24,14 @@ from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.topic_watch import TopicWatch
+from ..kafka.writes import Writes
 from ..server.health import Health, bound_of
 from ..server.http import serving
 from ..settings import Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
 from .clock_check import ClockCheck
+from .conditions import recorded
 from .edges import Edges
 from .loop import Loop
 from .releases import Releases
@@ -65,6 +68,7 @@ def _run(settings: Settings, health: Health) -> int:
     releases = Releases(settings.delivery.release_file)
     admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
+    check_rights(admin, kafka)
     loop = Loop(settings, _edges(settings, admin, releases), partitions=topics.partitions, health=health)
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -90,6 +94,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         ask=lambda: api_clock.ask(clock_check.api_told),
     )
     provenance = find_provenance(admin, settings)
+    writes = Writes(kafka.outcome_topic, kafka.commit_interval.total_seconds())
     return Edges(
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
@@ -98,13 +103,15 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
             kafka.outcome_topic,
             kafka.dead_letter_topic,
             codec,
+            writes,
             on_stamp=clock_check.broker_told,
         ),
+        writes=writes,
         delivery=DeliveryThread(
             partial(connect, settings.api, on_time=clock_check.api_told),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
-            conditions=[clock_check.gate],
+            conditions=[clock_check.gate, recorded(writes)],
         ),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),

@@ -226,6 +226,8 @@ class Tasks:
                 plans[partition] = plan
         with self._health.waiting("a commit"):
             acknowledged = self.consumer.commit(plans)
+        self._edges.writes.committed(plans, acknowledged)
+        self._edges.writes.forget(set(partitions) - plans.keys())
         for partition in acknowledged:
             self.runners[partition].task.commit_acknowledged(plans[partition])
             self._committed[partition] = plans[partition]
@@ -268,6 +270,7 @@ class Tasks:
                 continue  # it never began
             runner.close()
             self._committed.pop(partition, None)
+            self._edges.writes.forget([partition])
             for side in Side:
                 self.routes.pop((self._topics[side], partition))
             self._idleness.drop(partition)

@@ -14,13 +14,22 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .apache import ApacheBroker, SecondBroker
+from .apache import ApacheBroker, AuthorizingBroker, SecondBroker
 from .base import Broker, UnavailableError
 from .container import DockerBroker
 from .given import GivenBroker
 from .mock import MockBroker
 
-__all__ = ["ApacheBroker", "Broker", "MockBroker", "Search", "SecondBroker", "UnavailableError", "search"]
+__all__ = [
+    "ApacheBroker",
+    "AuthorizingBroker",
+    "Broker",
+    "MockBroker",
+    "Search",
+    "SecondBroker",
+    "UnavailableError",
+    "search",
+]
 
 WAYS: Mapping[str, Callable[[], Broker]] = {
     "docker": DockerBroker,

@@ -9,9 +9,20 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from .base import POM, SETTINGS, Broker, UnavailableError, free_port, kafka_version, wait_until_it_answers
 
@@ -172,6 +183,72 @@ class SecondBroker(ApacheBroker):
             "node.id": "2",
             "listeners": f"PLAINTEXT://{self.bootstrap_servers}",
         }
+
+
+class AuthorizingBroker(ApacheBroker):
+    """A broker that lets a principal do only what an ACL allows it.
+
+    On `bootstrap_servers` everybody may do everything, as tests do. On `guarded_servers` one logs in as `PRINCIPAL`.
+    """
+
+    PRINCIPAL = "User:opt-out"
+
+    def node_settings(self) -> dict[str, str]:
+        """See `ApacheBroker`."""
+        self.guarded_servers = f"127.0.0.1:{free_port()}"
+        settings = super().node_settings()
+        guarded = f",SASL_PLAINTEXT://{self.guarded_servers}"
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return settings | {
+            "listeners": settings["listeners"] + guarded,
+            "advertised.listeners": settings["advertised.listeners"] + guarded,
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{module} required user_opt-out="hush";',
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+    @property
+    def login(self) -> dict[str, str]:
+        """What a client needs beside `guarded_servers`."""
+        return {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": "opt-out",
+            "sasl.password": "hush",
+        }
+
+    def allow(self, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+        """Give the principal these rights; returns once the broker goes by them."""
+        self._change(kind, name, frozenset(operations), allowed=True)
+
+    def withdraw(self, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+        """Take these rights from it; returns once the broker goes by that."""
+        self._change(kind, name, frozenset(operations), allowed=False)
+
+    def _change(self, kind: ResourceType, name: str, operations: frozenset[AclOperation], *, allowed: bool) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        whose = (self.PRINCIPAL, "*")
+        for operation in operations:
+            of = (kind, name, ResourcePatternType.LITERAL, *whose, operation)
+            if allowed:
+                answers = admin.create_acls([AclBinding(*of, AclPermissionType.ALLOW)])
+            else:
+                answers = admin.delete_acls([AclBindingFilter(*of, AclPermissionType.ANY)])
+            for answer in answers.values():
+                answer.result(20)
+        every = AclBindingFilter(
+            kind, name, ResourcePatternType.LITERAL, *whose, AclOperation.ANY, AclPermissionType.ANY
+        )
+        deadline = time.monotonic() + 20
+        while True:
+            there = {acl.operation for acl in admin.describe_acls(every).result(20)}
+            if operations <= there if allowed else not operations & there:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the broker did not take over the rights on {name} within 20 s: {there}")
+            time.sleep(0.05)
 
 
 def _find_java() -> tuple[str, int]:

@@ -26,7 +26,9 @@ from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.history import GroupHistory
 from consumer.kafka.producer import OutputProducer
 from consumer.kafka.topic_watch import TopicWatch
+from consumer.kafka.writes import Writes
 from consumer.runtime import loop as runtime
+from consumer.runtime.conditions import recorded
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
@@ -64,7 +66,7 @@ class Results:
 class InlineDelivery:
     """The real delivery and API client on the process's own loop, without the thread between."""
 
-    def __init__(self, settings: Settings, insurer: Insurer, process: SimulatedProcess) -> None:
+    def __init__(self, settings: Settings, insurer: Insurer, process: SimulatedProcess, writes: Writes) -> None:
         self.results = Results(process)
         self._process = process
         loop = process.loop
@@ -79,6 +81,7 @@ class InlineDelivery:
                 self.results.put,
                 credential_of=credentials.credential_of,
                 random=Random(process.random.random()),
+                conditions=[recorded(writes)],
             )
 
         self.delivery = loop.run_until_complete(make())
@@ -165,11 +168,13 @@ class SimulatedProcess:
         self._consumers: list[SimulatedConsumer] = []
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
-        self.delivery = InlineDelivery(settings, insurer, self)
+        writes = Writes(broker.outcome_topic, settings.kafka.commit_interval.total_seconds(), self.loop.time)
+        self.delivery = InlineDelivery(settings, insurer, self, writes)
         edges = Edges(
             consumer=self._read,  # type: ignore[arg-type]
             ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
-            outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC),  # type: ignore[arg-type]
+            outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC, writes),  # type: ignore[arg-type]
+            writes=writes,
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from structlog.testing import capture_logs
 from support.builders import offer, raw
 from support.loop_world import TOPICS, LoopWorld, Waiting, assign, lose, revoke
@@ -209,3 +209,37 @@ def test_only_a_task_that_could_commit_and_may_not_is_reported(waiting: Waiting)
     assert reported() == [[0]]
     waiting.runner.task._found = object()  # type: ignore[assignment] # as while rebuilding
     assert reported() == []
+
+
+# --- what is told of commits
+
+
+def test_commits_that_fail_are_told_until_they_succeed_or_the_task_is_gone(waiting: Waiting) -> None:
+    writes = waiting.edges.writes
+    waiting.begin()
+    waiting.turn([offer(0, 10_000)])
+    refused = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    waiting.consumer.refused = {"offers": refused}
+    waiting.commit()
+    assert "commits of the partitions [0] have failed" in (writes.trouble() or "")
+    waiting.consumer.refused = {}
+    waiting.commit()
+    assert writes.trouble() is None
+    waiting.turn([offer(1, 10_001, session="s2")])
+    waiting.consumer.refused = {"offers": refused}
+    waiting.commit()
+    assert writes.trouble()
+    waiting.loop.tasks.lost([0])
+    assert writes.trouble() is None
+
+
+def test_a_task_with_nothing_to_commit_is_in_no_trouble_any_more(waiting: Waiting) -> None:
+    writes = waiting.edges.writes
+    waiting.begin()
+    waiting.turn([offer(0, 10_000)])
+    waiting.consumer.errors["commit"] = [KafkaError.GROUP_AUTHORIZATION_FAILED]
+    waiting.commit()
+    assert writes.trouble()
+    waiting.runner.task.prepare_commit = lambda *_, **__: None  # type: ignore[method-assign]
+    waiting.commit()
+    assert writes.trouble() is None
