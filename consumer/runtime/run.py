@@ -29,6 +29,7 @@ from ..xcover.api_clock import ApiClock
 from .clock_check import ClockCheck
 from .edges import Edges
 from .loop import Loop
+from .memory import within_memory
 from .releases import Releases
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     health = Health(bound_of(settings))
     with serving(settings.server, health):
-        return _run(settings, health)
+        return _run(within_memory(settings), health)
 
 
 def _run(settings: Settings, health: Health) -> int:
