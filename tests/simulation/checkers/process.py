@@ -73,14 +73,13 @@ class ProcessChecker:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
-            # It forgets as it decides: while that is held, what a restart has read again stays.
-            if self._turn % EVERY == 0 and not task.restoring and service.suspension.lets_decide(task):
+            if self._turn % EVERY == 0 and not task.restoring:
                 self._check_memory(process, partition, task)
 
     # --- memory
 
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
-        """Nothing is kept that no coming event can need."""
+        """Nothing is kept that nothing undecided and no coming event can need, though decisions are suspended."""
         since = task._decided_to - self._open
         read_to = [task.next_offset(side) for side in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
@@ -89,7 +88,8 @@ class ProcessChecker:
                 f"{process.name} keeps {task.undecided} presentations of {partition}, {len(offers)} are open"
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
-        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= since - self._lookback - BUCKET}
+        needed_from = task.watermark - self._open - self._lookback - BUCKET
+        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= needed_from}
         if task.sessions > len(sessions) + self._doubtful:
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
