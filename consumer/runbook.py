@@ -74,6 +74,9 @@ LINES: Mapping[str, str] = {
     "write failed": "write-failed",
     "partitions wait for their pair": "partitions-wait-for-their-pair",
     "kafka": "kafka-trouble",
+    "the brokers do not answer": "the-brokers-do-not-answer",
+    "the stop takes too long": "the-stop-takes-too-long",
+    "a held commit nears": "a-held-commit-nears-the-retention",
     # The start.
     "a new group starts": "a-new-group-starts",
     "lookback was raised": "lookback-was-raised",

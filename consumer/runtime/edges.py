@@ -19,6 +19,7 @@ from ..kafka.end_offsets import EndOffsets
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
+from ..kafka.retention import Retention
 from .clock_check import ClockCheck
 from .releases import Releases
 
@@ -49,6 +50,7 @@ class Edges:
         clock: what time it is.
         clock_check: whether others agree on that; by default nobody is asked, and the clock is believed.
         is_spare: see `GroupConsumer`.
+        retention: how long the inputs are kept; None: nobody is warned of it.
     """
 
     consumer: Callable[..., Consumer]
@@ -61,3 +63,4 @@ class Edges:
     clock: Clock = field(default_factory=Clock)
     clock_check: ClockCheck = field(default_factory=lambda: ClockCheck(time.time, time.monotonic, max_skew=0.0))
     is_spare: Callable[[str], bool] | None = None
+    retention: Retention | None = None

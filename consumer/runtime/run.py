@@ -21,6 +21,7 @@ from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
+from ..kafka.retention import Retention
 from ..server.health import Health, bound_of
 from ..server.http import serving
 from ..settings import Settings
@@ -31,6 +32,7 @@ from .edges import Edges
 from .loop import Loop
 from .memory import within_memory
 from .releases import Releases
+from .watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -54,17 +56,23 @@ def run(settings: Settings) -> int:
     # A container's first process has no default for SIGTERM: a stop during the start would be lost.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     health = Health(bound_of(settings))
+    watchdog = Watchdog(settings.delivery.shutdown_timeout.total_seconds(), health)
+    watchdog.start()
     with serving(settings.server, health):
-        return _run(within_memory(settings), health)
+        try:
+            return _run(within_memory(settings), health, watchdog)
+        finally:
+            watchdog.count_down()
 
 
-def _run(settings: Settings, health: Health) -> int:
+def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
     admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
-    loop = Loop(settings, _edges(settings, admin, releases), partitions=topics.partitions, health=health)
+    edges = _edges(settings, admin, releases)
+    loop = Loop(settings, edges, partitions=topics.partitions, health=health, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
         loop.stop()
@@ -108,5 +116,6 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
         releases=releases,
         clock_check=clock_check,
+        retention=Retention(admin, (kafka.offer_topic, kafka.checkout_topic)),
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
     )

@@ -6,11 +6,14 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .base import POM, SETTINGS, Broker, UnavailableError, free_port, kafka_version, wait_until_it_answers
@@ -95,6 +98,16 @@ class ApacheBroker(Broker):
     def stop(self) -> None:
         """See `Broker`."""
         self._end(in_order=True)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """See `Broker`."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """See `Broker`. Its data is thrown away, so nothing is gained by an orderly end."""
