@@ -66,10 +66,12 @@ class RetentionWatch:
         """
         if self._retention is None:
             return
+        # Asked for now, and told by the next look at the latest.
+        settings = {topic: self._retention.kept(topic) for topic in self._topics}
         bounds = self._retention.bounds()  # of the last look
         by_size: list[tuple[str, int]] = []
         for held in self._held(committed):
-            kept = self._retention.kept(held.topic)
+            kept = settings[held.topic]
             if kept is None:
                 continue
             place = held.topic, held.partition

@@ -253,7 +253,10 @@ class DeliverySettings(Group):
     release_file: Path | None = Field(
         default=None, description="TOML file of offers an operator lets go, with who and why."
     )
-    shutdown_timeout: Duration = Field(default=timedelta(seconds=25), description="Time for calls in flight at a stop.")
+    shutdown_timeout: Duration = Field(
+        default=timedelta(seconds=25),
+        description="Time for calls in flight at a stop; 5 s later the process ends whatever hangs.",
+    )
 
 
 class DeadLetterSettings(Group):
