@@ -77,6 +77,9 @@ LINES: Mapping[str, str] = {
     "partitions wait for their pair": "partitions-wait-for-their-pair",
     "the broker does not tell the topics' ids": "topic-ids-are-not-told",
     "kafka": "kafka-trouble",
+    "the brokers do not answer": "the-brokers-do-not-answer",
+    "the stop takes too long": "the-stop-takes-too-long",
+    "a held commit nears": "a-held-commit-nears-the-retention",
     # The start.
     "a new group starts": "a-new-group-starts",
     "lookback was raised": "lookback-was-raised",

@@ -32,7 +32,7 @@ from typing import NamedTuple
 from ..events import CheckoutCompleted, OfferPresented, Reason
 from .calendar import Expiry, TimeIndex
 from .chain import Chain
-from .rules import DecisionRules
+from .rules import MIN_TIME, DecisionRules
 from .session import OpenOffer, Session
 
 _completed = attrgetter("completed_at")
@@ -69,6 +69,7 @@ class Join:
         self._presentations = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._expiry: Expiry[Session] = Expiry()
+        self._forgotten = MIN_TIME
         self._undated: dict[str, list[Undated]] = {}
         self._undated_expiry: Expiry[Undated] = Expiry()
 
@@ -148,20 +149,17 @@ class Join:
         """Drop checkouts with completed_at < `before` (ms), but for those that an open offer may still need.
 
         `before` is what nothing needs that is still to be presented. What is open may need older ones while decisions
-        are suspended: they are looked at again a lookback later.
+        are suspended: they are dropped when it is decided.
         """
-        later = before + self.rules.lookback
+        self._forgotten = max(self._forgotten, before)
         for session in self._expiry.take(before):
-            if self._sessions.get(session.session_id) is not session:
-                continue  # what was in it is gone, and the name has come again
-            session.forget(min(before, self._needed_from(session)))
-            if session.checkouts and session.checkouts[0].completed_at < before:
-                self._expiry.add(later, session)
-            self._drop_if_empty(session)
+            # Else what was in it is gone, and the name may have come again.
+            if self._sessions.get(session.session_id) is session:
+                self._forget_in(session)
         for undated in self._undated_expiry.take(before):
             session_id = undated.session_id
             if session_id in self._sessions and undated.latest >= self._needed_from(self._sessions[session_id]):
-                self._undated_expiry.add(later, undated)
+                self._undated_expiry.add(before + self.rules.lookback, undated)  # there are few: looked at again
                 continue
             left = self._undated[session_id]
             left.remove(undated)
@@ -251,7 +249,7 @@ class Join:
             self._measure(open_offer)
         else:
             session.close(open_offer)
-            self._drop_if_empty(session)
+        self._forget_in(session)
         return chain
 
     def _fate(self, presentations: list[OfferPresented], decide_at: int, session: Session) -> ChainFate:
@@ -280,6 +278,9 @@ class Join:
                 first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
         return ChainFate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
 
-    def _drop_if_empty(self, session: Session) -> None:
+    def _forget_in(self, session: Session) -> None:
+        """Drop of this session what `forget` was told to drop, as far as nothing that is open needs it."""
+        if session.checkouts and session.checkouts[0].completed_at < self._forgotten:
+            session.forget(min(self._forgotten, self._needed_from(session)))
         if session.is_empty:
             del self._sessions[session.session_id]

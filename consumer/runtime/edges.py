@@ -21,6 +21,7 @@ from ..kafka.history import GroupHistory
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
+from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
 from .clock_check import ClockCheck
@@ -56,6 +57,7 @@ class Edges:
         is_spare, topic_watch: see `GroupConsumer`.
         provenance: whose the commits of this run are.
         history: what is known of the group beside its offsets.
+        retention: how long the inputs are kept; None: nobody is warned of it.
     """
 
     consumer: Callable[..., Consumer]
@@ -72,3 +74,4 @@ class Edges:
     topic_watch: TopicWatch | None = None
     provenance: Provenance = NOT_KNOWN
     history: GroupHistory | None = None
+    retention: Retention | None = None

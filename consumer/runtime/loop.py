@@ -20,7 +20,7 @@ these has changed leaves them out: there are fifty a second, and most of a quiet
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 from confluent_kafka import Message
@@ -34,6 +34,7 @@ from ..settings import Settings
 from .back_pressure import BackPressure
 from .edges import Edges
 from .idleness import Idleness
+from .retention import RetentionWatch
 from .runner import TaskRunner
 from .suspension import Suspension
 from .tasks import Tasks
@@ -61,16 +62,26 @@ class Loop:
         edges: the clients and clocks.
         partitions: how many partitions each of the two input topics has.
         health: is told of each turn.
+        on_end: is told that the loop has ended, by an error as well, before the group is left.
 
     Attributes:
         tasks: those that run here.
         suspension: whether decisions are suspended, and why.
     """
 
-    def __init__(self, settings: Settings, edges: Edges, *, partitions: int, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        edges: Edges,
+        *,
+        partitions: int,
+        health: Health | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         kafka, join, clock = settings.kafka, settings.join, edges.clock
         self._settings = settings
         self._edges = edges
+        self._on_end = on_end
         self._health = health or Health(bound_of(settings), clock.monotonic)
         self._topics = kafka.offer_topic, kafka.checkout_topic
         self._keys = KeyCheck(kafka, partitions, clock.monotonic)
@@ -86,6 +97,8 @@ class Loop:
         self.suspension = Suspension(join, settings.delivery.max_unsettled)
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
         self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
+        lookback = round(join.lookback.total_seconds() * 1000)
+        self._retention = RetentionWatch(edges.retention, self._topics, lookback, clock.wall)
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
         self._next_commit = 0.0
@@ -124,6 +137,7 @@ class Loop:
             self.tasks.abandon()
             raise
         finally:
+            self._on_end()
             with self._health.waiting("leaving the group"):
                 consumer.close()
             edges.delivery.stop(timeout=0)
@@ -257,7 +271,9 @@ class Loop:
                 partitions=put_off,
             )
         self.suspension.report(self._all_tasks())
-        for partition, runner in sorted(self.tasks.runners.items()):
+        runners = self.tasks.runners
+        self._retention.look(self.tasks.committed, {p: r.task.oldest_unsettled() for p, r in runners.items()})
+        for partition, runner in sorted(runners.items()):
             task = runner.task
             oldest = task.oldest_unsettled()
             log.info(

@@ -23,6 +23,7 @@ from ..kafka.group import Membership
 from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
+from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
 from ..server.health import Health, bound_of
@@ -34,7 +35,9 @@ from .clock_check import ClockCheck
 from .conditions import recorded
 from .edges import Edges
 from .loop import Loop
+from .memory import within_memory
 from .releases import Releases
+from .watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -58,18 +61,24 @@ def run(settings: Settings) -> int:
     # A container's first process has no default for SIGTERM: a stop during the start would be lost.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     health = Health(bound_of(settings))
+    watchdog = Watchdog(settings.delivery.shutdown_timeout.total_seconds(), health)
+    watchdog.start()
     with serving(settings.server, health):
-        return _run(settings, health)
+        try:
+            return _run(within_memory(settings), health, watchdog)
+        finally:
+            watchdog.count_down()
 
 
-def _run(settings: Settings, health: Health) -> int:
+def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
     admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
     check_rights(admin, kafka)
-    loop = Loop(settings, _edges(settings, admin, releases), partitions=topics.partitions, health=health)
+    edges = _edges(settings, admin, releases)
+    loop = Loop(settings, edges, partitions=topics.partitions, health=health, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
         loop.stop()
@@ -117,6 +126,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
         releases=releases,
         clock_check=clock_check,
+        retention=Retention(admin, (kafka.offer_topic, kafka.checkout_topic)),
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
         topic_watch=TopicWatch(
             admin,

@@ -63,6 +63,7 @@ class Tasks:
         runners: by partition.
         routes: the same, by topic and partition, with the input that it is.
         changed: a task came or went, or has records buffered: guards and decisions are to be asked once more.
+        committed: by partition, what the broker has acknowledged last, of this assignment.
         failed: the run ends by an error: tasks that go commit nothing. Or a restart loop would put one more stretch
             of what it cannot read behind it each time.
     """
@@ -88,7 +89,7 @@ class Tasks:
             BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
         )
         self._late_limit = dead.late_run
-        self._committed: dict[int, CommitPlan] = {}
+        self.committed: dict[int, CommitPlan] = {}
         self._put_off: set[int] = set()
         self.consumer = GroupConsumer(
             edges.consumer,
@@ -222,7 +223,7 @@ class Tasks:
             plan = task.prepare_commit(now, self._idleness.trusted_since(partition))
             if plan is None and not task.restoring:
                 self._put_off.add(partition)
-            if plan is not None and plan != self._committed.get(partition):
+            if plan is not None and plan != self.committed.get(partition):
                 plans[partition] = plan
         with self._health.waiting("a commit"):
             acknowledged = self.consumer.commit(plans)
@@ -230,7 +231,7 @@ class Tasks:
         self._edges.writes.forget(set(partitions) - plans.keys())
         for partition in acknowledged:
             self.runners[partition].task.commit_acknowledged(plans[partition])
-            self._committed[partition] = plans[partition]
+            self.committed[partition] = plans[partition]
 
     def take_put_off(self) -> list[int]:
         """The tasks that could commit nothing better than before, since this was last asked."""
@@ -269,7 +270,7 @@ class Tasks:
             if runner is None:
                 continue  # it never began
             runner.close()
-            self._committed.pop(partition, None)
+            self.committed.pop(partition, None)
             self._edges.writes.forget([partition])
             for side in Side:
                 self.routes.pop((self._topics[side], partition))

@@ -82,6 +82,11 @@ class Health:
             # In one step: what comes after the wait has its whole time.
             self._last = replace(self._last, ended=self._monotonic(), waits_for=None)
 
+    def waiting_for(self) -> tuple[str, float] | None:
+        """What the loop waits for that only a broker can end, and since how many seconds it has not turned."""
+        last = self._last
+        return None if last.waits_for is None else (last.waits_for, self._monotonic() - last.ended)
+
     def live(self) -> HealthStatus:
         """Whether the loop turns."""
         last = self._last

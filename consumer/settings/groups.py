@@ -240,7 +240,9 @@ class DeliverySettings(Group):
         description="Calls a second per credential, whole deployment; 0 = no limit.",
     )
     max_unsettled: int = Field(
-        default=1_000_000, ge=1, description="So many offers decided and unsettled pause reading."
+        default=1_000_000,
+        ge=1,
+        description="So many offers decided and unsettled pause reading; fewer where half of the memory holds fewer.",
     )
     rejected: Literal["hold", "dead-letter"] = Field(default="hold", description="What to do with a refused request.")
     not_found_limit: int = Field(
@@ -251,7 +253,10 @@ class DeliverySettings(Group):
     release_file: Path | None = Field(
         default=None, description="TOML file of offers an operator lets go, with who and why."
     )
-    shutdown_timeout: Duration = Field(default=timedelta(seconds=25), description="Time for calls in flight at a stop.")
+    shutdown_timeout: Duration = Field(
+        default=timedelta(seconds=25),
+        description="Time for calls in flight at a stop; 5 s later the process ends whatever hangs.",
+    )
 
 
 class DeadLetterSettings(Group):

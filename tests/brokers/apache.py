@@ -6,12 +6,15 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka.admin import (
@@ -106,6 +109,16 @@ class ApacheBroker(Broker):
     def stop(self) -> None:
         """See `Broker`."""
         self._end(in_order=True)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """See `Broker`."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """See `Broker`. Its data is thrown away, so nothing is gained by an orderly end."""

@@ -7,6 +7,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -90,6 +91,14 @@ class Broker(ABC):
         """Stop it and start it on the same address and data."""
         self.stop()
         self.start()
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """For the length of the context it keeps its connections and answers nothing.
+
+        Raises:
+            NotImplementedError: this kind cannot be.
+        """
+        raise NotImplementedError(f"{self.description} cannot be frozen")
 
     def close(self) -> None:
         """Stop it and throw its data away."""

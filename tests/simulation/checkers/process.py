@@ -76,14 +76,13 @@ class ProcessChecker:
                 self._looks_again[process.name, partition] = task.watermark + self._lookback + 2 * BUCKET
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
-            # It forgets as it decides: while that is held, what a restart has read again stays.
-            if self._turn % EVERY == 0 and not task.restoring and service.suspension.lets_decide(task):
+            if self._turn % EVERY == 0 and not task.restoring:
                 self._check_memory(process, partition, task)
 
     # --- memory
 
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
-        """Nothing is kept that no coming event can need."""
+        """Nothing is kept that nothing undecided and no coming event can need, though decisions are suspended."""
         since = task._decided_to - self._open - self._scenario.rules.max_skew
         read_to = [task.next_offset(side) for side in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
@@ -92,7 +91,8 @@ class ProcessChecker:
                 f"{process.name} keeps {task.undecided} presentations of {partition}, {len(offers)} are open"
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
-        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= since - self._lookback - BUCKET}
+        needed_from = task.watermark - self._open - self._scenario.rules.max_skew - self._lookback - BUCKET
+        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= needed_from}
         # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return

@@ -1,0 +1,106 @@
+"""Ends the process when its end takes too long, and says when the poll thread waits for the brokers.
+
+A commit and the leaving of the group have no time-out in the client: with a broker that is frozen, or behind a network
+that swallows, each was seen to wait for as long as that lasts. Meanwhile the poll thread runs no line of Python, nor
+does any handler of a signal, since those run on that thread. So another thread listens for signals, by the descriptor
+that the interpreter writes to at once, and counts.
+
+Nothing is lost by an end like that: what was not committed is found out by whoever reads on.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+
+import structlog
+
+from ..server.health import Health
+
+log = structlog.get_logger(__name__)
+
+MARGIN = 5.0
+"""Seconds beyond `delivery.shutdown_timeout` for what follows on the calls in flight: a commit and the leaving, which
+take milliseconds, and the ends of threads. An orchestrator is to wait ten seconds longer than that time-out."""
+
+PATIENCE = 60.0
+"""Seconds that the poll thread waits for the brokers before that is said, and between two such lines."""
+
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+
+_STDERR_TIME = 1.0
+"""Seconds after which the process ends even if it cannot say so."""
+
+
+class Watchdog:
+    """Counts from the first SIGTERM or SIGINT on, or from `count_down`. To be made and started on the main thread.
+
+    Args:
+        shutdown_timeout: seconds that calls in flight get.
+        health: says what is waited for.
+    """
+
+    def __init__(self, shutdown_timeout: float, health: Health) -> None:
+        self._limit = shutdown_timeout + MARGIN
+        self._health = health
+        self._heard, self._told = socket.socketpair()
+        self._heard.settimeout(PATIENCE)
+        self._told.setblocking(False)
+        self._main = threading.get_ident()
+
+    def start(self) -> None:
+        """Listen, until the process ends. Signals still need handlers of their own: only those are heard."""
+        signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def count_down(self) -> None:
+        """The process is about to end by itself. Doing so twice, or after a signal, changes nothing."""
+        with suppress(BlockingIOError):  # then it was told more than enough
+            self._told.send(bytes([signal.SIGTERM]))
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                if not _ENDING.isdisjoint(self._heard.recv(64)):
+                    break
+            except TimeoutError:
+                self._say_what_is_waited_for()
+        # The interpreter stops this thread before it is through with its own end, which a client may hold up as well.
+        # This one needs no interpreter.
+        faulthandler.dump_traceback_later(self._limit + _STDERR_TIME, exit=True)
+        time.sleep(self._limit)
+        waited = self._health.waiting_for()
+        log.error(
+            "the stop takes too long: the process is ended, and whoever reads on repeats what was not committed",
+            seconds=self._limit,
+            waits_for=None if waited is None else waited[0],
+            stands_at=_place(sys._current_frames().get(self._main)),
+        )
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        os._exit(1)
+
+    def _say_what_is_waited_for(self) -> None:
+        waited = self._health.waiting_for()
+        if waited is not None and waited[1] >= PATIENCE:
+            log.warning(
+                "the brokers do not answer: nothing is read, decided or committed until they do",
+                waits_for=waited[0],
+                seconds=round(waited[1]),
+            )
+
+
+def _place(frame: FrameType | None) -> str | None:
+    """Where in our own code the thread stands."""
+    ours = f"{__name__.partition('.')[0]}."
+    while frame is not None and not str(frame.f_globals.get("__name__")).startswith(ours):
+        frame = frame.f_back
+    return None if frame is None else f"{frame.f_globals['__name__']}:{frame.f_lineno}"

@@ -1,0 +1,87 @@
+"""The watchdog, in processes of their own: it ends the one that it is in."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+LIMIT_S = 0.5
+
+SCRIPT = """
+import ctypes, signal, sys, time
+from consumer.logs import configure_logs
+from consumer.runtime import watchdog
+from consumer.server.health import Health
+from consumer.settings import LogSettings
+
+configure_logs(LogSettings())
+watchdog.MARGIN, watchdog.PATIENCE = 0.0, {patience}
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: None)
+health = Health(95.0)
+watching = watchdog.Watchdog({limit}, health)
+watching.start()
+print("started", flush=True)
+{rest}
+"""
+
+HANGS = """
+with health.waiting("a commit"):
+    ctypes.CDLL(None).sleep(30)  # as in a client: no line of Python and no handler runs meanwhile
+    ctypes.CDLL(None).sleep(30)  # a signal ends the first
+"""
+
+
+def started(rest: str, patience: float = 60.0) -> subprocess.Popen[str]:
+    code = SCRIPT.format(limit=LIMIT_S, rest=rest, patience=patience)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_hangs_in_a_client_ends_within_its_limit_and_says_where(number: signal.Signals) -> None:
+    process = started(HANGS)
+    begin = time.monotonic()
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert time.monotonic() - begin >= LIMIT_S
+    assert '"the stop takes too long: the process is ended' in said
+    assert '"waits_for": "a commit"' in said
+
+
+def test_one_that_hangs_without_letting_python_run_ends_too_and_shows_where() -> None:
+    """As the interpreter's own end may, held up by a client."""
+    process = started("watching.count_down()\ntime.sleep(0.2)\nctypes.PyDLL(None).sleep(30)")
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert "Timeout" in said, "the threads' places are shown"
+
+
+def test_one_that_ends_in_time_is_left_alone() -> None:
+    process = started("watching.count_down()\nwatching.count_down()\nsys.exit(7)")
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == 7
+
+
+def test_a_signal_that_asks_for_no_end_is_none() -> None:
+    harmless = "signal.signal(signal.SIGUSR1, lambda *_: None)\nsignal.raise_signal(signal.SIGUSR1)\n"
+    process = started(f"{harmless}time.sleep({3 * LIMIT_S})")
+    assert process.communicate(timeout=20)[1] == ""
+    assert process.returncode == 0
+
+
+def test_a_long_wait_for_the_brokers_is_said_again_and_again_and_a_short_one_is_not() -> None:
+    process = started("with health.waiting('a commit'):\n    time.sleep(0.9)\ntime.sleep(0.9)", patience=0.25)
+    said = process.communicate(timeout=20)[1]
+    lines = [line for line in said.splitlines() if "the brokers do not answer" in line]
+    assert 2 <= len(lines) <= 3
+    assert all('"waits_for": "a commit"' in line and '"runbook"' in line for line in lines)
