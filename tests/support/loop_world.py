@@ -169,9 +169,11 @@ class LoopWorld:
         clock: Clock | None = None,
         kafka: dict[str, Any] | None = None,
         partitions: int = 1,
+        delivery: Any = None,
         **dead_letter: Any,
     ) -> None:
-        self.consumer, self.delivery, self.reader = LoopConsumer(), Delivery(), FakeRecordReader()
+        self.consumer, self.reader = LoopConsumer(), FakeRecordReader()
+        self.delivery = delivery or Delivery()
         self.sink = FlushedSink(self.consumer)
         self.now, self.skipped = 1_000.0, 0.0
         settings = Settings(
