@@ -31,7 +31,13 @@ class Effect(Enum):
 
 
 def effect_of(kind: AnswerKind, pending: PendingCall, now: float) -> Effect:  # noqa: PLR0911 - a table
-    """What becomes of a call by this kind of answer; the partner has taken note of the answer (`Partner.on_answer`)."""
+    """What becomes of a call by this kind of answer; the partner has taken note of the answer (`Partner.on_answer`).
+
+    An answer that settles a call counts though the call was given up while it was in flight: the insurer was told, or
+    knows no such offer, and nothing takes that back. So a 204 and a 404 that is believed go before giving up. A 404
+    that is not believed yet says nothing, and is not waited for: the call is given up unsettled. Then its offer is
+    PURCHASED or RELEASED if it was bought or let go, and asked about anew by whoever reads on if its task is gone.
+    """
     partner = pending.partner
     match kind:
         case AnswerKind.RECORDED:

@@ -6,7 +6,7 @@ import math
 from enum import Enum, auto
 
 UNCONFIRMED_S = 60.0
-"""How long a partner's first 404s stay unconfirmed, in seconds, to see whether nothing but 404s comes."""
+"""How long the 404s of a run stay unconfirmed, in seconds, to see whether nothing but 404s comes."""
 
 
 class Belief(Enum):
@@ -23,39 +23,44 @@ class Belief(Enum):
 class NotFoundGuard:
     """Tells an offer that does not exist from a base URL or a partner code that is wrong, for one partner.
 
-    Nothing but 404s, `limit` of them and never a 204, looks like a wrong URL: then they are retried until a 204
-    comes. A single 404 is believed once a 204 has shown that the URL is right, or once `UNCONFIRMED_S` have passed
-    since the first 404 without the limit being reached; until then it is unconfirmed. Those believed count towards the
-    limit too. A limit of 0 believes every 404 at once, which is how an operator accepts them.
+    404s with no 204 between them are a run: it begins with the first one since the start, or since the last 204.
+    `limit` of them look like a wrong URL, whatever was recorded before: then all that the run holds is retried until a
+    204 comes. Until then a 404 is unconfirmed. It is believed when a 204 ends the run, which shows that the URL is
+    right, or once the run has lasted for `UNCONFIRMED_S` without reaching the limit. Those believed by then count on,
+    so that no run gives more than `limit` - 1. Example: one 204, then 5,000 404s: the twentieth trips the guard, and
+    none of them is believed.
+
+    A limit of 0 believes every 404 at once, which is how an operator accepts them.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._run = 0
-        self._proved = limit == 0
         self.tripped = False
+        self.run = 0
+        """How many 404s have come since the last 204."""
         self.believe_at = math.inf
-        """When the 404s that are unconfirmed are to be believed, on the loop's clock."""
+        """When the 404s of the run that are unconfirmed are to be believed, on the loop's clock."""
 
     def recorded(self) -> bool:
-        """A 204 came, which proves the URL; True if the guard had tripped and lets go by it."""
-        had_tripped, self.tripped, self._proved = self.tripped, False, True
+        """A 204 came, which ends the run; True if the guard had tripped and lets go by it."""
+        had_tripped, self.tripped = self.tripped, False
+        self.run, self.believe_at = 0, math.inf
         return had_tripped
 
     def not_found(self, now: float) -> bool:
         """Count a 404; True if it tripped the guard."""
-        if self._proved or self.tripped:
+        if not self.limit or self.tripped:
             return False
-        if self._run == 0:
+        if self.run == 0:
             self.believe_at = now + UNCONFIRMED_S
-        self._run += 1
+        self.run += 1
         # However slowly they came: a partner with few calls must not be believed for its few calls.
-        self.tripped = self._run >= self.limit
+        self.tripped = self.run >= self.limit
         return self.tripped
 
     def belief(self, now: float) -> Belief:
         """What to do with a 404 that has been counted."""
-        if self._proved:
+        if not self.limit:
             return Belief.TERMINAL
         if self.tripped:
             return Belief.RETRY

@@ -88,6 +88,8 @@ class Partner:
         """Called before, and due again. Apart from the fresh ones, so that neither can starve the other."""
         self.unconfirmed: list[PendingCall] = []
         """Answered 404, not believed yet."""
+        self.belief_timer: TimerHandle | None = None
+        """Goes off when those are to be believed."""
         self.unsettled = 0
         self.in_flight = 0
         self.refused = 0
@@ -150,6 +152,9 @@ class Partner:
 
     def take_unconfirmed(self) -> list[PendingCall]:
         """Those answered 404 that were not believed; there are none from now on."""
+        if self.belief_timer is not None:
+            self.belief_timer.cancel()
+            self.belief_timer = None
         unconfirmed, self.unconfirmed = self.unconfirmed, []
         return unconfirmed
 
@@ -220,7 +225,7 @@ class Partner:
         """Note what speaks for or against URL, path, body and partner code: 204s, 404s, refused requests."""
         if answer.kind is AnswerKind.RECORDED:
             self.unexpected = False
-            self._accept_request(log)
+            self.accept_request(log)
             if self.not_found.recorded():
                 log.info("a 204 came: 404s are believed again", partner_code=self.code)
         elif answer.kind is AnswerKind.NOT_FOUND:
@@ -232,7 +237,7 @@ class Partner:
                     limit=self.not_found.limit,
                 )
             elif self.not_found.belief(now) is Belief.TERMINAL:
-                self._accept_request(log)
+                self.accept_request(log)
         elif answer.kind is AnswerKind.REFUSED and not (pending.given_up or pending.retry_refused):
             self._count_refusal(answer, log)
 
@@ -247,7 +252,8 @@ class Partner:
                 note=answer.note,
             )
 
-    def _accept_request(self, log: FilteringBoundLogger) -> None:
+    def accept_request(self, log: FilteringBoundLogger) -> None:
+        """A request was taken for what it is: a run of refused ones ends."""
         if self.refusals.accepted():
             log.info("a request was not rejected: others are dead-lettered again", partner_code=self.code)
 

@@ -311,9 +311,10 @@ class Delivery:
             case Effect.GIVE_UP:
                 self._give_up(pending)
             case Effect.AWAIT_BELIEF:
-                if not partner.unconfirmed:
-                    self._loop.call_at(partner.not_found.believe_at, self._unconfirmed_long_enough, partner)
                 partner.unconfirmed.append(pending)
+                if partner.belief_timer is None:
+                    when = partner.not_found.believe_at
+                    partner.belief_timer = self._loop.call_at(when, self._unconfirmed_long_enough, partner)
             case Effect.AWAIT_CREDENTIALS:
                 partner.again.append(pending)
             case Effect.RETRY_REFUSED:
@@ -336,16 +337,19 @@ class Delivery:
         self._pump()
 
     def _unconfirmed_long_enough(self, partner: Partner) -> None:
-        if not partner.not_found.tripped and partner.unconfirmed:
-            self._log.warning(
+        if partner.unconfirmed:
+            # Of a partner that was answered 204 before, it is usual that a few are not known.
+            tell = self._log.info if partner.recorded else self._log.warning
+            tell(
                 "404s are believed though no 204 has come: too few to tell a wrong partner code by; check it",
                 partner_code=partner.code,
                 believed=len(partner.unconfirmed),
             )
-            self._believe_unconfirmed(partner)
+            partner.accept_request(self._log)
+        self._believe_unconfirmed(partner)
 
     def _believe_unconfirmed(self, partner: Partner) -> None:
-        for pending in partner.take_unconfirmed() if partner.unconfirmed else ():
+        for pending in partner.take_unconfirmed():
             self._report(pending, Outcome.NOT_FOUND)
 
     def _give_up(self, pending: PendingCall) -> None:

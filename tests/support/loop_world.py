@@ -171,9 +171,11 @@ class LoopWorld:
         partitions: int = 1,
         ends: object = None,
         clock_check: ClockCheck | None = None,
+        delivery: Any = None,
         **dead_letter: Any,
     ) -> None:
-        self.consumer, self.delivery, self.reader = LoopConsumer(), Delivery(), FakeRecordReader()
+        self.consumer, self.reader = LoopConsumer(), FakeRecordReader()
+        self.delivery = delivery or Delivery()
         self.sink = FlushedSink(self.consumer)
         self.now, self.skipped = 1_000.0, 0.0
         settings = Settings(

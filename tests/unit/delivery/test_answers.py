@@ -31,6 +31,11 @@ def answered(kind: AnswerKind, times: int = 1, *, before: float = 0.0) -> State:
     return prepare
 
 
+def found_missing_long_ago(partner: Partner, pending: PendingCall) -> None:
+    """A run of 404s began so long ago that they are believed."""
+    answered(AnswerKind.NOT_FOUND, before=UNCONFIRMED_S)(partner, pending)
+
+
 def as_new(partner: Partner, pending: PendingCall) -> None:
     """Nothing has been answered yet."""
 
@@ -92,12 +97,26 @@ def effect(kind: AnswerKind, state: State, rejected: str = "hold") -> Effect:
         (AnswerKind.RECORDED, cancelled, Effect.SETTLE_OPTED_OUT),
         (AnswerKind.RECORDED, released, Effect.SETTLE_OPTED_OUT),
         (AnswerKind.NOT_FOUND, as_new, Effect.AWAIT_BELIEF),
-        (AnswerKind.NOT_FOUND, answered(AnswerKind.RECORDED), Effect.SETTLE_NOT_FOUND),
+        (AnswerKind.NOT_FOUND, answered(AnswerKind.RECORDED), Effect.AWAIT_BELIEF),
+        (AnswerKind.NOT_FOUND, both(found_missing_long_ago, answered(AnswerKind.RECORDED)), Effect.AWAIT_BELIEF),
+        (AnswerKind.NOT_FOUND, both(answered(AnswerKind.RECORDED), found_missing_long_ago), Effect.SETTLE_NOT_FOUND),
+        (
+            AnswerKind.NOT_FOUND,
+            both(answered(AnswerKind.RECORDED), answered(AnswerKind.NOT_FOUND, LIMIT - 1)),
+            Effect.BACK_OFF,
+        ),
+        (
+            AnswerKind.NOT_FOUND,
+            both(answered(AnswerKind.NOT_FOUND, LIMIT), answered(AnswerKind.RECORDED)),
+            Effect.AWAIT_BELIEF,
+        ),
         (AnswerKind.NOT_FOUND, answered(AnswerKind.NOT_FOUND, before=UNCONFIRMED_S), Effect.SETTLE_NOT_FOUND),
         (AnswerKind.NOT_FOUND, answered(AnswerKind.NOT_FOUND, before=UNCONFIRMED_S - 1), Effect.AWAIT_BELIEF),
         (AnswerKind.NOT_FOUND, answered(AnswerKind.NOT_FOUND, LIMIT - 1), Effect.BACK_OFF),
         (AnswerKind.NOT_FOUND, answered(AnswerKind.NOT_FOUND, LIMIT - 1, before=UNCONFIRMED_S), Effect.BACK_OFF),
-        (AnswerKind.NOT_FOUND, both(answered(AnswerKind.RECORDED), cancelled), Effect.SETTLE_NOT_FOUND),
+        (AnswerKind.NOT_FOUND, both(found_missing_long_ago, cancelled), Effect.SETTLE_NOT_FOUND),
+        (AnswerKind.NOT_FOUND, both(found_missing_long_ago, released), Effect.SETTLE_NOT_FOUND),
+        (AnswerKind.NOT_FOUND, both(answered(AnswerKind.RECORDED), cancelled), Effect.GIVE_UP),
         (AnswerKind.NOT_FOUND, cancelled, Effect.GIVE_UP),
         (AnswerKind.NOT_FOUND, both(answered(AnswerKind.NOT_FOUND, LIMIT), released), Effect.GIVE_UP),
         (AnswerKind.CREDENTIALS, as_new, Effect.AWAIT_CREDENTIALS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import structlog
 from support import virtual_time
@@ -16,13 +18,51 @@ from support.owner import Owner
 from consumer.events import Outcome
 
 
-def test_a_404_is_terminal_once_a_204_of_the_partner_has_come() -> None:
+def test_each_204_settles_the_404s_since_the_one_before() -> None:
     async def main() -> None:
-        world = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND, concurrency=1)
-        world.submit("known", *numbered(30))
-        await world.until_results(31)
-        assert world.loop.time() == pytest.approx(3.1)
-        assert world.outcomes() == {"known": Outcome.OPTED_OUT} | dict.fromkeys(numbered(30), Outcome.NOT_FOUND)
+        world = DeliveryWorld(lambda call: OK if call.offer_id.startswith("known") else NOT_FOUND, concurrency=1)
+        for number in range(10):
+            world.submit(*numbered(19, f"lost {number} "), f"known {number}")
+        await world.until_results(200)
+        assert world.loop.time() == pytest.approx(20.0)
+        counted = Counter(world.outcomes().values())
+        assert counted == {Outcome.OPTED_OUT: 10, Outcome.NOT_FOUND: 190}
+        assert len(world.made) == 200
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("rate", [0, 10], ids=["all at once", "ten a second"])
+def test_of_5000_404s_after_one_204_none_is_believed(rate: int) -> None:
+    async def main() -> None:
+        world = DeliveryWorld(
+            lambda call: OK if call.offer_id == "known" or world.loop.time() > 200 else NOT_FOUND, rate_limit=rate
+        )
+        with structlog.testing.capture_logs() as logs:
+            world.submit("known")
+            await world.until_results(1)
+            world.submit(*numbered(5_000))
+            await world.until(200.0)
+            assert world.outcomes() == {"known": Outcome.OPTED_OUT}
+        assert sum(log["event"].startswith("nothing but 404s") for log in logs) == 1
+        await world.until_results(5_001)
+        assert set(world.outcomes().values()) == {Outcome.OPTED_OUT}, "and each is told once the route is right"
+
+    virtual_time.run(main())
+
+
+def test_a_run_that_a_204_has_ended_believes_none_of_the_next_one_too_early() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND)
+        world.submit("first")
+        await world.until(30.0)
+        world.submit("known")
+        await world.until(50.0)
+        world.submit("second")
+        await world.until(109.0)
+        assert world.outcomes() == {"first": Outcome.NOT_FOUND, "known": Outcome.OPTED_OUT}, "not at 60 s"
+        await world.until(111.0)
+        assert world.outcomes()["second"] is Outcome.NOT_FOUND
 
     virtual_time.run(main())
 

@@ -351,19 +351,6 @@ def test_a_call_in_flight_is_not_cut_and_counts_if_its_answer_settles_it(answer:
     virtual_time.run(main())
 
 
-@pytest.mark.parametrize(("limit", "outcome"), [(0, Outcome.NOT_FOUND), (20, Outcome.RELEASED)])
-def test_a_404_in_flight_counts_if_it_is_believed(limit: int, outcome: Outcome) -> None:
-    async def main() -> None:
-        world = DeliveryWorld(lambda _: NOT_FOUND, not_found_limit=limit)
-        world.submit("released")
-        await world.until(0.05)
-        world.delivery.release(LET_GO)
-        await world.until(1.0)
-        assert world.outcomes() == {"released": outcome}
-
-    virtual_time.run(main())
-
-
 def test_what_is_let_go_of_a_cancelled_owner_is_still_told_apart() -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: FAILED)
@@ -393,6 +380,32 @@ def test_a_refused_call_that_is_given_up_in_flight_is_no_longer_counted_as_refus
         slow.set()
         await world.until_results(1)
         assert world.delivery._scheduler.partner("P").refused == 0
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("how", ["cancel", "withdraw", "release", "close"])
+@pytest.mark.parametrize(("limit", "believed"), [(0, True), (20, False)], ids=["believed", "not believed yet"])
+def test_a_404_that_comes_after_its_call_was_given_up_settles_it_if_it_is_believed(
+    how: str, limit: int, believed: bool
+) -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: NOT_FOUND, not_found_limit=limit)
+        world.submit("released")
+        await world.until(0.05)
+        match how:
+            case "cancel":
+                world.delivery.cancel([OWNER])
+            case "withdraw":
+                world.delivery.withdraw(OWNER, [0])
+            case "release":
+                world.delivery.release(LET_GO)
+            case _:
+                await world.delivery.close(5.0)
+        await world.until(100.0)
+        given_up = Outcome.RELEASED if how == "release" else None
+        assert world.outcomes() == {"released": Outcome.NOT_FOUND if believed else given_up}
+        assert len(world.results) == len(world.made) == 1
 
     virtual_time.run(main())
 

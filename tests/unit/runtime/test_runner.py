@@ -34,14 +34,15 @@ def world() -> RunnerWorld:
     return RunnerWorld()
 
 
-def test_a_result_after_the_partition_is_gone_is_written_and_commits_nothing() -> None:
+@pytest.mark.parametrize("outcome", [Outcome.OPTED_OUT, Outcome.NOT_FOUND])
+def test_a_result_after_the_partition_is_gone_is_written_and_commits_nothing(outcome: Outcome) -> None:
     runner, sink = make()
     runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
     pass_time(runner, 20_000)
     (call,) = runner.decide()
     runner.close()
-    runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
-    assert [outcome.outcome for outcome in sink.outcomes] == [Outcome.OPTED_OUT]
+    runner.on_result(CallResult(call, outcome, 204, 1, None))
+    assert [written.outcome for written in sink.outcomes] == [outcome]
     assert runner.outstanding == 0
     plan = runner.task.prepare_commit()
     assert plan is not None
