@@ -191,62 +191,6 @@ def topics(
         typer.echo(f"note: {note}")
 
 
-@app.command()
-def positions(
-    config: Config = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Say yes to what is there, so that a start goes on; says what that costs.")
-    ] = False,
-    reset_to: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Go back to the offers of this time; never forward.", show_default=False),
-    ] = None,
-) -> None:
-    """Show in words what the group has committed, and whether a start would go on from it.
-
-    Exits 0 if it would, 1 if it would be refused. That only reads, and may be
-    done while the service runs. To change positions, stop all instances first.
-
-    --accept keeps what is known and gives up the rest: offers are called once
-    more, or dead-lettered as late where their checkouts may be gone.
-    --reset-to reads the offers from TIME on again, and calls those not bought
-    once more; their checkouts are read from before that.
-
-    Example:
-
-        opt-out positions --config opt-out.toml
-        opt-out positions --accept
-        opt-out positions --reset-to 2026-11-01T00:00:00Z
-    """
-    if accept and reset_to is not None:
-        raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
-    from .settings import load_settings
-    from .settings.kafka import read_moment
-
-    moment = None if reset_to is None else read_moment(reset_to)
-    if reset_to is not None and moment is None:
-        raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
-    settings = load_settings(config, for_kafka=True)
-    from .checks.positions import PositionsCommand, changes_table
-    from .runtime.tasks import rules_of
-
-    command = PositionsCommand(settings, rules_of(settings.join))
-    try:
-        if accept or moment is not None:
-            changes = command.accept() if moment is None else command.reset_to(int(moment.timestamp() * 1000))
-            if changes:
-                _console().print(changes_table(changes))
-            typer.echo("a start goes on from these" if changes else "nothing is in doubt: nothing was changed")
-            return
-        report = command.show()
-    finally:
-        command.close()
-    _console().print(report.table)
-    typer.echo("\n".join(report.lines))
-    typer.echo(report.refused or "a start would go on from here")
-    raise typer.Exit(1 if report.refused else 0)
-
-
 @app.command("settings")
 def show_settings(config: Config = None) -> None:
     """Show every setting in force, with secrets hidden, and where its value came from.

@@ -5,14 +5,12 @@
     ├── StartError               the service must not start: exit 1
     │   ├── TopicsError          topics missing, unequal or compacted
     │   ├── OffsetGoneError      the broker no longer has a committed offset
-    │   ├── ClockError           what is committed lies in the future of this machine's clock
-    │   └── PositionsError       what is committed is not ours, or of another topic, cluster or API
+    │   └── ClockError           what is committed lies in the future of this machine's clock
     ├── StopError                the service must not go on: exit 1
     │   ├── PartitionsChangedError  the partition count changed while running
     │   ├── DeadLetterError      a dead letter or an outcome could not be written
     │   ├── TooManyDeadLettersError  the input looks systematically wrong
-    │   ├── TruncatedLogError    a log is shorter than what was already read from it
-    │   └── TopicMadeAnewError   a topic was deleted, or deleted and made anew, while running
+    │   └── TruncatedLogError    a log is shorter than what was already read from it
     └── DecodeError              one record cannot be decoded: it is dead-lettered, the service goes on
 
 A message says what happened, to what, and what to do.
@@ -45,10 +43,6 @@ class ClockError(StartError):
     """What is committed lies in the future of this machine's clock: one of the two is wrong."""
 
 
-class PositionsError(StartError):
-    """What the group has committed is not what this service left there, or not of what it reads now."""
-
-
 class StopError(OptOutError):
     """The running service must stop rather than guess or lose something."""
 
@@ -67,10 +61,6 @@ class TooManyDeadLettersError(StopError):
 
 class TruncatedLogError(StopError):
     """A partition ends before an offset that was already read from it: it was re-created or truncated."""
-
-
-class TopicMadeAnewError(StopError):
-    """An input topic was deleted, or deleted and made anew, while running: the offsets mean nothing in the new one."""
 
 
 class DecodeError(OptOutError):

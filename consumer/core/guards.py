@@ -13,7 +13,7 @@ checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the produce
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
 passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
-called not longer than lookback ago.
+decided and not bought not longer than lookback ago; named by a checkout before, an id is not counted.
 
 Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
 whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so

@@ -48,7 +48,7 @@ class PendingChains:
         If it was to be called, the insurer was told of it. But where a purchase is known that the decision does not
         count, either the call was not made or the purchase was reported: no second one is a surprise.
         """
-        chain.told = chain.bought_by is None
+        chain.told = chain.bought_by is None and self._is_called(chain)
         self._know(chain)
 
     def settle(self, chain: Chain, *, called: bool) -> bool:
@@ -61,7 +61,7 @@ class PendingChains:
             return False
         self.late_decided.pop(start, None)
         self.chain_starts.discard(start)
-        chain.told = called
+        chain.told = called and self._is_called(chain)
         return True
 
     def unsettled(self) -> Collection[Chain]:
@@ -75,7 +75,7 @@ class PendingChains:
     # --- purchases that come late
 
     def knows(self, session_id: str, offer_id: str) -> bool:
-        """Whether a chain of the offer was decided to be called, as far as that is remembered."""
+        """Whether a chain of the offer was decided and not bought, as far as that is remembered."""
         return (session_id, offer_id) in self._newest
 
     def bought(self, checkout: CheckoutCompleted, offer_id: str) -> tuple[list[Chain], list[Chain]]:
@@ -105,12 +105,18 @@ class PendingChains:
                 self._forget(chain)
 
     def _know(self, chain: Chain) -> None:
-        """If the chain is one to be called, know its offer for `lookback` beyond its decision."""
-        if chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned):
+        """If the chain was not bought, know its offer for `lookback` beyond its decision.
+
+        One that is ignored too: a purchase that names it matches, whether it is read before the decision or after.
+        """
+        if chain.reason in {Reason.DECLINED, Reason.ABANDONED}:
             offer = chain.session_id, chain.offer_id
             chain.before = self._newest.get(offer)
             self._newest[offer] = chain
             self._known_until.add(chain.decide_at + self._rules.lookback, chain)
+
+    def _is_called(self, chain: Chain) -> bool:
+        return chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and self._rules.call_abandoned)
 
     def _known(self, session_id: str, offer_id: str) -> Iterator[Chain]:
         """The known chains of the offer, the newest first."""

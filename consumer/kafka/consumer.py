@@ -21,7 +21,6 @@ from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
 from .start_offsets import StartOffsets, TaskStart
-from .topic_watch import TopicWatch
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +84,6 @@ class GroupConsumer:
         monotonic: a clock in seconds.
         is_spare: tells by its member id whether a member that was told nothing has joined and gets nothing; where the
             client tells that by itself, None.
-        topic_watch: sees that a topic was made anew; None: nobody does.
     """
 
     def __init__(
@@ -97,11 +95,7 @@ class GroupConsumer:
         on_trouble: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
         is_spare: Callable[[str], bool] | None = None,
-        topic_watch: TopicWatch | None = None,
     ) -> None:
-        self._topic_watch = topic_watch
-        self._waiting: list[Message] = []
-        """Read, and not to be handed on while the topics may have been made anew."""
         self._topics = (settings.offer_topic, settings.checkout_topic)
         self._group = settings.group_id
         self._starts = starts
@@ -134,9 +128,9 @@ class GroupConsumer:
         return self._topics[side]
 
     def subscribe(self, now: int, before: Callable[[], None] | None = None) -> None:
-        """Join the group, once what it has committed is found to be ours; if it is new, where it starts is settled.
+        """Join the group; if it is new, settle first where it starts. `now` is the wall clock (ms).
 
-        `now` is the wall clock (ms). `before` is called once that is settled, before anything is read.
+        `before` is called once that is settled, before anything is read.
         """
         self._starts.begin_group(self._consumer, now)
         if before is not None:
@@ -152,9 +146,7 @@ class GroupConsumer:
             StopError, StartError: the consumer cannot go on; nothing of this poll was handed on.
         """
         self._changed.clear()
-        # While records wait, one more at a time: the polls themselves must go on.
-        messages = self._waiting + self._consumer.consume(1 if self._waiting else most, timeout)
-        self._waiting = []
+        messages = self._consumer.consume(most, timeout)
         if self._failure is not None:
             # Where one topic grew, the pairs are uneven, and that is nobody's fault: growth is the better word.
             self._next_look = self._monotonic()
@@ -169,8 +161,7 @@ class GroupConsumer:
             # starts, which is paused until the next poll. What stays is another matter: the client goes on behind
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
-        messages = [message for message in messages if message.error() is None or self._is_end(message)]
-        return messages if self._are_same_topics(messages) else []
+        return [message for message in messages if message.error() is None or self._is_end(message)]
 
     def pause(self, wanted: set[tuple[str, int]]) -> None:
         """Read nothing from exactly these partitions of those assigned."""
@@ -265,7 +256,7 @@ class GroupConsumer:
             self._failure = _cannot_go_on(error)
         else:
             log.warning("kafka", error=error.str(), code=error.name())
-            self._trouble(error.str())
+            self._on_trouble(error.str())
 
     # --- inside
 
@@ -311,24 +302,6 @@ class GroupConsumer:
         except KafkaException as error:
             log.info("the broker does not tell how many partitions there are", error=str(error.args[0]))
 
-    def _are_same_topics(self, messages: list[Message]) -> bool:
-        """Whether nothing speaks against it; else the records wait until the broker has told.
-
-        Raises:
-            TopicMadeAnewError: a topic is not the one that it was.
-        """
-        watch = self._topic_watch
-        if watch is None:
-            return True
-        if messages:
-            # The newest of a batch will do: the next batch has one of each partition that goes on.
-            last = messages[-1]
-            watch.saw_epoch(last.topic() or "", last.partition() or 0, last.leader_epoch())
-        watch.look()
-        if not watch.certain:
-            self._waiting = messages
-        return watch.certain
-
     def _is_end(self, message: Message) -> bool:
         error = message.error()
         assert error is not None  # noqa: S101 - the caller has looked
@@ -337,22 +310,16 @@ class GroupConsumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise OffsetGoneError(
                 f"{message.topic()}[{message.partition()}]: the broker no longer has the offset to be read next "
-                f"({error.str()}): retention has deleted records that were not read, or the topic was made anew or "
-                f"cut. `opt-out positions` shows where group {self._group} stands. To go on without what is gone, "
-                "knowing that opt-outs may be missed: `opt-out positions --accept`."
+                f"({error.str()}): retention has deleted records that were not read. To go on without them, set the "
+                f"offsets of group {self._group} by hand, knowing that opt-outs may be missed."
             )
         if error.fatal() or error.code() == KafkaError._FATAL:
             raise _cannot_go_on(error)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             raise StopError(f"{message.topic()}: {error.str()}. Check that the topic exists and may be read.")
         log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error.str())
-        self._trouble(error.str())
+        self._on_trouble(error.str())
         return False
-
-    def _trouble(self, words: str) -> None:
-        self._on_trouble(words)
-        if self._topic_watch is not None:
-            self._topic_watch.doubt()
 
 
 def _cannot_go_on(error: KafkaError) -> StopError:

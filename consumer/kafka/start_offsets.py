@@ -3,9 +3,6 @@
 A group that has committed nothing starts as `kafka.start_from` says. That is resolved to offsets and committed before
 anything is read, so that a crash right after finds the same place again. The checkouts start earlier than the
 offers, by lookback and lateness: an offer at the very start may have been bought before.
-
-Each of these commits says that it is ours, and whose. What does not say so later, was not committed by this service,
-and stops the start: see `positions`. A group that seems new is not believed either while anything knows better.
 """
 
 from __future__ import annotations
@@ -13,34 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from ..core.checkpoint import (
-    CheckoutCheckpoint,
-    OfferCheckpoint,
-    Position,
-    UnreadableMetadata,
-    new_checkouts,
-    rules_key,
-)
-from ..core.provenance import NOT_KNOWN, Provenance
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, UnreadableMetadata
 from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from ..core.watermark import Side
-from ..errors import OffsetGoneError, PartitionsChangedError, PositionsError, StartError
+from ..errors import OffsetGoneError, PartitionsChangedError, StartError
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .group import committed_by
-from .history import GroupHistory
-from .positions import Positions, check_positions
 
 log = structlog.get_logger(__name__)
-
-
-Wanted: TypeAlias = dict[tuple[Side, int], tuple[int, int | None]]
-"""For each partition of an input an offset, and of checkouts the time (ms) below which some may have been forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,151 +39,71 @@ class StartOffsets:
     Args:
         rules: as set now.
         partitions: how many partitions each of the two topics has.
-        provenance: whose a commit is that is made now.
-        history: what is known of the group beside its offsets; None: nothing is.
     """
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        rules: DecisionRules,
-        partitions: int,
-        provenance: Provenance = NOT_KNOWN,
-        history: GroupHistory | None = None,
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, rules: DecisionRules, partitions: int) -> None:
         self._settings = settings
-        self._provenance = provenance
-        self._history = history
         self._topics = settings.offer_topic, settings.checkout_topic
         self._rules = rules
         self._count = partitions
 
     def begin_group(self, consumer: Consumer, now: int) -> None:
-        """Check all that the group has committed; if that is nothing, commit what `start_from` means.
+        """If nothing is committed in the whole group, commit what `start_from` means. To be called before subscribing.
 
-        To be called before subscribing. `now` is the wall clock (ms).
+        `now` is the wall clock (ms).
 
         Raises:
-            PositionsError: what is committed is not ours, or the group is not as new as it looks.
             StartError: the broker refused, or did not answer.
         """
         try:
-            positions = self.positions(consumer)
-            if positions.none_at_all:
-                self.check_really_new()
-                self.commit_start_from(consumer, now)
-            else:
-                check_positions(self._settings.group_id, positions, self._provenance, self._count)
+            self._begin_group(consumer, now)
         except KafkaException as error:
             raise StartError(
                 f"group {self._settings.group_id}: the broker did not answer where to start: {error.args[0]}. Check "
                 "the broker, then start again; nothing was read."
             ) from error
 
-    def positions(self, consumer: Consumer) -> Positions:
-        """What the group has committed for all partitions of both topics."""
-        return Positions(self._topics, committed_by(consumer, self._places()))
-
-    def check_really_new(self) -> None:
-        """Nothing is committed for our topics: see whether the group has run before all the same.
-
-        Raises:
-            PositionsError: it has, under other names, or its offsets expired.
-            StartError: the broker does not tell.
-        """
-        if self._history is None:
+    def _begin_group(self, consumer: Consumer, now: int) -> None:
+        if self._is_known(consumer):
             return
-        group, topics = self._settings.group_id, " and ".join(self._topics)
-        if others := self._history.other_topics():
-            raise PositionsError(
-                f"group {group} has committed nothing for {topics}, but has for {', '.join(others)}: the topics were "
-                "renamed, or the group is another program's. Nothing was read, and nothing is called. If this is to "
-                "start as a new deployment, with kafka.start_from, `opt-out positions --accept` says so; to go on "
-                "from a time, `opt-out positions --reset-to TIME`."
-            )
-        if told := self._history.earlier_outcome():
-            raise PositionsError(
-                f"group {group} has committed nothing for {topics}, but {told.topic}[{told.partition}] tells at offset "
-                f"{told.offset} of an outcome of {self._topics[0]}: the group's offsets expired or were deleted, or "
-                "the group was renamed. To start at kafka.start_from might miss offers, or call them once more. "
-                "Nothing was read, and nothing is called. To go on from a time when all was well: `opt-out positions "
-                "--reset-to TIME`; to start with kafka.start_from all the same: `opt-out positions --accept`."
-            )
-
-    def commit_start_from(self, consumer: Consumer, now: int) -> None:
-        """Commit for all partitions what `start_from` means at `now` (wall clock, ms)."""
         start_from = self._settings.start_from
         if start_from == "earliest":
-            places = []
-            for place in self._places():
+            places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+            for place in places:
                 place.offset, _ = bounds(consumer, place)
-                places.append(self._marked(place, None, now))
-            self.commit(consumer, places, at_first=True)
+            self._commit(consumer, places)
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
-        wanted = self.at(consumer, moment, offers_at_end=start_from == "latest")
-        places = [
-            self._marked(TopicPartition(self._topics[side], partition, offset), horizon, now)
-            for (side, partition), (offset, horizon) in wanted.items()
-        ]
-        self.commit(consumer, places, at_first=True)
-        log.warning(
-            "a new group starts in the middle of both topics: offers presented before are not looked at",
-            offers_from=readable(moment),
-            checkouts_from=readable(self._since(moment)),
-            records=self._records(consumer, [place.offset for place in places]),
-        )
-
-    def at(self, consumer: Consumer, moment: int, *, offers_at_end: bool = False) -> Wanted:
-        """Where the offers of a time (ms) begin, and the checkouts that these need."""
-        since = self._since(moment)
-        offers = self._offsets_at(consumer, self._topics[0], MAX_TIME if offers_at_end else moment)
-        wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in enumerate(offers)}
-        for partition, offset in enumerate(self._offsets_at(consumer, self._topics[1], since)):
+        # By its record's timestamp a checkout may be found as much as max_skew before its own time.
+        since = moment - self._rules.lookback - self._rules.lateness - self._rules.max_skew
+        offers = self._offsets_at(consumer, self._topics[0], moment if start_from != "latest" else MAX_TIME)
+        checkouts = self._offsets_at(consumer, self._topics[1], since)
+        places = [TopicPartition(self._topics[0], p, offset) for p, offset in enumerate(offers)]
+        for partition, offset in enumerate(checkouts):
+            metadata = ""
             low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
-            # reading. And an offer that is on time may be written after the start and dated before it.
-            known = since + self._rules.max_skew if offset > low or low == 0 else None
-            wanted[Side.CHECKOUTS, partition] = offset, known
-        return wanted
-
-    def _since(self, moment: int) -> int:
-        # By its record's timestamp a checkout may be found as much as max_skew before its own time.
-        return moment - self._rules.lookback - self._rules.lateness - self._rules.max_skew
-
-    def _marked(self, place: TopicPartition, horizon: int | None, now: int) -> TopicPartition:
-        """A position that says that it is ours, and that nothing is decided from there on.
-
-        `horizon` (ms) is that of checkouts: None where it is to be learnt by reading, unless they begin at their
-        very first record.
-        """
-        offset = place.offset
-        if place.topic == self._topics[0]:
-            text = self.new_offers(offset, now)
-        elif horizon is None and offset > 0:
-            text = new_checkouts(offset)
-        else:
-            text = self.checkouts_from(offset, MIN_TIME if horizon is None else horizon)
-        return TopicPartition(place.topic, place.partition, offset, metadata=text)
-
-    def new_offers(self, offset: int, now: int) -> str:
-        """Metadata of ours for an offer partition of which nothing is decided from `offset` on."""
-        whose = self._provenance.at(now)
-        return OfferCheckpoint(rules_key(self._rules), self._count, MIN_TIME, offset, 0, provenance=whose).encode(
-            offset
+            # reading.
+            if offset > low or low == 0:
+                # An offer that is on time may be written after the start and dated before it.
+                horizon = since + self._rules.max_skew
+                found = CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback)
+                metadata = found.encode(offset)
+            places.append(TopicPartition(self._topics[1], partition, offset, metadata=metadata))
+        self._commit(consumer, places)
+        log.warning(
+            "a new group starts in the middle of both topics: offers presented before are not looked at",
+            offers_from=_readable(moment),
+            checkouts_from=_readable(since),
+            records=self._records(consumer, [*offers, *checkouts]),
         )
-
-    def checkouts_from(self, offset: int, horizon: int) -> str:
-        """Metadata of ours for a checkout partition that is read from `offset` on, with this horizon (ms)."""
-        return CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode(offset)
 
     def of(self, consumer: Consumer, partitions: Sequence[int]) -> dict[int, TaskStart]:
         """The starts of these tasks.
 
         Raises:
             PartitionsChangedError: there is one that was not there when the service started.
-            PositionsError: what is committed is not ours: another program may have been in the group since.
             OffsetGoneError: the broker no longer has a committed offset.
             KafkaException: it did not answer.
         """
@@ -211,9 +112,7 @@ class StartOffsets:
         places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
         if not places:
             return {}
-        found = committed_by(consumer, places)
-        check_positions(self._settings.group_id, Positions(self._topics, found), self._provenance, self._count)
-        committed = {(p.topic, p.partition): p for p in found}
+        committed = {(p.topic, p.partition): p for p in committed_by(consumer, places)}
         starts: dict[int, TaskStart] = {}
         for partition in partitions:
             offers, _ = self._position(consumer, committed[self._topics[0], partition])
@@ -250,13 +149,15 @@ class StartOffsets:
 
     def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
         low, high = bounds(consumer, committed)
+        if committed.offset < 0:
+            return Position(low), low
         if not low <= committed.offset <= high:
             raise OffsetGoneError(
                 f"group {self._settings.group_id} committed offset {committed.offset} of "
                 f"{committed.topic}[{committed.partition}], but the broker holds {low} to {high}: "
                 f"{'retention has deleted records' if committed.offset < low else 'the topic was re-created or cut'} "
-                "that were not settled. `opt-out positions` shows what is left. To go on without them, knowing that "
-                "opt-outs may be missed: `opt-out positions --accept`."
+                "that were not settled. To go on without them, set the group's offsets by hand "
+                "(kafka-consumer-groups --reset-offsets), knowing that opt-outs may be missed."
             )
         return Position(committed.offset, committed.metadata or ""), low
 
@@ -286,8 +187,9 @@ class StartOffsets:
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
         return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))
 
-    def _places(self) -> list[TopicPartition]:
-        return [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+    def _is_known(self, consumer: Consumer) -> bool:
+        places = [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+        return any(place.offset >= 0 for place in committed_by(consumer, places))
 
     def _offsets_at(self, consumer: Consumer, topic: str, moment: int) -> list[int]:
         """For each partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
@@ -312,21 +214,12 @@ class StartOffsets:
                 total += high - (low if starts is None else starts[place * self._count + partition])
         return total
 
-    def commit(self, consumer: Consumer, places: list[TopicPartition], *, at_first: bool = False) -> None:
-        """Commit these positions for a group that has no members.
-
-        `at_first`: the group is new, and it is as well if another member is quicker and has begun it.
-
-        Raises:
-            StartError: the broker did not take all of them.
-        """
+    def _commit(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         try:
             answers = consumer.commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
-            positions = self.positions(consumer)
-            if at_first and not positions.none_at_all:  # another member of the new group was quicker
-                check_positions(self._settings.group_id, positions, self._provenance, self._count)
-                return
+            if self._is_known(consumer):
+                return  # another member of the new group was quicker
             raise StartError(
                 f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
                 "read. Stop the members of the group that run, then start again."
@@ -336,10 +229,11 @@ class StartOffsets:
                 raise StartError(
                     f"group {self._settings.group_id}: where to start was committed in part only, not for "
                     f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, delete the "
-                    "group (kafka-consumer-groups --delete), then start again."
+                    "group (kafka-consumer-groups --delete), then start again: what is not committed would start at "
+                    "its first record."
                 )
 
 
-def readable(moment: int) -> str:
+def _readable(moment: int) -> str:
     """For people, and at most as far as years have four digits; a start before 1970 is one at the first record."""
     return datetime.fromtimestamp(min(max(moment, 0), 253_402_300_799_000) / 1000, UTC).isoformat(timespec="seconds")

@@ -14,14 +14,11 @@ from confluent_kafka import Consumer
 
 from ..calls import OptOutCall
 from ..codecs.codec import Codec
-from ..core.provenance import NOT_KNOWN, Provenance
 from ..delivery.thread import DeliveryThread
 from ..kafka.end_offsets import EndOffsets
-from ..kafka.history import GroupHistory
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
-from ..kafka.topic_watch import TopicWatch
 from .clock_check import ClockCheck
 from .releases import Releases
 
@@ -51,9 +48,7 @@ class Edges:
         releases: the offers that an operator lets go.
         clock: what time it is.
         clock_check: whether others agree on that; by default nobody is asked, and the clock is believed.
-        is_spare, topic_watch: see `GroupConsumer`.
-        provenance: whose the commits of this run are.
-        history: what is known of the group beside its offsets.
+        is_spare: see `GroupConsumer`.
     """
 
     consumer: Callable[..., Consumer]
@@ -66,6 +61,3 @@ class Edges:
     clock: Clock = field(default_factory=Clock)
     clock_check: ClockCheck = field(default_factory=lambda: ClockCheck(time.time, time.monotonic, max_skew=0.0))
     is_spare: Callable[[str], bool] | None = None
-    topic_watch: TopicWatch | None = None
-    provenance: Provenance = NOT_KNOWN
-    history: GroupHistory | None = None

@@ -121,7 +121,7 @@ class Loop:
                 yield
             self._finish()
         except BaseException:
-            self.tasks.abandon()
+            self.tasks.failed = True
             raise
         finally:
             with self._health.waiting("leaving the group"):

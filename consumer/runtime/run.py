@@ -19,10 +19,8 @@ from ..delivery.thread import DeliveryThread
 from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
-from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
-from ..kafka.topic_watch import TopicWatch
 from ..server.health import Health, bound_of
 from ..server.http import serving
 from ..settings import Settings
@@ -89,7 +87,6 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         max_skew=settings.join.max_skew.total_seconds(),
         ask=lambda: api_clock.ask(clock_check.api_told),
     )
-    provenance = find_provenance(admin, settings)
     return Edges(
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
@@ -111,13 +108,4 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
         releases=releases,
         clock_check=clock_check,
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
-        topic_watch=TopicWatch(
-            admin,
-            {
-                kafka.offer_topic: provenance.offer_topic_id,
-                kafka.checkout_topic: provenance.checkout_topic_id,
-            },
-        ),
-        provenance=provenance,
-        history=GroupHistory(admin, lambda: Consumer(record_reader_config(kafka)), kafka, codec.decode_outcome),
     )

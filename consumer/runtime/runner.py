@@ -220,7 +220,7 @@ class TaskRunner:
             raise TruncatedLogError(
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created, and what is settled can no longer be told. Find out which records are gone, "
-                "then go on with `opt-out positions --accept`, which says what that costs."
+                "then set the group's offsets by hand."
             )
         self.task.read_to(side, offset)
 

@@ -93,12 +93,11 @@ class Tasks:
         self.consumer = GroupConsumer(
             edges.consumer,
             kafka,
-            StartOffsets(kafka, self._rules, partitions, edges.provenance, edges.history),
+            StartOffsets(kafka, self._rules, partitions),
             self,
             idleness.trouble,
             edges.clock.monotonic,
             edges.is_spare,
-            edges.topic_watch,
         )
 
     # --- told by the consumer
@@ -112,7 +111,6 @@ class Tasks:
                 offers=start.offers,
                 checkouts=start.checkouts,
                 horizon=start.horizon,
-                provenance=self._edges.provenance,
             )
         except PartitionsMoved as error:
             raise StartError(
@@ -174,11 +172,6 @@ class Tasks:
         self._edges.delivery.cancel([self.runners[partition] for partition in partitions if partition in self.runners])
         self._drop(partitions)
 
-    def abandon(self) -> None:
-        """The run ends by an error: nothing more is committed, and no further call leaves."""
-        self.failed = True
-        self._edges.delivery.cancel(list(self.runners.values()))
-
     def metadata_refused(self, partition: int) -> None:
         """See `kafka.consumer.RebalanceListener`. A broker's offset.metadata.max.bytes may be below its default."""
         if partition in self.runners:
@@ -216,9 +209,9 @@ class Tasks:
             return
         self._edges.outputs.check()
         plans: dict[int, CommitPlan] = {}
-        now = int(self._edges.clock.wall() * 1000)
         for partition in partitions:
             task = self.runners[partition].task
+            now = int(self._edges.clock.wall() * 1000)
             plan = task.prepare_commit(now, self._idleness.trusted_since(partition))
             if plan is None and not task.restoring:
                 self._put_off.add(partition)

@@ -23,8 +23,7 @@ def sessions_of(message: Message, error: DecodeError) -> tuple[str, ...]:
         raise StopError(
             f"{message.topic()}[{message.partition()}] offset {message.offset()}: a checkout that cannot be read, and "
             "no readable key to tell its session by. It may have bought any offer of the partition, so none may be "
-            "called. Find out what it was, then set this partition's offset behind it (kafka-consumer-groups), and say "
-            "yes to that with `opt-out positions --accept`."
+            "called. Find out what it was, then go on behind it by setting the group's offsets by hand."
         )
     sessions = (session_id,) if error.session_id in (None, session_id) else (session_id, error.session_id)
     # A session with a longer id has no offer that was admitted: so much of it is as good, and is all that is kept.

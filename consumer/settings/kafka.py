@@ -83,8 +83,11 @@ class KafkaSettings(Group):
     def _start(cls, given: object) -> object:
         if given in ("earliest", "latest"):
             return given
-        moment = read_moment(given)
-        if moment is None:
+        try:
+            moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
             raise ValueError("must be earliest, latest, or a time with its zone such as 2026-11-01T00:00:00Z")
         return moment
 
@@ -122,15 +125,6 @@ class KafkaSettings(Group):
                 "gives the partitions away without a commit"
             )
         return timeout
-
-
-def read_moment(given: object) -> datetime | None:
-    """A time with its zone, as ISO 8601 has it; None if it is none."""
-    try:
-        moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
 
 
 def _poll_interval(properties: Mapping[str, Any]) -> timedelta:

@@ -20,6 +20,7 @@ from support.strategies import START, examples
 from consumer.audit.decision import fates
 from consumer.core.checkpoint import Position
 from consumer.core.guards import Guards, SuspendedBy
+from consumer.core.rules import DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
@@ -117,8 +118,8 @@ def _checkouts(done: list[tuple[int, str, int, bool]]) -> list[Written]:
 class Reader:
     """An instance that reads the logs: some records, then a turn of the loop."""
 
-    def __init__(self, shop: Shop) -> None:
-        self.shop = shop
+    def __init__(self, shop: Shop, rules: DecisionRules = RULES, unmatched_limit: int = 0) -> None:
+        self.shop, self.rules, self.unmatched_limit = shop, rules, unmatched_limit
         self.told: dict[str, Reason] = {}
         self.suspended: set[SuspendedBy] = set()
         self.at = [[0, 0] for _ in shop.logs]
@@ -126,10 +127,11 @@ class Reader:
 
     def _begin(self, committed: list[tuple[Position, Position]]) -> None:
         self.tasks = [
-            Task(RULES, partitions=len(committed), offers=offers, checkouts=checkouts)
+            Task(self.rules, partitions=len(committed), offers=offers, checkouts=checkouts)
             for offers, checkouts in committed
         ]
-        self.guards = Guards(checkout_silence=SILENCE, unmatched_limit=0, lateness=RULES.lateness)
+        silence, lateness = self.rules.checkout_silence, self.rules.lateness
+        self.guards = Guards(checkout_silence=silence, unmatched_limit=self.unmatched_limit, lateness=lateness)
 
     def restart(self) -> None:
         """Commit, end, begin again from there, and read again what had been read."""
@@ -179,9 +181,9 @@ class Reader:
         self.turn()
 
 
-def read_live(shop: Shop, restarts: list[int]) -> Reader:
+def read_live(shop: Shop, restarts: list[int], reader: Reader | None = None) -> Reader:
     """Record by record as they are written, with the clock at each."""
-    reader = Reader(shop)
+    reader = reader or Reader(shop)
     for clock in sorted({w.at for logs in shop.logs for log in logs for w in log}):
         for number, logs in enumerate(shop.logs):
             for side in Side:
@@ -195,9 +197,9 @@ def read_live(shop: Shop, restarts: list[int]) -> Reader:
     return reader
 
 
-def read_late(shop: Shop, batches: list[tuple[int, Side, int, bool]]) -> Reader:
+def read_late(shop: Shop, batches: list[tuple[int, Side, int, bool]], reader: Reader | None = None) -> Reader:
     """In batches of any size, after all was written."""
-    reader = Reader(shop)
+    reader = reader or Reader(shop)
     at = 0
     while not reader.read_to_end():
         number, side, count, restarts = batches[at % len(batches)]
@@ -240,3 +242,43 @@ def test_who_catches_up_makes_no_false_call_where_one_that_reads_along_may(
     shop: Shop, batches: list[tuple[int, Side, int, bool]]
 ) -> None:
     assert read_late(shop, batches).told == shop.truth
+
+
+# --- purchased ids that name no offer
+
+NO_SILENCE = guarded_instance.RULES
+
+
+@st.composite
+def shops_with_booking_ids(draw: Callable[..., Any]) -> Shop:
+    """One task: each checkout names the offer of its session, or an id of something else, in its time or any other."""
+    shown: list[tuple[int, str, int]] = []
+    done: list[tuple[int, CheckoutCompleted]] = []
+    for number in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, 300))
+        shown.append((at + draw(LAGS), f"s{number}", at))
+        for again in range(draw(st.integers(0, 3))):
+            completed = at + draw(st.sampled_from((0, 1, 9, 10, 11, 50, 100, 101, 110, 111, 300, 400, 411)))
+            named = draw(st.sampled_from((f"o-s{number}", f"booking{number}-{again}")))
+            written = completed + draw(LAGS)
+            done.append((written, CheckoutCompleted(f"s{number}", "c", START + completed, 0, (named,))))
+    done.sort(key=lambda written: written[0])
+    checkouts = [
+        Written(at, CheckoutCompleted(c.session_id, f"c{offset}", c.completed_at, offset, c.purchased))
+        for offset, (at, c) in enumerate(done)
+    ]
+    return Shop([(_offers(shown), checkouts)], range(0))
+
+
+@examples(400)
+@given(shops_with_booking_ids(), st.sampled_from((NO_SILENCE, replace(NO_SILENCE, call_abandoned=False))), BATCHES)
+def test_the_row_of_ids_that_match_nothing_is_as_long_late_as_it_is_live(
+    shop: Shop, rules: DecisionRules, batches: list[tuple[int, Side, int, bool]]
+) -> None:
+    batches = [(*batch[:3], False) for batch in batches]
+    readers = [Reader(shop, rules, unmatched_limit=3) for _ in range(2)]
+    live, late = read_live(shop, [], readers[0]), read_late(shop, batches, readers[1])
+    assert late.guards.suspended_by is live.guards.suspended_by
+    assert late.guards.unmatched == live.guards.unmatched
+    if live.guards.suspended_by is SuspendedBy.NONE:
+        assert late.told == live.told

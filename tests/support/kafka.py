@@ -9,9 +9,6 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from consumer.core.checkpoint import OfferCheckpoint, new_checkouts
-from consumer.core.rules import MIN_TIME
-
 Place = tuple[str, int]
 """Topic and partition."""
 
@@ -32,9 +29,7 @@ class Message:
         timestamp: int = 0,
         headers: Headers | None = None,
         error: KafkaError | None = None,
-        epoch: int | None = None,
     ) -> None:
-        self._epoch = epoch
         self._topic, self._partition, self._offset = topic, partition, offset
         self._key, self._value = key, value
         self._timestamp, self._headers, self._error = timestamp, headers, error
@@ -63,16 +58,6 @@ class Message:
     def error(self) -> KafkaError | None:
         return self._error
 
-    def leader_epoch(self) -> int | None:
-        return self._epoch
-
-
-def marked(topic: str, offset: int, partitions: int = 1) -> str:
-    """Metadata of ours for a position of which nothing is known; a topic of offers has `offer` in its name."""
-    if "offer" in topic:
-        return OfferCheckpoint((1_000, 0, 2_000, True), partitions, MIN_TIME, offset, 0).encode(offset)
-    return new_checkouts(offset)
-
 
 def partition_end(topic: str, partition: int, offset: int) -> Message:
     """What the client says where a partition ends for now: `offset` is the next to be written."""
@@ -89,7 +74,6 @@ class Consumer:
     Attributes:
         committed_offsets: what the group has committed.
         commits: the offsets of each commit, and `metadata` of the last.
-        texts: the metadata that stands with an offset, by topic, partition and offset.
         low, high: where each partition begins and ends, unless `begins` says otherwise of its topic.
         at: the offset that any time leads to.
         errors: by a question's name, the codes with which it fails in turn, before it is answered.
@@ -103,7 +87,6 @@ class Consumer:
         self.committed_offsets: dict[Place, int] = defaultdict(lambda: committed)
         self.commits: list[dict[Place, int]] = []
         self.metadata: dict[Place, str] = {}
-        self.texts: dict[tuple[str, int, int], str] = {}
         self.low, self.high = 0, 100
         self.begins: dict[str, int] = {}
         self.at = -1
@@ -114,15 +97,7 @@ class Consumer:
 
     def committed(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self._ask("committed")
-        return [self._committed(p.topic, p.partition) for p in places]
-
-    def _committed(self, topic: str, partition: int) -> TopicPartition:
-        """What was committed; where a test only named an offset, as the service would have committed it."""
-        offset = self.committed_offsets[topic, partition]
-        metadata = self.texts.get((topic, partition, offset))
-        if metadata is None and offset >= 0:
-            metadata = marked(topic, offset, self.partitions or 1)
-        return TopicPartition(topic, partition, offset, metadata=metadata or "")
+        return [TopicPartition(p.topic, p.partition, self.committed_offsets[p.topic, p.partition]) for p in places]
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
         self._ask("get_watermark_offsets")
@@ -142,7 +117,6 @@ class Consumer:
         self._ask("commit")
         self.commits.append({(p.topic, p.partition): p.offset for p in offsets})
         self.metadata = {(p.topic, p.partition): p.metadata or "" for p in offsets}
-        self.texts |= {(p.topic, p.partition, p.offset): p.metadata or "" for p in offsets}
         taken = [p for p in offsets if self._refusal(p) is None]
         self.committed_offsets.update({(p.topic, p.partition): p.offset for p in taken})
         return [

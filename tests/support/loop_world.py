@@ -70,8 +70,9 @@ class LoopConsumer(Consumer):
         return super().commit(offsets, asynchronous)
 
     def forget_commits(self) -> None:
-        """Nothing that was committed until now is of interest any more."""
+        """As if nothing had been committed yet."""
         self.commits.clear()
+        self.committed_offsets.clear()
         self.happened.clear()
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def draw(seed: int) -> Scenario:
         commit_interval=random.choice((0.3, 2.0, 5.0)),
         group_protocol="consumer" if random.random() < 0.3 else "classic",
         rejected=random.choice(("hold", "dead-letter")),
-        metadata_limit=random.choice((4_096, 4_096, 225, 200)),
+        metadata_limit=random.choice((4_096, 4_096, 160, 135)),
         loses_metadata=random.random() < 0.06,
     )
     if scenario.unmatched_limit == 0:

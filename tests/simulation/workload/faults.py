@@ -212,8 +212,7 @@ class Faults:
         world.release_file.release(partner, offer)
 
     def _lose_metadata(self) -> None:
-        """All are stopped, the offsets are set by hand to what they are, and all are started again: in vain, until the
-        operator says yes to that."""
+        """All are stopped, the offsets are set by hand to what they are, and all are started again."""
         world, random = self._world, self._random
         for process in world.processes:
             process.kill()
@@ -226,4 +225,3 @@ class Faults:
         for (topic, partition), (offset, _) in committed.items():
             if topic in topics:
                 committed[topic, partition] = offset, text
-                world.in_doubt = True

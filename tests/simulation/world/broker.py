@@ -15,8 +15,6 @@ from simulation.checkers.violation import Violation
 from simulation.world.group import ClassicGroup, ConsumerGroup, Place
 from simulation.world.timeline import Clock
 
-from consumer.core.provenance import Provenance
-
 
 class Record(NamedTuple):
     """A record as it stands in a partition. `timestamp` is in ms."""
@@ -94,7 +92,6 @@ class Broker:
         moving: partitions whose leader moves, which is said to those who ask.
         coordinator_moves: the group's coordinator does.
         metadata_limit: characters of metadata that are taken with a commit.
-        topic_ids: of the inputs; a topic that is made anew has another one.
     """
 
     def __init__(
@@ -125,15 +122,7 @@ class Broker:
         self.moving: set[Place] = set()
         self.coordinator_moves = False
         self.metadata_limit = 4_096
-        self.topic_ids = {topic: f"{topic}-1" for topic in topics}
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
-
-    @property
-    def provenance(self) -> Provenance:
-        """Whose a commit is that is made now."""
-        offers, checkouts = self.topics
-        ids = self.topic_ids
-        return Provenance("simulated", ids[offers], ids[checkouts], offers, checkouts, "http://simulated")
 
     def tick(self) -> None:
         """Time has passed."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from simulation.world.broker import Broker, Record
 from simulation.world.group import Place
 from support.kafka import Message
@@ -102,7 +102,7 @@ class Producer:
 
 
 class Admin:
-    """Answers where the partitions end, what the topics are, and what is known of the group."""
+    """Answers where the partitions end: at once, or a little later."""
 
     def __init__(self, broker: Broker, process: Process) -> None:
         self._broker = broker
@@ -120,28 +120,3 @@ class Admin:
                 answer.set_result(SimpleNamespace(offset=log.end, leader_epoch=log.epoch))
             answers[place] = answer
         return answers
-
-    def describe_topics(self, topics: TopicCollection, request_timeout: float) -> Any:
-        self._process.touch("describe_topics")
-        ids = self._broker.topic_ids
-        return {topic: self._answer(SimpleNamespace(topic_id=ids[topic])) for topic in topics.topic_names}
-
-    def list_consumer_group_offsets(self, groups: list[Any], request_timeout: float) -> Any:
-        self._process.touch("list_consumer_group_offsets")
-        committed = self._broker.group.committed.items()
-        places = [TopicPartition(topic, partition, offset) for (topic, partition), (offset, _) in committed]
-        return {group.group_id: self._answer(SimpleNamespace(topic_partitions=places)) for group in groups}
-
-    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> Any:
-        self._process.touch("describe_consumer_groups")
-        members = list(self._broker.group.members)
-        state = ConsumerGroupState.STABLE if members else ConsumerGroupState.EMPTY
-        return {group: self._answer(SimpleNamespace(state=state, members=members)) for group in groups}
-
-    def _answer(self, told: Any) -> Future[Any]:
-        answer: Future[Any] = Future()
-        if self._broker.down:
-            answer.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer")))
-        else:
-            answer.set_result(told)
-        return answer

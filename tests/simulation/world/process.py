@@ -22,9 +22,7 @@ from consumer.codecs.plain import PlainCodec
 from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
 from consumer.kafka.end_offsets import EndOffsets
-from consumer.kafka.history import GroupHistory
 from consumer.kafka.producer import OutputProducer
-from consumer.kafka.topic_watch import TopicWatch
 from consumer.runtime import loop as runtime
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
@@ -172,9 +170,6 @@ class SimulatedProcess:
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             releases=releases,
             record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
-            topic_watch=TopicWatch(admin, broker.topic_ids, self.loop.time),  # type: ignore[arg-type]
-            provenance=broker.provenance,
-            history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
         )
         self.service = runtime.Loop(settings, edges, partitions=broker.count)
         self._steps = self.service.steps()

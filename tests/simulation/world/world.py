@@ -18,21 +18,13 @@ from simulation.workload.faults import Faults
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
 from simulation.world.broker import Broker
 from simulation.world.insurer import Call, Insurer
-from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
 from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
 from consumer.core.rules import DecisionRules
-from consumer.errors import (
-    DeadLetterError,
-    OffsetGoneError,
-    OptOutError,
-    PositionsError,
-    SettingsError,
-    StartError,
-)
+from consumer.errors import DeadLetterError, OffsetGoneError, OptOutError, SettingsError, StartError
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
@@ -73,10 +65,6 @@ class World:
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
-        self.operator = Operator(self.broker, self.tell)
-        self._refused = False
-        self.in_doubt = False
-        """What is committed is not what the service left there; the operator has not said yes to it yet."""
         self.started = 0
         self.crashes = 0
         self.turns = 0
@@ -102,7 +90,7 @@ class World:
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short.
-        commits.LEAST_METADATA = 190
+        commits.LEAST_METADATA = 130
         try:
             self._run()
             self._outputs.check_end()
@@ -185,11 +173,6 @@ class World:
     def _start(self) -> None:
         scenario = self.scenario
         rules = scenario.settings[min(self.started, len(scenario.settings) - 1)]
-        if self._refused and self.in_doubt:
-            if not self.operator.accept(settings_of(scenario, rules)):
-                self.start_at(self.clock.now + 2.0)
-                return
-            self.in_doubt = self._refused = False
         self.started += 1
         name = f"p{self.started}"
         self.tell(f"{name} starts" + (f" with {rules}" if len(scenario.settings) > 1 else ""))
@@ -253,9 +236,6 @@ class World:
     def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
-        if isinstance(error, PositionsError) and self.in_doubt:
-            self._refused = True
-            return
         if isinstance(error, OffsetGoneError) and process.name not in self.broker.group.members:
             return  # held up for long, it reads what others have settled since, and retention has deleted
         known = {StartError: self.broker.last_down, DeadLetterError: self.broker.last_refused}

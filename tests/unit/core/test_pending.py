@@ -90,16 +90,27 @@ def purchase(at: int = T, session: str = "s") -> CheckoutCompleted:
         (Reason.DECLINED, RULES, True),
         (Reason.DECLINED, IGNORING, True),
         (Reason.ABANDONED, RULES, True),
-        (Reason.ABANDONED, IGNORING, False),
+        (Reason.ABANDONED, IGNORING, True),
         (Reason.PURCHASED, RULES, False),
         (Reason.CHECKOUT_UNREADABLE, RULES, False),
     ],
 )
-def test_what_the_insurer_is_to_be_told_of_is_known(reason: Reason, rules: DecisionRules, is_known: bool) -> None:
+def test_what_was_not_bought_is_known(reason: Reason, rules: DecisionRules, is_known: bool) -> None:
     one = chain(3, reason=reason)
     of_task = pending(one, rules=rules)
     assert of_task.knows("s", "o") is is_known
     assert of_task.bought(purchase(), "o") == ([one] if is_known else [], [])
+
+
+def test_a_purchase_of_what_was_ignored_is_no_surprise_before_and_after_a_restart() -> None:
+    ignored = chain(3, reason=Reason.ABANDONED)
+    before = pending(ignored, rules=IGNORING)
+    before.settle(ignored, called=True)
+    assert before.bought(purchase(), "o") == ([], [])
+    after = PendingChains(IGNORING)
+    after.add_settled(chain(3, reason=Reason.ABANDONED))
+    assert after.knows("s", "o")
+    assert after.bought(purchase(), "o") == ([], [])
 
 
 @pytest.mark.parametrize(("session", "offer"), [("s", "other"), ("other", "o")])

@@ -10,7 +10,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
-from support.kafka import Consumer, Message, Place, marked
+from support.kafka import Consumer, Message, Place
 
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
@@ -133,8 +133,8 @@ class AssignmentWorld:
 
     def revoked(self, partitions: list[int]) -> None:
         self.told.append(("revoked", partitions))
-        at = [Position(self.settled, marked(topic, self.settled, PARTITIONS)) for topic in (OFFERS, CHECKOUTS)]
-        self.source.commit({partition: CommitPlan(*at, 0, 0) for partition in partitions})
+        at = Position(self.settled)
+        self.source.commit({partition: CommitPlan(at, at, 0, 0) for partition in partitions})
         for partition in partitions:
             del self.tasks[partition]
 

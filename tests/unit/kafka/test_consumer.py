@@ -318,7 +318,7 @@ def test_the_end_of_a_partition_is_handed_on_and_other_errors_are_trouble() -> N
             OffsetGoneError,
             r"offers\[2\]: the broker no longer has the offset",
         ),
-        (KafkaError(KafkaError.OFFSET_OUT_OF_RANGE), OffsetGoneError, "group offer-opt-out stands"),
+        (KafkaError(KafkaError.OFFSET_OUT_OF_RANGE), OffsetGoneError, "offsets of group offer-opt-out by hand"),
         (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), StopError, "offers: .* the topic exists"),
         (KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), StopError, "offers: .* may be read"),
         (KafkaError(KafkaError._FATAL), StopError, r"cannot go on: .*\. Start again\.$"),

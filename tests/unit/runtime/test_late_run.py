@@ -33,7 +33,7 @@ AHEAD = NOW + RULES.max_skew + 1
 """Ahead of the clock as it stands. The records' stamps, which are NOW, are ahead of it in the tests that use this."""
 
 
-class World:
+class OfferWorld:
     """A task at W, with its records and its clock in the test's hands."""
 
     def __init__(
@@ -94,7 +94,7 @@ def many(begin: int, number: int, *, at: int = W) -> Iterable[Message]:
 
 
 def test_a_straggler_is_dead_lettered_once_the_records_behind_it_are_read() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(late(0), *many(1, SPAN - 2))
     assert (world.dead, world.runner.task.next_offset(Side.OFFERS)) == ([], 0)
     world.read(on_time(SPAN - 1))
@@ -103,7 +103,7 @@ def test_a_straggler_is_dead_lettered_once_the_records_behind_it_are_read() -> N
 
 
 def test_in_a_quiet_topic_it_is_dead_lettered_after_a_while() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(late(0), on_time(1), end("offers", 2))
     world.wait(HELD - 0.1)
     assert world.dead == []
@@ -113,7 +113,7 @@ def test_in_a_quiet_topic_it_is_dead_lettered_after_a_while() -> None:
 
 
 def test_as_many_as_the_limit_are_stragglers_and_so_are_those_of_the_next_span() -> None:
-    world = World(limit=3)
+    world = OfferWorld(limit=3)
     world.read(*many(0, 3, at=LATE), *many(3, SPAN - 3), *many(SPAN, 3, at=LATE), *many(SPAN + 3, SPAN - 3))
     world.wait(0)
     assert world.dead == [0, 1, 2, SPAN, SPAN + 1, SPAN + 2]
@@ -121,7 +121,7 @@ def test_as_many_as_the_limit_are_stragglers_and_so_are_those_of_the_next_span()
 
 
 def test_what_was_kept_back_keeps_its_order() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(late(0), raw("offers", 1, "s", b"\xff"), late(2), on_time(3))
     world.wait(HELD)
     assert world.sink.dead == [(0, "late"), (1, "undecodable"), (2, "late")]
@@ -129,13 +129,13 @@ def test_what_was_kept_back_keeps_its_order() -> None:
 
 
 def test_with_a_limit_of_0_all_are_dead_lettered_at_once() -> None:
-    world = World(limit=0)
+    world = OfferWorld(limit=0)
     world.read(*many(0, 200, at=LATE))
     assert len(world.dead) == 200
 
 
 def test_what_a_cut_checkout_log_makes_late_is_dead_lettered_at_once() -> None:
-    world = World(horizon=MAX_TIME)
+    world = OfferWorld(horizon=MAX_TIME)
     world.runner.on_message(Side.CHECKOUTS, checkout(0, W), NOW)
     world.read(*many(0, 10, at=W))
     assert len(world.dead) == 10, "the log has told so at the start, and nothing will bring them back"
@@ -145,7 +145,7 @@ def test_what_a_cut_checkout_log_makes_late_is_dead_lettered_at_once() -> None:
 
 
 def test_the_end_of_a_two_hour_outage_is_not_dead_lettered() -> None:
-    world = World(limit=100)
+    world = OfferWorld(limit=100)
     with structlog.testing.capture_logs() as logs:
         # 7,200 offers of two hours: the last 2,160 of them would still be on time.
         world.read(on_time(0), *(late(1 + n, W - RULES.late_after - 5_040 + n) for n in range(7_200)))
@@ -167,14 +167,14 @@ def test_the_end_of_a_two_hour_outage_is_not_dead_lettered() -> None:
 
 
 def test_a_mass_among_the_offers_of_others_is_not_dead_lettered_either() -> None:
-    world = World(limit=100)
+    world = OfferWorld(limit=100)
     world.read(*(late(n) if n % 5 == 0 else on_time(n) for n in range(SPAN)))
     assert world.dead == []
     assert world.suspended
 
 
 def test_it_is_told_again_each_minute_and_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    world = World()
+    world = OfferWorld()
     world.read(*many(0, 10, at=LATE))
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
@@ -184,10 +184,10 @@ def test_it_is_told_again_each_minute_and_stays(capsys: pytest.CaptureFixture[st
 
 
 def test_nothing_from_the_first_on_is_committed_and_a_restart_suspends_again() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(*many(0, 5), *many(5, 10, at=LATE))
     for _ in range(3):
-        again = World(3, *world.committed())
+        again = OfferWorld(3, *world.committed())
         again.read(*many(0, 5), *many(5, 10, at=LATE))
         again.runner.drain_buffer(NOW)
         assert (again.dead, again.suspended) == ([], True)
@@ -196,15 +196,15 @@ def test_nothing_from_the_first_on_is_committed_and_a_restart_suspends_again() -
 
 
 def test_they_are_dead_lettered_when_an_operator_says_so() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(*many(0, 10, at=LATE))
-    again = World(0, *world.committed())
+    again = OfferWorld(0, *world.committed())
     again.read(*many(0, 10, at=LATE))
     assert again.dead == list(range(10))
 
 
 def test_what_comes_slowly_suspends_too() -> None:
-    world = World(limit=3)
+    world = OfferWorld(limit=3)
     for offset in range(3):
         world.read(late(offset))
         world.wait(HELD)
@@ -215,7 +215,7 @@ def test_what_comes_slowly_suspends_too() -> None:
 
 
 def test_what_came_slowly_and_long_ago_does_not() -> None:
-    world = World(limit=3)
+    world = OfferWorld(limit=3)
     for offset in (0, 1, 2, SPAN):
         world.read(late(offset))
         world.wait(HELD)
@@ -223,7 +223,7 @@ def test_what_came_slowly_and_long_ago_does_not() -> None:
 
 
 def test_checkouts_are_read_on() -> None:
-    world = World()
+    world = OfferWorld()
     world.read(*many(0, 10, at=LATE))
     world.runner.on_message(Side.CHECKOUTS, checkout(0, W), NOW)
     assert world.runner.task.next_offset(Side.CHECKOUTS) == 1
@@ -231,7 +231,7 @@ def test_checkouts_are_read_on() -> None:
 
 
 def test_dates_ahead_of_a_clock_that_is_behind_are_believed_once_it_is_right() -> None:
-    world = World()
+    world = OfferWorld()
     world.now -= 10
     with structlog.testing.capture_logs() as logs:
         world.read(*many(0, 10, at=AHEAD - 5))
@@ -309,7 +309,7 @@ def judged(log: list[Drawn], limit: int) -> tuple[list[int], bool]:
 def test_what_is_kept_back_depends_on_the_log_alone(
     log: list[Drawn], limit: int, batches: list[tuple[int, bool]]
 ) -> None:
-    world = World(limit)
+    world = OfferWorld(limit)
     dead: list[int] = []
     at = turn = 0
     while at < len(log):
@@ -317,7 +317,7 @@ def test_what_is_kept_back_depends_on_the_log_alone(
         if restarts and turn < 40 and not world.runner.task.restoring:
             committed = world.committed()
             dead += world.dead
-            world = World(limit, *committed)
+            world = OfferWorld(limit, *committed)
             at = next((n for n, r in enumerate(log) if r.offset >= committed[0].offset), len(log))
         world.read(*(late(r.offset, LATE if r.late else W) for r in log[at : at + size]))
         world.runner.drain_buffer(world.now)

@@ -186,13 +186,13 @@ def test_a_broker_that_takes_less_metadata_is_given_less(world: LoopWorld) -> No
     world.delivery.calls = world.delivery.calls[::2]
     world.delivery.answer()
     world.turn()
-    world.consumer.most_metadata = 700
+    world.consumer.most_metadata = 400
     lengths = []
     for _ in range(6):
         world.commit()
         lengths.append(len(world.consumer.metadata["offers", 0]))
-    assert lengths[0] > 700
-    assert lengths[-1] <= 700
+    assert lengths[0] > 400
+    assert lengths[-1] <= 400
 
 
 def test_only_a_task_that_could_commit_and_may_not_is_reported(waiting: Waiting) -> None:
