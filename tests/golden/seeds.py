@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from golden.deployed import decode
 from golden.nets import as_json
-from simulation.simulate import quiet
 from simulation.world.world import DEAD, OUTCOMES, World
 
 
@@ -38,8 +37,7 @@ class Left(NamedTuple):
 def run(seed: int) -> Left:
     """Run a seed. All that is needed to know of the simulation is here and in the imports."""
     world = World(seed)
-    with quiet():
-        world.run()
+    world.run()
 
     def records(topic: str) -> list[tuple[Any, ...]]:
         logs = sorted((place[1], log) for place, log in world.broker.logs.items() if place[0] == topic)

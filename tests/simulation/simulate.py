@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import secrets
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulation.checkers.violation import Violation
-from simulation.world.world import World
+from simulation.workload.kinds import ON, Kind, kinds_of
+from simulation.world.world import NEITHER, SESSIONS, World
 
 
 class Result(NamedTuple):
@@ -35,27 +32,20 @@ class Result(NamedTuple):
     crashes: int
     seconds: float
     digest: str
+    unjudged: Counter[str]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What a simulated process logs goes nowhere: the trace tells more."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
+MOST_UNJUDGED = 0.05
+"""Of all sessions, the share that neither judge may leave unjudged."""
 
 
-def run(seed: int, *, trace: int = 0) -> Result:
+def run(seed: int, *, trace: int = 0, kinds: frozenset[Kind] = ON) -> Result:
     """Run one seed; print the last lines of its trace if asked to."""
     began = time.process_time()
     failure = None
-    world = World(seed)
+    world = World(seed, kinds)
     try:
-        with quiet():
-            world.run()
+        world.run()
     except Violation as violation:
         failure = f"invariant broken: {violation}"
     except Exception:
@@ -64,7 +54,7 @@ def run(seed: int, *, trace: int = 0) -> Result:
         print("\n".join([*world.trace][-trace:]))
     return Result(
         seed, failure, world.faults, world.turns, len(world.insurer.calls), world.calls.repeats, world.crashes,
-        time.process_time() - began, world.digest,
+        time.process_time() - began, world.digest, world.unjudged(),
     )  # fmt: skip
 
 
@@ -73,17 +63,23 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=None, help="the first seed; drawn if it is not given")
     parser.add_argument("--seed", type=int, default=None, help="run this seed alone, and print the end of its trace")
+    parser.add_argument(
+        "--with", dest="kinds", nargs="+", default=(), metavar="KIND",
+        help=f"switch on what is off: all, {', '.join(repr(kind.value) for kind in Kind if kind not in ON)}",
+    )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=None, help="stop after so long")
     options = parser.parse_args()
+    kinds = kinds_of(options.kinds)
     if options.seed is not None:
-        return replay(options.seed)
+        return replay(options.seed, kinds)
     first = secrets.randbelow(10**9) if options.first is None else options.first
     print(f"seeds {first} to {first + options.seeds - 1}", flush=True)
-    began, faults, done, failed = time.monotonic(), Counter[str](), [], 0
+    began, faults, unjudged, done, failed = time.monotonic(), Counter[str](), Counter[str](), [], 0
     with multiprocessing.Pool() as pool:
-        for result in pool.imap_unordered(run, range(first, first + options.seeds), chunksize=8):
+        for result in pool.imap_unordered(partial(run, kinds=kinds), range(first, first + options.seeds), chunksize=8):
             done.append(result)
             faults += result.faults
+            unjudged += result.unjudged
             if result.failure:
                 failed += 1
                 print(f"seed {result.seed} FAILED: {result.failure.splitlines()[-1]}")
@@ -95,13 +91,23 @@ def main() -> int:
     print(f"{len(done)} seeds in {took:.0f} s: {len(done) / took:.1f} a second; {failed} broke an invariant")
     print(f"{sum(r.calls for r in done):,} calls, {sum(r.repeats for r in done):,} repeated, "
           f"{sum(r.crashes for r in done):,} crashes, {sum(r.turns for r in done):,} turns")  # fmt: skip
-    for name, count in sorted(faults.items(), key=lambda item: -item[1]):
+    for name, count in faults.most_common():
         print(f"{count:8,}  {name}")
-    return 1 if failed else 0
+    return 1 if failed or not report_unjudged(unjudged) else 0
 
 
-def replay(seed: int) -> int:
-    result = run(seed, trace=120)
+def report_unjudged(unjudged: Counter[str]) -> bool:
+    """Print how many sessions were left unjudged, and why. Returns whether they are few enough."""
+    sessions, neither = unjudged.pop(SESSIONS), unjudged.pop(NEITHER, 0)
+    share = neither / sessions
+    print(f"{sessions:,} sessions; neither judge judged {neither:,} of them: {share:.2%}, {MOST_UNJUDGED:.0%} may be")
+    for name, count in unjudged.most_common():
+        print(f"{count:8,}  {name}")
+    return share <= MOST_UNJUDGED
+
+
+def replay(seed: int, kinds: frozenset[Kind]) -> int:
+    result = run(seed, trace=120, kinds=kinds)
     print(result.failure or "no invariant broken")
     print(f"digest {result.digest}, {result.turns} turns, {result.seconds:.2f} s")
     return 1 if result.failure else 0

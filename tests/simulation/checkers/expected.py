@@ -51,6 +51,20 @@ class ExpectedFates:
         """The offset of the last checkout that keeps the chain from being called; -1 if there is none."""
         return self._buyers[spot]
 
+    def unjudged(self) -> dict[str, str]:
+        """The sessions of which a fate is not the oracle's, or not one alone; and why."""
+        found: dict[str, str] = {}
+        for spot, fate in self.home.items():
+            if not self.scenario.one_setting:
+                found[fate.session_id] = "the settings change"
+            elif not self.scenario.strict(fate.session_id):
+                found[fate.session_id] = "a record comes late"
+            elif spot[0] in self._cut:
+                found[fate.session_id] = "the metadata is lost"
+            elif len(self._reasons[spot]) > 1:
+                found[fate.session_id] = "a checkout has no date"
+        return found
+
     def strict(self, spot: Spot) -> bool:
         """Whether the chain's fate is the oracle's, and no other."""
         return spot[0] not in self._cut and self.scenario.strict(self.home[spot].session_id)

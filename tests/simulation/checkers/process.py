@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.violation import Violation
-from simulation.workload.scenario import CHECKOUTS, OFFERS, Written, implausible
+from simulation.workload.scenario import CHECKOUTS, OFFERS, implausible
 from simulation.world.broker import Broker
 from simulation.world.process import SimulatedProcess
 
@@ -15,7 +15,6 @@ from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import CheckoutCompleted, OfferPresented
 
 PATIENCE = 20.0
 """Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after."""
@@ -41,7 +40,7 @@ class ProcessChecker:
         for written in self._scenario.records:
             if written.event is not None and not implausible(written, self._scenario.rules):
                 event = written.event
-                entry = written.offset, written.at, _dated(written), event.session_id
+                entry = written.offset, written.at, written.dated, event.session_id
                 self._inputs[written.topic, written.partition].append(entry)
         doubtful = {u.session_id for p in range(self._scenario.partitions) for _, u, _ in self._scenario.undated(p)}
         self._doubtful = len(
@@ -176,11 +175,3 @@ class ProcessChecker:
             self._moved[place] = state, now
         elif now - since > PATIENCE:
             raise Violation(f"{process.name} stands still in {partition} for {now - since:.1f} s: {process.describe()}")
-
-
-def _dated(written: Written) -> int:
-    event = written.event
-    if isinstance(event, OfferPresented):
-        return event.presented_at
-    assert isinstance(event, CheckoutCompleted)
-    return event.completed_at

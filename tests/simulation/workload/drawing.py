@@ -28,6 +28,8 @@ class _Draft(NamedTuple):
     make: Callable[[int], Any] | None = None
     on_time: bool = True
     sessions: tuple[str, ...] = ()
+    happened: int = 0
+    bought: tuple[str, ...] = ()
 
 
 def draw(seed: int) -> Scenario:
@@ -103,7 +105,9 @@ class _Drawing:
             ends[place] = offset + 1
             event = None if d.make is None else d.make(offset)
             scenario.records.append(
-                Written(d.at, *place, offset, d.stamp, d.key, d.value, event, d.on_time, d.sessions)
+                Written(
+                    d.at, *place, offset, d.stamp, d.key, d.value, event, d.on_time, d.sessions, d.happened, d.bought
+                )
             )
             if event is not None and d.on_time:
                 dated = event.presented_at if d.topic == OFFERS else event.completed_at
@@ -139,9 +143,10 @@ class _Drawing:
             moments.append(at)
             bought = [o for o in [*offers, "booking"] if random.random() < 0.35]
             checkout = f"{session}-c{number}"
+            named = bought
             if self._is_odd(at, "booking ids instead of offer ids"):
-                bought = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
-            self._checkout(session, checkout, at, bought)
+                named = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
+            self._checkout(session, checkout, at, named, bought)
 
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time
@@ -173,22 +178,40 @@ class _Drawing:
 
         self._write(OFFERS, session, at, write, plain=plain)
 
-    def _checkout(self, session: str, checkout: str, at: int, bought: list[str], *, plain: bool = False) -> None:
-        fields = {"event_id": "e", "session_id": session, "checkout_id": checkout, "purchased_offer_ids": bought}
+    def _checkout(
+        self,
+        session: str,
+        checkout: str,
+        at: int,
+        named: list[str],
+        bought: list[str] | None = None,
+        *,
+        plain: bool = False,
+    ) -> None:
+        """`named` are the ids that the record names, `bought` what the customer bought, if that is something else."""
+        fields = {"event_id": "e", "session_id": session, "checkout_id": checkout, "purchased_offer_ids": named}
 
         def write(dated: int) -> tuple[bytes, Callable[[int], CheckoutCompleted]]:
             value = CODEC.encode_checkout({**fields, "completed_at": dated})
-            return value, lambda offset: CheckoutCompleted(session, checkout, dated, offset, tuple(bought))
+            return value, lambda offset: CheckoutCompleted(session, checkout, dated, offset, tuple(named))
 
-        self._write(CHECKOUTS, session, at, write, plain=plain)
+        self._write(CHECKOUTS, session, at, write, plain=plain, bought=tuple(named if bought is None else bought))
 
     # --- what may be wrong with a record
 
     def _write(
-        self, topic: str, session: str, at: int, write: Callable[[int], tuple[bytes, Any]], *, plain: bool
+        self,
+        topic: str,
+        session: str,
+        at: int,
+        write: Callable[[int], tuple[bytes, Any]],
+        *,
+        plain: bool,
+        bought: tuple[str, ...] = (),
     ) -> None:
         random, rules = self.random, self.rules
         if not plain and self._is_odd(at, f"silence of {topic}"):
+            self.scenario.unwritten.update(bought)
             return
         partition, key = self._partition(session), session.encode()
         value, make = write(at)
@@ -198,7 +221,8 @@ class _Drawing:
         if not plain and topic == CHECKOUTS and self._is_odd(at, "checkouts kept back"):
             delay = self.odd_time.stop - at
         on_time = delay <= rules.lateness
-        draft = _Draft(at + delay, topic, partition, random.choice((at, at + delay)), key, value, make, on_time)
+        stamp = random.choice((at, at + delay))
+        draft = _Draft(at + delay, topic, partition, stamp, key, value, make, on_time, happened=at, bought=bought)
         if plain:
             self.drafts.append(draft)
             return

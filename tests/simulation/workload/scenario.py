@@ -26,7 +26,8 @@ _EVER = 10**15
 class Written(NamedTuple):
     """A record of an input, and when it is written (ms).
 
-    `on_time`: within lateness. `sessions`: those that it may be about, where it cannot be used.
+    `on_time`: within lateness. `sessions`: those that it may be about, where it cannot be used. `happened`: when the
+    customer did it (ms), whatever the record says. `bought`: what the customer bought, whatever the record says.
     """
 
     at: int
@@ -39,6 +40,14 @@ class Written(NamedTuple):
     event: OfferPresented | CheckoutCompleted | None
     on_time: bool
     sessions: tuple[str, ...] = ()
+    happened: int = 0
+    bought: tuple[str, ...] = ()
+
+    @property
+    def dated(self) -> int:
+        """What the event says of when it happened (ms)."""
+        assert self.event is not None
+        return self.event.presented_at if isinstance(self.event, OfferPresented) else self.event.completed_at
 
 
 @dataclass
@@ -49,6 +58,7 @@ class Scenario:
         span: ms from the first event to the last.
         settings: those of each start in turn; the last ones stay.
         unknown, refused: offers that the insurer answers by 404, by 422 (with partner_code).
+        unwritten: offers of which a purchase was never written.
         kinds: what was drawn, for the summary.
     """
 
@@ -68,6 +78,7 @@ class Scenario:
     records: list[Written] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
     refused: frozenset[tuple[str, str]] = frozenset()
+    unwritten: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -147,11 +158,14 @@ class Scenario:
 
 def implausible(written: Written, rules: DecisionRules) -> bool:
     """Dated too far ahead of its record, or of any clock."""
-    event = written.event
-    if event is None:
+    if written.event is None:
         return False
-    dated = event.presented_at if isinstance(event, OfferPresented) else event.completed_at
-    return dated > min(written.timestamp, written.at + FAR_AHEAD // 2) + rules.max_skew
+    return written.dated > min(written.timestamp, written.at + FAR_AHEAD // 2) + rules.max_skew
+
+
+def believed(written: Written, rules: DecisionRules) -> bool:
+    """Whether the clock of its producer was as right as the contract asks for."""
+    return abs(written.dated - written.happened) <= rules.max_skew
 
 
 def callable_reason(reason: Reason, rules: DecisionRules) -> bool:

@@ -31,6 +31,8 @@ class SimulatedConsumer:
         self._generation = -1
         self._positions: dict[Place, int] = {}
         self._ended: dict[Place, int] = {}
+        self._handed: dict[Place, range] = {}
+        self._came: set[Place] = set()
         self._held: set[Place] | None = None
         self._subscribed = False
         self._told_down = False
@@ -61,6 +63,7 @@ class SimulatedConsumer:
             if not messages:
                 self._process.wait(lambda: False, timeout)
             return messages
+        self._came.clear()
         # What is fetched before the rebalance is handed over with it, as the real client does.
         messages = self._fetch(most) if broker.random.random() < 0.5 else []
         if broker.clock.now >= self.unaware_until:
@@ -69,7 +72,24 @@ class SimulatedConsumer:
                 self._rebalance(group)
             elif isinstance(group, ConsumerGroup):
                 self._reconcile(group)
-        return messages or self._fetch(most)
+        messages = messages or self._fetch(most)
+        self._hand(messages)
+        return messages
+
+    def _hand(self, messages: list[Message]) -> None:
+        for given in messages:
+            place = given.topic() or "", given.partition() or 0
+            # What was read of a partition before it came once more is no news of it.
+            if given.error() is None and place in self._handed and place not in self._came:
+                self._handed[place] = range(self._handed[place].start, (given.offset() or 0) + 1)
+
+    def was_handed(self, place: Place, offset: int) -> bool:
+        """Whether the process was given the record since the partition was assigned to it."""
+        return offset in self._handed.get(place, ())
+
+    def reads(self, place: Place) -> bool:
+        """Whether it may give the process records of the partition."""
+        return place in self._positions and place not in self.paused
 
     def _rebalance(self, group: ClassicGroup) -> None:
         name = self._process.name
@@ -143,6 +163,7 @@ class SimulatedConsumer:
     def assign(self, places: list[TopicPartition]) -> None:
         self._positions = {(place.topic, place.partition): place.offset for place in places}
         self.began = dict(self._positions)
+        self._begin(self._positions)
         self.paused.clear()
         self._ended.clear()
 
@@ -153,14 +174,23 @@ class SimulatedConsumer:
         begins = {(place.topic, place.partition): place.offset for place in places}
         self._positions.update(begins)
         self.began.update(begins)
+        self._begin(begins)
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
         for place in places:
             gone = place.topic, place.partition
             del self._positions[gone]
             self.began.pop(gone, None)
+            self._handed.pop(gone, None)
             self._ended.pop(gone, None)
             self.paused.discard(gone)
+
+    def _begin(self, begins: dict[Place, int]) -> None:
+        self._came.update(begins)
+        for place in [*self._handed]:
+            if place not in self._positions:
+                del self._handed[place]
+        self._handed.update((place, range(offset, offset)) for place, offset in begins.items())
 
     def pause(self, places: list[TopicPartition]) -> None:
         self.paused.update((place.topic, place.partition) for place in places)

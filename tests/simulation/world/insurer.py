@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import httpx
@@ -61,6 +61,7 @@ class Insurer:
     calls: list[Call] = field(default_factory=list)
     answers: set[tuple[str, int]] = field(default_factory=set)
     answered: Counter[str] = field(default_factory=Counter)
+    on_leave: Callable[[Any, str], None] = lambda *_: None
     on_call: Callable[[Call], None] = lambda _: None
 
     def transport(self, process: Process) -> httpx.AsyncBaseTransport:
@@ -71,6 +72,7 @@ class Insurer:
         """Take a call, do what the partner's mode says, and answer."""
         segments = request.url.raw_path.decode().split("/")
         partner_code, offer_id = unquote(segments[-5]), unquote(segments[-3])
+        self.on_leave(process, offer_id)
         mode = self.partners.setdefault(partner_code, Partner()).mode
         reason = json.loads(request.content)["partner_metadata"]["reason"]
         await asyncio.sleep(self.random.choice((0.0, 0.01, 0.2)))

@@ -13,6 +13,7 @@ from simulation.world.broker import Broker
 from simulation.world.clients import Admin, Producer
 from simulation.world.consumer import SimulatedConsumer
 from simulation.world.insurer import Insurer
+from simulation.world.journal import Journal
 from simulation.world.record_reader import InlineRecordReader
 from simulation.world.release_file import ReleaseFile
 from simulation.world.timeline import Clock, Loop, Waiter
@@ -137,11 +138,13 @@ class SimulatedProcess:
         crash_point: tuple[str, int] | None,
         waiter: Waiter,
         release_file: ReleaseFile,
+        journal: Journal,
         pass_time: Callable[[float], None],
         tell: Callable[[str], None],
         on_begin: Callable[[int], None],
         on_refusal: Callable[[str, str, int], None],
     ) -> None:
+        journal.speaker = name
         releases = Releases(release_file)  # type: ignore[arg-type]  # it is read as a path is
         self.name = name
         self.random = random
@@ -158,7 +161,7 @@ class SimulatedProcess:
         self._pass_time = pass_time
         self._tell = tell
         self._on_begin, self._on_refusal = on_begin, on_refusal
-        self._waiter = waiter
+        self._waiter, self._journal = waiter, journal
         self._consumers: list[SimulatedConsumer] = []
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
@@ -200,6 +203,7 @@ class SimulatedProcess:
         if self.dead:
             return False
         self._waiter.sleeps = lambda seconds: self.wait(lambda: False, seconds)
+        self._journal.speaker = self.name
         try:
             self.loop.advance()
             self.check_loop()
@@ -210,6 +214,7 @@ class SimulatedProcess:
         except OptOutError as error:
             self.error = error
             self.tell(f"stops: {error}")
+            self._journal.note(self.name, str(error), kind=type(error).__name__)
             self._end()
         except Crash:
             self._end()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from random import Random
+from typing import Any
 
 from simulation.checkers.calls import CallChecker
 from simulation.checkers.commits import CommitChecker
 from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
+from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
+from simulation.workload.kinds import ON, Kind
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
 from simulation.world.broker import Broker
-from simulation.world.insurer import Call, Insurer
+from simulation.world.insurer import Insurer
+from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
@@ -41,6 +47,7 @@ CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
+SESSIONS, NEITHER = "sessions", "by neither"
 SHORTER = 20
 """So often a process may have metadata refused: it is halved each time, for each assignment anew."""
 
@@ -48,7 +55,7 @@ SHORTER = 20
 class World:
     """The world of one seed. `run` raises `Violation` if an invariant breaks."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kinds: frozenset[Kind] = ON) -> None:
         self.random = Random(seed * 7_919 + 1)
         self.scenario: Scenario = draw(seed)
         self.clock = Clock(float(START))
@@ -63,13 +70,16 @@ class World:
         self.broker.metadata_limit = scenario.metadata_limit
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
         self.release_file = ReleaseFile(self.clock)
-        expected = ExpectedFates(scenario)
+        self._expected = expected = ExpectedFates(scenario)
         self._outputs = OutputChecker(expected, self.broker, self.insurer, self.release_file.since)
         self.calls = CallChecker(expected, self.broker, self._outputs, CONCURRENCY, self.faults)
         self.commits = CommitChecker(expected, self.broker, self._outputs, self.calls)
         self._inside = ProcessChecker(expected, self.broker, self.faults)
+        self.journal = Journal(self.clock)
+        self.truth = TruthChecker(scenario, self.broker, self.journal, kinds)
         self.broker.on_commit = self.commits.check
-        self.insurer.on_call = self._check_call
+        self.insurer.on_call = partial(self._check, self.calls.check)
+        self.insurer.on_leave = partial(self._check, self.truth.on_leave)
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
@@ -90,6 +100,15 @@ class World:
         """Of everything that was told: two runs of a seed must agree."""
         return self._digest.hexdigest()[:16]
 
+    def unjudged(self) -> Counter[str]:
+        """How many sessions there are, and how many of them which judge has left unjudged for which reason."""
+        first, second = self._expected.unjudged(), self.truth.unjudged
+        counted = Counter(f"by the first judge: {why}" for why in first.values())
+        counted += Counter(f"by the second judge: {why}" for reasons in second.values() for why in reasons)
+        counted[NEITHER] = len(first.keys() & second)
+        counted[SESSIONS] = len({event.session_id for event in self.scenario.offers()})
+        return counted
+
     def tell(self, what: str) -> None:
         """A line of the trace."""
         line = f"{self.clock.now - START:9.3f}  {what}"
@@ -104,9 +123,11 @@ class World:
         # A seed's lists are short.
         commits.LEAST_METADATA = 190
         try:
-            self._run()
+            with self.journal.listening():
+                self._run()
             self._outputs.check_end()
             self.calls.check_end()
+            self.truth.check_end()
         finally:
             for process in self.processes:
                 process.kill()
@@ -124,6 +145,7 @@ class World:
                     if not process.step():
                         self._bury(process)
                     self._inside.check(process)
+                    self.truth.look(process)
             if self._is_over():
                 if self._settled():
                     break
@@ -133,9 +155,9 @@ class World:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
 
-    def _check_call(self, call: Call) -> None:
+    def _check(self, check: Callable[..., None], *what: Any) -> None:
         try:
-            self.calls.check(call)
+            check(*what)
         except Violation as violation:
             # The delivery would take it for a fault of the network.
             self._broken = self._broken or violation
@@ -204,6 +226,7 @@ class World:
                 crash_point=None if self._calm else self._draw_crash_point(),
                 waiter=self.waiter,
                 release_file=self.release_file,
+                journal=self.journal,
                 pass_time=self._pass_time,
                 tell=self.tell,
                 on_begin=self._begin,

@@ -1,0 +1,208 @@
+"""The second judge: it goes by what the customers did, and knows no rule by which the service decides.
+
+It knows of each offer when it was bought, whatever date the checkout carries, and when the record of that could be read
+in the log, if ever. It holds the service to what follows from that alone:
+
+- No call leaves a process that was handed the purchase of its offer, nor one that was well for `WELL` seconds while the
+  purchase stood in the log.
+- An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
+- An offer that nobody bought is not told to be PURCHASED.
+- Each presentation in the log has a fate in the end: an outcome of its offer, or a dead letter of its own and the line
+  of the log that names it.
+
+Where the contract lets a bought offer be called, the call is counted with the reason, never passed over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+from simulation.checkers.violation import Violation
+from simulation.workload.kinds import Kind
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed
+from simulation.world.broker import Broker, Record
+from simulation.world.journal import Journal
+from simulation.world.process import SimulatedProcess
+
+from consumer.events import CheckoutCompleted, OfferPresented, Outcome
+
+WELL = 20.0
+"""Seconds in which a process reads what stands in the log: it may be given one record at a time, once a second."""
+
+
+class Purchase(NamedTuple):
+    """A customer bought an offer at `at` (ms). `record` tells of it, if it was written; `readable`: and names it."""
+
+    at: int
+    record: Written | None
+    readable: bool
+
+
+class TruthChecker:
+    """Is told of each call as it leaves, and looks at each process after its turn.
+
+    Attributes:
+        excused: calls of bought offers, by why the contract lets them leave.
+        unjudged: the sessions that they are of, with the reasons.
+    """
+
+    def __init__(self, scenario: Scenario, broker: Broker, journal: Journal, kinds: frozenset[Kind]) -> None:
+        self._scenario, self._broker, self._journal = scenario, broker, journal
+        self._holds_to_known = Kind.KNOWN_PURCHASES in kinds
+        self.excused: Counter[str] = Counter()
+        self.unjudged: dict[str, set[str]] = defaultdict(set)
+        self._purchases: dict[str, list[Purchase]] = defaultdict(list)
+        self._session_of: dict[str, str] = {}
+        for w in scenario.records:
+            for offer_id in w.bought:
+                named = isinstance(w.event, CheckoutCompleted) and offer_id in w.event.purchased
+                self._purchases[offer_id].append(Purchase(w.happened, w, named))
+            if isinstance(w.event, OfferPresented):
+                self._session_of[w.event.offer_id] = w.event.session_id
+        for offer_id in scenario.unwritten:
+            self._purchases[offer_id].append(Purchase(0, None, readable=False))
+        self._promised = {offer_id for offer_id in self._purchases if self._is_promised(offer_id)}
+        self._well_since: dict[tuple[str, int], float] = {}
+
+    # --- calls
+
+    def on_leave(self, process: SimulatedProcess, offer_id: str) -> None:
+        """A call of the offer leaves the process now."""
+        purchases = self._purchases.get(offer_id)
+        if purchases is None:
+            return
+        if offer_id in self._promised:
+            raise Violation(f"{offer_id} was bought, which the log told in time, and is called")
+        now = self._broker.clock.ms
+        why = ""
+        for purchase in purchases:
+            known = self._knows(process, purchase, now)
+            if known and self._holds_to_known:
+                raise Violation(f"{offer_id} is called by {process.name}: {known}")
+            why = known or why or self._excuse(purchase, now)
+        self.excused[why] += 1
+        self.unjudged[self._session_of[offer_id]].add(why)
+
+    def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
+        """How the process knows of the purchase, in words; empty if it does not."""
+        record = purchase.record
+        if record is None or not purchase.readable or record.at > now:
+            return ""
+        if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
+            return "it was handed the purchase"
+        since = self._well_since.get((process.name, record.partition), self._broker.clock.now)
+        if max(since, record.at / 1000) < self._broker.clock.now - WELL:
+            return f"the purchase is in the log for {(now - record.at) / 1000:.1f} s, and nothing keeps it from reading"
+        return ""
+
+    def _excuse(self, purchase: Purchase, now: int) -> str:
+        record = purchase.record
+        if record is None:
+            return "its purchase was never written"
+        if not purchase.readable:
+            return "its purchase cannot be read"
+        if record.at > now:
+            late = record.at - purchase.at > self._scenario.rules.lateness
+            return "its purchase came late" if late else "it was bought after its time"
+        return "its purchase is in the log, and not read yet"
+
+    # --- who is well
+
+    def look(self, process: SimulatedProcess) -> None:
+        """To be called after each turn of a process."""
+        for partition in range(self._scenario.partitions):
+            place = CHECKOUTS, partition
+            well = (
+                not process.dead
+                and process.beats
+                and self._broker.fetches(place)
+                and process.consumer.reads(place)
+                and self._broker.group.runs(process.name, partition)
+            )
+            if not well:
+                self._well_since.pop((process.name, partition), None)
+            else:
+                self._well_since.setdefault((process.name, partition), self._broker.clock.now)
+
+    # --- at the end
+
+    def check_end(self) -> None:
+        """Every presentation that was written has a fate, or a line that says why not."""
+        told: dict[str, list[int]] = defaultdict(list)
+        for log in self._logs(self._broker.outcome_topic):
+            for record in log:
+                outcome = CODEC.decode_outcome(record.value or b"")
+                told[outcome.offer_id].append(outcome.presented_at)
+                if outcome.outcome is Outcome.PURCHASED and outcome.offer_id not in self._purchases:
+                    raise Violation(f"{outcome.offer_id} is told to be bought, and nobody bought it")
+        letters = self._letters()
+        lasts = max(rules.lookback for rules in self._scenario.settings)
+        for w in self._scenario.records:
+            if w.topic != OFFERS or w.value is None or (w.partition, w.offset) in letters:
+                continue
+            if not isinstance(w.event, OfferPresented):
+                raise Violation(
+                    f"{OFFERS}[{w.partition}]@{w.offset} cannot be used, and no dead letter and line say so"
+                )
+            # A chain is told by its last presentation.
+            if not any(0 <= at - w.event.presented_at <= lasts for at in told[w.event.offer_id]):
+                raise Violation(f"{w.event} has no fate, and no line says why")
+
+    def _letters(self) -> set[tuple[int, int]]:
+        """The presentations that were dead-lettered, and are named by a line of the log."""
+        lines = {
+            (line.fields["topic"], line.fields["partition"], line.fields["offset"])
+            for line in self._journal.lines
+            if line.event == "dead letter"
+        }
+        found = set()
+        for log in self._logs(self._broker.dead_letter_topic):
+            for record in log:
+                headers = {name: (value or b"").decode() for name, value in record.headers}
+                partition, offset = int(headers["source.partition"]), int(headers["source.offset"])
+                if headers["source.topic"] == OFFERS and (OFFERS, partition, offset) in lines:
+                    found.add((partition, offset))
+        return found
+
+    def _logs(self, topic: str) -> list[list[Record]]:
+        return [log.records for place, log in self._broker.logs.items() if place[0] == topic]
+
+    # --- what the log tells in time
+
+    def _is_promised(self, offer_id: str) -> bool:
+        """Whether each time that the offer was shown its purchase was on time, by true times, in whatever order of
+        records and by whatever dates that are believed."""
+        session = self._session_of.get(offer_id)
+        mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id == session]
+        if not all(believed(w, self._scenario.rules) for w in mine):
+            return False
+        checkouts = [w for w in mine if w.topic == CHECKOUTS]
+        shown = [w for w in mine if isinstance(w.event, OfferPresented) and w.event.offer_id == offer_id]
+        errors = [w.dated - w.happened for w in mine] or [0]
+        # What is within that of an edge may lie on either side of it, by the dates.
+        blur = max(errors) - min(errors)
+        return bool(shown) and all(any(self._buys(c, w, offer_id, checkouts, blur) for c in checkouts) for w in shown)
+
+    def _buys(self, checkout: Written, shown: Written, offer_id: str, checkouts: list[Written], blur: int) -> bool:
+        """Whether the checkout buys the offer as it was shown there, by all settings, and was written on time."""
+        at, since, event = checkout.happened, shown.happened, checkout.event
+        if offer_id not in checkout.bought or not isinstance(event, CheckoutCompleted):
+            return False
+        others = [
+            other.happened
+            for other in checkouts
+            if isinstance(other.event, CheckoutCompleted)
+            and other.event.checkout_id != event.checkout_id
+            and other.happened >= since - blur
+        ]
+        return (
+            offer_id in event.purchased
+            and checkout.at - at <= self._scenario.rules.lateness
+            and all(
+                since - rules.lookback + blur <= at <= since + rules.window - blur
+                # Another checkout before it decides the offer, a grace later.
+                and all(at <= other + rules.checkout_grace - blur for other in others)
+                for rules in self._scenario.settings
+            )
+        )

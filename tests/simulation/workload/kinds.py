@@ -1,0 +1,28 @@
+"""What a seed may draw or be judged by beyond the usual, each kind by its name: to be switched on one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+
+class Kind(Enum):
+    """A kind of event or fault, or a rule of the second judge. Each draws from a random source of its own, so that a
+    kind that is switched on changes nothing that the others draw."""
+
+    KNOWN_PURCHASES = "known purchases"
+    """The second judge holds the service to what it knows when a call leaves."""
+
+
+ON: frozenset[Kind] = frozenset()
+"""What every run has."""
+
+
+def kinds_of(names: Iterable[str]) -> frozenset[Kind]:
+    """Those of these names, `all` being all, besides what is on.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    named = set(names)
+    return ON | (frozenset(Kind) if "all" in named else {Kind(name) for name in named})
