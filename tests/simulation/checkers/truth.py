@@ -4,7 +4,7 @@ It knows of each offer when it was bought, whatever date the checkout carries, a
 in the log, if ever. It holds the service to what follows from that alone:
 
 - No call leaves a process that was handed the purchase of its offer, nor one that was well for `WELL` seconds while the
-  purchase stood in the log.
+  purchase stood in the log. But a purchase from longer than lookback before the offer was shown last may be forgotten.
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
 - Each presentation in the log has a fate in the end: an outcome of its offer, or a dead letter of its own and the line
@@ -34,6 +34,7 @@ WELL = 20.0
 class Purchase(NamedTuple):
     """A customer bought an offer at `at` (ms). `record` tells of it, if it was written; `readable`: and names it."""
 
+    offer_id: str
     at: int
     record: Written | None
     readable: bool
@@ -53,15 +54,16 @@ class TruthChecker:
         self.excused: Counter[str] = Counter()
         self.unjudged: dict[str, set[str]] = defaultdict(set)
         self._purchases: dict[str, list[Purchase]] = defaultdict(list)
-        self._session_of: dict[str, str] = {}
+        self._shown: dict[str, list[Written]] = defaultdict(list)
+        self._lookback = min(rules.lookback for rules in scenario.settings)
         for w in scenario.records:
             for offer_id in w.bought:
                 named = isinstance(w.event, CheckoutCompleted) and offer_id in w.event.purchased
-                self._purchases[offer_id].append(Purchase(w.happened, w, named))
+                self._purchases[offer_id].append(Purchase(offer_id, w.happened, w, named))
             if isinstance(w.event, OfferPresented):
-                self._session_of[w.event.offer_id] = w.event.session_id
+                self._shown[w.event.offer_id].append(w)
         for offer_id in scenario.unwritten:
-            self._purchases[offer_id].append(Purchase(0, None, readable=False))
+            self._purchases[offer_id].append(Purchase(offer_id, 0, None, readable=False))
         self._promised = {offer_id for offer_id in self._purchases if self._is_promised(offer_id)}
         self._well_since: dict[tuple[str, int], float] = {}
 
@@ -82,12 +84,14 @@ class TruthChecker:
                 raise Violation(f"{offer_id} is called by {process.name}: {known}")
             why = known or why or self._excuse(purchase, now)
         self.excused[why] += 1
-        self.unjudged[self._session_of[offer_id]].add(why)
+        shown = self._shown[offer_id][0].event
+        assert shown is not None
+        self.unjudged[shown.session_id].add(why)
 
     def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
         """How the process knows of the purchase, in words; empty if it does not."""
         record = purchase.record
-        if record is None or not purchase.readable or record.at > now:
+        if record is None or not purchase.readable or record.at > now or self._is_old(purchase, now):
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
             return "it was handed the purchase"
@@ -105,7 +109,15 @@ class TruthChecker:
         if record.at > now:
             late = record.at - purchase.at > self._scenario.rules.lateness
             return "its purchase came late" if late else "it was bought after its time"
+        if self._is_old(purchase, now):
+            return "it was bought long before it was shown"
         return "its purchase is in the log, and not read yet"
+
+    def _is_old(self, purchase: Purchase, now: int) -> bool:
+        """Whether it may be forgotten for its age, by the offer as it was shown last."""
+        assert purchase.record is not None
+        shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
+        return purchase.record.dated < shown - self._lookback
 
     # --- who is well
 
@@ -173,12 +185,12 @@ class TruthChecker:
     def _is_promised(self, offer_id: str) -> bool:
         """Whether each time that the offer was shown its purchase was on time, by true times, in whatever order of
         records and by whatever dates that are believed."""
-        session = self._session_of.get(offer_id)
-        mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id == session]
+        shown = self._shown[offer_id]
+        sessions = {w.event.session_id for w in shown if w.event is not None}
+        mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id in sessions]
         if not all(believed(w, self._scenario.rules) for w in mine):
             return False
         checkouts = [w for w in mine if w.topic == CHECKOUTS]
-        shown = [w for w in mine if isinstance(w.event, OfferPresented) and w.event.offer_id == offer_id]
         errors = [w.dated - w.happened for w in mine] or [0]
         # What is within that of an edge may lie on either side of it, by the dates.
         blur = max(errors) - min(errors)

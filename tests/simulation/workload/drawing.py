@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
+from simulation.workload.kinds import ON, Kind, source_of
 from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
 
 from consumer.core.rules import DecisionRules
@@ -32,8 +33,8 @@ class _Draft(NamedTuple):
     bought: tuple[str, ...] = ()
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+def draw(seed: int, kinds: frozenset[Kind] = ON) -> Scenario:
+    """The scenario of a seed, with these kinds of events besides the usual ones."""
     random = Random(seed)
     window = 4_000
     rules = DecisionRules(
@@ -65,7 +66,7 @@ def draw(seed: int) -> Scenario:
     if scenario.unmatched_limit == 0:
         # Held for that reason with no room to read on, no offer is read that could match: it takes a person.
         scenario.max_unsettled = random.choice((5, 1_000))
-    _Drawing(scenario, random).draw()
+    _Drawing(scenario, random, kinds).draw()
     return scenario
 
 
@@ -79,8 +80,8 @@ def _other(rules: DecisionRules, random: Random) -> DecisionRules:
 class _Drawing:
     """Draws events, then records of them with all that may be wrong with a record."""
 
-    def __init__(self, scenario: Scenario, random: Random) -> None:
-        self.scenario, self.random, self.rules = scenario, random, scenario.rules
+    def __init__(self, scenario: Scenario, random: Random, kinds: frozenset[Kind]) -> None:
+        self.scenario, self.random, self.rules, self.kinds = scenario, random, scenario.rules, kinds
         self.late = random.random() < 0.3
         self.gaps = random.choice((0.1, 0.1, 0.6))
         self.doubtful = random.random() < 0.5
@@ -94,6 +95,7 @@ class _Drawing:
         self.known: list[tuple[str, str]] = []
         for name in self.names:
             self._session(name)
+        self._draw_kinds()
         self._closing()
         scenario.unknown = frozenset(o for _, o in self.known if random.random() < 0.1)
         scenario.refused = frozenset(o for o in self.known if random.random() < 0.05)
@@ -147,6 +149,38 @@ class _Drawing:
             if self._is_odd(at, "booking ids instead of offer ids"):
                 named = [f"{checkout}-booking{n}" for n in range(random.choice((1, 2, 3)))]
             self._checkout(session, checkout, at, named, bought)
+
+    def _draw_kinds(self) -> None:
+        """What is drawn besides, each by a random source of its own."""
+        draws = {Kind.BOUGHT_WHILE_WAITING: self._bought_while_waiting}
+        usual = self.random
+        for kind, draws_it in draws.items():
+            if kind in self.kinds:
+                self.random = source_of(kind, self.scenario.seed)
+                draws_it()
+        self.random = usual
+
+    def _bought_while_waiting(self) -> None:
+        """Offers are bought after their decision, some of them shown once more before. Calls are slow meanwhile."""
+        scenario, random, rules = self.scenario, self.random, self.rules
+        if random.random() < 0.5:
+            return
+        scenario.rate_limit = random.choice((0.0, 0.3, 1.0))
+        scenario.kinds["calls are slow"] += scenario.rate_limit > 0
+        for partner, offer in self.known:
+            if random.random() < 0.6:
+                continue
+            session, _, _ = offer.rpartition("-")
+            shown = max((d.happened for d in self.drafts if d.topic == OFFERS and d.key == session.encode()), default=0)
+            if not shown:
+                continue
+            at = shown + rules.window + rules.checkout_grace + rules.lateness + random.randint(0, 40_000)
+            if again := random.random() < 0.4:
+                at += rules.lookback
+                self._offer(session, partner, offer, at, plain=True)
+                at += random.randint(1, rules.window)
+            self._checkout(session, f"{offer}-afterwards", at, [offer], plain=True)
+            scenario.kinds["an offer is shown and bought again later" if again else "an offer is bought later"] += 1
 
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from simulation.workload.kinds import ON, Kind, source_of
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START
 from simulation.world.broker import CommitFault
 from simulation.world.insurer import MODES, Partner
@@ -21,9 +22,10 @@ Happening: TypeAlias = tuple[float, Callable[[], None]]
 class Faults:
     """Draws the faults of a world, and carries them out. Each is counted in `world.faults` as it happens."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, kinds: frozenset[Kind] = ON) -> None:
         self._world, self._random = world, world.random
         self._span = world.scenario.span / 1000 + 20
+        self._kinds = kinds
         self._plan: list[Happening] = []
 
     def draw(self) -> deque[Happening]:
@@ -43,7 +45,18 @@ class Faults:
                 self._plan.append((self._moment(), what))
         if self._world.scenario.loses_metadata:
             self._plan.append((self._moment(), self._lose_metadata))
+        self._draw_kinds()
         return self._sorted(self._plan)
+
+    def _draw_kinds(self) -> None:
+        """What goes wrong besides, each kind by a random source of its own."""
+        draws = {Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait}
+        usual = self._random
+        for kind, draws_it in draws.items():
+            if kind in self._kinds:
+                self._random = source_of(kind, self._world.scenario.seed)
+                draws_it()
+        self._random = usual
 
     def _moment(self) -> float:
         return self._random.uniform(0, self._span)
@@ -145,6 +158,20 @@ class Faults:
         self._during(
             f"a partner's calls: {mode}",
             self._random.choice((1, 10, 60)),
+            lambda: setattr(partner, "mode", mode),
+            lambda: setattr(partner, "mode", "ok"),
+        )
+
+    def _draw_long_wait(self) -> None:
+        """One partner's calls wait for long."""
+        code, mode = (
+            self._random.choice(("ada", "bob", "eve")),
+            self._random.choice(("500", "429", "403", "422", "cut")),
+        )
+        partner = self._world.insurer.partners.setdefault(code, Partner())
+        self._during(
+            f"a partner's calls wait: {mode}",
+            self._random.choice((20, 60, 120)),
             lambda: setattr(partner, "mode", mode),
             lambda: setattr(partner, "mode", "ok"),
         )

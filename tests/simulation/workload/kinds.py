@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from random import Random
 
 
 class Kind(Enum):
@@ -12,10 +13,17 @@ class Kind(Enum):
 
     KNOWN_PURCHASES = "known purchases"
     """The second judge holds the service to what it knows when a call leaves."""
+    BOUGHT_WHILE_WAITING = "bought while waiting"
+    """Calls wait, for a slow rate limit or a partner that does not take them, and their offers are bought meanwhile."""
 
 
 ON: frozenset[Kind] = frozenset()
 """What every run has."""
+
+
+def source_of(kind: Kind, seed: int) -> Random:
+    """The random source of a kind in a seed."""
+    return Random(f"{seed} {kind.value}")
 
 
 def kinds_of(names: Iterable[str]) -> frozenset[Kind]:

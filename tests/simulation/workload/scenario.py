@@ -58,6 +58,7 @@ class Scenario:
         span: ms from the first event to the last.
         settings: those of each start in turn; the last ones stay.
         unknown, refused: offers that the insurer answers by 404, by 422 (with partner_code).
+        rate_limit: calls a second; 0 = none.
         unwritten: offers of which a purchase was never written.
         kinds: what was drawn, for the summary.
     """
@@ -78,6 +79,7 @@ class Scenario:
     records: list[Written] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
     refused: frozenset[tuple[str, str]] = frozenset()
+    rate_limit: float = 0.0
     unwritten: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
 

@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, seed: int, kinds: frozenset[Kind] = ON) -> None:
         self.random = Random(seed * 7_919 + 1)
-        self.scenario: Scenario = draw(seed)
+        self.scenario: Scenario = draw(seed, kinds)
         self.clock = Clock(float(START))
         scenario = self.scenario
         self.trace: deque[str] = deque(maxlen=400)
@@ -91,7 +91,7 @@ class World:
         self.crashes = 0
         self.turns = 0
         self._records = deque(scenario.records)
-        self.plan = Faults(self).draw()
+        self.plan = Faults(self, kinds).draw()
         self._due_starts = [self.clock.now] * scenario.instances
         self._calm = False
 
@@ -350,7 +350,7 @@ def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
         api=ApiSettings(base_url="http://simulated", auth="none"),
         delivery=DeliverySettings(
             concurrency=CONCURRENCY,
-            rate_limit=0,
+            rate_limit=scenario.rate_limit,
             max_unsettled=scenario.max_unsettled,
             rejected=scenario.rejected,
             shutdown_timeout=timedelta(seconds=5),
