@@ -7,6 +7,7 @@ in the log, if ever. It holds the service to what follows from that alone:
   purchase stood in the log. But a purchase from longer than lookback before the offer was shown last may be forgotten.
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
+- Of the offers that the insurer knows, fewer than `not_found_limit` are told NOT_FOUND in one run of 404s.
 - Each presentation in the log has a fate in the end: an outcome of its offer, or a dead letter of its own and the line
   of the log that names it.
 
@@ -22,6 +23,7 @@ from simulation.checkers.violation import Violation
 from simulation.workload.kinds import Kind
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed
 from simulation.world.broker import Broker, Record
+from simulation.world.insurer import Insurer
 from simulation.world.journal import Journal
 from simulation.world.process import SimulatedProcess
 
@@ -48,8 +50,11 @@ class TruthChecker:
         unjudged: the sessions that they are of, with the reasons.
     """
 
-    def __init__(self, scenario: Scenario, broker: Broker, journal: Journal, kinds: frozenset[Kind]) -> None:
-        self._scenario, self._broker, self._journal = scenario, broker, journal
+    def __init__(
+        self, scenario: Scenario, broker: Broker, insurer: Insurer, journal: Journal, kinds: frozenset[Kind]
+    ) -> None:
+        self._scenario, self._broker, self._insurer, self._journal = scenario, broker, insurer, journal
+        self._holds_to_known_routes = Kind.WRONG_ROUTE in kinds
         self._holds_to_known = Kind.KNOWN_PURCHASES in kinds
         self.excused: Counter[str] = Counter()
         self.unjudged: dict[str, set[str]] = defaultdict(set)
@@ -142,12 +147,16 @@ class TruthChecker:
     def check_end(self) -> None:
         """Every presentation that was written has a fate, or a line that says why not."""
         told: dict[str, list[int]] = defaultdict(list)
+        not_found: set[str] = set()
         for log in self._logs(self._broker.outcome_topic):
             for record in log:
                 outcome = CODEC.decode_outcome(record.value or b"")
                 told[outcome.offer_id].append(outcome.presented_at)
+                if outcome.outcome is Outcome.NOT_FOUND:
+                    not_found.add(outcome.offer_id)
                 if outcome.outcome is Outcome.PURCHASED and outcome.offer_id not in self._purchases:
                     raise Violation(f"{outcome.offer_id} is told to be bought, and nobody bought it")
+        self._check_not_found(not_found)
         letters = self._letters()
         lasts = max(rules.lookback for rules in self._scenario.settings)
         for w in self._scenario.records:
@@ -160,6 +169,19 @@ class TruthChecker:
             # A chain is told by its last presentation.
             if not any(0 <= at - w.event.presented_at <= lasts for at in told[w.event.offer_id]):
                 raise Violation(f"{w.event} has no fate, and no line says why")
+
+    def _check_not_found(self, told: set[str]) -> None:
+        """A process believes a run of 404s only for so long as it may be by chance."""
+        runs: Counter[tuple[str, str]] = Counter()
+        wrong: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+        for call in self._insurer.calls:
+            run = call.process, call.partner_code
+            runs[run] += call.status == 204
+            if call.status == 404 and call.settling and call.offer_id in told - self._scenario.unknown:
+                wrong[*run, runs[run]].add(call.offer_id)
+        for (process, partner, _), offers in wrong.items():
+            if len(offers) >= self._scenario.not_found_limit and self._holds_to_known_routes:
+                raise Violation(f"{process} believed {len(offers)} 404s of {partner} in a row: {sorted(offers)}")
 
     def _letters(self) -> set[tuple[int, int]]:
         """The presentations that were dead-lettered, and are named by a line of the log."""

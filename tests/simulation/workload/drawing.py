@@ -152,7 +152,10 @@ class _Drawing:
 
     def _draw_kinds(self) -> None:
         """What is drawn besides, each by a random source of its own."""
-        draws = {Kind.BOUGHT_WHILE_WAITING: self._bought_while_waiting}
+        draws = {
+            Kind.BOUGHT_WHILE_WAITING: self._bought_while_waiting,
+            Kind.WRONG_ROUTE: self._few_answers_tell_a_wrong_route,
+        }
         usual = self.random
         for kind, draws_it in draws.items():
             if kind in self.kinds:
@@ -181,6 +184,10 @@ class _Drawing:
                 at += random.randint(1, rules.window)
             self._checkout(session, f"{offer}-afterwards", at, [offer], plain=True)
             scenario.kinds["an offer is shown and bought again later" if again else "an offer is bought later"] += 1
+
+    def _few_answers_tell_a_wrong_route(self) -> None:
+        """A seed has few offers: fewer 404s have to do."""
+        self.scenario.not_found_limit = self.random.choice((3, 5, 20))
 
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time

@@ -50,7 +50,7 @@ class Faults:
 
     def _draw_kinds(self) -> None:
         """What goes wrong besides, each kind by a random source of its own."""
-        draws = {Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait}
+        draws = {Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait, Kind.WRONG_ROUTE: self._draw_wrong_route}
         usual = self._random
         for kind, draws_it in draws.items():
             if kind in self._kinds:
@@ -173,6 +173,18 @@ class Faults:
             f"a partner's calls wait: {mode}",
             self._random.choice((20, 60, 120)),
             lambda: setattr(partner, "mode", mode),
+            lambda: setattr(partner, "mode", "ok"),
+        )
+
+    def _draw_wrong_route(self) -> None:
+        """A partner's calls go astray for a while: each is answered 404, whatever the offer."""
+        if self._random.random() < 0.5:
+            return
+        partner = self._world.insurer.partners.setdefault(self._random.choice(("ada", "bob", "eve")), Partner())
+        self._during(
+            "a wrong route for a partner's calls",
+            self._random.choice((20, 60, 180)),
+            lambda: setattr(partner, "mode", "404"),
             lambda: setattr(partner, "mode", "ok"),
         )
 

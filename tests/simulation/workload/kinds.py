@@ -15,6 +15,8 @@ class Kind(Enum):
     """The second judge holds the service to what it knows when a call leaves."""
     BOUGHT_WHILE_WAITING = "bought while waiting"
     """Calls wait, for a slow rate limit or a partner that does not take them, and their offers are bought meanwhile."""
+    WRONG_ROUTE = "wrong route"
+    """A partner's calls are answered 204, then for a while 404 whatever the offer."""
 
 
 ON: frozenset[Kind] = frozenset()

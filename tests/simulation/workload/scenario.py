@@ -59,6 +59,7 @@ class Scenario:
         settings: those of each start in turn; the last ones stay.
         unknown, refused: offers that the insurer answers by 404, by 422 (with partner_code).
         rate_limit: calls a second; 0 = none.
+        not_found_limit: 404s in a row that look like a wrong route; 0 = none do.
         unwritten: offers of which a purchase was never written.
         kinds: what was drawn, for the summary.
     """
@@ -80,6 +81,7 @@ class Scenario:
     unknown: frozenset[str] = frozenset()
     refused: frozenset[tuple[str, str]] = frozenset()
     rate_limit: float = 0.0
+    not_found_limit: int = 20
     unwritten: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
 

@@ -76,7 +76,7 @@ class World:
         self.commits = CommitChecker(expected, self.broker, self._outputs, self.calls)
         self._inside = ProcessChecker(expected, self.broker, self.faults)
         self.journal = Journal(self.clock)
-        self.truth = TruthChecker(scenario, self.broker, self.journal, kinds)
+        self.truth = TruthChecker(scenario, self.broker, self.insurer, self.journal, kinds)
         self.broker.on_commit = self.commits.check
         self.insurer.on_call = partial(self._check, self.calls.check)
         self.insurer.on_leave = partial(self._check, self.truth.on_leave)
@@ -351,6 +351,7 @@ def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
         delivery=DeliverySettings(
             concurrency=CONCURRENCY,
             rate_limit=scenario.rate_limit,
+            not_found_limit=scenario.not_found_limit,
             max_unsettled=scenario.max_unsettled,
             rejected=scenario.rejected,
             shutdown_timeout=timedelta(seconds=5),
