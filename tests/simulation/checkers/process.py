@@ -40,7 +40,8 @@ class ProcessChecker:
         for written in self._scenario.records:
             if written.event is not None and not implausible(written, self._scenario.rules):
                 event = written.event
-                entry = written.offset, written.at, written.dated, event.session_id
+                # What a producer's clock says counts as far as the record's stamp goes along.
+                entry = written.offset, written.at, min(written.dated, written.timestamp), event.session_id
                 self._inputs[written.topic, written.partition].append(entry)
         doubtful = {u.session_id for p in range(self._scenario.partitions) for _, u, _ in self._scenario.undated(p)}
         self._doubtful = len(
@@ -80,7 +81,7 @@ class ProcessChecker:
 
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is kept that no coming event can need."""
-        since = task._decided_to - self._open
+        since = task._decided_to - self._open - self._scenario.rules.max_skew
         read_to = [task.next_offset(side) for side in Side]
         offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
         if task.undecided > len(offers):

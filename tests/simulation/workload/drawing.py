@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from simulation.workload.kinds import ON, Kind, source_of
-from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, Scenario, Written
+from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, TOPICS, Scenario, Written
 
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
@@ -31,6 +31,7 @@ class _Draft(NamedTuple):
     sessions: tuple[str, ...] = ()
     happened: int = 0
     bought: tuple[str, ...] = ()
+    write: Callable[[int], tuple[bytes, Callable[[int], Any]]] | None = None
 
 
 def draw(seed: int, kinds: frozenset[Kind] = ON) -> Scenario:
@@ -155,6 +156,8 @@ class _Drawing:
         draws = {
             Kind.BOUGHT_WHILE_WAITING: self._bought_while_waiting,
             Kind.WRONG_ROUTE: self._few_answers_tell_a_wrong_route,
+            Kind.FAST_CLOCKS: self._fast_clocks,
+            Kind.DELAYED_PRODUCERS: self._delayed_producers,
         }
         usual = self.random
         for kind, draws_it in draws.items():
@@ -188,6 +191,41 @@ class _Drawing:
     def _few_answers_tell_a_wrong_route(self) -> None:
         """A seed has few offers: fewer 404s have to do."""
         self.scenario.not_found_limit = self.random.choice((3, 5, 20))
+
+    def _fast_clocks(self) -> None:
+        """The producers of some sessions' offers, checkouts or both are ahead; some stamp their records by that too."""
+        random, most = self.random, self.rules.max_skew
+        if random.random() < 0.5:
+            return
+        ahead = {(t, name): random.choice((0, 0, most, random.randint(1, most))) for name in self.names for t in TOPICS}
+        stamps_too = random.random() < 0.5
+        for number, draft in enumerate(self.drafts):
+            error = ahead.get((draft.topic, draft.key.decode()), 0)
+            if not error or draft.write is None or draft.make is None:
+                continue
+            value, make = draft.write(draft.happened + error)
+            stamp = draft.stamp + error if stamps_too else draft.stamp
+            self.drafts[number] = draft._replace(value=value, make=make, stamp=stamp)
+            self._count("is dated ahead, and believed")
+
+    def _delayed_producers(self) -> None:
+        """What was to be written while the brokers were away lands after them, within lateness or a little later."""
+        scenario, random, lateness = self.scenario, self.random, self.rules.lateness
+        if random.random() < 0.5:
+            return
+        begin = START * 1000 + random.randint(0, scenario.span)
+        end = begin + random.choice((lateness // 2, lateness, lateness, 3 * lateness))
+        scenario.outage = begin / 1000 - START, end / 1000 - START
+        for number, draft in enumerate(self.drafts):
+            if not begin <= draft.at < end:
+                continue
+            # As each producer comes round to it: what is written now may be there before.
+            at = end + random.choice((0, 0, random.randint(0, 500)))
+            at = max(end, min(at, draft.happened + lateness)) if draft.on_time else at
+            on_time = draft.on_time and at - draft.happened <= lateness
+            self.drafts[number] = draft._replace(at=at, on_time=on_time)
+            self._count("waits for the brokers")
+            self._count("comes late", draft.on_time and not on_time)
 
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time
@@ -263,7 +301,9 @@ class _Drawing:
             delay = self.odd_time.stop - at
         on_time = delay <= rules.lateness
         stamp = random.choice((at, at + delay))
-        draft = _Draft(at + delay, topic, partition, stamp, key, value, make, on_time, happened=at, bought=bought)
+        draft = _Draft(
+            at + delay, topic, partition, stamp, key, value, make, on_time, happened=at, bought=bought, write=write
+        )
         if plain:
             self.drafts.append(draft)
             return
@@ -301,7 +341,7 @@ class _Drawing:
         ahead = self.random.choice((self.rules.max_skew + 1, 10_000, FAR_AHEAD))
         value, make = write(at + ahead)
         stamp = at + ahead if ahead == FAR_AHEAD and self.random.random() < 0.5 else at
-        return draft._replace(value=value, make=make, stamp=stamp)
+        return draft._replace(value=value, make=make, stamp=stamp, write=None)
 
     def _count(self, what: str, happens: bool = True) -> None:
         self.scenario.kinds[f"a record {what}"] += happens

@@ -50,7 +50,11 @@ class Faults:
 
     def _draw_kinds(self) -> None:
         """What goes wrong besides, each kind by a random source of its own."""
-        draws = {Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait, Kind.WRONG_ROUTE: self._draw_wrong_route}
+        draws = {
+            Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait,
+            Kind.WRONG_ROUTE: self._draw_wrong_route,
+            Kind.DELAYED_PRODUCERS: self._draw_scenarios_outage,
+        }
         usual = self._random
         for kind, draws_it in draws.items():
             if kind in self._kinds:
@@ -67,8 +71,15 @@ class Faults:
 
     # --- what lasts for a while
 
-    def _during(self, name: str, seconds: float, begin: Callable[[], object], end: Callable[[], object]) -> None:
-        world, at = self._world, self._moment()
+    def _during(
+        self,
+        name: str,
+        seconds: float,
+        begin: Callable[[], object],
+        end: Callable[[], object],
+        at: float | None = None,
+    ) -> None:
+        world, at = self._world, self._moment() if at is None else at
 
         def begins() -> None:
             world.tell(name)
@@ -82,12 +93,7 @@ class Faults:
         self._plan += [(at, begins), (at + seconds, ends)]
 
     def _draw_outage(self) -> None:
-        broker, random = self._world.broker, self._random
-
-        def set_down(down: bool) -> None:
-            broker.down = down
-            for log in broker.logs.values():
-                log.epoch += not down
+        broker, random, set_down = self._world.broker, self._random, self._set_down
 
         def set_moving(place: tuple[str, int], moving: bool) -> None:
             (broker.moving.add if moving else broker.moving.discard)(place)
@@ -107,6 +113,19 @@ class Faults:
                 random.uniform(0.5, 5),
                 lambda: (setattr(broker, "coordinator_moves", True), broker.group.share_anew()),
                 lambda: setattr(broker, "coordinator_moves", False),
+            )
+
+    def _set_down(self, down: bool) -> None:
+        broker = self._world.broker
+        broker.down = down
+        for log in broker.logs.values():
+            log.epoch += not down
+
+    def _draw_scenarios_outage(self) -> None:
+        if (outage := self._world.scenario.outage) is not None:
+            name = "brokers away, with their producers"
+            self._during(
+                name, outage[1] - outage[0], lambda: self._set_down(True), lambda: self._set_down(False), outage[0]
             )
 
     def _draw_commit_fault(self) -> None:

@@ -17,6 +17,10 @@ class Kind(Enum):
     """Calls wait, for a slow rate limit or a partner that does not take them, and their offers are bought meanwhile."""
     WRONG_ROUTE = "wrong route"
     """A partner's calls are answered 204, then for a while 404 whatever the offer."""
+    FAST_CLOCKS = "fast clocks"
+    """Producers whose clocks are ahead by up to max_skew, of their records' stamps too."""
+    DELAYED_PRODUCERS = "delayed producers"
+    """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
 
 
 ON: frozenset[Kind] = frozenset()

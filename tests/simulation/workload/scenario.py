@@ -16,7 +16,7 @@ from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 CODEC = PlainCodec()
 START = 1_800_000_000
-OFFERS, CHECKOUTS = "offers", "checkouts"
+OFFERS, CHECKOUTS = TOPICS = "offers", "checkouts"
 FAR_AHEAD = 10**10
 """ms by which a wrong producer's clock is ahead: more than any jump of a reader's clock."""
 
@@ -60,6 +60,7 @@ class Scenario:
         unknown, refused: offers that the insurer answers by 404, by 422 (with partner_code).
         rate_limit: calls a second; 0 = none.
         not_found_limit: 404s in a row that look like a wrong route; 0 = none do.
+        outage: seconds from the start on at which the brokers go and come back, as their producers were delayed.
         unwritten: offers of which a purchase was never written.
         kinds: what was drawn, for the summary.
     """
@@ -82,6 +83,7 @@ class Scenario:
     refused: frozenset[tuple[str, str]] = frozenset()
     rate_limit: float = 0.0
     not_found_limit: int = 20
+    outage: tuple[float, float] | None = None
     unwritten: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
 
