@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulation.checkers.violation import Violation
 from simulation.workload.kinds import ON, Kind, kinds_of
+from simulation.world.late_run import compare
 from simulation.world.world import NEITHER, SESSIONS, World
 
 
@@ -35,6 +36,9 @@ class Result(NamedTuple):
     unjudged: Counter[str]
 
 
+READ_LATE = 5
+"""The logs of every so many seeds are read once more, late."""
+
 MOST_UNJUDGED = 0.05
 """Of all sessions, the share that neither judge may leave unjudged."""
 
@@ -46,6 +50,8 @@ def run(seed: int, *, trace: int = 0, kinds: frozenset[Kind] = ON) -> Result:
     world = World(seed, kinds)
     try:
         world.run()
+        if Kind.LATE_RUN in kinds and seed % READ_LATE == 0:
+            world.faults += compare(world)
     except Violation as violation:
         failure = f"invariant broken: {violation}"
     except Exception:

@@ -48,6 +48,7 @@ class TruthChecker:
     Attributes:
         excused: calls of bought offers, by why the contract lets them leave.
         unjudged: the sessions that they are of, with the reasons.
+        left: of each offer that was called, when its first call left (ms).
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class TruthChecker:
         self._holds_to_known_routes = Kind.WRONG_ROUTE in kinds
         self._holds_to_known = Kind.KNOWN_PURCHASES in kinds
         self.excused: Counter[str] = Counter()
+        self.left: dict[str, int] = {}
         self.unjudged: dict[str, set[str]] = defaultdict(set)
         self._purchases: dict[str, list[Purchase]] = defaultdict(list)
         self._shown: dict[str, list[Written]] = defaultdict(list)
@@ -76,6 +78,7 @@ class TruthChecker:
 
     def on_leave(self, process: SimulatedProcess, offer_id: str) -> None:
         """A call of the offer leaves the process now."""
+        self.left.setdefault(offer_id, self._broker.clock.ms)
         purchases = self._purchases.get(offer_id)
         if purchases is None:
             return
@@ -92,6 +95,10 @@ class TruthChecker:
         shown = self._shown[offer_id][0].event
         assert shown is not None
         self.unjudged[shown.session_id].add(why)
+
+    def was_readable(self, offer_id: str) -> bool:
+        """Whether the log tells, whenever it does, that the offer was bought."""
+        return any(purchase.readable for purchase in self._purchases.get(offer_id, ()))
 
     def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
         """How the process knows of the purchase, in words; empty if it does not."""

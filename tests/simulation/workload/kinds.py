@@ -21,6 +21,8 @@ class Kind(Enum):
     """Producers whose clocks are ahead by up to max_skew, of their records' stamps too."""
     DELAYED_PRODUCERS = "delayed producers"
     """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
+    LATE_RUN = "late run"
+    """The logs of some seeds are read once more, late, and what is called must be the same."""
 
 
 ON: frozenset[Kind] = frozenset()

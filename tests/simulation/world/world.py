@@ -20,7 +20,7 @@ from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
 from simulation.workload.kinds import ON, Kind
-from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario, Written
 from simulation.world.broker import Broker
 from simulation.world.insurer import Insurer
 from simulation.world.journal import Journal
@@ -56,7 +56,7 @@ class World:
     """The world of one seed. `run` raises `Violation` if an invariant breaks."""
 
     def __init__(self, seed: int, kinds: frozenset[Kind] = ON) -> None:
-        self.random = Random(seed * 7_919 + 1)
+        self.random, self.kinds = Random(seed * 7_919 + 1), kinds
         self.scenario: Scenario = draw(seed, kinds)
         self.clock = Clock(float(START))
         scenario = self.scenario
@@ -108,6 +108,19 @@ class World:
         counted[NEITHER] = len(first.keys() & second)
         counted[SESSIONS] = len({event.session_id for event in self.scenario.offers()})
         return counted
+
+    def why_called_or_not(self, offer_id: str) -> str:
+        """Why two runs over the same logs may differ in whether they call the offer, in words; empty if they may not.
+
+        Between decision and call both fates are right. So is what hangs on when a record was read: by the contract, a
+        late one, one without a date, an operator's word.
+        """
+        session = self._expected.chains[offer_id][0].session_id
+        if (unjudged := self._expected.unjudged().get(session)) is not None:
+            return unjudged
+        if offer_id in self.release_file.since:
+            return "it was let go"
+        return "it was bought, before its call or after" if self.truth.was_readable(offer_id) else ""
 
     def tell(self, what: str) -> None:
         """A line of the trace."""
@@ -170,8 +183,7 @@ class World:
         while self._records and self._records[0].at <= self.clock.ms:
             written = self._records.popleft()
             self.commits.on_written(written)
-            log = self.broker.logs[written.topic, written.partition]
-            log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
+            self._write(written)
         while self.plan and self.plan[0][0] <= self.clock.now - START:
             _, happen = self.plan.popleft()
             happen()
@@ -183,6 +195,10 @@ class World:
             self.broker.last_down = self.clock.now
         if self.broker.refused:
             self.broker.last_refused = self.clock.now
+
+    def _write(self, written: Written) -> None:
+        log = self.broker.logs[written.topic, written.partition]
+        log.append(written.timestamp, written.key, written.value, gap=written.offset - log.end)
 
     def _next_step(self) -> float:
         """Seconds until something happens, or a little while."""
