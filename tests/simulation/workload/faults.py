@@ -54,6 +54,7 @@ class Faults:
             Kind.BOUGHT_WHILE_WAITING: self._draw_long_wait,
             Kind.WRONG_ROUTE: self._draw_wrong_route,
             Kind.DELAYED_PRODUCERS: self._draw_scenarios_outage,
+            Kind.CLOCK_STEPS: self._draw_clock_step,
         }
         usual = self._random
         for kind, draws_it in draws.items():
@@ -206,6 +207,25 @@ class Faults:
             lambda: setattr(partner, "mode", "404"),
             lambda: setattr(partner, "mode", "ok"),
         )
+
+    def _draw_clock_step(self) -> None:
+        """One of our clocks is wrong for a while, by more than anybody's lateness or by less."""
+        random, lateness = self._random, self._world.scenario.rules.lateness / 1000
+        if random.random() < 0.5:
+            return
+        skew = random.choice((-3_600.0, -10.0, -lateness, lateness / 2, 2 * lateness, 10.0, 3_600.0))
+        stepped: list[SimulatedProcess] = []
+
+        def step() -> None:
+            if (process := self._some(f"has a clock that steps by {skew} s")) is not None:
+                process.skew = skew
+                stepped.append(process)
+
+        def mend() -> None:
+            for process in stepped:
+                self._set_right(process)
+
+        self._during(f"a clock steps {'ahead' if skew > 0 else 'back'}", random.choice((1, 8, 20, 60)), step, mend)
 
     # --- what happens at once
 

@@ -21,6 +21,8 @@ class Kind(Enum):
     """Producers whose clocks are ahead by up to max_skew, of their records' stamps too."""
     DELAYED_PRODUCERS = "delayed producers"
     """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
+    CLOCK_STEPS = "clock steps"
+    """The clock of one of our machines is set ahead or back, and is set right after a while; the insurer's is right."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
 

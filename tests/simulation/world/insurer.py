@@ -7,6 +7,8 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from random import Random
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
@@ -96,7 +98,8 @@ class Insurer:
             raise httpx.ReadTimeout("too slow")
         if mode == "recorded, then cut":
             raise httpx.RemoteProtocolError("cut")
-        return httpx.Response(status, content=body, headers=headers)
+        date = format_datetime(datetime.fromtimestamp(self.clock.now, UTC), usegmt=True)
+        return httpx.Response(status, content=body, headers={**headers, "Date": date})
 
     def _status(self, mode: str, partner_code: str, offer_id: str) -> tuple[int, bytes, dict[str, str]]:
         match mode:
