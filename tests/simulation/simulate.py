@@ -39,7 +39,7 @@ class Result(NamedTuple):
 READ_LATE = 5
 """The logs of every so many seeds are read once more, late."""
 
-MOST_UNJUDGED = 0.05
+MOST_UNJUDGED = 0.04
 """Of all sessions, the share that neither judge may leave unjudged."""
 
 

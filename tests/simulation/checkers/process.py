@@ -49,6 +49,7 @@ class ProcessChecker:
         )
         self._suspended: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
+        self._looks_again: dict[tuple[str, int], int] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
         self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
@@ -71,6 +72,8 @@ class ProcessChecker:
         for partition, task in tasks.items():
             if full and not task.restoring and (OFFERS, partition) not in process.consumer.paused:
                 raise Violation(f"{process.name} has {unsettled} unsettled, and reads on")
+            if not service.suspension.lets_decide(task):
+                self._looks_again[process.name, partition] = task.watermark + self._lookback + 2 * BUCKET
             self._check_guards(process, partition, task, tasks)
             self._check_moving(process, partition, task, full=full)
             # It forgets as it decides: while that is held, what a restart has read again stays.
@@ -90,6 +93,9 @@ class ProcessChecker:
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
         sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= since - self._lookback - BUCKET}
+        # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
+        if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
+            return
         if task.sessions > len(sessions) + self._doubtful:
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 

@@ -91,6 +91,8 @@ class TruthChecker:
             if known and self._holds_to_known:
                 raise Violation(f"{offer_id} is called by {process.name}: {known}")
             why = known or why or self._excuse(purchase, now)
+        if not why:
+            return
         self.excused[why] += 1
         shown = self._shown[offer_id][0].event
         assert shown is not None
@@ -119,8 +121,10 @@ class TruthChecker:
         if not purchase.readable:
             return "its purchase cannot be read"
         if record.at > now:
+            if purchase.at > now:
+                return ""  # and nobody had bought it
             late = record.at - purchase.at > self._scenario.rules.lateness
-            return "its purchase came late" if late else "it was bought after its time"
+            return "its purchase came late" if late else "it was bought after its time, and that is on its way"
         if self._is_old(purchase, now):
             return "it was bought long before it was shown"
         return "its purchase is in the log, and not read yet"

@@ -27,7 +27,9 @@ class Kind(Enum):
     """The logs of some seeds are read once more, late, and what is called must be the same."""
 
 
-ON: frozenset[Kind] = frozenset()
+ON: frozenset[Kind] = frozenset(
+    {Kind.KNOWN_PURCHASES, Kind.BOUGHT_WHILE_WAITING, Kind.DELAYED_PRODUCERS, Kind.LATE_RUN}
+)
 """What every run has."""
 
 
