@@ -175,7 +175,7 @@ class TruthChecker:
                 continue
             if not isinstance(w.event, OfferPresented):
                 raise Violation(
-                    f"{OFFERS}[{w.partition}]@{w.offset} cannot be used, and no dead letter and line say so"
+                    f"{OFFERS}[{w.partition}]@{w.offset} cannot be used, and no dead letter or line says so"
                 )
             # A chain is told by its last presentation.
             if not any(0 <= at - w.event.presented_at <= lasts for at in told[w.event.offer_id]):
