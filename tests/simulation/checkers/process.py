@@ -110,7 +110,7 @@ class ProcessChecker:
             self._suspended[process.name] = by
             if before is SuspendedBy.SILENCE:
                 heard = (self._read(CHECKOUTS, p, task.next_offset(Side.CHECKOUTS)) for p, task in tasks.items())
-                newest = max((dated for entries in heard for _, _, dated, _ in entries), default=MIN_TIME)
+                newest = max((min(dated, at) for entries in heard for _, at, dated, _ in entries), default=MIN_TIME)
                 self._landing[process.name] = newest + self._scenario.rules.lateness
             self._faults[f"decisions suspended: {by.value}" if by is not SuspendedBy.NONE else "decisions go on"] += 1
 

@@ -28,7 +28,14 @@ class Kind(Enum):
 
 
 ON: frozenset[Kind] = frozenset(
-    {Kind.KNOWN_PURCHASES, Kind.BOUGHT_WHILE_WAITING, Kind.DELAYED_PRODUCERS, Kind.LATE_RUN}
+    {
+        Kind.KNOWN_PURCHASES,
+        Kind.BOUGHT_WHILE_WAITING,
+        Kind.DELAYED_PRODUCERS,
+        Kind.FAST_CLOCKS,
+        Kind.CLOCK_STEPS,
+        Kind.LATE_RUN,
+    }
 )
 """What every run has."""
 

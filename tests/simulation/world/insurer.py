@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import httpx
-from simulation.world.timeline import Clock
+from simulation.world.timeline import Clock, Loop
 
 JSON_404 = b'{"message": "Not found."}'
 
@@ -105,6 +105,16 @@ class Insurer:
             raise httpx.RemoteProtocolError("cut")
         date = format_datetime(datetime.fromtimestamp(self.clock.now, UTC), usegmt=True)
         return httpx.Response(status, content=body, headers={**headers, "Date": date})
+
+    def ask_time(self, loop: Loop, on_time: Callable[[float | None, float, float], None]) -> None:
+        """As an answer to HEAD tells it: to the second, a little later, and not always."""
+        sent = loop.time()
+
+        def answer() -> None:
+            on_time(float(int(self.clock.now)), sent, loop.time())
+
+        if self.random.random() < 0.95:
+            loop.call_later(self.random.choice((0.01, 0.01, 0.3, 2.0)), answer)
 
     def _status(self, mode: str, partner_code: str, offer_id: str) -> tuple[int, bytes, dict[str, str]]:
         match mode:

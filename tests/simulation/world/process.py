@@ -29,6 +29,7 @@ from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
 from consumer.runtime import loop as runtime
 from consumer.runtime.conditions import recorded
+from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
@@ -74,14 +75,15 @@ class InlineDelivery:
 
         async def make() -> Delivery:
             credentials = Credentials(settings.api, wall)
-            caller = OptOutApi(settings.api, credentials, insurer.transport(process), wall)
+            clock_check = process.clock_check
+            caller = OptOutApi(settings.api, credentials, insurer.transport(process), wall, clock_check.api_told)
             return Delivery(
                 caller,
                 settings.delivery,
                 self.results.put,
                 credential_of=credentials.credential_of,
                 random=Random(process.random.random()),
-                conditions=[recorded(writes)],
+                conditions=[recorded(writes), clock_check.gate],
             )
 
         self.delivery = loop.run_until_complete(make())
@@ -169,6 +171,12 @@ class SimulatedProcess:
         self._producer = Producer(broker, self)
         admin = Admin(broker, self)
         writes = Writes(broker.outcome_topic, settings.kafka.commit_interval.total_seconds(), self.loop.time)
+        self.clock_check = ClockCheck(
+            self.wall,
+            self.loop.time,
+            max_skew=settings.join.max_skew.total_seconds(),
+            ask=lambda: insurer.ask_time(self.loop, self.clock_check.api_told),
+        )
         self.delivery = InlineDelivery(settings, insurer, self, writes)
         edges = Edges(
             consumer=self._read,  # type: ignore[arg-type]
@@ -178,6 +186,7 @@ class SimulatedProcess:
             delivery=self.delivery,  # type: ignore[arg-type]
             codec=CODEC,
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),
+            clock_check=self.clock_check,
             releases=releases,
             record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
             topic_watch=TopicWatch(admin, broker.topic_ids, self.loop.time),  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from simulation.world.timeline import Clock, Waiter
 from consumer.core import commits
 from consumer.core.rules import DecisionRules
 from consumer.errors import (
+    ClockError,
     DeadLetterError,
     OffsetGoneError,
     OptOutError,
@@ -42,6 +43,7 @@ from consumer.errors import (
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
+from consumer.xcover import api
 
 CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
@@ -130,9 +132,9 @@ class World:
 
     def run(self) -> None:
         """Run to the end, checking all the way."""
-        real = end_offsets.time, group.time, source.time, commits.LEAST_METADATA
+        real = end_offsets.time, group.time, source.time, api.time, commits.LEAST_METADATA
         # They sleep while something comes up that will not be long.
-        end_offsets.time = group.time = source.time = self.waiter  # type: ignore[assignment]
+        end_offsets.time = group.time = source.time = api.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short.
         commits.LEAST_METADATA = 190
         try:
@@ -144,7 +146,7 @@ class World:
         finally:
             for process in self.processes:
                 process.kill()
-            end_offsets.time, group.time, source.time, commits.LEAST_METADATA = real
+            end_offsets.time, group.time, source.time, api.time, commits.LEAST_METADATA = real
 
     def _run(self) -> None:
         end = None
@@ -295,6 +297,8 @@ class World:
         if isinstance(error, PositionsError) and self.in_doubt:
             self._refused = True
             return
+        if isinstance(error, ClockError) and process.skew < 0:
+            return  # what others have decided is in its future
         if isinstance(error, OffsetGoneError) and process.name not in self.broker.group.members:
             return  # held up for long, it reads what others have settled since, and retention has deleted
         known = {StartError: self.broker.last_down, DeadLetterError: self.broker.last_refused}
