@@ -116,6 +116,17 @@ def test_a_missing_or_foreign_key_is_refused(key: bytes | None) -> None:
     assert refused(CODEC.decode_checkout, key, CODEC.encode_checkout(CHECKOUT)) == "key_mismatch"
 
 
+def test_a_refusal_says_which_id_is_empty_or_which_key_was_found() -> None:
+    for name in ("session_id", "partner_code", "offer_id"):
+        with pytest.raises(DecodeError, match=f"^{name} is empty$"):
+            CODEC.decode_offer(b"s1", CODEC.encode_offer({**OFFER, name: ""}), 0)
+    value = CODEC.encode_checkout(CHECKOUT)
+    with pytest.raises(DecodeError, match=r"^it has no key, but its session_id is 's1': "):
+        CODEC.decode_checkout(None, value, 0)
+    with pytest.raises(DecodeError, match=rf"^it has the key b'{'k' * 100}', but "):
+        CODEC.decode_checkout(b"k" * 101, value, 0)
+
+
 @pytest.mark.parametrize("change", [{}, {"checkout_id": ""}, {"purchased_offer_ids": [""]}])
 def test_a_refused_checkout_names_the_session_of_its_value_where_that_can_be_read(change: dict[str, Any]) -> None:
     with pytest.raises(DecodeError) as caught:

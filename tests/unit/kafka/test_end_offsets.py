@@ -20,11 +20,12 @@ class Admin:
     def __init__(self) -> None:
         self.questions: list[dict[TopicPartition, Any]] = []
         self.isolation: Any = None
+        self.timeout: float | None = None
         self.futures: dict[TopicPartition, Future[Any]] = {}
 
     def list_offsets(self, question: dict[TopicPartition, Any], isolation_level: Any, request_timeout: float) -> Any:
         self.questions.append(question)
-        self.isolation = isolation_level
+        self.isolation, self.timeout = isolation_level, request_timeout
         self.futures = {place: Future() for place in question}
         return self.futures
 
@@ -32,9 +33,9 @@ class Admin:
         (future,) = (f for place, f in self.futures.items() if place.partition == partition)
         future.set_result(SimpleNamespace(offset=end, leader_epoch=epoch))
 
-    def fail(self) -> None:
-        for future in self.futures.values():
-            future.set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
+    def fail(self, partition: int = 0) -> None:
+        (future,) = (f for place, f in self.futures.items() if place.partition == partition)
+        future.set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
 
 
 class EndOffsetsWorld:
@@ -63,6 +64,7 @@ def test_the_question_is_asked_as_read_uncommitted_and_dated_before_it_is_asked(
     world.admin.tell(7)
     assert world.ends.answers() == (1_000_000, {PLACE: 7})
     assert world.admin.isolation is IsolationLevel.READ_UNCOMMITTED, "an open transaction is unread data"
+    assert world.admin.timeout == 10.0, "a broker that never answers is trouble, and no question that lasts"
     assert not world.ends.waiting
 
 
@@ -88,6 +90,22 @@ def test_brokers_that_tell_no_epoch_are_no_trouble(world: EndOffsetsWorld) -> No
     assert world.told(7, epoch=None) == {PLACE: 7}
     assert world.told(7, epoch=None) == {PLACE: 7}
     assert world.trouble == []
+    for epoch in (1, None, -2):
+        assert world.told(7, epoch=epoch) == {}, "it has an epoch now, or another"
+
+
+def test_a_new_leader_of_one_partition_or_its_silence_takes_nothing_from_the_others(world: EndOffsetsWorld) -> None:
+    places = [("offers", partition) for partition in range(3)]
+    world.ends.ask(places)
+    for partition in range(3):
+        world.admin.tell(7, epoch=1, partition=partition)
+    world.ends.answers()
+    world.ends.ask(places)
+    world.admin.tell(7, epoch=2, partition=0)
+    world.admin.fail(partition=1)
+    world.admin.tell(8, epoch=1, partition=2)
+    assert world.ends.answers() == (1_000_000, {("offers", 2): 8})
+    assert len(world.trouble) == 2
 
 
 def test_a_broker_that_does_not_answer_is_trouble_and_tells_no_end(world: EndOffsetsWorld) -> None:

@@ -105,6 +105,16 @@ def test_no_credentials_is_a_credentials_fault_and_makes_no_call() -> None:
     assert not sent
 
 
+def test_partners_with_one_key_share_a_credential_and_its_limit() -> None:
+    own = {name: {"key": key, "secret": "s"} for name, key in (("A", "one"), ("B", "one"), ("C", "two"))}
+    api = ApiSettings.model_validate({"key": "k", "secret": "s", "credentials": own})
+    caller = OptOutApi(
+        api, Credentials(api, lambda: NOW), httpx.MockTransport(lambda _: httpx.Response(204)), lambda: NOW
+    )
+    assert caller.credential_of("A") == caller.credential_of("B")
+    assert len({caller.credential_of(partner) for partner in ("A", "C", "D")}) == 3
+
+
 def test_a_value_of_the_metadata_that_the_api_quotes_does_not_get_into_the_note() -> None:
     response = httpx.Response(422, json={"message": "bad channel: s3cr3t", "errors": {"channel": "s3cr3t"}})
     answer, _ = answer_to(call(metadata={"channel": "s3cr3t"}), response)

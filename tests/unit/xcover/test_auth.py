@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from consumer.settings import ApiSettings, PartnerCredentials
-from consumer.xcover.auth import Credentials, sign
+from consumer.xcover.auth import Credentials, Signer, sign
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 NOON_DATE = "Sun, 22 Nov 2026 12:00:00 GMT"
@@ -93,3 +93,4 @@ def test_partners_without_credentials_do_not_hold_each_other_up() -> None:
 def test_no_secret_shows_in_a_repr() -> None:
     credentials = Credentials(settings(), lambda: NOON)
     assert "test_api_secret" not in repr(vars(credentials))
+    assert repr(Signer("key", "secret")) == "Signer(***)"
