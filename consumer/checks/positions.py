@@ -19,7 +19,7 @@ from ..kafka.config import admin_config, consumer_config, record_reader_config
 from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.position_changes import Change, PositionChanges
-from ..kafka.positions import CommittedPosition, check_partition_count, refusal
+from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
 from ..kafka.start_offsets import StartOffsets, readable
 from ..settings import Settings
 from .topics import inspect_topics
@@ -118,8 +118,9 @@ class PositionsCommand:
             check_partition_count(self._group, positions, self._partitions)
         except StartError as error:
             return PositionsReport(shown, tuple(lines), str(error))
-        doubts = list(positions.doubts(self._provenance, logs))
-        return PositionsReport(shown, tuple(lines), refusal(self._group, doubts) if doubts else "")
+        if doubts := list(positions.doubts(self._provenance, logs)):
+            return PositionsReport(shown, tuple(lines), refusal(self._group, doubts))
+        return PositionsReport(shown, tuple(lines), _ahead(positions))
 
 
 def changes_table(changes: list[Change]) -> Table:
@@ -131,6 +132,22 @@ def changes_table(changes: list[Change]) -> Table:
         was = str(one.was) if one.was >= 0 else "none"
         shown.add_row(one.topic, str(one.partition), was, str(one.offset), one.what)
     return shown
+
+
+def _ahead(positions: Positions) -> str:
+    """Why a start would be refused for a time that is still to come; empty if it would not be."""
+    now = _now()
+    ahead = [
+        f"{found.topic}[{found.partition}]"
+        for found in positions.by_place.values()
+        if isinstance(found.checkpoint, OfferCheckpoint) and found.checkpoint.decided_to > now
+    ]
+    if not ahead:
+        return ""
+    return (
+        f"{', '.join(ahead)}: decided to a time that is ahead of this machine's clock ({readable(now)}). If this clock "
+        "is right, go back to before the other one went wrong: `opt-out positions --reset-to TIME`."
+    )
 
 
 _NUMBERS = frozenset({"p", "offset", "behind", "unsettled"})

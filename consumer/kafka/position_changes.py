@@ -142,7 +142,9 @@ class PositionChanges:
         elif offers.read_to(Side.OFFERS) > self._bounds(offers)[1]:
             yield self._offers_anew(offers, now, at_first=False)
         elif differs and isinstance(offers.checkpoint, OfferCheckpoint):
-            text = replace(offers.checkpoint, provenance=self._provenance.at(now)).encode(offers.offset)
+            # Nobody has watched the inputs until now.
+            kept = replace(offers.checkpoint, provenance=self._provenance.at(now), trusted_since=MIN_TIME)
+            text = kept.encode(offers.offset)
             yield _change(offers, offers.offset, "goes on under the present names and API; nothing is repeated"), text
         if checkouts_doubted:
             same = bool(offers.provenance and offers.provenance.checkout_topic_id) and not (checkouts_anew or moved)

@@ -22,6 +22,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "audit/reading.py": "reads a broker: integration/test_demo.py; the soak's judge reads by it as well",
     "calls.py": "types only",
     "checks/check.py": "a type only",
+    "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "codecs/codec.py": "an interface only",
     "core/admission.py": "types only",
     "core/join.py": "held to the reference decision, which shares no code with it: rules/test_join_properties.py",

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
+from support.kafka import Message, partition_end
 
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
 from consumer.core.watermark import Side
-from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError
+from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError, TopicMadeAnewError
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.start_offsets import TaskStart
@@ -35,11 +36,13 @@ class Client:
         self.answers: list[Any] = []
         self.reading: list[tuple[str, int, int]] = []
         self.member: str | None = None
+        self.most = 0
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
     def consume(self, most: int, timeout: float) -> list[Any]:
+        self.most = most
         for happens in self.during_consume:
             happens()
         self.during_consume = []
@@ -111,7 +114,7 @@ class Tasks:
 class ConsumerWorld:
     """A source with what it stands between."""
 
-    def __init__(self, is_spare: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, is_spare: Callable[[str], bool] | None = None, watch: Any = None) -> None:
         self.starts, self.tasks, self.trouble = Starts(), Tasks(), list[str]()
         clients: list[Client] = []
 
@@ -119,7 +122,9 @@ class ConsumerWorld:
             clients.append(Client(on_error))
             return clients[0]
 
-        self.source = GroupConsumer(make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0, is_spare)  # type: ignore[arg-type] # the part of it that is used
+        self.source = GroupConsumer(
+            make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0, is_spare, watch
+        )  # type: ignore[arg-type] # the part of it that is used
         self.client = clients[0]
         self.source.subscribe(0)
 
@@ -344,3 +349,80 @@ def test_the_client_s_own_error_is_trouble_or_the_end() -> None:
 
 def test_an_input_has_its_topic() -> None:
     assert [ConsumerWorld().source.topic(side) for side in Side] == ["offers", "checkouts"]
+
+
+# --- a topic that may have been made anew
+
+
+class Watch:
+    """Says whether the topics are the same, as the test says it."""
+
+    def __init__(self) -> None:
+        self.certain = True
+        self.error: OptOutError | None = None
+        self.doubts, self.epochs = 0, list[Any]()
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+    def saw_epoch(self, *seen: Any) -> None:
+        self.epochs.append(seen)
+
+    def look(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def record(offset: int, epoch: int = 5) -> Any:
+    return Message("offers", 2, offset, b"k", b"v", epoch=epoch)
+
+
+def offsets(messages: list[Any]) -> list[int]:
+    return [message.offset() for message in messages]
+
+
+def test_in_doubt_records_wait_and_come_in_their_order_once_the_topics_are_known_to_be_the_same() -> None:
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    assert offsets(world.poll(record(1))) == [1]
+    watch.certain = False
+    assert world.poll(record(2), record(3)) == []
+    assert world.poll(record(4)) == []
+    assert world.client.most == 1, "meanwhile one at a time"
+    watch.certain = True
+    assert offsets(world.poll(record(5))) == [2, 3, 4, 5]
+    assert offsets(world.poll(record(6))) == [6]
+    assert world.client.most == 10
+
+
+def test_records_that_wait_are_dropped_with_their_task() -> None:
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    world.assign(2)
+    watch.certain = False
+    world.poll(record(2))
+    watch.certain = True
+    then = [lambda: world.client.on_revoke(world.client, world.places(2))]
+    assert world.poll(then=then) == []
+
+
+def test_a_topic_that_was_made_anew_ends_the_poll_and_no_record_is_handed_on() -> None:
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    watch.error = TopicMadeAnewError("offers was deleted")
+    with pytest.raises(TopicMadeAnewError):
+        world.poll(record(2))
+
+
+def test_an_error_is_a_doubt_and_the_newest_record_of_a_batch_tells_its_epoch() -> None:
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    world.poll(record(1), record(2, epoch=6))
+    assert watch.epochs == [("offers", 2, 6)]
+    assert watch.doubts == 0
+    world.poll(Message("offers", 2, 0, error=KafkaError(KafkaError._TRANSPORT)))
+    assert watch.doubts == 1
+    world.client.on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert watch.doubts == 2
+    world.poll(partition_end("offers", 2, 3))
+    assert watch.doubts == 2, "that a partition ends is no error"

@@ -24,7 +24,7 @@ KEY = (100, 10, 300, True)
 NOW = 1_800_000_000_000
 OURS = Provenance("c", "o-id", "k-id", "offers", "checkouts", "https://api.example/x")
 KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts")
-OFFERS = OfferCheckpoint(KEY, 1, 5_000, 9, 4, unsettled=frozenset({8}), provenance=OURS)
+OFFERS = OfferCheckpoint(KEY, 1, 5_000, 9, 4, unsettled=frozenset({8}), provenance=OURS, trusted_since=4_000)
 CHECKOUTS = CheckoutCheckpoint(1, 4, 700, lookback=300)
 FIRST = NOW - 5_000
 
@@ -128,7 +128,8 @@ def test_other_names_keep_what_is_settled(name: str) -> None:
     assert offset == 7
     assert getattr(found.provenance, name) == "another"
     assert found.provenance.committed_at > MIN_TIME
-    assert replace(found, provenance=OURS) == OFFERS
+    assert found.trusted_since == MIN_TIME, "nobody has watched the inputs until now"
+    assert replace(found, provenance=OURS, trusted_since=OFFERS.trusted_since) == OFFERS
     assert world.left("checkouts") == (3, CHECKOUTS.encode(3))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from support.kafka import Consumer
 
 from consumer.core.admission import Admission
-from consumer.core.checkpoint import CheckoutCheckpoint, Position, are_new_checkouts
-from consumer.core.rules import MAX_TIME, DecisionRules
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, are_new_checkouts
+from consumer.core.provenance import Provenance
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
-from consumer.errors import StartError
-from consumer.events import OfferPresented
+from consumer.errors import PositionsError, StartError
+from consumer.events import OfferPresented, RecordRef
 from consumer.kafka.start_offsets import StartOffsets
 from consumer.settings import KafkaSettings
 
@@ -79,3 +81,90 @@ def test_a_start_of_which_only_a_part_was_committed_stops() -> None:
     consumer.refused = {"offers": "too large"}
     with pytest.raises(StartError, match=r"offers\[0\]: too large"):
         begin(consumer)
+
+
+# --- a group that is known, or is not as new as it looks
+
+
+class History:
+    """What else is known of the group."""
+
+    def __init__(self, *, others: tuple[str, ...] = (), outcome: RecordRef | None = None) -> None:
+        self.others, self.outcome = list(others), outcome
+
+    def other_topics(self) -> list[str]:
+        return self.others
+
+    def earlier_outcome(self) -> RecordRef | None:
+        return self.outcome
+
+
+def starts(history: History | None = None, **whose: str) -> StartOffsets:
+    settings = KafkaSettings(offer_topic="offers", checkout_topic="checkouts")
+    return StartOffsets(settings, RULES, 1, Provenance(**whose), history)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start_from", ["earliest", "latest", None])
+def test_a_new_group_is_marked_as_ours_whatever_it_starts_from(start_from: str | None) -> None:
+    consumer = broker(low=0, at=7)
+    begin(consumer, start_from)
+    starts().begin_group(consumer, SINCE)
+    assert len(consumer.commits) == 1, "the second start finds it known, and ours"
+    offsets = {topic: consumer.committed_offsets[topic, 0] for topic in ("offers", "checkouts")}
+    found = OfferCheckpoint.decode(consumer.texts["offers", 0, offsets["offers"]], offsets["offers"])
+    assert found.decided_to == MIN_TIME
+    assert set(starts().of(consumer, [0])) == {0}
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        (History(others=("old",)), "has for old: the topics were renamed"),
+        (History(outcome=RecordRef("outcomes", 2, 9)), r"outcomes\[2\] tells at offset 9 of an outcome of offers"),
+    ],
+)
+def test_a_group_that_looks_new_and_is_not_does_not_start(history: History, words: str) -> None:
+    consumer = broker(low=0, at=7)
+    with pytest.raises(PositionsError, match=words):
+        starts(history).begin_group(consumer, SINCE)
+    assert consumer.commits == []
+    starts(History()).begin_group(consumer, SINCE)
+    assert len(consumer.commits) == 1
+    starts(history).begin_group(consumer, SINCE)
+    assert len(consumer.commits) == 1, "a group that has positions is not asked for its past"
+
+
+def test_positions_of_another_api_stop_the_start_and_each_assignment() -> None:
+    consumer = broker(low=0, at=7)
+    starts(base_url="https://production/x").begin_group(consumer, SINCE)
+    staging = starts(base_url="https://staging/x")
+    with pytest.raises(PositionsError, match="calls another API"):
+        staging.begin_group(consumer, SINCE)
+    with pytest.raises(PositionsError, match="calls another API"):
+        staging.of(consumer, [0])
+
+
+def test_what_another_program_commits_while_the_group_runs_stops_the_next_assignment() -> None:
+    consumer = broker(low=0, at=7)
+    starts().begin_group(consumer, SINCE)
+    consumer.committed_offsets["checkouts", 0] = 50
+    consumer.texts["checkouts", 0, 50] = ""
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the offset stands without this service's metadata"):
+        starts().of(consumer, [0])
+
+
+def test_a_member_that_begins_the_group_first_may_be_of_another_api() -> None:
+    consumer = broker(low=0, at=7)
+    production = starts(base_url="https://production/x")
+
+    def quicker(*_: object, **__: object) -> None:
+        del consumer.commit  # type: ignore[method-assign]
+        production.begin_group(consumer, SINCE)
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
+
+    consumer.commit = quicker  # type: ignore[method-assign,assignment]
+    with pytest.raises(PositionsError, match="calls another API"):
+        starts(base_url="https://staging/x").begin_group(consumer, SINCE)
+    consumer.commit = quicker  # type: ignore[method-assign,assignment]
+    consumer.committed_offsets.clear()
+    production.begin_group(consumer, SINCE)

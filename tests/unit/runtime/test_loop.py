@@ -23,7 +23,7 @@ from support.runner_world import make, pass_time
 
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.errors import TooManyDeadLettersError
+from consumer.errors import TooManyDeadLettersError, TopicMadeAnewError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
@@ -141,6 +141,25 @@ def test_a_stop_waits_shutdown_timeout_once_and_then_leaves(waiting: Waiting) ->
     budget = waiting.settings.delivery.shutdown_timeout.total_seconds()
     assert sum(waiting.results.waits) == pytest.approx(budget), "not once more when the group is left"
     assert waiting.stops == [0]
+
+
+def test_a_run_that_ends_by_an_error_takes_its_calls_back_before_it_leaves_the_group(waiting: Waiting) -> None:
+    waiting.decide()
+    leaves = waiting.loop.tasks.consumer.close
+    seen: list[list[object]] = []
+    waiting.loop.tasks.consumer.close = lambda: (seen.append(list(waiting.cancelled)), leaves())[0]  # type: ignore[method-assign,assignment]
+    waiting.loop.tasks.consumer.subscribe = lambda now, before: None  # type: ignore[method-assign,assignment]
+
+    def made_anew(*_: object) -> None:
+        raise TopicMadeAnewError("offers was deleted")
+
+    waiting.loop.tasks.consumer.poll = made_anew  # type: ignore[method-assign,assignment]
+    runner = waiting.runner
+    commits = len(waiting.consumer.commits)
+    with pytest.raises(TopicMadeAnewError):
+        waiting.loop.run()
+    assert seen == [[runner]], "no further try leaves"
+    assert len(waiting.consumer.commits) == commits
 
 
 def test_an_end_of_a_partition_is_not_heard_as_a_record(waiting: Waiting) -> None:
