@@ -209,8 +209,11 @@ class Faults:
         )
 
     def _draw_clock_step(self) -> None:
-        """One of our clocks is wrong for a while. It is not ahead by so little that a Date could not tell: that is taken
-        from lateness, which is minutes and here is a second or three."""
+        """One of our clocks is wrong for a while.
+
+        It is not ahead by so little that a Date could not tell: that is taken from lateness, which is minutes, and here
+        is a second or three.
+        """
         random, lateness = self._random, self._world.scenario.rules.lateness / 1000
         if random.random() < 0.5:
             return

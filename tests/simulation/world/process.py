@@ -28,8 +28,8 @@ from consumer.kafka.producer import OutputProducer
 from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
 from consumer.runtime import loop as runtime
-from consumer.runtime.conditions import recorded
 from consumer.runtime.clock_check import ClockCheck
+from consumer.runtime.conditions import recorded
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
