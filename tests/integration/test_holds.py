@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.deployment import WINDOW_MS, Deployment, Process, deployed, now, until
+from support.deployment import AGE, WINDOW_MS, Deployment, Process, deployed, headers, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState
 from consumer.core.rules import MAX_TIME
@@ -80,3 +80,30 @@ def test_unmatched_limit_holds_the_calls_over_a_restart_until_an_id_matches(real
         deployment.flush()
         until(lambda: len(deployment.outcomes()) == 11, within=40, what="all to be settled")
         assert sorted(deployment.called()) == [f"offer-{number}" for number in range(10)]
+
+
+def kept_back(process: Process) -> bool:
+    return "offers are kept back" in process.text()
+
+
+def test_a_mass_of_late_offers_is_kept_back_over_a_restart_until_an_operator_gives_it_up(
+    real_kafka, tmp_path: Path
+) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, settings={"DEAD_LETTER__LATE_RUN": "5"}) as deployment:
+        deployment.present("on-time", session="s1", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=40, what="the watermark to have moved")
+        for number in range(20):  # one session: all of them are in one partition
+            deployment.present(f"late-{number}", session="s1", at=now() - AGE)
+        deployment.flush()
+        until(lambda: kept_back(process), within=30, what="the late ones to be kept back")
+        process.kill()
+        again = deployment.start()
+        until(lambda: kept_back(again), within=40, what="them to be kept back after the restart")
+        assert (deployment.dead_letters(), deployment.committed_total()) == ([], 1)
+        again.kill()
+        deployment.start(DEAD_LETTER__LATE_RUN="0")
+        until(lambda: deployment.committed_total() == 21, within=40, what="them to be given up")
+        assert {headers(letter)["reason"] for letter in deployment.dead_letters()} == {"late"}
+        assert deployment.called() == ["on-time"]
