@@ -50,6 +50,10 @@ TURN = 0.02
 FLUSH = 2.0
 """Seconds that a commit waits for outcomes to be acknowledged before it is put off."""
 
+FOR_CALLS = 0.8
+"""Of `delivery.shutdown_timeout`, the part that calls in flight get at a stop. The rest is for the last commit and the
+leaving: past the whole of it the process ends (`watchdog`)."""
+
 PROGRESS = 60.0
 """Seconds between two reports of progress in the log."""
 
@@ -261,7 +265,7 @@ class Loop:
     def _finish(self) -> None:
         log.info("stopping", tasks=sorted(self.tasks.runners))
         self._tell_health()
-        self.tasks.drain(self._settings.delivery.shutdown_timeout.total_seconds())
+        self.tasks.drain(FOR_CALLS * self._settings.delivery.shutdown_timeout.total_seconds())
 
     def _report(self) -> None:
         if put_off := self.tasks.take_put_off():

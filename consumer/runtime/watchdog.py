@@ -27,9 +27,9 @@ from ..server.health import Health
 
 log = structlog.get_logger(__name__)
 
-MARGIN = 5.0
-"""Seconds beyond `delivery.shutdown_timeout` for what follows on the calls in flight: a commit and the leaving, which
-take milliseconds, and the ends of threads. An orchestrator is to wait ten seconds longer than that time-out."""
+LEAST = 5.0
+"""Seconds that a stop has at least, however low `delivery.shutdown_timeout` is: a commit, the leaving and the ends of
+threads take milliseconds, but on a busy machine."""
 
 PATIENCE = 60.0
 """Seconds that the poll thread waits for the brokers before that is said, and between two such lines."""
@@ -44,12 +44,12 @@ class Watchdog:
     """Counts from the first SIGTERM or SIGINT on, or from `count_down`. To be made and started on the main thread.
 
     Args:
-        shutdown_timeout: seconds that calls in flight get.
+        shutdown_timeout: seconds after which the process ends; `LEAST` if that is more.
         health: says what is waited for.
     """
 
     def __init__(self, shutdown_timeout: float, health: Health) -> None:
-        self._limit = shutdown_timeout + MARGIN
+        self._limit = max(shutdown_timeout, LEAST)
         self._health = health
         self._heard, self._told = socket.socketpair()
         self._heard.settimeout(PATIENCE)

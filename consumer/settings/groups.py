@@ -255,7 +255,7 @@ class DeliverySettings(Group):
     )
     shutdown_timeout: Duration = Field(
         default=timedelta(seconds=25),
-        description="Time for calls in flight at a stop; 5 s later the process ends whatever hangs.",
+        description="Time for a stop, four fifths of it for calls in flight; then the process ends whatever hangs.",
     )
 
 

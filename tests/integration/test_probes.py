@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 from brokers.base import free_port
 from confluent_kafka import Consumer, TopicPartition
-from support.deployment import AGE, Deployment, Process, deployed, now, until
+from support.deployment import AGE, PARTITIONS, Deployment, Process, deployed, now, until
+from support.kafka import marked
 
 
 class Probed:
@@ -52,7 +53,12 @@ def test_ready_once_the_group_has_assigned_partitions_and_live_before_and_while_
             }
         )
         try:
-            holder.commit(offsets=[TopicPartition(topics[0], 0, 0)], asynchronous=False)
+            positions = [
+                TopicPartition(topic, partition, 0, metadata=marked(topic, 0, PARTITIONS))
+                for topic in topics
+                for partition in range(PARTITIONS)
+            ]
+            holder.commit(offsets=positions, asynchronous=False)
             holder.subscribe(topics)
             until(lambda: holder.poll(0.1) is None and holder.assignment(), within=30, what="the holder's assignment")
 

@@ -28,7 +28,7 @@ from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.clock_check import ClockFinding
-from consumer.runtime.loop import PROGRESS
+from consumer.runtime.loop import FOR_CALLS, PROGRESS
 from consumer.runtime.releases import Releases
 
 
@@ -126,7 +126,7 @@ def test_a_refused_call_whose_record_is_gone_is_tried_again(world: LoopWorld) ->
     assert world.committed == 0
 
 
-def test_a_stop_waits_shutdown_timeout_once_and_then_leaves(waiting: Waiting) -> None:
+def test_a_stop_waits_for_calls_once_and_leaves_time_for_a_commit(waiting: Waiting) -> None:
     seen: list[tuple[int, Any]] = []
     waiting.loop.tasks.consumer.subscribe = lambda now, before: seen.append((now, before))  # type: ignore[method-assign,assignment]
     asked: list[object] = []
@@ -138,7 +138,7 @@ def test_a_stop_waits_shutdown_timeout_once_and_then_leaves(waiting: Waiting) ->
     assert now == 1_000_000, "the wall clock in ms"
     before()
     assert asked == [waiting.edges.consumer], "the keys are looked at before anything is read"
-    budget = waiting.settings.delivery.shutdown_timeout.total_seconds()
+    budget = FOR_CALLS * waiting.settings.delivery.shutdown_timeout.total_seconds()
     assert sum(waiting.results.waits) == pytest.approx(budget), "not once more when the group is left"
     assert waiting.stops == [0]
 

@@ -19,7 +19,7 @@ from consumer.server.health import Health
 from consumer.settings import LogSettings
 
 configure_logs(LogSettings())
-watchdog.MARGIN, watchdog.PATIENCE = 0.0, {patience}
+watchdog.LEAST, watchdog.PATIENCE = 0.0, {patience}
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: None)
 health = Health(95.0)
