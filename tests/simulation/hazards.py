@@ -19,7 +19,6 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from simulation.checkers.violation import Violation
-from simulation.simulate import quiet
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Scenario, Written
 from simulation.world import world as world_module
 from simulation.world.broker import CommitFault
@@ -59,7 +58,7 @@ class Hazard:
         value = CODEC.encode_offer({**fields, "presented_at": ms})
         offset = self._end(OFFERS)
         event = OfferPresented(offer, PARTNER, offer, ms, offset)
-        self.records.append(Written(ms, OFFERS, 0, offset, ms, offer.encode(), value, event, on_time=True))
+        self.records.append(Written(ms, OFFERS, 0, offset, ms, offer.encode(), value, event, on_time=True, happened=ms))
 
     def buy(self, offer: str, at: float, *, written: float | None = None) -> None:
         """It is bought; `written`: when its producer could write that. It counts as on time all the same."""
@@ -68,7 +67,9 @@ class Hazard:
         value = CODEC.encode_checkout({**fields, "completed_at": ms})
         event = CheckoutCompleted(offer, "c", ms, offset, (offer,))
         moment = ms if written is None else _ms(written)
-        self.records.append(Written(moment, CHECKOUTS, 0, offset, ms, offer.encode(), value, event, on_time=True))
+        self.records.append(
+            Written(moment, CHECKOUTS, 0, offset, ms, offer.encode(), value, event, True, happened=ms, bought=(offer,))
+        )
 
     def trade(self, begin: float, end: float) -> None:
         """Each second an offer is shown and, a second later, bought."""
@@ -100,7 +101,7 @@ def run_hazard(make: Callable[[], Hazard], seed: int) -> Judged:
         world = World(seed)
     world.plan = deque((at, partial(fault, world)) for at, fault in sorted(hazard.faults, key=lambda fault: fault[0]))
     failure = None
-    with patch.object(world, "_draw_crash_point", lambda: None), quiet():
+    with patch.object(world, "_draw_crash_point", lambda: None):
         try:
             world.run()
             _judge(hazard, world)
