@@ -84,7 +84,7 @@ def test_a_committed_offset_that_retention_deleted_stops_the_start(real_kafka, t
         assert process.popen.wait(30) == 1
         assert f"committed offset 4 of {topic}[0], but the broker holds 5 to 6" in process.text()
         assert "retention has deleted records" in process.text()
-        assert "set the group's offsets by hand" in process.text()
+        assert "`opt-out positions --accept`" in process.text()
         assert "Traceback" not in process.text()
         assert deployment.called() == []
         assert deployment.committed(topic)[0][0] == 4, "it was reset silently"
