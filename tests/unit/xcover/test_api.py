@@ -237,3 +237,7 @@ def test_the_connected_api_tells_the_time_of_its_answers(monkeypatch: pytest.Mon
     api = connect(ApiSettings(key="k", secret=SecretStr("s")), 1, lambda date, *_: told.append(date))
     assert asyncio.run(api(call())).kind is AnswerKind.RECORDED
     assert told == [NOW]
+
+
+def test_leading_zeros_of_retry_after_say_nothing() -> None:
+    assert parse_retry_after("0" * 20 + "5", NOW) == 5.0
