@@ -42,7 +42,7 @@ class Hazard:
         faults: when, and what is done with the world.
         commit_interval: seconds.
         unknown: offers that the insurer answers by 404.
-        settled_by_404: a 404 settles each call: a 204 of the partner came before.
+        settled_by_404: a 404 settles each call at once: no guard doubts it.
     """
 
     records: list[Written] = field(default_factory=list)
@@ -135,6 +135,7 @@ def _scenario(hazard: Hazard, seed: int) -> Scenario:
         loses_metadata=False,
         records=sorted(hazard.records, key=lambda record: record.at),
         unknown=hazard.unknown,
+        not_found_limit=0 if hazard.settled_by_404 else 20,
     )
 
 
