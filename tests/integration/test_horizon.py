@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from support.deployment import AGE, LATENESS_MS, LOOKBACK_MS, Deployment, deployed, headers, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
@@ -73,18 +72,22 @@ def test_a_committed_offset_that_retention_deleted_stops_the_start(real_kafka, t
             deployment.check_out(f"offer-{n}", session=f"s{n}", at=now() - AGE)
         deployment.flush()
         topic = deployment.offer_topic if which == "offers" else deployment.checkout_topic
-        member = Consumer({"bootstrap.servers": real_kafka.bootstrap_servers, "group.id": deployment.group})
-        member.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
-        member.close()
-        deployment.delete_records(topic, before=3)
+        first = deployment.start()
+        until(lambda: deployment.committed(topic).get(0, (0, ""))[0] == 4, within=30, what="all four to be committed")
+        assert first.terminate() == 0
+        for n in range(4, 6):
+            deployment.present(f"offer-{n}", session=f"s{n}", at=now() - AGE)
+            deployment.check_out(f"offer-{n}", session=f"s{n}", at=now() - AGE)
+        deployment.flush()
+        deployment.delete_records(topic, before=5)
         process = deployment.start()
         assert process.popen.wait(30) == 1
-        assert f"committed offset 1 of {topic}[0], but the broker holds 3 to 4" in process.text()
+        assert f"committed offset 4 of {topic}[0], but the broker holds 5 to 6" in process.text()
         assert "retention has deleted records" in process.text()
-        assert "set the group's offsets by hand" in process.text()
+        assert "`opt-out positions --accept`" in process.text()
         assert "Traceback" not in process.text()
         assert deployment.called() == []
-        assert deployment.committed(topic)[0][0] == 1, "it was reset silently"
+        assert deployment.committed(topic)[0][0] == 4, "it was reset silently"
 
 
 def test_what_retention_deletes_before_it_is_read_stops_the_running_service(real_kafka, tmp_path: Path) -> None:

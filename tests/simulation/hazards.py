@@ -19,7 +19,6 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from simulation.checkers.violation import Violation
-from simulation.simulate import quiet
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, START, Scenario, Written
 from simulation.world import world as world_module
 from simulation.world.broker import CommitFault
@@ -43,7 +42,7 @@ class Hazard:
         faults: when, and what is done with the world.
         commit_interval: seconds.
         unknown: offers that the insurer answers by 404.
-        settled_by_404: a 404 settles each call: a 204 of the partner came before.
+        settled_by_404: a 404 settles each call at once: no guard doubts it.
     """
 
     records: list[Written] = field(default_factory=list)
@@ -59,7 +58,7 @@ class Hazard:
         value = CODEC.encode_offer({**fields, "presented_at": ms})
         offset = self._end(OFFERS)
         event = OfferPresented(offer, PARTNER, offer, ms, offset)
-        self.records.append(Written(ms, OFFERS, 0, offset, ms, offer.encode(), value, event, on_time=True))
+        self.records.append(Written(ms, OFFERS, 0, offset, ms, offer.encode(), value, event, on_time=True, happened=ms))
 
     def buy(self, offer: str, at: float, *, written: float | None = None) -> None:
         """It is bought; `written`: when its producer could write that. It counts as on time all the same."""
@@ -68,7 +67,9 @@ class Hazard:
         value = CODEC.encode_checkout({**fields, "completed_at": ms})
         event = CheckoutCompleted(offer, "c", ms, offset, (offer,))
         moment = ms if written is None else _ms(written)
-        self.records.append(Written(moment, CHECKOUTS, 0, offset, ms, offer.encode(), value, event, on_time=True))
+        self.records.append(
+            Written(moment, CHECKOUTS, 0, offset, ms, offer.encode(), value, event, True, happened=ms, bought=(offer,))
+        )
 
     def trade(self, begin: float, end: float) -> None:
         """Each second an offer is shown and, a second later, bought."""
@@ -100,7 +101,7 @@ def run_hazard(make: Callable[[], Hazard], seed: int) -> Judged:
         world = World(seed)
     world.plan = deque((at, partial(fault, world)) for at, fault in sorted(hazard.faults, key=lambda fault: fault[0]))
     failure = None
-    with patch.object(world, "_draw_crash_point", lambda: None), quiet():
+    with patch.object(world, "_draw_crash_point", lambda: None):
         try:
             world.run()
             _judge(hazard, world)
@@ -134,6 +135,7 @@ def _scenario(hazard: Hazard, seed: int) -> Scenario:
         loses_metadata=False,
         records=sorted(hazard.records, key=lambda record: record.at),
         unknown=hazard.unknown,
+        not_found_limit=0 if hazard.settled_by_404 else 20,
     )
 
 

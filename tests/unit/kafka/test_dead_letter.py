@@ -37,12 +37,16 @@ def test_a_large_value_loses_our_headers_first_and_is_a_stub_then() -> None:
     assert (as_it_was.key, as_it_was.value, names(as_it_was)) == (b"s1", b"v" * 900_000, ["trace"])
     assert (stub.key, names(stub)) == (b"s1", ["value.left_out", *OURS])
     assert [form.is_least for form in (whole, as_it_was, stub)] == [False, False, True]
+    assert [bool(form.left_out) for form in (whole, as_it_was, stub)] == [False, True, True], (
+        "the log says what is gone"
+    )
 
 
 def test_large_headers_of_its_own_are_left_out_before_the_value() -> None:
     _, _, without, stub = made(record(b"s1", b"v", ("big", b"x" * 5_000)))
     assert (without.key, without.value, names(without)) == (b"s1", b"v", ["headers.left_out", *OURS])
     assert dict(without.headers)["headers.left_out"] == "1 headers of 5003 bytes were too large"
+    assert "headers" in without.left_out
     assert stub.is_least
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -320,3 +321,10 @@ def test_the_stamp_of_a_write_a_second_tells_what_time_the_broker_has_where_it_s
     assert len(told) == 1, "neither our own stamp nor a failed write tells what time the broker has"
     with pytest.raises(DeadLetterError):
         outputs.check()
+
+
+def test_a_poll_does_not_wait_for_what_is_not_acknowledged_yet(names: tuple[str, str]) -> None:
+    waited: list[float] = []
+    producer = SimpleNamespace(poll=waited.append)
+    OutputProducer(producer, *names, CODEC).poll()  # type: ignore[arg-type]
+    assert waited == [0]

@@ -169,3 +169,15 @@ def test_it_may_be_asked_while_another_thread_writes(world: World) -> None:
     stop.set()
     asker.join()
     assert wrong == []
+
+
+def test_what_waits_or_fails_is_told_with_how_long_it_has(proven: World) -> None:
+    proven.writes.forget([7])  # nothing of it has failed
+    proven.writes.look()
+    proven.now += BOUND + 1.0
+    assert "has waited 31 s for the brokers" in proven.trouble
+    proven.writes.look()
+    proven.writes.committed([3], set())
+    proven.now += 100.0
+    proven.writes.look()
+    assert "of the partitions [3] have failed for 100 s" in proven.trouble

@@ -407,3 +407,43 @@ def test_an_answer_is_not_taken_when_the_clock_was_found_to_differ_since_the_que
     world.tell_time(120.0)
     world.answer()
     assert world.task.watermark == MIN_TIME
+
+
+def test_one_question_is_under_way_at_a_time_and_the_next_comes_after_a_while(world: IdlenessWorld) -> None:
+    world.question()
+    first = world.ends.asked_at
+    world.clock.go(10 * IDLE_AFTER)
+    world.turn()
+    assert world.ends.asked_at == first, "asked again while it waits"
+    world.answer()  # a turn that asks again at once: the last question is long ago
+    second = world.ends.asked_at
+    assert second > first
+    world.clock.go(IDLE_AFTER - 0.1)
+    world.answer()
+    assert world.ends.asked_at == second
+    assert not world.ends.waiting
+
+
+def test_a_commit_without_trust_confers_none_however_recent_it_is(new: IdlenessWorld) -> None:
+    wall = int(new.clock.wall * 1000)
+    found = OfferCheckpoint(rules_key(RULES), 1, MIN_TIME, 0, 0, provenance=replace(NOT_KNOWN, committed_at=wall))
+    new.begin(Position(0, found.encode(0)))
+    assert new.idleness.trusted_since(0) == wall
+
+
+def test_what_a_task_finds_as_it_becomes_idle_is_told_and_nothing_else(
+    world: IdlenessWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings = iter([None, "a finding"])
+    monkeypatch.setattr(world.task, "idle", lambda *_: next(warnings))
+    world.question()
+    with structlog.testing.capture_logs() as logs:
+        world.answer()
+    assert [line["finding"] for line in logs] == ["a finding"]
+
+
+def test_a_jump_is_told_with_its_size(world: IdlenessWorld) -> None:
+    world.clock.wall -= 90.0
+    with structlog.testing.capture_logs() as logs:
+        world.turn()
+    assert [line["reason"] for line in logs] == ["the wall clock jumped by -90.0 s"]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from consumer.calls import Answer, AnswerKind, OptOutCall
 from consumer.events import Reason, RecordRef
 from consumer.settings import ApiSettings
-from consumer.xcover.api import RETRY_AFTER_MAX_S, OptOutApi, classify, parse_retry_after
+from consumer.xcover.api import RETRY_AFTER_MAX_S, OptOutApi, classify, connect, parse_retry_after
 from consumer.xcover.auth import Credentials
 
 NOW = 1_795_348_800.0
@@ -228,3 +228,16 @@ def test_what_time_the_api_has_is_told_by_an_answer_a_second_whatever_its_status
     caller._next_time = 0.0
     asyncio.run(caller(call()))
     assert told == [NOW, None]
+
+
+def test_the_connected_api_tells_the_time_of_its_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = httpx.Response(204, headers={"Date": formatdate(NOW, usegmt=True)})
+    monkeypatch.setattr("consumer.xcover.api.AiohttpTransport", lambda *_: httpx.MockTransport(lambda _: response))
+    told: list[float | None] = []
+    api = connect(ApiSettings(key="k", secret=SecretStr("s")), 1, lambda date, *_: told.append(date))
+    assert asyncio.run(api(call())).kind is AnswerKind.RECORDED
+    assert told == [NOW]
+
+
+def test_leading_zeros_of_retry_after_say_nothing() -> None:
+    assert parse_retry_after("0" * 20 + "5", NOW) == 5.0

@@ -91,3 +91,14 @@ def test_what_begins_within_the_kept_part_is_found_whole() -> None:
 def test_nothing_is_hidden_that_is_no_value() -> None:
     assert Hider(["", KEY])("the offer has expired: 100 % & more \\ ü") == "the offer has expired: 100 % & more \\ ü"
     assert Hider([])("half of a character: \ud800") == "half of a character: ?"
+
+
+@pytest.mark.parametrize(
+    "spelt", ["Tom&amp;Jerry", "Tom&#38;Jerry", "Tom&#x26;Jerry", "Tom%26Jerry", "Tom\\u0026Jerry"]
+)
+def test_a_value_with_a_sign_that_is_escaped_is_hidden(spelt: str) -> None:
+    assert Hider(["Tom&Jerry"])(f"key {spelt} is not known") == "key *** is not known"
+
+
+def test_an_escape_that_is_half_of_a_character_hides_nothing_and_harms_nothing() -> None:
+    assert Hider(["the-secret"])("&#xD800; \\ud800 the-secret") == "&#xD800; \\ud800 ***"
