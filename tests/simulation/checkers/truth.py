@@ -17,6 +17,7 @@ Where the contract lets a bought offer be called, the call is counted with the r
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from simulation.checkers.violation import Violation
@@ -156,10 +157,13 @@ class TruthChecker:
 
     # --- what an operator has said
 
-    def on_answer(self) -> None:
-        """An operator has said where to go on: what is left out by that is no fault, if the service had named it."""
+    def on_answer(self, named: Collection[tuple[str, int]]) -> None:
+        """An operator has said where to go on: what is left out by that is no fault, if the service had named it.
+
+        `named`: the positions that the command named when it changed them.
+        """
         for (topic, partition), (offset, _) in self._broker.group.committed.items():
-            if topic == OFFERS and self._is_named(f"{OFFERS}[{partition}]"):
+            if topic == OFFERS and ((topic, partition) in named or self._is_named(f"{OFFERS}[{partition}]")):
                 self._skipped[partition] = max(offset, self._skipped.get(partition, 0))
 
     def _is_named(self, place: str) -> bool:
@@ -186,12 +190,12 @@ class TruthChecker:
         for w in self._scenario.records:
             if w.topic != OFFERS or w.value is None or (w.partition, w.offset) in letters:
                 continue
+            if w.offset < self._skipped.get(w.partition, 0):
+                continue
             if not isinstance(w.event, OfferPresented):
                 raise Violation(
                     f"{OFFERS}[{w.partition}]@{w.offset} cannot be used, and no dead letter or line says so"
                 )
-            if w.offset < self._skipped.get(w.partition, 0):
-                continue
             # A chain is told by its last presentation.
             if not any(0 <= at - w.event.presented_at <= lasts for at in told[w.event.offer_id]):
                 raise Violation(f"{w.event} has no fate, and no line says why")

@@ -24,6 +24,8 @@ class Operator:
     """Its answer is `--reset-to` a time of before, and not `--accept`."""
 
     def __init__(self, broker: Broker, tell: Callable[[str], None]) -> None:
+        self.named: set[tuple[str, int]] = set()
+        """The positions that the command has named as it changed them."""
         self._broker = broker
         self._tell = tell
 
@@ -52,8 +54,11 @@ class Operator:
         try:
             for change in changes.reset_to(before, now) if self.goes_back else changes.accept(now):
                 self.tell(f"{'goes back' if self.goes_back else 'accepts'}: {change}")
+                self.named.add((change.topic, change.partition))
         except (OptOutError, KafkaException) as error:
             self.tell(f"cannot answer yet: {error}")
+            # Of what retention has left, nothing may be from before: then there is no way back.
+            self.goes_back = self.goes_back and "lies ahead" not in str(error)
             return False
         finally:
             broker.on_commit = on_commit
