@@ -22,6 +22,7 @@ class CommitChecker:
     def __init__(self, expected: ExpectedFates, broker: Broker, outputs: OutputChecker, calls: CallChecker) -> None:
         self._expected, self._scenario, self._broker = expected, expected.scenario, broker
         self._outputs, self._calls = outputs, calls
+        self._before: dict[Place, int] = {}
 
     def on_written(self, written: Written) -> None:
         """A record is written to an input: it may be later than anything may be."""
@@ -42,12 +43,20 @@ class CommitChecker:
             self._outputs.on_loss(partition, checkouts)
             self._calls.on_loss(partition)
 
+    def on_answer(self) -> None:
+        """An operator has said where to go on: back, or behind what is not settled."""
+        self.on_loss()
+        self._before = {place: offset for place, (offset, _) in self._broker.group.committed.items()}
+        for (topic, partition), offset in self._before.items():
+            self._outputs.on_skip(topic, partition, offset)
+
     def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""
         self._outputs.read()
         committed = self._broker.group.committed
         for (topic, partition), (offset, metadata) in offsets.items():
-            before = committed.get((topic, partition), (0, ""))[0]
+            before = self._before.get((topic, partition), 0)
+            self._before[topic, partition] = offset
             # A late presentation that is taken in time wants checkouts that had been let go of.
             exact = self._scenario.one_setting and self._scenario.all_on_time
             if offset < before and (topic == OFFERS or exact):

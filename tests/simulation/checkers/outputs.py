@@ -35,6 +35,7 @@ class OutputChecker:
         self._outcomes: dict[Spot, set[Outcome]] = defaultdict(set)
         self._letters: set[tuple[str, int, int]] = set()
         self._rejected: set[Spot] = set()
+        self._skipped: dict[tuple[str, int], int] = {}
         self._too_late: set[Spot] = set()
         self._lost: list[tuple[int, int, int]] = []
         self._seen = {place: 0 for place in broker.logs if place[0] in (broker.outcome_topic, broker.dead_letter_topic)}
@@ -54,12 +55,16 @@ class OutputChecker:
 
     def is_settled(self, topic: str, partition: int, record: Record) -> bool:
         """Whether an offer's or a checkout's record may be behind what is committed."""
-        if record.value is None:
+        if record.value is None or record.offset < self._skipped.get((topic, partition), 0):
             return True
         if topic == OFFERS:
             return (partition, record.offset) in self.covered
         written = self._expected.inputs[topic, partition, record.offset]
         return not self._expected.is_bad(written) or (topic, partition, record.offset) in self._letters
+
+    def on_skip(self, topic: str, partition: int, offset: int) -> None:
+        """An operator has said that all below may be left as it is."""
+        self._skipped[topic, partition] = max(offset, self._skipped.get((topic, partition), 0))
 
     def is_too_late(self, spot: Spot) -> None:
         """When the presentation was written, a commit had long said that all of its time is decided."""

@@ -17,6 +17,7 @@ Where the contract lets a bought offer be called, the call is counted with the r
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from simulation.checkers.violation import Violation
@@ -72,6 +73,7 @@ class TruthChecker:
         for offer_id in scenario.unwritten:
             self._purchases[offer_id].append(Purchase(offer_id, 0, None, readable=False))
         self._promised = {offer_id for offer_id in self._purchases if self._is_promised(offer_id)}
+        self._skipped: dict[int, int] = {}
         self._well_since: dict[tuple[str, int], float] = {}
 
     # --- calls
@@ -153,6 +155,21 @@ class TruthChecker:
             else:
                 self._well_since.setdefault((process.name, partition), self._broker.clock.now)
 
+    # --- what an operator has said
+
+    def on_answer(self, named: Collection[tuple[str, int]]) -> None:
+        """An operator has said where to go on: what is left out by that is no fault, if the service had named it.
+
+        `named`: the positions that the command named when it changed them.
+        """
+        for (topic, partition), (offset, _) in self._broker.group.committed.items():
+            if topic == OFFERS and ((topic, partition) in named or self._is_named(f"{OFFERS}[{partition}]")):
+                self._skipped[partition] = max(offset, self._skipped.get(partition, 0))
+
+    def _is_named(self, place: str) -> bool:
+        """Whether a start was refused for this partition."""
+        return any(line.fields.get("kind") == "PositionsError" and place in line.event for line in self._journal.lines)
+
     # --- at the end
 
     def check_end(self) -> None:
@@ -172,6 +189,8 @@ class TruthChecker:
         lasts = max(rules.lookback for rules in self._scenario.settings)
         for w in self._scenario.records:
             if w.topic != OFFERS or w.value is None or (w.partition, w.offset) in letters:
+                continue
+            if w.offset < self._skipped.get(w.partition, 0):
                 continue
             if not isinstance(w.event, OfferPresented):
                 raise Violation(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulation.workload.kinds import ON, Kind, source_of
-from simulation.workload.scenario import CHECKOUTS, OFFERS, START
+from simulation.workload.scenario import CHECKOUTS, OFFERS, START, TOPICS
 from simulation.world.broker import CommitFault
 from simulation.world.insurer import MODES, Partner
 from simulation.world.process import SimulatedProcess
@@ -55,6 +55,7 @@ class Faults:
             Kind.WRONG_ROUTE: self._draw_wrong_route,
             Kind.DELAYED_PRODUCERS: self._draw_scenarios_outage,
             Kind.CLOCK_STEPS: self._draw_clock_step,
+            Kind.LOST_POSITIONS: self._draw_lost_positions,
         }
         usual = self._random
         for kind, draws_it in draws.items():
@@ -275,6 +276,8 @@ class Faults:
         But where lookback was raised, a member reads checkouts again from further back, and is about to commit that.
         """
         world, group = self._world, self._world.broker.group
+        if world.in_doubt:
+            return  # what is committed is not what is needed
         world.faults["retention"] += 1
         for place, (offset, _) in group.committed.items():
             owners = (process for process in world.processes if group.runs(process.name, place[1]))
@@ -292,6 +295,39 @@ class Faults:
         partner, offer = self._random.choice(offers)
         world.tell(f"{offer} is let go")
         world.release_file.release(partner, offer)
+
+    def _draw_lost_positions(self) -> None:
+        if self._random.random() < 0.5:
+            return
+        topics = self._random.choice(((OFFERS,), (CHECKOUTS,), TOPICS))
+        is_foreign, runs = self._random.random() < 0.5, self._random.random() < 0.4
+        self._world.operator.goes_back = self._random.random() < 0.5
+        self._plan.append((self._moment(), lambda: self._lose_positions(topics, is_foreign=is_foreign, runs=runs)))
+
+    def _lose_positions(self, topics: tuple[str, ...], *, is_foreign: bool, runs: bool) -> None:
+        """Another program commits the end for the group, as a console consumer does with its name, or the offsets
+        expire; while the service is stopped, or under its hands."""
+        world = self._world
+        committed = world.broker.group.committed
+        places = [place for place in committed if place[0] in topics]
+        if not places:
+            return
+        what = "are another program's" if is_foreign else "expire"
+        when = "while it runs" if runs else "while it is stopped"
+        world.faults[f"the offsets of {' and '.join(topics)} {what}, {when}"] += 1
+        world.tell(f"the offsets of {topics} {what}")
+        world.commits.on_loss()
+        for place in places:
+            if is_foreign:
+                committed[place] = world.broker.logs[place].end, ""
+            else:
+                del committed[place]
+        world.in_doubt = True
+        if runs:
+            world.broker.group.share_anew()
+            return
+        for process in world.processes:
+            process.kill()
 
     def _lose_metadata(self) -> None:
         """All are stopped, the offsets are set by hand to what they are, and all are started again: in vain, until the

@@ -23,6 +23,8 @@ class Kind(Enum):
     """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
     CLOCK_STEPS = "clock steps"
     """The clock of one of our machines is set ahead or back, and is set right after a while; the insurer's is right."""
+    LOST_POSITIONS = "lost positions"
+    """Another program commits for the group, or offsets expire, of one topic or both; an operator answers."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
 

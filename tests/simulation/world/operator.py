@@ -20,13 +20,21 @@ class Operator:
     """A person at a terminal, whose clients outlive every process. It is the `Process` of these clients."""
 
     name = "operator"
+    goes_back = False
+    """Its answer is `--reset-to` a time of before, and not `--accept`."""
 
     def __init__(self, broker: Broker, tell: Callable[[str], None]) -> None:
+        self.named: set[tuple[str, int]] = set()
+        """The positions that the command has named as it changed them."""
         self._broker = broker
         self._tell = tell
 
-    def accept(self, settings: Settings) -> bool:
-        """`opt-out positions --accept`. False: not yet, since the group has members or the broker is down."""
+    def answer(self, settings: Settings, before: int) -> bool:
+        """`opt-out positions --accept`, or `--reset-to` a time `before` all (ms).
+
+        Returns:
+            False: not yet, since the group has members or the broker is down.
+        """
         broker = self._broker
         consumer, admin = SimulatedConsumer(broker, self, lambda _: None), Admin(broker, self)
         rules, whose = rules_of(settings.join), broker.provenance
@@ -40,12 +48,20 @@ class Operator:
             rules=rules,
             partitions=broker.count,
         )
+        now, on_commit = broker.clock.ms, broker.on_commit
+        # A person may go back, and may skip what is not settled.
+        broker.on_commit = lambda _: None
         try:
-            for change in changes.accept(broker.clock.ms):
-                self.tell(f"accepts {change}")
+            for change in changes.reset_to(before, now) if self.goes_back else changes.accept(now):
+                self.tell(f"{'goes back' if self.goes_back else 'accepts'}: {change}")
+                self.named.add((change.topic, change.partition))
         except (OptOutError, KafkaException) as error:
-            self.tell(f"cannot accept yet: {error}")
+            self.tell(f"cannot answer yet: {error}")
+            # Of what retention has left, nothing may be from before: then there is no way back.
+            self.goes_back = self.goes_back and "lies ahead" not in str(error)
             return False
+        finally:
+            broker.on_commit = on_commit
         return True
 
     def tell(self, what: str) -> None:

@@ -226,10 +226,13 @@ class World:
         scenario = self.scenario
         rules = scenario.settings[min(self.started, len(scenario.settings) - 1)]
         if self._refused and self.in_doubt:
-            if not self.operator.accept(settings_of(scenario, rules)):
+            if not self.operator.answer(settings_of(scenario, rules), START * 1000):
                 self.start_at(self.clock.now + 2.0)
                 return
             self.in_doubt = self._refused = False
+            self.faults[f"an operator answers by {'--reset-to' if self.operator.goes_back else '--accept'}"] += 1
+            self.commits.on_answer()
+            self.truth.on_answer(self.operator.named)
         self.started += 1
         name = f"p{self.started}"
         self.tell(f"{name} starts" + (f" with {rules}" if len(scenario.settings) > 1 else ""))
@@ -294,8 +297,8 @@ class World:
     def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
-        if isinstance(error, PositionsError) and self.in_doubt:
-            self._refused = True
+        if isinstance(error, StartError) and self.in_doubt:
+            self._refused = self._refused or isinstance(error, PositionsError)
             return
         if isinstance(error, ClockError) and process.skew < 0:
             return  # what others have decided is in its future
@@ -329,7 +332,7 @@ class World:
     def _settled(self) -> bool:
         committed = self.broker.group.committed
         return all(
-            committed.get((OFFERS, p), (0, ""))[0] >= self.broker.logs[OFFERS, p].end
+            committed.get((OFFERS, p), (0, ""))[0] >= self.broker.logs[OFFERS, p].end and committed[OFFERS, p][1]
             for p in range(self.scenario.partitions)
         )
 
