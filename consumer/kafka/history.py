@@ -25,6 +25,7 @@ from ..events import OfferOutcome, RecordRef
 from ..settings import KafkaSettings, Settings
 from .end_offsets import TIMEOUT, bounds
 from .reader import LogReader
+from .topic_watch import id_of
 
 _TIMEOUT = 15.0
 """Seconds to wait for an answer."""
@@ -67,7 +68,7 @@ def topic_ids(admin: AdminClient, topics: list[str]) -> dict[str, str]:
     ids: dict[str, str] = {}
     for topic, answer in admin.describe_topics(TopicCollection(topics), request_timeout=_TIMEOUT).items():
         try:
-            ids[topic] = str(answer.result().topic_id)
+            ids[topic] = id_of(answer.result())
         except KafkaException as error:
             raise StartError(
                 f"{topic}: the broker does not tell the topic's id: {error.args[0].str()}. Allow Describe on it, and "

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from ..errors import TopicMadeAnewError
 
@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 INTERVAL = 1.0
 """Seconds between two questions."""
+
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""What a broker older than Kafka 2.8 tells: all bits are zero."""
 
 _TIMEOUT = 5.0
 """Seconds that a question may take; then it is asked again."""
@@ -91,7 +94,7 @@ class TopicWatch:
         told, missing = 0, set()
         for topic, answer in answers.items():
             try:
-                found = str(answer.result().topic_id)
+                found = id_of(answer.result())
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     missing.add(topic)
@@ -99,7 +102,7 @@ class TopicWatch:
                     self._report(topic, error.args[0])
                 continue
             told += 1
-            if found != self._ids[topic]:
+            if found and found != self._ids[topic]:
                 raise _made_anew(topic, "deleted and made anew")
         # A broker that has just come up may not know of a topic yet: it is asked again, an interval later.
         if again := missing & self._missing:
@@ -120,6 +123,12 @@ class TopicWatch:
                 topic=topic,
                 error=error.str(),
             )
+
+
+def id_of(description: TopicDescription) -> str:
+    """The topic's id; empty where the broker has none."""
+    told = str(description.topic_id)
+    return "" if told == _NO_ID else told
 
 
 def _made_anew(topic: str, what: str) -> TopicMadeAnewError:

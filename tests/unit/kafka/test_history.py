@@ -106,6 +106,11 @@ def test_a_cluster_without_a_controller_tells_no_ids_and_is_not_asked() -> None:
     assert (found.offer_topic_id, found.checkout_topic_id, admin.asked) == ("", "", [])
 
 
+def test_a_broker_that_has_no_ids_tells_none() -> None:
+    found = find_provenance(Admin(ids=dict.fromkeys(("offers", "checkouts"), "A" * 22)), SETTINGS)  # type: ignore[arg-type]
+    assert (found.offer_topic_id, found.checkout_topic_id) == ("", "")
+
+
 def test_a_broker_that_does_not_tell_an_id_stops_the_start() -> None:
     ids = {"offers": "o", "checkouts": KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)}
     with pytest.raises(StartError, match=r"checkouts: the broker does not tell the topic's id: .* Allow Describe"):

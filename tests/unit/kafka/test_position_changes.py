@@ -42,7 +42,7 @@ class Reader:
     def close(self) -> None: ...
 
 
-class World:
+class ChangesWorld:
     """A group that has committed offset 7 of the offers and 3 of the checkouts; both logs hold 0 to 100."""
 
     def __init__(self, now: Provenance = OURS) -> None:
@@ -95,14 +95,14 @@ def is_new(found: OfferCheckpoint, offset: int) -> bool:
 
 
 def test_what_is_in_no_doubt_is_left_alone() -> None:
-    world = World()
+    world = ChangesWorld()
     assert world.accept() == []
     assert world.consumer.commits == []
 
 
 @pytest.mark.parametrize("state", [ConsumerGroupState.STABLE, ConsumerGroupState.PREPARING_REBALANCING])
 def test_a_group_with_members_is_left_alone(state: Any) -> None:
-    world = World()
+    world = ChangesWorld()
     world.state = state
     world.commit("offers", 7, "")
     for change in (world.accept, lambda: world.changes.reset_to(NOW, NOW)):
@@ -112,7 +112,7 @@ def test_a_group_with_members_is_left_alone(state: Any) -> None:
 
 
 def test_a_group_that_is_not_told_is_left_alone_and_one_that_is_unknown_has_no_members() -> None:
-    world = World()
+    world = ChangesWorld()
     world.state = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
     with pytest.raises(StartError, match="does not tell who is in it"):
         world.accept()
@@ -122,7 +122,7 @@ def test_a_group_that_is_not_told_is_left_alone_and_one_that_is_unknown_has_no_m
 
 @pytest.mark.parametrize("name", ["offer_topic", "checkout_topic", "base_url"])
 def test_other_names_keep_what_is_settled(name: str) -> None:
-    world = World(replace(OURS, **{name: "another"}))
+    world = ChangesWorld(replace(OURS, **{name: "another"}))
     world.accept()
     offset, found = world.offers()
     assert offset == 7
@@ -134,7 +134,7 @@ def test_other_names_keep_what_is_settled(name: str) -> None:
 
 
 def test_offers_that_are_not_ours_start_anew_where_they_stand_and_the_checkouts_stay() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("offers", 7, "")
     (change,) = world.accept()
     offset, found = world.offers()
@@ -144,7 +144,7 @@ def test_offers_that_are_not_ours_start_anew_where_they_stand_and_the_checkouts_
 
 
 def test_checkouts_that_are_not_ours_learn_their_horizon_and_what_was_settled_by_them_is_not_known() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("checkouts", 3, "tool")
     world.accept()
     assert world.checkouts() == (3, None)
@@ -154,7 +154,7 @@ def test_checkouts_that_are_not_ours_learn_their_horizon_and_what_was_settled_by
 
 @pytest.mark.parametrize("knows_ids", [True, False])
 def test_checkouts_whose_position_vanished_begin_at_their_first_record(knows_ids: bool) -> None:
-    world = World()
+    world = ChangesWorld()
     if not knows_ids:
         world.commit("offers", 7, replace(OFFERS, provenance=Provenance()).encode(7))
     world.commit("checkouts", -1001, "")
@@ -170,7 +170,7 @@ def test_checkouts_whose_position_vanished_begin_at_their_first_record(knows_ids
 
 
 def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_horizon() -> None:
-    world = World(replace(OURS, checkout_topic_id="another"))
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
     world.accept()
     offset, found = world.checkouts()
     assert offset == 0
@@ -180,7 +180,7 @@ def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_h
 
 
 def test_an_offer_topic_that_was_made_anew_begins_at_its_first_record() -> None:
-    world = World(replace(OURS, offer_topic_id="another"))
+    world = ChangesWorld(replace(OURS, offer_topic_id="another"))
     world.accept()
     offset, found = world.offers()
     assert (offset, is_new(found, 0)) == (0, True)
@@ -188,7 +188,7 @@ def test_an_offer_topic_that_was_made_anew_begins_at_its_first_record() -> None:
 
 
 def test_on_another_cluster_a_mirror_may_have_kept_the_offsets() -> None:
-    world = World(replace(OURS, cluster="another", offer_topic_id="b", checkout_topic_id="c"))
+    world = ChangesWorld(replace(OURS, cluster="another", offer_topic_id="b", checkout_topic_id="c"))
     world.accept()
     offset, found = world.offers()
     assert (offset, is_new(found, 7)) == (7, True)
@@ -196,7 +196,7 @@ def test_on_another_cluster_a_mirror_may_have_kept_the_offsets() -> None:
 
 
 def test_what_retention_deleted_is_gone_on_without() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.low = 8
     world.accept()
     assert world.offers()[0] == 8
@@ -204,7 +204,7 @@ def test_what_retention_deleted_is_gone_on_without() -> None:
 
 
 def test_a_checkout_log_that_was_cut_makes_late_what_it_may_have_bought_until_now() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.high = 3
     world.accept()
     offset, found = world.checkouts()
@@ -214,7 +214,7 @@ def test_a_checkout_log_that_was_cut_makes_late_what_it_may_have_bought_until_no
 
 
 def test_a_group_without_any_position_starts_as_the_settings_say() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("offers", -1001, "")
     world.commit("checkouts", -1001, "")
     assert [(c.was, c.offset) for c in world.accept()] == [(-1, 0), (-1, 0)]
@@ -222,7 +222,7 @@ def test_a_group_without_any_position_starts_as_the_settings_say() -> None:
 
 
 def test_another_number_of_partitions_is_not_accepted() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("offers", 7, replace(OFFERS, partitions=2).encode(7))
     with pytest.raises(StartError, match="keys have moved"):
         world.accept()
@@ -232,7 +232,7 @@ def test_another_number_of_partitions_is_not_accepted() -> None:
 
 
 def test_a_reset_goes_back_with_both_and_knows_its_horizon_where_older_checkouts_are_there() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.at = 2
     changes = world.changes.reset_to(NOW - 1_000, NOW)
     assert [(c.topic, c.was, c.offset) for c in changes] == [("offers", 7, 2), ("checkouts", 3, 2)]
@@ -243,7 +243,7 @@ def test_a_reset_goes_back_with_both_and_knows_its_horizon_where_older_checkouts
 
 
 def test_a_reset_never_goes_forward() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.at = 8
     with pytest.raises(PositionsError, match=r"lies ahead of what is committed: offers\[0\] from 7 to 8"):
         world.changes.reset_to(NOW - 1_000, NOW)
@@ -251,7 +251,7 @@ def test_a_reset_never_goes_forward() -> None:
 
 
 def test_where_no_record_is_as_young_the_position_stays_and_checkouts_never_go_forward() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.at = -1
     world.changes.reset_to(NOW, NOW)
     assert world.offers()[0] == 7
@@ -259,7 +259,7 @@ def test_where_no_record_is_as_young_the_position_stays_and_checkouts_never_go_f
 
 
 def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() -> None:
-    world = World()
+    world = ChangesWorld()
     world.consumer.at = 0
     world.changes.reset_to(NOW - 10_000, NOW)
     _, found = world.checkouts()
@@ -276,7 +276,7 @@ def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() 
 
 
 def test_a_reset_begins_where_nothing_is_committed() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("offers", -1001, "")
     world.consumer.at = 30
     world.changes.reset_to(NOW - 10_000, NOW)
@@ -286,14 +286,14 @@ def test_a_reset_begins_where_nothing_is_committed() -> None:
 
 @pytest.mark.parametrize("name", ["cluster", "offer_topic_id", "checkout_topic_id"])
 def test_a_time_of_before_is_not_looked_for_in_another_log(name: str) -> None:
-    world = World(replace(OURS, **{name: "another"}))
+    world = ChangesWorld(replace(OURS, **{name: "another"}))
     with pytest.raises(PositionsError, match="cannot be found in another log"):
         world.changes.reset_to(NOW - 10_000, NOW)
     assert world.consumer.commits == []
 
 
 def test_a_commit_that_the_broker_refuses_is_said() -> None:
-    world = World()
+    world = ChangesWorld()
     world.commit("checkouts", 3, "")
     world.consumer.errors["commit"] = [KafkaError.UNKNOWN_MEMBER_ID]
     with pytest.raises(StartError, match="could not be committed"):

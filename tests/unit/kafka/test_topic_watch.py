@@ -138,6 +138,14 @@ def test_a_broker_that_does_not_tell_is_reported_once_and_leaves_the_doubt() -> 
     assert watched.watch.certain
 
 
+def test_a_broker_that_has_no_ids_says_nothing_of_topics_that_were_made_anew() -> None:
+    watched = Watched()
+    watched.admin.ids["offers"] = "A" * 22
+    watched.watch.doubt()
+    watched.look(2)
+    assert watched.watch.certain
+
+
 def test_topics_without_known_ids_are_not_watched() -> None:
     watched = Watched(offers="", checkouts="")
     watched.watch.doubt()
