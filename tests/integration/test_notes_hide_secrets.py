@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_plus
 
 import pytest
 from aiohttp import web
+from support.owner import OWNER
 
 from consumer.calls import Answer, OptOutCall
 from consumer.events import Reason, RecordRef
@@ -101,13 +102,6 @@ async def ask(reply: Callable[[web.Request], web.Response]) -> tuple[Answer, dic
     finally:
         await api.aclose()
         await runner.cleanup()
-
-
-class Owner:
-    def on_result(self, result: object, /) -> None: ...
-
-
-OWNER = Owner()
 
 
 def leaked(note: str, headers: dict[str, str]) -> set[str]:

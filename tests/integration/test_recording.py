@@ -17,7 +17,7 @@ from brokers import ApacheBroker, SecondBroker
 from brokers.producers import ordered_producer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
-from support.deployment import AGE, PARTITIONS, Deployment, deployed, headers, now, until
+from support.deployment import AGE, MEMBERSHIP, PARTITIONS, PROTOCOL, Deployment, deployed, headers, now, until
 
 from consumer.events import Outcome, Reason
 
@@ -186,8 +186,11 @@ def test_one_poison_record_does_not_stop_the_deployment_and_its_neighbours_are_c
 
 
 def test_a_dead_letter_topic_that_takes_small_records_only_gets_stubs(real_kafka, tmp_path: Path) -> None:
-    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
-        configure(deployment, deployment.dead_letter_topic, max_message_bytes="20000")
+    # So long that all of them would go in one batch.
+    properties = json.loads(MEMBERSHIP[PROTOCOL].get("KAFKA__PROPERTIES", "{}")) | {"linger.ms": 1_000}
+    settings = {"KAFKA__PROPERTIES": json.dumps(properties)}
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1), settings=settings) as deployment:
+        configure(deployment, deployment.dead_letter_topic, max_message_bytes="70000")
         # Small ones beside it: a batch that is refused as a whole takes them with it.
         for n in range(30):
             deployment.produce(deployment.offer_topic, "s1", b"\xff%d" % n, now())

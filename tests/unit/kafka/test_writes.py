@@ -11,7 +11,7 @@ from consumer.kafka.writes import BOUND, FIRST_BOUND, Writes
 OUTCOMES, DEAD = "offer.outcome", "opt-out.dead-letter"
 
 
-class World:
+class WritesWorld:
     def __init__(self, commit_interval: float = 5.0) -> None:
         self.now = 1_000.0
         self.writes = Writes(OUTCOMES, commit_interval, lambda: self.now)
@@ -25,18 +25,18 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> WritesWorld:
+    return WritesWorld()
 
 
 @pytest.fixture
-def proven(world: World) -> World:
+def proven(world: WritesWorld) -> WritesWorld:
     world.record()
     assert world.writes.unproven() is None
     return world
 
 
-def test_until_an_outcome_of_this_run_is_recorded_calls_go_one_at_a_time(world: World) -> None:
+def test_until_an_outcome_of_this_run_is_recorded_calls_go_one_at_a_time(world: WritesWorld) -> None:
     assert "by the first" in (world.writes.unproven() or "")
     write = world.writes.begin(OUTCOMES)
     assert world.writes.unproven()
@@ -45,12 +45,12 @@ def test_until_an_outcome_of_this_run_is_recorded_calls_go_one_at_a_time(world: 
     assert world.trouble == ""
 
 
-def test_an_acknowledged_dead_letter_does_not_say_that_outcomes_can_be_written(world: World) -> None:
+def test_an_acknowledged_dead_letter_does_not_say_that_outcomes_can_be_written(world: WritesWorld) -> None:
     world.record(DEAD)
     assert world.writes.unproven()
 
 
-def test_a_dead_letter_that_was_written_has_to_be_acknowledged_too(world: World) -> None:
+def test_a_dead_letter_that_was_written_has_to_be_acknowledged_too(world: WritesWorld) -> None:
     write = world.writes.begin(DEAD)
     world.record()
     assert world.writes.unproven()
@@ -61,12 +61,12 @@ def test_a_dead_letter_that_was_written_has_to_be_acknowledged_too(world: World)
     assert world.writes.unproven() is None
 
 
-def test_once_it_is_known_it_stays_known_though_further_writes_wait(proven: World) -> None:
+def test_once_it_is_known_it_stays_known_though_further_writes_wait(proven: WritesWorld) -> None:
     proven.writes.begin(DEAD)
     assert proven.writes.unproven() is None
 
 
-def test_the_first_write_may_wait_for_two_seconds_and_later_ones_for_thirty(world: World) -> None:
+def test_the_first_write_may_wait_for_two_seconds_and_later_ones_for_thirty(world: WritesWorld) -> None:
     write = world.writes.begin(OUTCOMES)
     world.now += FIRST_BOUND
     assert world.trouble == ""
@@ -80,7 +80,7 @@ def test_the_first_write_may_wait_for_two_seconds_and_later_ones_for_thirty(worl
     assert "has waited 30 s" in world.trouble
 
 
-def test_the_oldest_write_counts_whatever_came_and_went_since(proven: World) -> None:
+def test_the_oldest_write_counts_whatever_came_and_went_since(proven: WritesWorld) -> None:
     first = proven.writes.begin(DEAD)
     for _ in range(10):
         proven.now += 5
@@ -95,13 +95,13 @@ def test_the_oldest_write_counts_whatever_came_and_went_since(proven: World) -> 
     assert proven.trouble == ""
 
 
-def test_a_write_that_failed_for_good_closes_for_good(proven: World) -> None:
+def test_a_write_that_failed_for_good_closes_for_good(proven: WritesWorld) -> None:
     proven.writes.fail("an outcome for offer.outcome[1]: Topic authorization failed")
     proven.record()
     assert "authorization failed" in proven.trouble
 
 
-def test_a_loop_that_takes_in_no_acknowledgements_is_a_reason_too(proven: World) -> None:
+def test_a_loop_that_takes_in_no_acknowledgements_is_a_reason_too(proven: WritesWorld) -> None:
     proven.now += 2 * BOUND  # it has not begun to turn
     assert proven.trouble == ""
     proven.writes.look()
@@ -115,7 +115,7 @@ def test_a_loop_that_takes_in_no_acknowledgements_is_a_reason_too(proven: World)
 
 @pytest.mark.parametrize(("interval", "bound"), [(5.0, BOUND), (60.0, 180.0)])
 def test_commits_may_fail_for_a_few_intervals(interval: float, bound: float) -> None:
-    world = World(interval)
+    world = WritesWorld(interval)
     world.record()
     world.writes.committed([1, 2], {1})
     world.now += bound
@@ -128,7 +128,7 @@ def test_commits_may_fail_for_a_few_intervals(interval: float, bound: float) -> 
     assert world.trouble == ""
 
 
-def test_a_partition_that_goes_takes_its_failed_commits_with_it(proven: World) -> None:
+def test_a_partition_that_goes_takes_its_failed_commits_with_it(proven: WritesWorld) -> None:
     proven.writes.committed([1], set())
     proven.now += 100
     assert proven.trouble
@@ -136,7 +136,7 @@ def test_a_partition_that_goes_takes_its_failed_commits_with_it(proven: World) -
     assert proven.trouble == ""
 
 
-def test_a_first_commit_that_fails_closes_at_once(world: World) -> None:
+def test_a_first_commit_that_fails_closes_at_once(world: WritesWorld) -> None:
     world.writes.committed([1], set())
     world.record()
     assert world.trouble
@@ -146,7 +146,7 @@ def test_a_first_commit_that_fails_closes_at_once(world: World) -> None:
     assert world.writes.unproven() is None
 
 
-def test_it_may_be_asked_while_another_thread_writes(world: World) -> None:
+def test_it_may_be_asked_while_another_thread_writes(world: WritesWorld) -> None:
     stop = threading.Event()
     wrong: list[BaseException] = []
 
