@@ -11,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 import pytest
+from support.owner import OWNER
 from aiohttp import web
 
 from consumer.calls import Answer, OptOutCall
@@ -101,13 +102,6 @@ async def ask(reply: Callable[[web.Request], web.Response]) -> tuple[Answer, dic
     finally:
         await api.aclose()
         await runner.cleanup()
-
-
-class Owner:
-    def on_result(self, result: object, /) -> None: ...
-
-
-OWNER = Owner()
 
 
 def leaked(note: str, headers: dict[str, str]) -> set[str]:
