@@ -11,8 +11,8 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 import pytest
-from support.owner import OWNER
 from aiohttp import web
+from support.owner import OWNER
 
 from consumer.calls import Answer, OptOutCall
 from consumer.events import Reason, RecordRef
