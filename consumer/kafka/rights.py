@@ -36,7 +36,9 @@ def rights_of(admin: AdminClient, topics: Sequence[str], group: str) -> Rights:
     Brokers before 2.3 do not tell, nor does a cluster that names no controller, such as librdkafka's mock.
     """
     try:
-        if admin.list_topics(timeout=_TIMEOUT).controller_id < 0:
+        cluster = admin.list_topics(timeout=_TIMEOUT)
+        if cluster.controller_id not in cluster.brokers:
+            # The question would wait for one, and time out.
             return Rights(dict.fromkeys(topics), None, ("the cluster does not tell what this client may do",))
         of_topics = admin.describe_topics(
             TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=_TIMEOUT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ class Admin:
         self.answers, self.controller = answers, controller
 
     def list_topics(self, timeout: float) -> Any:
-        return SimpleNamespace(controller_id=self.controller)
+        return SimpleNamespace(controller_id=self.controller, brokers={1: None})
 
     def describe_topics(self, topics: Any, include_authorized_operations: bool, request_timeout: float) -> Any:
         assert include_authorized_operations
@@ -80,6 +81,8 @@ def test_a_cluster_without_a_controller_is_not_asked() -> None:
 def test_the_mock_cluster_does_not_tell_and_is_not_waited_for() -> None:
     with embedded_broker() as bootstrap:
         make_topics(bootstrap, TOPICS)
+        began = time.monotonic()
         rights = rights_of(AdminClient({"bootstrap.servers": bootstrap}), TOPICS, "g")
+    assert time.monotonic() - began < 10, "it was waited for"
     assert (rights.write, rights.read_group) == (dict.fromkeys(TOPICS), None)
     assert rights.untold
