@@ -171,7 +171,7 @@ def test_it_may_be_asked_while_another_thread_writes(world: WritesWorld) -> None
     assert wrong == []
 
 
-def test_what_waits_or_fails_is_told_with_how_long_it_has(proven: World) -> None:
+def test_what_waits_or_fails_is_told_with_how_long_it_has(proven: WritesWorld) -> None:
     proven.writes.forget([7])  # nothing of it has failed
     proven.writes.look()
     proven.now += BOUND + 1.0
