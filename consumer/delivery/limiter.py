@@ -46,6 +46,8 @@ class CredentialLimiter(Generic[Member]):
         self.gated_until = -math.inf
         self.turn: deque[Member] = deque()
         """Partners that may have something to call, in the order they are served."""
+        self.members = 0
+        """How many partners share it."""
         self.listed = False
         self.timer: TimerHandle | None = None
 

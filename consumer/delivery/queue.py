@@ -367,6 +367,8 @@ class Delivery:
             self._gate.settled()
         self._unsettled -= 1
         pending.partner.unsettled -= 1
+        if not pending.partner.unsettled:
+            self._scheduler.idle(pending.partner)
         self._on_result(
             CallResult(pending.call, outcome, pending.status, pending.attempts, pending.note, pending.maybe_recorded)
         )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from functools import partial
 
 from ..settings import DeliverySettings
 from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
+
+MOST_IDLE = 1_000
+"""How many partners without a call are remembered, with what their answers have told: whether the breaker is open, how
+many 404s have come in a row. A producer may write any number of partner codes; an insurer has some hundreds."""
 
 
 class Scheduler:
@@ -32,6 +36,8 @@ class Scheduler:
         self._share = 1.0
         self._partners: dict[str, Partner] = {}
         self._limiters: dict[Hashable, CredentialLimiter[Partner]] = {}
+        self._idle: OrderedDict[str, Partner] = OrderedDict()
+        """Partners without a call, by code, the one that had none for the longest time first."""
         self._turn: deque[CredentialLimiter[Partner]] = deque()
         """Credentials with a partner in turn, in the order they are served."""
         self._waiting: set[Partner] = set()
@@ -40,18 +46,36 @@ class Scheduler:
         """Those of them that have half of the slots and more to call, while others wait."""
 
     def partner(self, code: str) -> Partner:
-        """The partner of this code, made when it is first asked for."""
+        """The partner of this code, which is about to have a call; made when it is not known, or not any more."""
         partner = self._partners.get(code)
+        self._idle.pop(code, None)
         if partner is None:
             credential = self._credential_of(code)
             limiter = self._limiters.get(credential)
             if limiter is None:
                 limiter = self._limiters[credential] = CredentialLimiter(self._rate())
+            limiter.members += 1
             partner = self._partners[code] = self._new_partner(code, limiter)
         return partner
 
+    def idle(self, partner: Partner) -> None:
+        """None of the partner's calls is unsettled any more. Beyond `MOST_IDLE`, those idle for longest are forgotten.
+
+        But not the last one of a credential that is used up or told to wait: that counts for whoever uses it next.
+        """
+        self._idle[partner.code] = partner
+        now = self._loop.time()
+        # Two looks for each that is added: so the number falls again after some could not be forgotten.
+        for _ in range(min(2, len(self._idle) - MOST_IDLE)):
+            code, longest = next(iter(self._idle.items()))
+            if longest.listed or (longest.limiter.members == 1 and longest.limiter.open_at() > now):
+                self._idle.move_to_end(code)
+            else:
+                del self._idle[code]
+                self._forget(longest)
+
     def partners(self) -> list[Partner]:
-        """All partners seen so far."""
+        """All partners that are known."""
         return list(self._partners.values())
 
     def set_share(self, fraction: float) -> None:
@@ -106,6 +130,20 @@ class Scheduler:
             if limiter.turn:
                 self._wake_at(limiter, open_at, partial(self._enqueue_limiter, limiter))
         return None
+
+    def _forget(self, partner: Partner) -> None:
+        del self._partners[partner.code]
+        self._waiting.discard(partner)
+        self._parked.discard(partner)
+        timers = [partner.timer, partner.belief_timer]
+        limiter = partner.limiter
+        limiter.members -= 1
+        if not limiter.members:
+            del self._limiters[self._credential_of(partner.code)]
+            timers.append(limiter.timer)
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
 
     def _rate(self) -> float:
         return self._settings.rate_limit * self._share if self._settings.rate_limit else math.inf

@@ -12,16 +12,21 @@ from support import virtual_time
 from support.delivery_world import (
     DENIED,
     FAILED,
+    NOT_FOUND,
     OK,
+    REFUSED,
     DeliveryWorld,
     Highest,
     never,
     numbered,
+    slow_down,
 )
+from support.owner import OWNER, Owner
 
 from consumer.calls import Answer, OptOutCall
 from consumer.delivery import queue
 from consumer.delivery.partner import Partner, PendingCall
+from consumer.delivery.scheduler import MOST_IDLE
 from consumer.events import Outcome
 
 
@@ -180,3 +185,80 @@ def test_a_hundred_thousand_calls_that_wait_are_not_looked_through_while_others_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "Partner", Counted)
         virtual_time.run(main())
+
+
+# --- partners without a call
+
+
+def test_of_100_000_partner_codes_only_the_last_ones_are_remembered() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: OK)
+        scheduler = world.delivery._scheduler
+        for number in range(100_000):
+            scheduler.idle(scheduler.partner(f"P{number}"))
+            assert len(scheduler._partners) == len(scheduler._limiters) == len(scheduler._idle) <= MOST_IDLE
+        assert {partner.code for partner in scheduler.partners()} == {f"P{99_000 + number}" for number in range(1_000)}
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("shared_key", [True, False])
+@pytest.mark.parametrize("answer", [OK, NOT_FOUND, REFUSED, DENIED], ids=["204", "404", "422", "403"])
+def test_a_partner_is_forgotten_whatever_it_was_answered(answer: Answer, shared_key: bool) -> None:
+    async def main() -> None:
+        settings = {"rejected": "dead-letter", "not_found_limit": 0}
+        world = DeliveryWorld(lambda _: answer, shared_key=shared_key, concurrency=1_000, **settings)
+        world.latency = 0.0
+        for batch in range(4):
+            for number in range(1_000):
+                world.submit("offer", partner=f"P{batch}-{number}", owner=OWNER)
+            await asyncio.sleep(0.1)
+            if answer is DENIED:
+                world.delivery.cancel([OWNER])
+            scheduler = world.delivery._scheduler
+            assert len(scheduler.partners()) <= MOST_IDLE + 1_000
+            assert len(scheduler._limiters) <= MOST_IDLE + 1_000
+        assert len(world.results) == 4_000
+        assert len(scheduler.partners()) == len(scheduler._idle) == MOST_IDLE
+        assert len(scheduler._waiting) + len(scheduler._parked) == 0
+
+    virtual_time.run(main())
+
+
+def test_what_a_partner_without_a_call_has_shown_is_remembered_while_few_others_come() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda call: NOT_FOUND if call.partner_code == "slow" else OK, not_found_limit=2)
+        world.submit("first", partner="slow")
+        await world.until(61.0)
+        assert world.outcomes() == {"first": Outcome.NOT_FOUND}, "believed, with no 204"
+        for number in range(MOST_IDLE - 1):
+            world.submit("other", partner=f"P{number}")
+        await world.until(62.0)
+        world.submit("second", partner="slow")
+        await world.until(200.0)
+        assert "second" not in world.outcomes(), "two in a row are not believed, however slowly they come"
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("shared_key", [True, False])
+def test_a_credential_that_is_told_to_wait_waits_though_its_partners_are_forgotten(shared_key: bool) -> None:
+    async def main() -> None:
+        other = Owner("other")
+        answers = {"told": slow_down(250.0)}
+        world = DeliveryWorld(lambda call: answers.get(call.offer_id, OK), shared_key=shared_key)
+        world.submit("told", partner="waits")
+        await world.until(0.2)
+        world.delivery.cancel([OWNER])
+        answers.clear()
+        for number in range(3 * MOST_IDLE):
+            world.submit("other", partner=f"P{number}", owner=other)
+        await world.until(10.0)
+        world.submit("offer", partner="waits", owner=other)
+        await world.until(249.0)
+        assert world.offers("waits") == ["told"]
+        await world.until(260.0)
+        assert world.offers("waits") == ["told", "offer"]
+        assert len(world.delivery._scheduler.partners()) <= MOST_IDLE + 1
+
+    virtual_time.run(main())
