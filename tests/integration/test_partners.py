@@ -235,3 +235,17 @@ def test_one_partners_403_holds_its_offers_and_no_others_and_ends_by_itself(real
         deployment.api.set_scenario("204")
         until(lambda: deployment.committed_total() == 80, within=60, what="its offers to be settled once accepted")
         assert len(process.lines("credentials accepted: calls go on")) == 1
+
+
+def test_of_5000_404s_after_one_204_none_is_believed_and_each_is_told_once_the_route_is_right(tmp_path: Path) -> None:
+    offers = [f"offer-{number}" for number in range(5_000)]
+    with insured(tmp_path, "ACME/known:204; 404") as world:
+        world.submit("ACME", "known")
+        world.wait_for("ACME", 1)
+        world.submit("ACME", *offers)
+        until(lambda: len({call.offer_id for call in world.calls("ACME")}) == 5_001, within=60, what="every offer's call")
+        assert world.outcomes("ACME") == {"known": Outcome.OPTED_OUT}
+        assert "nothing but 404s" in world.state("ACME")
+        world.api.set_scenario("204")
+        world.wait_for("ACME", 5_001, within=120)
+        assert set(world.outcomes("ACME").values()) == {Outcome.OPTED_OUT}
