@@ -11,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 import pytest
+from support.owner import OWNER
 from aiohttp import web
 from support.owner import OWNER
 
