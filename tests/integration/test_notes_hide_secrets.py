@@ -11,7 +11,6 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 import pytest
-from support.owner import OWNER
 from aiohttp import web
 from support.owner import OWNER
 
