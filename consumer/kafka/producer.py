@@ -32,6 +32,9 @@ that does not poll, since it is the poll thread that waits."""
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 """How the client or the broker says that a record, or the batch that it is in, is too large."""
 
+NO_STAMP = 1_234
+"""The stamp (ms) that librdkafka's mock cluster gives to all that it appends: it has no clock."""
+
 STAMP_EVERY = 1.0
 """Seconds between two writes whose stamp is looked at: to know what time the brokers have takes no more."""
 
@@ -193,7 +196,7 @@ class OutputProducer:
             return
         self._next_stamp = now + STAMP_EVERY
         kind, stamp = message.timestamp()
-        if kind == TIMESTAMP_LOG_APPEND_TIME:
+        if kind == TIMESTAMP_LOG_APPEND_TIME and stamp > NO_STAMP:
             self._on_stamp(stamp / 1000, sent, now)
 
     def _fail(self, what: str, problem: KafkaError | str) -> None:

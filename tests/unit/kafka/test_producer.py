@@ -306,7 +306,7 @@ def test_the_stamp_of_a_write_a_second_tells_what_time_the_broker_has_where_it_s
     producer, now = Reporting(), [50.0]
     monkeypatch.setattr("consumer.kafka.producer.time.monotonic", lambda: now[0])
     outputs = OutputProducer(producer, "out", "dead", CODEC, on_stamp=lambda *it: told.append(it))  # type: ignore[arg-type]
-    by_broker, by_producer = Stamped(2, 7_000.5), Stamped(1, 7_000.5)
+    by_broker, by_producer, by_mock = Stamped(2, 7_000.5), Stamped(1, 7_000.5), Stamped(2, 1.234)
     for _ in range(2):
         outputs.outcome(outcome(), 0)
     now[0] = 50.3
@@ -314,11 +314,11 @@ def test_the_stamp_of_a_write_a_second_tells_what_time_the_broker_has_where_it_s
         report(None, by_broker)
     assert told == [(7_000.5, 50.0, 50.3)], "the second write is no second later"
     now[0] = 52.0
-    for report in (by_producer, by_broker):
+    for report in (by_producer, by_mock, by_broker):
         outputs.outcome(outcome(), 0)
         producer.reports[-1](KafkaError(KafkaError._MSG_TIMED_OUT) if report is by_broker else None, report)
         now[0] += 1.0
-    assert len(told) == 1, "neither our own stamp nor a failed write tells what time the broker has"
+    assert len(told) == 1, "neither our own stamp, nor a mock's, nor a failed write tells what time the broker has"
     with pytest.raises(DeadLetterError):
         outputs.check()
 
@@ -328,3 +328,12 @@ def test_a_poll_does_not_wait_for_what_is_not_acknowledged_yet(names: tuple[str,
     producer = SimpleNamespace(poll=waited.append)
     OutputProducer(producer, *names, CODEC).poll()  # type: ignore[arg-type]
     assert waited == [0]
+
+
+def test_the_mock_cluster_has_no_clock(cluster: str, names: tuple[str, str]) -> None:
+    told: list[tuple[float, float, float]] = []
+    settings = KafkaSettings(bootstrap_servers=cluster)
+    outputs = OutputProducer(Producer(producer_config(settings)), *names, CODEC, on_stamp=lambda *it: told.append(it))
+    outputs.outcome(outcome(), 0)
+    assert outputs.flush(20)
+    assert told == []
