@@ -33,6 +33,7 @@ ON: frozenset[Kind] = frozenset(
     {
         Kind.KNOWN_PURCHASES,
         Kind.BOUGHT_WHILE_WAITING,
+        Kind.WRONG_ROUTE,
         Kind.DELAYED_PRODUCERS,
         Kind.FAST_CLOCKS,
         Kind.CLOCK_STEPS,

@@ -325,6 +325,11 @@ class World:
                 # What will be refused for ever takes a person.
                 for partner, offer in sorted(self.scenario.refused):
                     self.release_file.release(partner, offer)
+            if Kind.WRONG_ROUTE in self.kinds:
+                # So does a run of offers that the insurer does not know, with no other to disprove it.
+                unknown = {(o.partner_code, o.offer_id) for o in self.scenario.offers()}
+                for partner, offer in sorted(o for o in unknown if o[1] in self.scenario.unknown):
+                    self.release_file.release(partner, offer)
             for process in self.processes:
                 process.end_faults()
         return over
