@@ -15,7 +15,7 @@ from simulation.simulate import run
 from consumer.core.join import ChainFate, Join
 from consumer.core.pending import PendingChains
 from consumer.core.watermark import InputWatermark
-from consumer.delivery.not_found import NotFoundGuard
+from consumer.delivery.not_found import Belief, NotFoundGuard
 from consumer.events import Reason
 from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.producer import OutputProducer
@@ -81,9 +81,9 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         (OutputProducer, "outcome", lambda real: lambda *args: None, "has no fate"),
         (runner, "log", _hides_dead_letters, "no dead letter or line says so"),
         (GroupConsumer, "poll", _reads_seldom, "nothing keeps it from reading"),
-        (Writes, "trouble", lambda real: lambda self: None, "a write of its own was refused"),
+        (OutputProducer, "_fail", lambda real: lambda *args: None, "a write of its own was refused"),
         (Writes, "unproven", lambda real: lambda self: None, "and recorded none"),
-        (NotFoundGuard, "not_found", lambda real: lambda self, now: False, "404s of"),
+        (NotFoundGuard, "belief", lambda real: lambda self, now: Belief.TERMINAL, "404s of"),
     ],
     ids=[
         "a purchase after the decision is ignored",
