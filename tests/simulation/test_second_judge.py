@@ -11,23 +11,23 @@ from simulation.checkers.commits import CommitChecker
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
 from simulation.simulate import run
-from simulation.workload.kinds import ON, Kind
 
-from consumer.core.join import Fate, Join
+from consumer.core.join import ChainFate, Join
 from consumer.core.pending import PendingChains
 from consumer.core.watermark import InputWatermark
-from consumer.delivery.not_found import NotFoundGuard
+from consumer.delivery.not_found import Belief, NotFoundGuard
 from consumer.events import Reason
 from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.producer import OutputProducer
+from consumer.kafka.writes import Writes
 from consumer.runtime import runner
 
 SEEDS = range(150)
 """How far a break may get."""
 
 
-def _bought_instead(real: Callable[..., Fate]) -> Callable[..., Fate]:
-    def fate(*args: Any) -> Fate:
+def _bought_instead(real: Callable[..., ChainFate]) -> Callable[..., ChainFate]:
+    def fate(*args: Any) -> ChainFate:
         found = real(*args)
         return found._replace(reason=Reason.PURCHASED) if found.reason is Reason.ABANDONED else found
 
@@ -81,7 +81,9 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         (OutputProducer, "outcome", lambda real: lambda *args: None, "has no fate"),
         (runner, "log", _hides_dead_letters, "no dead letter or line says so"),
         (GroupConsumer, "poll", _reads_seldom, "nothing keeps it from reading"),
-        (NotFoundGuard, "not_found", lambda real: lambda self, now: False, "404s of"),
+        (OutputProducer, "_fail", lambda real: lambda *args: None, "a write of its own was refused"),
+        (Writes, "unproven", lambda real: lambda self: None, "and recorded none"),
+        (NotFoundGuard, "belief", lambda real: lambda self, now: Belief.TERMINAL, "404s of"),
     ],
     ids=[
         "a purchase after the decision is ignored",
@@ -91,6 +93,8 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         "no outcome is written",
         "dead letters are not logged",
         "it seldom reads",
+        "a refused write is no reason to wait",
+        "calls do not wait for the first outcome",
         "a run of 404s is no reason to doubt",
     ],
 )
@@ -98,5 +102,5 @@ def test_the_second_judge_notices(
     where: Any, name: str, broken: Callable[[Any], Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, name, broken(getattr(where, name)))
-    failures = (run(seed, kinds=ON | {Kind.WRONG_ROUTE}).failure or "" for seed in SEEDS)
+    failures = (run(seed).failure or "" for seed in SEEDS)
     assert any(says in failure for failure in failures), f"{len(SEEDS)} seeds, and none of them notices"

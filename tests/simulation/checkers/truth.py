@@ -8,6 +8,7 @@ in the log, if ever. It holds the service to what follows from that alone:
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
 - Of the offers that the insurer knows, fewer than `not_found_limit` are told NOT_FOUND in one run of 404s.
+- No call leaves a process that knows of a refused write of its own, and few leave one that has recorded none yet.
 - Each presentation in the log has a fate in the end: an outcome of its offer, or a dead letter of its own and the line
   of the log that names it.
 
@@ -24,7 +25,7 @@ from simulation.checkers.violation import Violation
 from simulation.workload.kinds import Kind
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed
 from simulation.world.broker import Broker, Record
-from simulation.world.insurer import Insurer
+from simulation.world.insurer import Call, Insurer
 from simulation.world.journal import Journal
 from simulation.world.process import SimulatedProcess
 
@@ -32,6 +33,10 @@ from consumer.events import CheckoutCompleted, OfferPresented, Outcome
 
 WELL = 20.0
 """Seconds in which a process reads what stands in the log: it may be given one record at a time, once a second."""
+
+
+FIRST_CALLS = 2
+"""Calls that a process may have answered 204 before it knows that an outcome of its own is recorded."""
 
 
 class Purchase(NamedTuple):
@@ -60,6 +65,8 @@ class TruthChecker:
         self._holds_to_known = Kind.KNOWN_PURCHASES in kinds
         self.excused: Counter[str] = Counter()
         self.left: dict[str, int] = {}
+        self._processes: dict[str, SimulatedProcess] = {}
+        self._unrecorded: Counter[str] = Counter()
         self.unjudged: dict[str, set[str]] = defaultdict(set)
         self._purchases: dict[str, list[Purchase]] = defaultdict(list)
         self._shown: dict[str, list[Written]] = defaultdict(list)
@@ -80,7 +87,10 @@ class TruthChecker:
 
     def on_leave(self, process: SimulatedProcess, offer_id: str) -> None:
         """A call of the offer leaves the process now."""
+        self._processes[process.name] = process
         self.left.setdefault(offer_id, self._broker.clock.ms)
+        if process.is_refused:
+            raise Violation(f"{process.name} calls {offer_id}, and knows that a write of its own was refused")
         purchases = self._purchases.get(offer_id)
         if purchases is None:
             return
@@ -99,6 +109,14 @@ class TruthChecker:
         shown = self._shown[offer_id][0].event
         assert shown is not None
         self.unjudged[shown.session_id].add(why)
+
+    def on_call(self, call: Call) -> None:
+        """A call is answered."""
+        if call.status != 204 or self._processes[call.process].has_recorded:
+            return
+        self._unrecorded[call.process] += 1
+        if self._unrecorded[call.process] > FIRST_CALLS:
+            raise Violation(f"{call.process} has called {self._unrecorded[call.process]} offers, and recorded none")
 
     def was_readable(self, offer_id: str) -> bool:
         """Whether the log tells, whenever it does, that the offer was bought."""

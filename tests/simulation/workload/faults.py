@@ -55,6 +55,7 @@ class Faults:
             Kind.WRONG_ROUTE: self._draw_wrong_route,
             Kind.DELAYED_PRODUCERS: self._draw_scenarios_outage,
             Kind.CLOCK_STEPS: self._draw_clock_step,
+            Kind.NO_RIGHTS: self._draw_no_rights,
             Kind.LOST_POSITIONS: self._draw_lost_positions,
         }
         usual = self._random
@@ -231,6 +232,19 @@ class Faults:
                 self._set_right(process)
 
         self._during(f"a clock steps {'ahead' if skew > 0 else 'back'}", random.choice((1, 8, 20, 60)), step, mend)
+
+    def _draw_no_rights(self) -> None:
+        """The right to write is withdrawn, and given back when somebody finds out."""
+        if self._random.random() < 0.5:
+            return
+        broker = self._world.broker
+        topics = self._random.choice(((broker.outcome_topic,), (broker.dead_letter_topic,)))
+        self._during(
+            f"no right to write {topics[0]}",
+            self._random.choice((20, 60, 120)),
+            lambda: broker.refused.update(topics),
+            lambda: broker.refused.difference_update(topics),
+        )
 
     # --- what happens at once
 

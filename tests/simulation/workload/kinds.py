@@ -23,6 +23,8 @@ class Kind(Enum):
     """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
     CLOCK_STEPS = "clock steps"
     """The clock of one of our machines is set ahead or back, and is set right after a while; the insurer's is right."""
+    NO_RIGHTS = "no rights"
+    """The right to write outcomes or dead letters is withdrawn for long."""
     LOST_POSITIONS = "lost positions"
     """Another program commits for the group, or offsets expire, of one topic or both; an operator answers."""
     LATE_RUN = "late run"
@@ -33,9 +35,11 @@ ON: frozenset[Kind] = frozenset(
     {
         Kind.KNOWN_PURCHASES,
         Kind.BOUGHT_WHILE_WAITING,
+        Kind.WRONG_ROUTE,
         Kind.DELAYED_PRODUCERS,
         Kind.FAST_CLOCKS,
         Kind.CLOCK_STEPS,
+        Kind.NO_RIGHTS,
         Kind.LATE_RUN,
     }
 )

@@ -39,6 +39,9 @@ class Process(Protocol):
     def refused(self, why: str, partitions: list[int]) -> None:
         """A commit of these tasks was."""
 
+    def wrote(self, topic: str, *, taken: bool) -> None:
+        """It heard what became of a record."""
+
 
 def message(place: Place, record: Record, error: KafkaError | None = None) -> Message:
     """A record or a partition's end, as the client gives it."""
@@ -83,9 +86,11 @@ class Producer:
             if self._waits(topic):
                 self._queue.append(waiting[number])
             elif topic in self._broker.refused:
+                self._process.wrote(topic, taken=False)
                 delivered(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "refused"))
             else:
                 self._broker.logs[topic, partition].append(*record)
+                self._process.wrote(topic, taken=True)
                 delivered(None)
 
     def _waits(self, topic: str) -> bool:

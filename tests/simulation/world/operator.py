@@ -78,5 +78,8 @@ class Operator:
     def begins(self, partition: int) -> None:
         """It is no member."""
 
+    def wrote(self, topic: str, *, taken: bool) -> None:
+        """It writes nothing."""
+
     def refused(self, why: str, partitions: list[int]) -> None:
         """It commits by no generation."""

@@ -125,6 +125,7 @@ class SimulatedProcess:
 
     Attributes:
         frozen_until: all of it stands still.
+        is_refused, has_recorded: it heard that a write was refused, that an outcome was taken.
         stuck_until: its poll thread does, and is not heard of by the group; calls go on.
 
     Raises:
@@ -155,7 +156,7 @@ class SimulatedProcess:
         self.random = random
         self.loop = Loop(clock)
         self.skew = 0.0
-        self.dead = False
+        self.dead = self.is_refused = self.has_recorded = False
         self.died_at: str | None = None
         self.error: OptOutError | None = None
         self.began = clock.now
@@ -305,6 +306,11 @@ class SimulatedProcess:
     def begins(self, partition: int) -> None:
         """It was given a task."""
         self._on_begin(partition)
+
+    def wrote(self, topic: str, *, taken: bool) -> None:
+        """It heard what became of a record."""
+        self.is_refused = self.is_refused or not taken
+        self.has_recorded = self.has_recorded or (taken and topic == self._broker.outcome_topic)
 
     def refused(self, why: str, partitions: list[int]) -> None:
         """A commit of these tasks was."""

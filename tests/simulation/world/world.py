@@ -22,7 +22,7 @@ from simulation.workload.faults import Faults
 from simulation.workload.kinds import ON, Kind
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario, Written
 from simulation.world.broker import Broker
-from simulation.world.insurer import Insurer
+from simulation.world.insurer import Call, Insurer
 from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
@@ -80,7 +80,7 @@ class World:
         self.journal = Journal(self.clock)
         self.truth = TruthChecker(scenario, self.broker, self.insurer, self.journal, kinds)
         self.broker.on_commit = self.commits.check
-        self.insurer.on_call = partial(self._check, self.calls.check)
+        self.insurer.on_call = partial(self._check, self._on_call)
         self.insurer.on_leave = partial(self._check, self.truth.on_leave)
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
@@ -169,6 +169,10 @@ class World:
                 elif self.clock.now > end:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
+
+    def _on_call(self, call: Call) -> None:
+        self.truth.on_call(call)
+        self.calls.check(call)
 
     def _check(self, check: Callable[..., None], *what: Any) -> None:
         try:
@@ -324,6 +328,11 @@ class World:
             if self.scenario.rejected == "hold":
                 # What will be refused for ever takes a person.
                 for partner, offer in sorted(self.scenario.refused):
+                    self.release_file.release(partner, offer)
+            if Kind.WRONG_ROUTE in self.kinds:
+                # So does a run of offers that the insurer does not know, with no other to disprove it.
+                unknown = {(o.partner_code, o.offer_id) for o in self.scenario.offers()}
+                for partner, offer in sorted(o for o in unknown if o[1] in self.scenario.unknown):
                     self.release_file.release(partner, offer)
             for process in self.processes:
                 process.end_faults()
