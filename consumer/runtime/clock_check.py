@@ -91,6 +91,12 @@ class ClockFinding(NamedTuple):
         )
 
 
+_UNREAD_CHECKOUTS = GateState(
+    Opening.CLOSED,
+    "checkouts that are dated ahead of the clock of this machine wait, and may tell that an offer was bought: have the "
+    "clock set right, or see why the API does not answer",
+)
+
 BELIEVED = ClockFinding(ClockState.BELIEVED)
 """What is found where nobody can tell."""
 
@@ -145,6 +151,7 @@ class ClockCheck:
         self._next_stamp = float("-inf")
         self._next_reminder = float("-inf")
         self._wanted = False
+        self._unread: set[object] = set()
         self._drift = wall() - monotonic()
         self.finding = self._judge()
         self.waits_beyond = NO_RECORD
@@ -167,9 +174,9 @@ class ClockCheck:
     def gate(self) -> GateState:
         """A condition of all calls; see `delivery.gate`."""
         finding = self._judge()
-        if finding.state is not ClockState.WRONG:
-            return OPEN
-        return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
+        if finding.state is ClockState.WRONG:
+            return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
+        return _UNREAD_CHECKOUTS if self._unread else OPEN
 
     # --- on the poll thread
 
@@ -189,6 +196,14 @@ class ClockCheck:
     def want(self) -> None:
         """Something is about to rest on our clock: if nobody has told the time lately, the API is to be asked."""
         self._wanted = True
+
+    def checkouts_wait(self, whose: object, waits: bool) -> None:
+        """Whether checkouts of this task are kept back by `waits_beyond`. Any of them may be the purchase of an offer
+        that is about to be called, so no call leaves meanwhile."""
+        if waits:
+            self._unread.add(whose)
+        else:
+            self._unread.discard(whose)
 
     def is_misdated(self, shown: OfferPresented, timestamp: int) -> bool:
         """Whether an offer is dated ahead of its own record by more than max_skew: it takes no clock to tell that."""

@@ -41,8 +41,7 @@ class TaskRunner:
     Attributes:
         task: the pure part.
         late_run: what is kept back of its offers.
-        outstanding: calls that were handed to the delivery and have not come back, or whose request was refused and
-            whose record, which is to be dead-lettered, has not come back.
+        outstanding: calls that are with the delivery, or whose record is fetched to be dead-lettered.
         draining: no new calls: the task is about to go.
         buffering: records wait, for the task to be restored, or for our clock to tell whether they are ahead of it.
     """
@@ -116,6 +115,8 @@ class TaskRunner:
             self._buffered[side].clear()
             for message in waiting:
                 withdrawn += self.on_message(side, message, now)
+        if not self._buffered[Side.CHECKOUTS]:
+            self._clock_check.checkouts_wait(self, False)
         return withdrawn
 
     def pauses(self) -> set[Side]:
@@ -184,6 +185,8 @@ class TaskRunner:
         self._clock_check.want()
         self._buffered[side].append(message)
         self.buffering = True
+        if side is Side.CHECKOUTS:
+            self._clock_check.checkouts_wait(self, True)
         return NONE
 
     def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
@@ -219,8 +222,7 @@ class TaskRunner:
         if self.task.restoring and offset < stop:
             raise TruncatedLogError(
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
-                "truncated or re-created, and what is settled can no longer be told. Find out which records are gone, "
-                "then go on with `opt-out positions --accept`, which says what that costs."
+                "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what it costs to go on."
             )
         self.task.read_to(side, offset)
 
@@ -348,6 +350,7 @@ class TaskRunner:
     def close(self) -> None:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
         self._closed = True
+        self._clock_check.checkouts_wait(self, False)
 
     def _call(self, chain: Chain) -> OptOutCall:
         last = chain.last

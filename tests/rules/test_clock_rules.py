@@ -241,6 +241,27 @@ def test_an_event_from_2099_is_dead_lettered_once_the_clock_is_confirmed_and_not
     assert world.runner.task.undecided == 1, "what stood behind it is read"
 
 
+def test_no_call_leaves_while_a_checkout_waits_for_the_clock_since_it_may_be_a_purchase() -> None:
+    world = ClockWorld(witness=False)
+    world.show(0)
+    assert world.check.gate().opening is Opening.OPEN
+    world.buy(0, at=world.true + 2 * MAX_SKEW)
+    assert world.runner.task.next_offset(Side.CHECKOUTS) == 1, "it is read, and nobody knows yet what it says"
+    assert world.check.gate().opening is Opening.CLOSED
+    world.true += 2 * MAX_SKEW
+    world.turn()
+    assert world.runner.task.next_offset(Side.CHECKOUTS) == 2
+    assert world.check.gate().opening is Opening.OPEN
+
+
+def test_a_task_that_goes_with_its_waiting_checkouts_stops_no_calls_of_others() -> None:
+    world = ClockWorld(witness=False)
+    world.buy(0, at=world.true + 2 * MAX_SKEW)
+    assert world.check.gate().opening is Opening.CLOSED
+    world.turn(revoke)
+    assert world.check.gate().opening is Opening.OPEN
+
+
 def test_an_event_from_2099_whose_own_record_disproves_it_takes_no_clock_to_tell() -> None:
     world = ClockWorld(witness=False)
     world.show(0, at=4_070_908_800.0, stamp=T)
