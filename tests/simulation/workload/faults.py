@@ -241,7 +241,7 @@ class Faults:
         topics = self._random.choice(((broker.outcome_topic,), (broker.dead_letter_topic,)))
         self._during(
             f"no right to write {topics[0]}",
-            self._random.choice((20, 60, 120)),
+            self._random.choice((5, 15, 30)),
             lambda: broker.refused.update(topics),
             lambda: broker.refused.difference_update(topics),
         )
