@@ -120,7 +120,9 @@ class PositionChanges:
             if side is Side.OFFERS:
                 changes.append(self._offers_back_to(found, offset, now))
             else:
-                changes.append(self._checkouts_back_to(found, offset, horizon, now))
+                whose = positions.by_place[Side.OFFERS, partition].provenance
+                same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
+                changes.append(self._checkouts_back_to(found, offset, horizon, now, same=same))
         return self._commit(changes)
 
     # --- yes to what is there
@@ -220,8 +222,9 @@ class PositionChanges:
         return _change(found, offset, what), self._starts.new_offers(offset, now)
 
     def _checkouts_back_to(
-        self, found: CommittedPosition, wanted: int, horizon: int | None, now: int
+        self, found: CommittedPosition, wanted: int, horizon: int | None, now: int, *, same: bool
     ) -> tuple[Change, str]:
+        """`same`: the topic is known to be the same, so that its very first record is the first checkout there was."""
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, _ = self._bounds(found)
         offset = wanted if ours is None else max(low, min(wanted, found.offset))
@@ -229,7 +232,7 @@ class PositionChanges:
             text = self._starts.checkouts_from(offset, horizon)  # nothing was ever forgotten
         elif offset > low and horizon is not None:
             text = self._starts.checkouts_from(offset, horizon)
-        elif offset > 0:
+        elif offset > 0 or same:
             text = new_checkouts(offset)
         else:
             text = self._starts.checkouts_from(offset, self._horizon_of(found, now))

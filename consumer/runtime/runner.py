@@ -222,7 +222,7 @@ class TaskRunner:
         if self.task.restoring and offset < stop:
             raise TruncatedLogError(
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
-                "truncated or re-created. Find out what is gone; `opt-out positions --accept` tells what going on costs."
+                "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
         self.task.read_to(side, offset)
 

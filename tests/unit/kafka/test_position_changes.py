@@ -258,8 +258,15 @@ def test_where_no_record_is_as_young_the_position_stays_and_checkouts_never_go_f
     assert world.checkouts()[0] == 3
 
 
-def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() -> None:
+def test_a_reset_to_the_first_record_of_the_same_topic_knows_that_no_checkout_is_gone() -> None:
     world = ChangesWorld()
+    world.consumer.at = 0
+    world.changes.reset_to(NOW - 10_000, NOW)
+    assert world.checkouts() == (0, None), "the horizon of whoever starts at the very first record is none"
+
+
+def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() -> None:
+    world = ChangesWorld(replace(OURS, checkout_topic_id=""))
     world.consumer.at = 0
     world.changes.reset_to(NOW - 10_000, NOW)
     _, found = world.checkouts()
