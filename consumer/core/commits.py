@@ -177,8 +177,8 @@ class CommitPlanner:
           shown at 10:00, decided at 10:30, bought at 15:00 while the API is down: 15:00 is far above 8:00.
         - One from longer than lookback before the chain is known while it is in memory, or where it is read again by
           chance. No decision counts it, so a restart may make the call.
-        - One that was read after the last commit is below nobody's `next_checkout`: the restart may make the call
-          before it is read again, as it may where it was never read.
+        - One that was read after the last commit stands in the log when the restart begins: a task makes no call before
+          it has read its checkouts to where they ended as it began.
 
         Args:
             decided_to: up to when the task has decided (ms); MIN_TIME before its first decision.

@@ -45,11 +45,15 @@ Wanted: TypeAlias = dict[tuple[Side, int], tuple[int, int | None]]
 
 @dataclass(frozen=True, slots=True)
 class TaskStart:
-    """Where a task starts. `horizon` is as `core.task.Task` takes it."""
+    """Where a task starts.
+
+    `horizon` is as `core.task.Task` takes it. `checkouts_end` is where the checkouts' log ends as the task begins.
+    """
 
     offers: Position
     checkouts: Position
     horizon: int | None
+    checkouts_end: int = 0
 
 
 class StartOffsets:
@@ -216,11 +220,11 @@ class StartOffsets:
         committed = {(p.topic, p.partition): p for p in found}
         starts: dict[int, TaskStart] = {}
         for partition in partitions:
-            offers, _ = self._position(consumer, committed[self._topics[0], partition])
-            checkouts, low = self._position(consumer, committed[self._topics[1], partition])
+            offers, _, _ = self._position(consumer, committed[self._topics[0], partition])
+            checkouts, low, end = self._position(consumer, committed[self._topics[1], partition])
             checkouts = self._rewound(consumer, partition, offers, checkouts)
             complete = low == 0 and checkouts.offset == 0
-            starts[partition] = TaskStart(offers, checkouts, None if complete else MAX_TIME)
+            starts[partition] = TaskStart(offers, checkouts, None if complete else MAX_TIME, end)
         return starts
 
     def check_partitions(self, consumer: Consumer, timeout: float) -> None:
@@ -248,7 +252,8 @@ class StartOffsets:
             "written before with the old number, then go on with a new group."
         )
 
-    def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int]:
+    def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int, int]:
+        """The position, and where its log begins and ends now."""
         low, high = bounds(consumer, committed)
         if not low <= committed.offset <= high:
             raise OffsetGoneError(
@@ -258,7 +263,7 @@ class StartOffsets:
                 "that were not settled. `opt-out positions` shows what is left. To go on without them, knowing that "
                 "opt-outs may be missed: `opt-out positions --accept`."
             )
-        return Position(committed.offset, committed.metadata or ""), low
+        return Position(committed.offset, committed.metadata or ""), low, high
 
     def _rewound(self, consumer: Consumer, partition: int, offers: Position, checkouts: Position) -> Position:
         """The checkouts' position, further back where lookback was raised since: more of them are needed now."""

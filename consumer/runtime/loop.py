@@ -162,11 +162,13 @@ class Loop:
         )
         self._let_go()
         self.tasks.settle_results()
-        changed = bool(messages) or moved or clock_changed or self.tasks.changed
+        changed, was_full = bool(messages) or moved or clock_changed or self.tasks.changed, self._back_pressure.full
         if changed:
             self._decide(withdrawn, now)
-        if changed or self._back_pressure.full:
+        if changed or was_full:
             self.tasks.consumer.pause(self._back_pressure.wanted(self.tasks.runners.values(), self.suspension))
+            # First calls that wait for checkouts wait no longer: nothing is read on before calls are made.
+            self.tasks.changed = self.tasks.changed or (self._back_pressure.full and not was_full)
         self._check_edges()
         self._commit_and_report_at_intervals()
         self._tell_health()
@@ -225,7 +227,8 @@ class Loop:
             delivery.withdraw(runner, starts)
         self.suspension.judge(self._all_tasks(), self._clock_check.finding)
         for runner in runners:
-            if calls := runner.decide(suspended=not self.suspension.lets_decide(runner.task)):
+            suspended = not self.suspension.lets_decide(runner.task)
+            if calls := runner.decide(suspended=suspended, at_once=self._back_pressure.full):
                 delivery.submit(calls)
         self._restoring = tuple(partition for partition, runner in self.tasks.runners.items() if runner.task.restoring)
 

@@ -18,8 +18,10 @@ from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordR
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
+from .first_calls import FirstCalls
 from .late_run import LateRun
 from .outcomes import NOT_ADMITTED, Outcomes
+from .same_record import is_same
 from .unreadable import sessions_of
 
 log = structlog.get_logger(__name__)
@@ -37,6 +39,7 @@ class TaskRunner:
         topics: of the offers and of the checkouts.
         bad_records: the limit of each of them, which all tasks share.
         late_limit: see `LateRun`.
+        checkouts_end: see `FirstCalls`.
 
     Attributes:
         task: the pure part.
@@ -55,6 +58,7 @@ class TaskRunner:
         edges: Edges,
         bad_records: tuple[BadRecordLimit, BadRecordLimit],
         late_limit: int,
+        checkouts_end: int = 0,
     ) -> None:
         self.partition = partition
         self.task = task
@@ -74,6 +78,7 @@ class TaskRunner:
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
+        self._first_calls = FirstCalls(task, checkouts_end)
         self._log = log.bind(partition=partition)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
         for warning in task.restore_warnings:
@@ -255,12 +260,12 @@ class TaskRunner:
 
     # --- decisions and their fates
 
-    def decide(self, *, suspended: bool = False) -> list[OptOutCall]:
+    def decide(self, *, suspended: bool = False, at_once: bool = True) -> list[OptOutCall]:
         """Decide what is due. What is settled at once is written; the calls to be made are returned.
 
-        `suspended`: only what was decided before the restart, which goes on as it would have without one.
+        `suspended`: only what was decided before the restart, which goes on as it would have without one. `at_once`:
+        no checkout is read before something is called (see `FirstCalls`).
         """
-        calls: list[OptOutCall] = []
         for chain in self.task.decide(suspended=suspended):
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
@@ -268,7 +273,12 @@ class TaskRunner:
                 self._settle(chain, Outcome.DEAD_LETTERED)
             elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
                 self._settle(chain, Outcome.IGNORED)
-            elif chain.bought_by is not None:
+            else:
+                self._first_calls.keep(chain)
+        calls: list[OptOutCall] = []
+        # While offers are kept back for an operator, checkouts are read no further than a window ahead of them.
+        for chain in self._first_calls.take(at_once=at_once or self.late_run.suspended):
+            if chain.bought_by is not None:
                 self._settle_bought(chain, chain.bought_by)
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
@@ -320,7 +330,7 @@ class TaskRunner:
             self.outstanding -= 1
             self._settle_bought(chain, chain.bought_by, result)
             return None
-        if record is not None and not self._is_of(record, chain.last):
+        if record is not None and not is_same(self._codec, record, chain.last):
             record = None
         note = self._released(chain) if record is None else None
         if record is None and note is None and not (self.draining or self._closed):
@@ -388,19 +398,6 @@ class TaskRunner:
     def _acknowledged(self, chain: Chain) -> None:
         if not self._closed:
             self.task.settle(chain, called=False)
-
-    def _is_of(self, record: Record, event: OfferPresented) -> bool:
-        """Whether a record that was read again is still the one: a topic may have been made anew."""
-        try:
-            found = self._codec.decode_offer(record.key, record.value or b"", record.offset)
-        except DecodeError:
-            return False
-        return (found.session_id, found.partner_code, found.offer_id, found.presented_at) == (
-            event.session_id,
-            event.partner_code,
-            event.offer_id,
-            event.presented_at,
-        )
 
     def _settle(self, chain: Chain, outcome: Outcome) -> None:
         self._outcomes.not_called(chain, outcome)

@@ -128,6 +128,7 @@ class Tasks:
             edges=self._edges,
             bad_records=self._bad_records,
             late_limit=self._late_limit,
+            checkouts_end=start.checkouts_end,
         )
         self.runners[partition] = runner
         for side in Side:

@@ -37,6 +37,7 @@ class LoopConsumer(Consumer):
         self.polls: list[list[Message] | Happening] = []
         self.assigned: dict[str, int] = {}
         self.paused: set[str] = set()
+        self.ends: dict[str, int] = {}
         self.happened: list[str] = []
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
@@ -52,6 +53,11 @@ class LoopConsumer(Consumer):
             messages = [offer(70, 10_000, offer_id="stale")]
             event(self)
         return messages
+
+    def get_watermark_offsets(self, place: TopicPartition, **more: Any) -> tuple[int, int]:
+        """Nothing stands behind what is committed, as a task begins, unless `ends` says otherwise of its topic."""
+        end = self.ends.get(place.topic, self.committed_offsets[place.topic, place.partition])
+        return self.begins.get(place.topic, self.low), max(0, end)
 
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = {place.topic: place.offset for place in places}

@@ -3,8 +3,9 @@
 It knows of each offer when it was bought, whatever date the checkout carries, and when the record of that could be read
 in the log, if ever. It holds the service to what follows from that alone:
 
-- No call leaves a process that was handed the purchase of its offer, nor one that was well for `WELL` seconds while the
-  purchase stood in the log. But a purchase from longer than lookback before the offer was shown last may be forgotten.
+- No call leaves a process that was handed the purchase of its offer, nor one whose task began when the purchase stood
+  in the log, nor one that was well for `WELL` seconds while it did. But a purchase from longer than lookback before the
+  offer was shown last may be forgotten.
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
 - Of the offers that the insurer knows, fewer than `not_found_limit` are told NOT_FOUND in one run of 404s.
@@ -82,6 +83,8 @@ class TruthChecker:
         self._promised = {offer_id for offer_id in self._purchases if self._is_promised(offer_id)}
         self._skipped: dict[int, int] = {}
         self._well_since: dict[tuple[str, int], float] = {}
+        self._begun: dict[tuple[str, int], float] = {}
+        """When a process had no task of the partition for the last time (s): the task began after that."""
 
     # --- calls
 
@@ -129,6 +132,8 @@ class TruthChecker:
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
             return "it was handed the purchase"
+        if record.at / 1000 < self._begun.get((process.name, record.partition), 0.0):
+            return "the purchase was in the log when the task began"
         since = self._well_since.get((process.name, record.partition), self._broker.clock.now)
         if max(since, record.at / 1000) < self._broker.clock.now - WELL:
             return f"the purchase is in the log for {(now - record.at) / 1000:.1f} s, and nothing keeps it from reading"
@@ -161,6 +166,11 @@ class TruthChecker:
         """To be called after each turn of a process."""
         for partition in range(self._scenario.partitions):
             place = CHECKOUTS, partition
+            if process.is_full(partition):
+                # It makes its calls, since it reads no further before it has.
+                self._begun[process.name, partition] = 0.0
+            elif not self._broker.group.runs(process.name, partition):
+                self._begun[process.name, partition] = self._broker.clock.now
             well = (
                 not process.dead
                 and process.beats

@@ -202,6 +202,11 @@ class SimulatedProcess:
         """Its member of the group."""
         return self._consumers[0]
 
+    def is_full(self, partition: int) -> bool:
+        """Whether the task reads no checkouts until something is called, or until an operator acts."""
+        runner = self.service.tasks.runners.get(partition)
+        return self.service._back_pressure.full or (runner is not None and runner.late_run.suspended)
+
     @property
     def beats(self) -> bool:
         """Whether the group hears of it."""

@@ -240,6 +240,7 @@ def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: L
     world.set_max_unsettled(1)
     world.decide()
     assert world.consumer.paused == set(TOPICS)
+    world.turn()  # in which first calls that waited for checkouts would be made
     asked = judged(world)
     world.delivery.answer()
     world.turn()

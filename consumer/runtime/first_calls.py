@@ -1,0 +1,40 @@
+"""Keeps the first calls of a task until the checkouts are read that were there when it began.
+
+Whoever had the task before may have read the purchase of what is to be called now. For example: a call waited in an
+outage, its purchase was read, and the process died before it committed that. What the log held when the task began is
+read within moments. Only then is it certain that nothing that was known is called.
+"""
+
+from __future__ import annotations
+
+from ..core.chain import Chain
+from ..core.task import Task
+from ..core.watermark import Side
+
+
+class FirstCalls:
+    """The chains of one task that are decided to be called, and whose calls may not be handed over yet.
+
+    Args:
+        task: whose chains they are.
+        checkouts_end: where the log of its checkouts ended as it began, as an offset.
+    """
+
+    def __init__(self, task: Task, checkouts_end: int) -> None:
+        self._task = task
+        self._checkouts_end = checkouts_end
+        self._kept: list[Chain] = []
+
+    def keep(self, chain: Chain) -> None:
+        """It is decided to be called."""
+        self._kept.append(chain)
+
+    def take(self, *, at_once: bool) -> list[Chain]:
+        """Those that may be called now; each is given out once.
+
+        `at_once`: all of them, since the checkouts are not read on before something is called.
+        """
+        if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self._checkouts_end):
+            return []
+        kept, self._kept = self._kept, []
+        return kept

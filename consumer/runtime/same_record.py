@@ -1,0 +1,22 @@
+"""Whether a record that was read again is still the one: a topic may have been made anew."""
+
+from __future__ import annotations
+
+from ..codecs.codec import Codec
+from ..errors import DecodeError
+from ..events import OfferPresented
+from ..kafka.record import Record
+
+
+def is_same(codec: Codec, record: Record, event: OfferPresented) -> bool:
+    """Whether the record tells of this presentation."""
+    try:
+        found = codec.decode_offer(record.key, record.value or b"", record.offset)
+    except DecodeError:
+        return False
+    return (found.session_id, found.partner_code, found.offer_id, found.presented_at) == (
+        event.session_id,
+        event.partner_code,
+        event.offer_id,
+        event.presented_at,
+    )
