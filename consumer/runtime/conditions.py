@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..delivery.gate import OPEN, Condition, GateState, Opening
 from ..kafka.writes import Writes
+from ..server.health import Health
 
 
 def recorded(writes: Writes) -> Condition:
@@ -15,5 +16,19 @@ def recorded(writes: Writes) -> Condition:
         if why := writes.unproven():
             return GateState(Opening.ONE_AT_A_TIME, why)
         return OPEN
+
+    return state
+
+
+def attended(health: Health) -> Condition:
+    """Somebody reads what is bought, and hears whose the tasks are: no call leaves while the loop stands still.
+
+    For example: a process is stopped for a minute, and its tasks go to another. When it goes on, its calls would leave
+    before it has heard of that, or has read what was bought meanwhile.
+    """
+
+    def state() -> GateState:
+        why = health.unattended()
+        return GateState(Opening.CLOSED, why) if why else OPEN
 
     return state

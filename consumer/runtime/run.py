@@ -32,7 +32,7 @@ from ..settings import Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
 from .clock_check import ClockCheck
-from .conditions import recorded
+from .conditions import attended, recorded
 from .edges import Edges
 from .loop import Loop
 from .memory import within_memory
@@ -77,7 +77,7 @@ def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     admin = AdminClient(admin_config(kafka))
     topics = check_topics(admin, settings)
     check_rights(admin, kafka)
-    edges = _edges(settings, admin, releases)
+    edges = _edges(settings, admin, releases, health)
     loop = Loop(settings, edges, partitions=topics.partitions, health=health, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -92,7 +92,7 @@ def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     return 0
 
 
-def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
+def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: Health) -> Edges:
     kafka = settings.kafka
     codec = PlainCodec(settings.api.metadata_keys)
     api_clock = ApiClock(settings.api)
@@ -120,7 +120,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases) -> Edges:
             partial(connect, settings.api, on_time=clock_check.api_told),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
-            conditions=[clock_check.gate, recorded(writes)],
+            conditions=[clock_check.gate, recorded(writes), attended(health)],
         ),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),

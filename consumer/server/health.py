@@ -26,6 +26,15 @@ ANSWER = 60.0
 Twice `kafka.start_offsets.TIMEOUT`, its longest other wait."""
 
 
+STALL = 5.0
+"""Seconds without a turn after which nobody reads what was bought, or hears that the tasks are another's. The longest
+turns that have a reason, a full batch and a commit, take half of that."""
+
+CALM = 2.0
+"""Seconds of turns after a stall until the loop knows again what is so: the group's answer to a member that was stopped
+comes within a heartbeat's way to the broker and back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What the poll thread says of its last turn.
@@ -67,10 +76,12 @@ class Health:
         self._bound = bound
         self._monotonic = monotonic
         self._last = Heartbeat(monotonic())
+        self._calm_from = monotonic()
 
     def turned(self, *, assigned: bool, tasks: tuple[int, ...], restoring: tuple[int, ...], stopping: bool) -> None:
         """A turn has ended; see `Heartbeat`."""
-        self._last = Heartbeat(self._monotonic(), assigned, tasks, restoring, stopping)
+        now = self._note_stall()
+        self._last = Heartbeat(now, assigned, tasks, restoring, stopping)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -80,12 +91,29 @@ class Health:
             yield
         finally:
             # In one step: what comes after the wait has its whole time.
-            self._last = replace(self._last, ended=self._monotonic(), waits_for=None)
+            self._last = replace(self._last, ended=self._note_stall(), waits_for=None)
 
     def waiting_for(self) -> tuple[str, float] | None:
         """What the loop waits for that only a broker can end, and since how many seconds it has not turned."""
         last = self._last
         return None if last.waits_for is None else (last.waits_for, self._monotonic() - last.ended)
+
+    def unattended(self) -> str:
+        """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns."""
+        now = self._monotonic()
+        age = now - self._last.ended
+        if age > STALL:
+            return f"the loop that reads what was bought has not turned for {age:.0f} s: see what it waits for"
+        if now < self._calm_from:
+            return "the loop that reads what was bought has only just gone on"
+        return ""
+
+    def _note_stall(self) -> float:
+        """The time; and the loop is calm a while after that, if it had stalled."""
+        now = self._monotonic()
+        if now - self._last.ended > STALL:
+            self._calm_from = now + CALM
+        return now
 
     def live(self) -> HealthStatus:
         """Whether the loop turns."""

@@ -29,10 +29,11 @@ from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
 from consumer.runtime import loop as runtime
 from consumer.runtime.clock_check import ClockCheck
-from consumer.runtime.conditions import recorded
+from consumer.runtime.conditions import attended, recorded
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
+from consumer.server.health import Health, bound_of
 from consumer.settings import Settings
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
@@ -83,7 +84,7 @@ class InlineDelivery:
                 self.results.put,
                 credential_of=credentials.credential_of,
                 random=Random(process.random.random()),
-                conditions=[recorded(writes), clock_check.gate],
+                conditions=[recorded(writes), clock_check.gate, attended(process.health)],
             )
 
         self.delivery = loop.run_until_complete(make())
@@ -178,6 +179,7 @@ class SimulatedProcess:
             max_skew=settings.join.max_skew.total_seconds(),
             ask=lambda: insurer.ask_time(self.loop, self.clock_check.api_told),
         )
+        self.health = Health(bound_of(settings), self.loop.time)
         self.delivery = InlineDelivery(settings, insurer, self, writes)
         edges = Edges(
             consumer=self._read,  # type: ignore[arg-type]
@@ -194,7 +196,7 @@ class SimulatedProcess:
             provenance=broker.provenance,
             history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
         )
-        self.service = runtime.Loop(settings, edges, partitions=broker.count)
+        self.service = runtime.Loop(settings, edges, partitions=broker.count, health=self.health)
         self._steps = self.service.steps()
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from consumer.delivery.gate import OPEN, Opening
 from consumer.kafka.writes import Writes
-from consumer.runtime.conditions import recorded
+from consumer.runtime.conditions import attended, recorded
+from consumer.server.health import CALM, STALL, Health
 
 
 def test_calls_go_one_at_a_time_then_freely_and_not_at_all_while_writes_fail() -> None:
@@ -17,3 +18,36 @@ def test_calls_go_one_at_a_time_then_freely_and_not_at_all_while_writes_fail() -
     writes.fail("an outcome: refused")
     assert state().opening is Opening.CLOSED
     assert "an outcome: refused" in state().reason
+
+
+def test_no_call_leaves_while_the_loop_stands_still_and_until_it_has_turned_for_a_while() -> None:
+    now = 100.0
+
+    def turn() -> None:
+        health.turned(assigned=True, tasks=(0,), restoring=(), stopping=False)
+
+    health = Health(95.0, lambda: now)
+    state = attended(health)
+    assert state() == OPEN
+    now += STALL
+    assert state() == OPEN, "a long turn"
+    now += 0.1
+    assert state().opening is Opening.CLOSED
+    assert "has not turned for 5 s" in state().reason
+    turn()
+    assert state().opening is Opening.CLOSED, "it has not heard yet whose the tasks are"
+    now += CALM
+    turn()
+    assert state() == OPEN
+
+
+def test_a_wait_for_the_brokers_is_a_loop_that_stands_still() -> None:
+    now = 100.0
+    health = Health(95.0, lambda: now)
+    state = attended(health)
+    with health.waiting("a commit"):
+        now += STALL + 1
+        assert state().opening is Opening.CLOSED
+    assert state().opening is Opening.CLOSED
+    now += CALM
+    assert state() == OPEN
