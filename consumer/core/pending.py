@@ -92,7 +92,7 @@ class PendingChains:
                 if chain.bought_by is None:
                     chain.bought_by = checkout
                     waiting.append(chain)
-            elif chain.told and not told:
+            elif chain.told and not told and not _is_known(chain, checkout):
                 told.append(chain)
         return waiting, told
 
@@ -137,3 +137,8 @@ class PendingChains:
 
     def _is_unsettled(self, chain: Chain) -> bool:
         return self.by_start.get(chain.start) is chain
+
+
+def _is_known(chain: Chain, checkout: CheckoutCompleted) -> bool:
+    """Whether it was told of this very purchase while it was unsettled: it is then reported as it is settled."""
+    return chain.bought_by is not None and chain.bought_by.offset == checkout.offset

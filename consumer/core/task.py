@@ -173,6 +173,10 @@ class Task:
         admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
         return CheckoutEffect(admission, tuple(after_call), tuple(before_settled), warning)
 
+    def purchase_waits(self, event: CheckoutCompleted) -> list[Chain]:
+        """A checkout was read and cannot be applied yet. Returns the chains whose calls are not to be made for it."""
+        return [chain for offer_id in event.purchased for chain in self._pending.bought(event, offer_id)[0]]
+
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
         settled = self._found is not None and self._found.was_dead_lettered(offset)

@@ -72,6 +72,8 @@ class TaskRunner:
         self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that wait: see `buffering`."""
+        self._bought_in_buffer: dict[tuple[str, str], CheckoutCompleted] = {}
+        """Of the checkouts that wait, those that name an offer, by session_id and offer_id: it is not to be called."""
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
@@ -90,9 +92,7 @@ class TaskRunner:
             to be made no more.
         """
         if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
-            self._buffered[side].append(message)
-            self.buffering = True
-            return NONE
+            return self._buffer(side, message)
         if side is Side.OFFERS and self.late_run.kept:
             self.late_run.keep(message, now)
             return NONE
@@ -111,6 +111,7 @@ class TaskRunner:
         """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
         withdrawn: list[int] = []
         self.buffering = False
+        self._bought_in_buffer.clear()
         for side in Side:
             waiting = self._buffered[side].copy()
             self._buffered[side].clear()
@@ -182,9 +183,26 @@ class TaskRunner:
         """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
         self._bad_records[side].read -= 1  # it will be, once it is applied
         self._clock_check.want()
+        return self._buffer(side, message)
+
+    def _buffer(self, side: Side, message: Message) -> Sequence[int]:
+        """The record waits. Returns what `on_message` does: what it says is bought is known from now on."""
         self._buffered[side].append(message)
         self.buffering = True
-        return NONE
+        # A task that is restored decides once all that waits is applied.
+        return self._note_purchases(message) if side is Side.CHECKOUTS and not self._restoring else NONE
+
+    def _note_purchases(self, message: Message) -> Sequence[int]:
+        value = message.value()
+        if value is None or message.error() is not None:
+            return NONE
+        try:
+            checkout = self._codec.decode_checkout(message.key(), value, message.offset() or 0)
+        except DecodeError:
+            return NONE  # it is taken for what it is when it is applied
+        for offer_id in checkout.purchased:
+            self._bought_in_buffer.setdefault((checkout.session_id, offer_id), checkout)
+        return [chain.start for chain in self.task.purchase_waits(checkout)]
 
     def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
         """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""
@@ -260,6 +278,8 @@ class TaskRunner:
         """
         calls: list[OptOutCall] = []
         for chain in self.task.decide(suspended=suspended):
+            if self._bought_in_buffer and chain.bought_by is None:
+                chain.bought_by = self._bought_in_buffer.get((chain.session_id, chain.offer_id))
             if chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
             elif chain.reason is Reason.CHECKOUT_UNREADABLE:

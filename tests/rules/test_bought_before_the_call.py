@@ -9,7 +9,7 @@ from copy import copy
 import httpx
 import pytest
 from support import virtual_time
-from support.builders import NOW, checkout, offer
+from support.builders import NOW, checkout, end, offer, raw
 from support.delivery_world import FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, make_calls
 from support.guarded_instance import LATER, RULES
 from support.loop_world import LoopWorld
@@ -25,6 +25,7 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.delivery.thread import DeliveryThread
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from consumer.runtime.clock_check import ClockCheck
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
@@ -358,3 +359,76 @@ def test_the_thread_that_makes_the_calls_hands_a_withdrawal_on() -> None:
         assert thread.results.empty()
     finally:
         thread.stop(1.0)
+
+
+# --- a checkout that is read and waits
+
+
+class Behind(ClockCheck):
+    """Our clock may be behind: what is dated ahead of it waits."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: NOW / 1000, lambda: 0.0, max_skew=5.0)
+        self.waits_beyond = NOW
+
+
+def waiting_world() -> RunnerWorld:
+    world = RunnerWorld()
+    world.runner._clock_check = Behind()
+    return world
+
+
+AHEAD = checkout(0, NOW + 1, "other", session="s9")
+
+
+def purchase_behind_it(world: RunnerWorld) -> Sequence[int]:
+    return world.runner.on_message(Side.CHECKOUTS, checkout(1, 10_500, "o1", session="s1", checkout_id="late"), NOW)
+
+
+def test_a_purchase_that_waits_behind_a_record_ahead_of_our_clock_takes_the_call_back() -> None:
+    world = waiting_world()
+    call = world.call()
+    world.runner.on_message(Side.CHECKOUTS, AHEAD, NOW)
+    assert purchase_behind_it(world) == [call.chain_start]
+    assert world.runner.withholds(call) == Withheld()
+    world.runner.on_result(CallResult(call, None, None, 0, None))
+    assert fates(world) == PURCHASED
+
+
+def test_a_purchase_ahead_of_our_clock_takes_the_call_back_itself() -> None:
+    world = waiting_world()
+    call = world.call()
+    ahead = checkout(0, NOW + 1, "o1", session="s1", checkout_id="late")
+    assert world.runner.on_message(Side.CHECKOUTS, ahead, NOW) == [call.chain_start]
+
+
+def test_an_offer_whose_purchase_waits_is_not_called_when_it_is_decided() -> None:
+    world = waiting_world()
+    world.runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
+    world.runner.on_message(Side.CHECKOUTS, AHEAD, NOW)
+    assert purchase_behind_it(world) == []
+    for side in Side:
+        world.runner.task.idle(side, 12_000)
+    assert world.runner.decide() == []
+    assert fates(world) == PURCHASED
+
+
+def test_a_purchase_that_waited_is_reported_once_for_a_call_that_was_in_flight(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = waiting_world()
+    call = world.call()
+    world.runner.on_message(Side.CHECKOUTS, AHEAD, NOW)
+    purchase_behind_it(world)
+    world.runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    world.runner._clock_check.waits_beyond = NOW + 1
+    assert world.runner.drain_buffer(NOW) == []
+    assert not world.runner.buffering
+    assert capsys.readouterr().out.count("purchase_after_opt_out") == 1
+
+
+def test_what_waits_and_is_no_checkout_that_can_be_read_takes_back_nothing() -> None:
+    world = waiting_world()
+    world.call()
+    for message in (AHEAD, raw("checkouts", 1, "s1", None), end("checkouts", 2), raw("checkouts", 2, "s1", b"?")):
+        assert list(world.runner.on_message(Side.CHECKOUTS, message, NOW)) == []
