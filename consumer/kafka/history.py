@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from confluent_kafka import (
     Consumer,
@@ -55,8 +56,17 @@ def find_provenance(admin: AdminClient, settings: Settings) -> Provenance:
         checkout_topic_id=ids.get(kafka.checkout_topic, ""),
         offer_topic=kafka.offer_topic,
         checkout_topic=kafka.checkout_topic,
-        base_url=settings.api.base_url.rstrip("/"),
+        base_url=_spelt_alike(settings.api.base_url),
     )
+
+
+def _spelt_alike(url: str) -> str:
+    """The URL as it is compared: in a host's name, case means nothing, and the scheme's own port may be left out."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
 def topic_ids(admin: AdminClient, topics: list[str]) -> dict[str, str]:

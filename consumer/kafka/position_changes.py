@@ -105,6 +105,11 @@ class PositionChanges:
             PositionsError: that would be forward, the group has members, or the topic is another one.
             StartError: the broker refused, or did not answer.
         """
+        if moment > now:
+            raise PositionsError(
+                f"group {self._group}: {readable(moment)} is still to come; this machine's clock says {readable(now)}. "
+                "Nothing was changed. Choose an earlier time."
+            )
         positions = self._positions()
         doubts = [one for one in positions.doubts(self._provenance) if one.doubt in _OTHER_LOG]
         if doubts:
@@ -228,6 +233,9 @@ class PositionChanges:
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, _ = self._bounds(found)
         offset = wanted if ours is None else max(low, min(wanted, found.offset))
+        if ours is not None and offset == found.offset and (horizon is None or ours.horizon <= horizon):
+            # They stay for offers that stay, which may be older than that time, and whose checkouts are all there.
+            return _change(found, offset, "stays: all that is wanted stands behind it"), found.metadata
         if low == 0 and ours is not None and ours.horizon == MIN_TIME and horizon is not None:
             text = self._starts.checkouts_from(offset, horizon)  # nothing was ever forgotten
         elif offset > low and horizon is not None:

@@ -93,10 +93,17 @@ class StartOffsets:
         try:
             positions = self.positions(consumer)
             if positions.none_at_all:
-                self.check_really_new()
-                self.commit_start_from(consumer, now)
-            else:
-                check_positions(self._settings.group_id, positions, self._provenance, self._count)
+                try:
+                    self.check_really_new()
+                except PositionsError:
+                    # Another member of the new group may have begun it since, and told outcomes already.
+                    positions = self.positions(consumer)
+                    if positions.none_at_all:
+                        raise
+                else:
+                    self.commit_start_from(consumer, now)
+                    return
+            check_positions(self._settings.group_id, positions, self._provenance, self._count)
         except KafkaException as error:
             raise StartError(
                 f"group {self._settings.group_id}: the broker did not answer where to start: {error.args[0]}. Check "

@@ -315,6 +315,24 @@ def test_a_reset_goes_back_and_never_forward_and_not_under_a_running_group(real_
         assert bought(deployment.called()) == []
 
 
+def test_a_reset_to_after_the_last_offer_gives_up_none_that_still_waits(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="500") as deployment:
+        for n in range(40):
+            deployment.check_out(session=f"old-{n}", at=now() - 600_000)
+        show(deployment, "first")
+        process = deployment.start()
+        until(lambda: len(set(deployment.called())) == SOLD, within=60, what="the calls to be tried")
+        assert process.terminate() == 0
+        code, told = positions(deployment, "--reset-to", moment(now() + 3_600_000))
+        assert (code, "still to come" in told) == (1, True)
+        assert positions(deployment, "--reset-to", moment(now()))[0] == 0
+        deployment.api.set_scenario("204")
+        goes_on(deployment, settled=2 * SOLD)
+        until(lambda: len(set(deployment.settled())) == SOLD, within=60, what="the calls")
+        assert deployment.dead_letters() == []
+        assert bought(deployment.called()) == []
+
+
 # --- up and down
 
 

@@ -100,6 +100,20 @@ def test_whose_a_commit_is_is_found_out_from_the_cluster_and_the_settings() -> N
     assert found == Provenance("c", "o", "k", "offers", "checkouts", "https://api.example/x")
 
 
+@pytest.mark.parametrize(
+    "spelt", ["https://API.example/x", "HTTPS://api.example:443/x/", "https://api.example/x//", "https://api.example/x"]
+)
+def test_an_api_is_the_same_however_its_url_is_spelt(spelt: str) -> None:
+    settings = Settings(kafka=KAFKA, api=ApiSettings(base_url=spelt))
+    assert find_provenance(Admin(), settings).base_url == "https://api.example/x"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", ["http://api.example/x", "https://api.example:444/x", "https://api.example/X"])
+def test_another_scheme_port_or_path_is_another_api(other: str) -> None:
+    settings = Settings(kafka=KAFKA, api=ApiSettings(base_url=other))
+    assert find_provenance(Admin(), settings).base_url == other  # type: ignore[arg-type]
+
+
 def test_a_cluster_without_a_controller_tells_no_ids_and_is_not_asked() -> None:
     admin = Admin(controller=-1)
     found = find_provenance(admin, SETTINGS)  # type: ignore[arg-type]

@@ -255,7 +255,26 @@ def test_where_no_record_is_as_young_the_position_stays_and_checkouts_never_go_f
     world.consumer.at = -1
     world.changes.reset_to(NOW, NOW)
     assert world.offers()[0] == 7
-    assert world.checkouts()[0] == 3
+    assert world.left("checkouts") == (3, CHECKOUTS.encode(3)), "offers older than that time stay, and need them"
+
+
+def test_checkouts_that_stay_have_the_lower_horizon_of_the_two() -> None:
+    world = ChangesWorld()
+    world.commit("checkouts", 3, replace(CHECKOUTS, horizon=NOW).encode(3))
+    world.consumer.at = 4
+    world.changes.reset_to(NOW - 1_000, NOW)
+    offset, found = world.checkouts()
+    assert offset == 3
+    assert found is not None
+    assert found.horizon == NOW - 1_000 - RULES.lookback - RULES.lateness
+
+
+def test_a_reset_to_a_time_that_is_still_to_come_changes_nothing() -> None:
+    world = ChangesWorld()
+    world.consumer.at = -1
+    with pytest.raises(PositionsError, match="is still to come"):
+        world.changes.reset_to(NOW + 1, NOW)
+    assert world.consumer.commits == []
 
 
 def test_a_reset_to_the_first_record_of_the_same_topic_knows_that_no_checkout_is_gone() -> None:

@@ -134,6 +134,21 @@ def test_a_group_that_looks_new_and_is_not_does_not_start(history: History, word
     assert len(consumer.commits) == 1, "a group that has positions is not asked for its past"
 
 
+def test_a_member_that_begins_the_group_meanwhile_may_have_told_outcomes_already() -> None:
+    consumer = broker(low=0, at=7)
+
+    class Quicker(History):
+        def earlier_outcome(self) -> RecordRef | None:
+            starts(base_url="https://production/x").begin_group(consumer, SINCE)
+            return RecordRef("outcomes", 2, 9)
+
+    starts(Quicker(), base_url="https://production/x").begin_group(consumer, SINCE)
+    assert len(consumer.commits) == 1
+    consumer.committed_offsets.clear()
+    with pytest.raises(PositionsError, match="calls another API"):
+        starts(Quicker(), base_url="https://staging/x").begin_group(consumer, SINCE)
+
+
 def test_positions_of_another_api_stop_the_start_and_each_assignment() -> None:
     consumer = broker(low=0, at=7)
     starts(base_url="https://production/x").begin_group(consumer, SINCE)
