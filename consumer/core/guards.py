@@ -112,7 +112,8 @@ class TaskGuard:
         self._lateness = lateness
         # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be
         # that whoever read along had waited for. Not shorter than lateness: for so long events are on time.
-        self._longest_gap = max(silence - lateness, min(silence, lateness)) or MAX_TIME
+        # 0: no gap is too long, not even that before the first checkout of all, which no number is longer than.
+        self._longest_gap = max(silence - lateness, min(silence, lateness))
 
     def newer_checkout(self, newest_before: int) -> None:
         """A checkout was read that is newer than all before it, of which the newest was of that time (ms).
@@ -121,7 +122,7 @@ class TaskGuard:
         of all: how long there was none before it, only the offers tell, which may be read later.
         """
         newest = self.newest_checkout
-        if newest - newest_before > self._longest_gap:
+        if self._longest_gap and newest - newest_before > self._longest_gap:
             self.resume_at = max(self.resume_at, newest + self._lateness)
 
     @property
