@@ -112,6 +112,7 @@ class TaskGuard:
         self._lateness = lateness
         # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be
         # that whoever read along had waited for. Not shorter than lateness: for so long events are on time.
+        # 0: no gap is too long, not even that before the first checkout of all, which no number is longer than.
         self._longest_gap = max(silence - lateness, min(silence, lateness))
 
     def newer_checkout(self, newest_before: int) -> None:

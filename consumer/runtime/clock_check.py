@@ -45,8 +45,11 @@ RECHECK = 10.0
 FIRST_WAIT, MOST_WAIT = 1.0, 60.0
 """Seconds until an API that did not answer is asked again; twice as many each time, up to the most."""
 
+_MOST_DOUBLINGS = 10
+"""More than it takes to come to the most. An API may be down for days, and 2^1024 is no float."""
+
 REMINDER = 60.0
-"""Seconds between two lines of the log that say that nobody tells the time."""
+"""Seconds between two lines of the log that say that nobody tells the time, or that our clock differs."""
 
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
@@ -190,8 +193,20 @@ class ClockCheck:
         if kind == TIMESTAMP_LOG_APPEND_TIME:
             before = self._samples.get(RECORDS)
             least = stamp / 1000 - now
-            # One that was written long ago takes back nothing of what a newer one has told.
-            self._samples[RECORDS] = Sample(max(least, before.least) if before else least, float("inf"), now)
+            # One that was written long ago takes back nothing of what a newer one has told; but not for ever, since the
+            # clock of a broker may have been ahead, and was put right.
+            if before is None or least >= before.least or now - before.taken > PERIOD:
+                self._samples[RECORDS] = Sample(least, float("inf"), now)
+
+    def waits(self, message: Message) -> None:
+        """A record waits, since our clock says that it is ahead of the time, and that is not confirmed.
+
+        Its stamp goes on telling where the API does not: while it waits, no newer one is read that could.
+        """
+        self.want()
+        api = self._samples.get(API)
+        if api is None or self._monotonic() - api.taken > STALE:
+            self.read((message,))
 
     def want(self) -> None:
         """Something is about to rest on our clock: if nobody has told the time lately, the API is to be asked."""
@@ -220,6 +235,8 @@ class ClockCheck:
             self.waits_beyond = int((self._wall() + self._max_skew) * 1000)
         if state is not before.state:
             self._log_change(before.state)
+        elif state is ClockState.DIFFERS and self._wanted:
+            self._remind_of_difference()
         self._ask_if_due()
         self._wanted = False
         return state is not before.state
@@ -266,7 +283,7 @@ class ClockCheck:
             self._unanswered = 0
             due = self._answered + (RECHECK if differs else PERIOD)
         else:
-            due = self._asked + min(FIRST_WAIT * 2 ** (self._unanswered - 1), MOST_WAIT)
+            due = self._asked + min(FIRST_WAIT * 2 ** min(self._unanswered - 1, _MOST_DOUBLINGS), MOST_WAIT)
         if now < due:
             return
         if self._unanswered and state is ClockState.UNKNOWN and now >= self._next_reminder:
@@ -283,15 +300,23 @@ class ClockCheck:
     def _log_change(self, before: ClockState) -> None:
         finding = self.finding
         if finding.state is ClockState.DIFFERS:
-            log.warning(
-                "the clock of this machine differs: no idle watermark until it agrees again, and what is dated ahead "
-                "of it waits. Have the clock set right",
-                ahead_s=round(finding.ahead, 1),
-                witness=finding.witness,
-            )
+            self._next_reminder = float("-inf")
+            self._remind_of_difference()
         elif finding.state is ClockState.BELIEVED:
             log.warning(
                 "nobody else tells the time: the API's answers have no Date, so the clock of this machine is believed"
             )
         elif before in {ClockState.DIFFERS, ClockState.WRONG}:
             log.info("the clock of this machine no longer differs", state=finding.state.value)
+
+    def _remind_of_difference(self) -> None:
+        """Say that our clock differs, once in a while: a quiet input waits for as long as it does."""
+        if self._monotonic() < self._next_reminder:
+            return
+        self._next_reminder = self._monotonic() + REMINDER
+        log.warning(
+            "the clock of this machine differs: no idle watermark until it agrees again, and what is dated ahead "
+            "of it waits. Have the clock set right",
+            ahead_s=round(self.finding.ahead, 1),
+            witness=self.finding.witness,
+        )

@@ -108,12 +108,12 @@ class LateRun:
                 self._since = None
                 self._log.warning("offers are no longer kept back", topic=self._topic)
             return []
-        first, last = self.kept[0].offset() or 0, self.kept[-1].offset() or 0
-        waited, is_whole = self._clock.monotonic() - self._begun_at, last >= first + SPAN - 1
+        first, behind = self.kept[0].offset() or 0, _behind(self.kept[-1])
+        waited, is_whole = self._clock.monotonic() - self._begun_at, behind >= first + SPAN
         if waited < REMINDER if self.suspended else (waited < HELD and not is_whole):
             return []
         if not self.suspended:
-            self._judged_below = min(first + SPAN, last + 1)
+            self._judged_below = min(first + SPAN, behind)
             if not is_whole:
                 self._stragglers.extend(self._refused)
         kept, self.kept, self.suspended = self.kept, [], False
@@ -143,3 +143,9 @@ class LateRun:
             watermark=when(self._task.watermark),
             since=when(round(self._since * 1000)),
         )
+
+
+def _behind(message: Message) -> int:
+    """The first offset behind a record, or that of the partition's end: the record that comes there is not read yet."""
+    offset = message.offset() or 0
+    return offset if message.error() is not None else offset + 1

@@ -187,7 +187,7 @@ class TaskRunner:
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
         """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
         self._bad_records[side].read -= 1  # it will be, once it is applied
-        self._clock_check.want()
+        self._clock_check.waits(message)
         self._buffered[side].append(message)
         self.buffering = True
         if side is Side.CHECKOUTS:

@@ -316,6 +316,14 @@ def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_o
     assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
+def test_checkout_silence_0_lets_the_first_checkout_hold_nothing() -> None:
+    instance = Instance(silence=0)
+    instance.offer(0, "o")
+    instance.checkout(103)
+    instance.idle(101 + RULES.lateness)
+    assert instance.turn() == ["o"]
+
+
 def test_checkout_silence_0_turns_the_guard_off_over_a_restart_too() -> None:
     instance = broken_producer()
     instance.turn()

@@ -115,6 +115,44 @@ def test_a_record_that_a_broker_stamped_tells_of_a_clock_that_is_behind_and_conf
     assert behind.state is ClockState.DIFFERS, "an old record takes back nothing"
 
 
+def test_a_broker_whose_clock_was_ahead_for_a_moment_is_believed_again_once_it_is_right() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.record(clocks.true + 3_600.0)
+    for second in range(int(PERIOD)):
+        if second % 60 == 0:
+            clocks.api()
+        assert clocks.state is ClockState.WRONG
+        clocks.go(1.0)
+        clocks.record(clocks.true)
+    clocks.go(1.0)
+    clocks.record(clocks.true)
+    assert clocks.state is ClockState.CONFIRMED, "its records went on coming, with the right time"
+
+
+def test_the_stamp_of_a_record_that_waits_goes_on_telling_where_the_api_does_not() -> None:
+    clocks = Clocks(wrong=-7_200.0)
+    waiting: Any = offer(0, 0)
+    waiting.timestamp = lambda: (2, int(T * 1000))
+    for _ in range(6_800):
+        clocks.check.waits(waiting)
+        clocks.api(date=False)
+        assert clocks.state is ClockState.WRONG, "no newer one is read meanwhile"
+        clocks.go(1.0)
+
+
+def test_a_stamp_out_of_the_future_in_the_log_is_outvoted_after_a_while_where_the_api_agrees_with_us() -> None:
+    clocks = Clocks()
+    waiting: Any = offer(0, 0)
+    waiting.timestamp = lambda: (2, int((T + 86_400.0) * 1000))
+    clocks.check.read([waiting])
+    for _ in range(int(STALE) + 2):
+        clocks.check.waits(waiting)
+        clocks.api()
+        clocks.go(1.0)
+    assert clocks.state is ClockState.CONFIRMED, "or one such record would suspend decisions for a day"
+
+
 def test_a_producers_stamp_tells_nothing_of_the_brokers_clock() -> None:
     clocks = Clocks()
     clocks.record(clocks.true + 5_000, kind=1)
@@ -281,6 +319,15 @@ def test_an_api_that_does_not_answer_is_asked_less_and_less_often() -> None:
     assert len(asked) == before + 3, "an answer ends the back-off"
 
 
+def test_an_api_that_is_down_for_days_is_asked_on() -> None:
+    clocks = Clocks()
+    for _ in range(3 * 24 * 60):
+        clocks.true += MOST_WAIT
+        clocks.check.want()
+        clocks.check.look()
+    assert len(clocks.questions) == 3 * 24 * 60
+
+
 def test_a_clock_that_differs_is_held_against_the_api_every_few_seconds_though_nothing_rests_on_it() -> None:
     clocks = Clocks()
     clocks.api(clocks.true - 60.0)
@@ -302,6 +349,19 @@ def test_each_turn_of_events_is_told_once() -> None:
         "the clock of this machine no longer differs",
     ]
     assert (logs[0]["ahead_s"], logs[0]["witness"]) == (59.0, "the API")
+
+
+@pytest.mark.parametrize(("want", "lines"), [(True, 11), (False, 1)], ids=["quiet inputs wait", "nothing waits"])
+def test_a_clock_that_goes_on_differing_is_told_each_minute_while_something_waits_for_it(
+    want: bool, lines: int
+) -> None:
+    clocks = Clocks(wrong=3.5)
+    with capture_logs() as logs:
+        for _ in range(660):
+            clocks.api()
+            clocks.go(1.0, want=want)
+    assert [line["event"].partition(":")[0] for line in logs] == ["the clock of this machine differs"] * lines
+    assert logs[-1]["witness"] == "the API"
 
 
 def test_that_nobody_tells_the_time_is_told_once_a_minute_and_not_for_the_first_question() -> None:

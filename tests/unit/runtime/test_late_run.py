@@ -112,6 +112,29 @@ def test_in_a_quiet_topic_it_is_dead_lettered_after_a_while() -> None:
     assert (world.dead, world.runner.task.next_offset(Side.OFFERS)) == ([0], 2)
 
 
+def test_the_end_of_the_partition_is_no_record_that_was_judged() -> None:
+    world = OfferWorld(limit=3)
+    world.read(late(0), end("offers", 1))
+    world.wait(HELD)
+    world.read(late(1), end("offers", 2))
+    assert world.dead == [0], "what follows is to tell what the next one is"
+    world.wait(HELD)
+    world.read(late(2), end("offers", 3))
+    world.wait(HELD)
+    assert world.dead == [0, 1, 2]
+    world.read(late(3), end("offers", 4))
+    assert world.suspended, "each of them counts"
+    assert world.dead == [0, 1, 2]
+
+
+def test_the_end_of_the_partition_makes_no_span_whole() -> None:
+    world = OfferWorld()
+    world.read(late(0), *many(1, SPAN - 2), end("offers", SPAN - 1))
+    assert world.dead == []
+    world.read(on_time(SPAN - 1))
+    assert world.dead == [0]
+
+
 def test_as_many_as_the_limit_are_stragglers_and_so_are_those_of_the_next_span() -> None:
     world = OfferWorld(limit=3)
     world.read(*many(0, 3, at=LATE), *many(3, SPAN - 3), *many(SPAN, 3, at=LATE), *many(SPAN + 3, SPAN - 3))
