@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from soak.late_sessions import read_sessions
 from soak.repeats import Fault, bursts, settling
@@ -13,14 +13,17 @@ from soak.spans import Spans
 from support.deployment import Deployment
 
 from consumer.audit.calls import judge
-from consumer.audit.decision import fates
-from consumer.audit.reading import read_dead_letters, read_events, read_outcomes
+from consumer.audit.decision import Fate, fates
+from consumer.audit.reading import Checkout, read_dead_letters, read_events, read_outcomes
 from consumer.audit.reconcile import reconcile
-from consumer.emulator.call_log import read_calls
+from consumer.emulator.call_log import Call, read_calls
 from consumer.events import Reason
 
 CONCURRENCY = 64
 """`delivery.concurrency`, which the run leaves at its default."""
+KNOWN_MS = 10_000
+"""How long a purchase has stood in the log, at the least, when every instance that may still call has read it. One that
+does not read for 5 s calls nobody, and the rest is for the machine."""
 COMMIT_MS = 2_000
 """How long ago a task's last commit is at the most: its interval is one second, and it takes its time."""
 
@@ -57,6 +60,7 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
         if fate.reason != Reason.PURCHASED
     ]
     found, handed_over = bursts(faults, settled, due, concurrency=CONCURRENCY, commit_ms=COMMIT_MS)
+    known = _known(all_fates, completed, calls, partition_of, shop)
     recorded = Counter((call.partner_code, call.offer_id) for call in calls if call.recorded)
     to_call = Counter((fate.partner_code, fate.offer_id) for fate in all_fates if fate.reason != Reason.PURCHASED)
     return Report(
@@ -72,4 +76,30 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
         lateness=spans.lateness,
         dead_letters=len(dead),
         recorded_again=(recorded - to_call).total(),
+        known=known,
     )
+
+
+def _known(
+    all_fates: Sequence[Fate],
+    completed: Sequence[Checkout],
+    calls: Sequence[Call],
+    partition_of: Mapping[str, int],
+    shop: Shop,
+) -> list[str]:
+    """Calls of offers whose purchase could be read for long when the call came, though no decision counts it."""
+    read_at = {
+        (event.session_id, event.checkout_id): shop.checkout_at.get((partition_of[event.session_id], event.offset))
+        for event in completed
+    }
+    calls_of: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for call in calls:
+        calls_of[call.partner_code, call.offer_id].append(call.time_ms)
+    found: list[str] = []
+    for fate in all_fates:
+        told = [read_at.get((fate.session_id, checkout_id)) for checkout_id in fate.may_withhold]
+        since = min((at for at in told if at is not None), default=None)
+        if since is not None:
+            late = [at - since for at in calls_of[fate.partner_code, fate.offer_id] if at > since + KNOWN_MS]
+            found += [f"{fate.partner_code}/{fate.offer_id} was called {ms} ms after its purchase came" for ms in late]
+    return found

@@ -38,6 +38,7 @@ class Report:
             the broker is down; any other is a crash.
         late, not_judged: records that were late, and the sessions left out because of them.
         recorded_again: calls that the API took down beyond one a chain.
+        known: calls of offers that were known to be bought.
     """
 
     judged: Judgement
@@ -52,11 +53,13 @@ class Report:
     lateness: int
     dead_letters: int
     recorded_again: int
+    known: list[str]
 
     @property
     def holds(self) -> bool:
         """Nothing missed, false, early, or called for a wrong reason, and every chain's fate as it must be."""
-        return self.judged.holds and self.reconciled.holds and self.ending.settled_in_time and not self._crashed
+        judged = self.judged.holds and self.reconciled.holds and not self.known
+        return judged and self.ending.settled_in_time and not self._crashed
 
     @property
     def _crashed(self) -> list[str]:
@@ -85,6 +88,7 @@ class Report:
             (not reconciled.wrong, f"{len(reconciled.wrong):,} of {reconciled.outcomes:,} outcomes are wrong"),
             (not reconciled.unfounded, f"{len(reconciled.unfounded):,} outcomes without a chain, or without a call"),
             (not reconciled.dead, f"{len(reconciled.dead):,} dead-lettered that were on time"),
+            (not self.known, f"{len(self.known):,} called that were known to be bought"),
             (True, f"{reconciled.repeated:,} outcomes written again"),
             (in_time, "all was committed in time" if in_time else "not all was committed in time"),
             (not self._crashed, f"{len(self._crashed)} instances crashed, {len(self.ended)} ended by themselves"),
@@ -94,6 +98,7 @@ class Report:
         objections = (
             ("missed", judged.missed),
             ("false", judged.false),
+            ("known to be bought", self.known),
             ("early", judged.early),
             ("wrong reason", judged.misreported),
             ("no outcome", reconciled.missing),

@@ -25,6 +25,7 @@ class Shop:
         closed: set when all are acknowledged, or it has failed.
         failure: why it failed, if it did.
         worst_delay: ms from an event to the broker's acknowledgement, the longest.
+        checkout_at: when each checkout was acknowledged (ms), by partition and offset: from then on it can be read.
         overdue: records acknowledged longer after their event than lateness allows: they may count as late.
     """
 
@@ -34,6 +35,7 @@ class Shop:
         self.failure: Exception | None = None
         self.worst_delay = 0
         self.overdue: set[Place] = set()
+        self.checkout_at: dict[tuple[int, int], int] = {}
         self._deployment = deployment
         self._plan = plan
         self._lateness = lateness
@@ -87,7 +89,10 @@ class Shop:
         self.written += 1
 
     def _acknowledged(self, message: Message) -> None:
-        delay = now() - message.timestamp()[1]
+        at = now()
+        if message.topic() == self._deployment.checkout_topic:
+            self.checkout_at[message.partition() or 0, message.offset() or 0] = at
+        delay = at - message.timestamp()[1]
         self.worst_delay = max(self.worst_delay, delay)
         if delay > self._lateness:
             self.overdue.add((message.topic() or "", message.partition() or 0, message.offset() or 0))

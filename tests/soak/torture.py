@@ -5,7 +5,8 @@
 Three consumers on a real Kafka. Every few seconds a random one is killed hard and another started, or is stopped for
 longer than its session lasts and then let go on, a zombie that believes its tasks are still its own. The API answers
 404 for good, 500, 429 with Retry-After, nothing at all, cuts connections, loses its answer to a call that it has
-recorded, and refuses one partner for a while. In the middle the broker is restarted.
+recorded, refuses one partner for a while, and fails for all for a while, in which customers go on to buy. In the
+middle the broker is restarted.
 
 When all is settled the judge reads the input topics, `offer.outcome`, the dead-letter topic and the API's log, and
 nothing else, and recomputes every fate. Exit 0 only if nothing was missed, false, early or called for a wrong reason,
@@ -49,6 +50,9 @@ SPANS = Spans(window=10_000, grace=1_000, lookback=20_000, lateness=30_000, spar
 USUAL = "404=5,500=4,429=0.01,hang=0.2,204-hang=0.2,cut=0.5,204-cut=0.5"
 STORM = f"{DEMO_PARTNERS[1]}:403; {USUAL}"
 STORM_S = 15.0
+OUTAGE = "500"
+OUTAGE_OF_API_S = 20.0
+"""Longer than customers take to change their minds: what was decided waits, and is bought meanwhile."""
 OUTAGE_S = 3.0
 REPORT_S = 5.0
 CHECK_S = 180.0
@@ -117,6 +121,8 @@ class Run:
             (first + 0.2 * span, lambda: nemesis.answer("storm", STORM)),
             (first + 0.2 * span + STORM_S, lambda: nemesis.answer("calm", USUAL)),
             (first + 0.5 * span, nemesis.restart_broker),
+            (first + 0.7 * span, lambda: nemesis.answer("outage", OUTAGE)),
+            (first + 0.7 * span + OUTAGE_OF_API_S, lambda: nemesis.answer("over", USUAL)),
         ]
         quiet_at = float("inf")
         while time.monotonic() < quiet_at and not self._time_is_up:
