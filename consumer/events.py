@@ -88,7 +88,7 @@ class OfferPresented:
 
 
 class CheckoutCompleted:
-    """A checkout was completed in a session; `purchased` holds the offer ids it bought, often none."""
+    """A checkout was completed in a session; `purchased` holds the offer ids it bought, each once, often none."""
 
     __slots__ = ("checkout_id", "completed_at", "offset", "purchased", "session_id")
 
@@ -99,7 +99,8 @@ class CheckoutCompleted:
         self.checkout_id = checkout_id
         self.completed_at = completed_at
         self.offset = offset
-        self.purchased = purchased
+        # An offer holds several products, and a producer may name it for each.
+        self.purchased = purchased if len(purchased) < 2 else tuple(dict.fromkeys(purchased))
 
     def __repr__(self) -> str:
         return (

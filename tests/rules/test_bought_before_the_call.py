@@ -172,6 +172,22 @@ def test_an_undated_purchase_takes_back_what_it_may_have_bought() -> None:
     assert effect == CheckoutEffect(Admission.IMPLAUSIBLE, bought_before_settled=tuple(world.chains))
 
 
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_checkout_that_names_an_offer_for_each_of_its_products_tells_of_it_once(settled: bool) -> None:
+    world = Decided()
+    if settled:
+        world.task.settle(world.chains[0])
+    twice = CheckoutCompleted("s", "c", START + 150, 0, ("o1", "o1"))
+    assert world.read(twice) == (([], world.chains) if settled else (world.chains, []))
+
+
+def test_an_id_that_a_checkout_names_twice_is_one_id_without_a_match() -> None:
+    world = Decided()
+    world.read(CheckoutCompleted("s", "c", START + 150, 0, ("booking", "booking")))
+    world.task.guard.ids.judge(START + 10**5)
+    assert world.task.guard.ids.unmatched == 1
+
+
 def test_what_is_settled_is_not_taken_back_but_reported() -> None:
     world = Decided()
     world.task.settle(world.chains[0])
