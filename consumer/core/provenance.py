@@ -16,7 +16,7 @@ from .rules import MIN_TIME
 LONGEST = 64
 """Characters of one text as it is stored. Of a longer one stands a hash, so that the list keeps its room."""
 
-MINUTE = 60_000
+SECOND, MINUTE = 1_000, 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Provenance:
         offer_topic_id, checkout_topic_id: a topic that is deleted and made anew has another id under the same name.
         offer_topic, checkout_topic: their names.
         base_url: of the API that is called.
-        committed_at: wall clock (ms), to the minute: a position that stays the same is not committed anew for it.
+        committed_at: wall clock (ms), rounded down (`date_step`): or a position that stays the same would be committed
+            anew each time.
     """
 
     cluster: str = ""
@@ -39,9 +40,9 @@ class Provenance:
     base_url: str = ""
     committed_at: int = MIN_TIME
 
-    def at(self, now: int) -> Provenance:
-        """The same, committed at `now` (wall clock, ms)."""
-        return replace(self, committed_at=now if now == MIN_TIME else now - now % MINUTE)
+    def at(self, now: int, step: int = MINUTE) -> Provenance:
+        """The same, committed at `now` (wall clock, ms), rounded down to a multiple of `step`."""
+        return replace(self, committed_at=now if now == MIN_TIME else now - now % step)
 
     def differences(self, now: Provenance) -> dict[str, tuple[str, str]]:
         """What is known of both and is not the same: by its name here, (what it was, what it is `now`)."""
@@ -71,6 +72,12 @@ class Provenance:
             raise ValueError(f"{committed_at[:30]!r} is no time")
         known = {name: "" if stored == "-" else unquote(stored) for name, stored in zip(TEXTS, texts, strict=True)}
         return cls(**known, committed_at=MIN_TIME if committed_at == "-" else int(committed_at))
+
+
+def date_step(lateness: int) -> int:
+    """To what the date of a commit is rounded (ms): whoever takes the task over asks whether it is younger than half of
+    lateness, and half of that is left for the commit's interval and the way to the new owner."""
+    return max(SECOND, min(MINUTE, lateness // 4))
 
 
 TEXTS = tuple(field.name for field in fields(Provenance) if field.name != "committed_at")

@@ -30,7 +30,7 @@ from .guards import TaskGuard
 from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
-from .provenance import NOT_KNOWN, Provenance
+from .provenance import NOT_KNOWN, Provenance, date_step
 from .restore import LOG_IS_EMPTY, Phase, Restore, log_was_cut
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import InputWatermark, Side, Watermarks, possible_times
@@ -357,7 +357,7 @@ class Task:
             splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
             dead=frozenset(self._dead),
             late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._lookback,
-            provenance=self._provenance.at(now),
+            provenance=self._provenance.at(now, date_step(self._rules.lateness)),
             trusted_since=trusted_since,
         )
         fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)

@@ -40,8 +40,8 @@ REMINDER = 60.0
 MOST_UNWATCHED = 0.5
 """How long nobody may have watched, as a part of lateness, so that the trust of a commit is taken over. An outage that
 began and ended meanwhile delays events by that at the most, and leaves the other half for the way that they always
-have. A commit is made each minute at least, and dated to the minute before; a crash is noticed after 45 s: by the
-default lateness there is room for both."""
+have. A commit is made each minute at least, and dated to the minute before, or where lateness is below four minutes, to
+a quarter of it. A crash is noticed after 45 s: by the default lateness there is room for both."""
 
 
 class Moment(NamedTuple):

@@ -366,6 +366,36 @@ def test_rebalances_more_frequent_than_lateness_starve_no_quiet_partition(new: I
         new.begin(committed(new, since=since, ago=0.0))
 
 
+@pytest.mark.parametrize("lateness", [30, 60, 120, 300])
+@pytest.mark.parametrize("second", [0, 17])
+def test_what_is_committed_is_dated_so_closely_that_its_trust_outlives_frequent_rebalances(
+    lateness: int, second: int
+) -> None:
+    world = IdlenessWorld(lateness)
+    world.idleness.drop(0)
+    world.clock.go(second)
+    world.begin()
+    rules = replace(RULES, lateness=1000 * lateness)
+    task = Task(rules, partitions=1, offers=Position(0), checkouts=Position(0))
+    commits: list[Position] = []
+    for turn in range(1, lateness + 30):
+        world.clock.go(1.0)
+        world.ends.told = dict.fromkeys(world.ends.asked, 0)
+        world.idleness.look({0: task}, TOPICS)
+        leaves = turn % 20 == 0
+        if leaves or turn % 5 == 0:  # the interval of the commits
+            plan = task.prepare_commit(int(world.clock.wall * 1000), world.idleness.trusted_since(0))
+            assert plan is not None
+            if plan.offers not in commits:
+                commits.append(plan.offers)
+        if leaves:
+            world.idleness.drop(0)
+            world.clock.go(3.0)  # while the group shares anew
+            world.idleness.begin(0, commits[-1])
+    assert task.watermark > MIN_TIME, "no owner ever watches for the length of lateness"
+    assert len(commits) <= 3 + 1.2 * (lateness + 30) / min(60, lateness / 4), "a position that stays the same is left alone"
+
+
 # --- our clock and those of others
 
 
