@@ -393,7 +393,7 @@ def test_what_is_committed_is_dated_so_closely_that_its_trust_outlives_frequent_
             world.clock.go(3.0)  # while the group shares anew
             world.idleness.begin(0, commits[-1])
     assert task.watermark > MIN_TIME, "no owner ever watches for the length of lateness"
-    assert len(commits) <= 3 + 1.2 * (lateness + 30) / min(60, lateness / 4), "a position that stays the same is left alone"
+    assert len(commits) <= 3 + 1.2 * (lateness + 30) / min(60, lateness / 4), "one that stays the same is left alone"
 
 
 # --- our clock and those of others
