@@ -78,6 +78,8 @@ class TaskRunner:
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
+        self._maybe_told: set[int] = set()
+        """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
         self._first_calls = FirstCalls(task, checkouts_end)
         self._log = log.bind(partition=partition)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
@@ -301,6 +303,8 @@ class TaskRunner:
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = self.task.pending_chain(result.call.chain_start)
+        if chain.start in self._maybe_told:
+            result = result._replace(maybe_recorded=True)
         bought_by = None if self._closed else chain.bought_by
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought_by):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
@@ -345,6 +349,8 @@ class TaskRunner:
                 status=result.status_code,
                 note=result.note,
             )
+            if result.maybe_recorded:
+                self._maybe_told.add(chain.start)
             return result.call
         self.outstanding -= 1
         if self._closed:
@@ -353,7 +359,8 @@ class TaskRunner:
             self._release(chain, note, result)
         elif record is not None:
             words = [str(word) for word in (result.status_code, result.note) if word is not None]
-            self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain))
+            told = result.maybe_recorded
+            self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain, told=told))
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)
         return None
 
@@ -395,9 +402,9 @@ class TaskRunner:
         self._outcomes.released(chain, note, result)
         self.task.settle(chain, called=told)
 
-    def _acknowledged(self, chain: Chain) -> None:
+    def _acknowledged(self, chain: Chain, *, told: bool) -> None:
         if not self._closed:
-            self.task.settle(chain, called=False)
+            self.task.settle(chain, called=told)
 
     def _settle(self, chain: Chain, outcome: Outcome) -> None:
         self._outcomes.not_called(chain, outcome)

@@ -356,6 +356,31 @@ def test_a_purchase_after_a_release_is_reported_only_if_the_insurer_may_have_hea
     assert bool(effect.bought_after_call) is maybe_recorded
 
 
+@pytest.mark.parametrize("maybe_recorded", [False, True])
+def test_a_purchase_after_a_refusal_is_reported_only_if_the_insurer_may_have_heard_of_the_offer(
+    maybe_recorded: bool,
+) -> None:
+    world = RunnerWorld()
+    refused = world.refused()._replace(maybe_recorded=maybe_recorded)
+    world.runner.on_record_fetched(refused, record())
+    world.sink.acks[0]()
+    effect = world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
+    assert bool(effect.bought_after_call) is maybe_recorded
+
+
+@pytest.mark.parametrize("maybe_recorded", [False, True])
+def test_what_the_insurer_may_have_heard_is_not_forgotten_when_a_refused_call_is_made_anew(
+    maybe_recorded: bool,
+) -> None:
+    world = RunnerWorld()
+    call = world.runner.on_record_fetched(world.refused()._replace(maybe_recorded=maybe_recorded), None)
+    assert call is not None
+    world.runner.task.checkout(CheckoutCompleted("s1", "c", 11_900, 0, ("o1",)), NOW, NOW)
+    with structlog.testing.capture_logs() as logs:
+        world.runner.on_result(CallResult(call, None, None, 0, None))
+    assert [line["event"] for line in logs] == ["purchase_after_opt_out"] * maybe_recorded
+
+
 def test_the_offer_that_stands_first_in_the_log_is_named_as_the_one_that_holds_the_commit() -> None:
     world = RunnerWorld()
     assert world.runner.task.oldest_unsettled() is None
