@@ -9,7 +9,7 @@ one member. A task begins when both are here and ends when either goes; see `ass
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -102,6 +102,8 @@ class GroupConsumer:
         self._topic_watch = topic_watch
         self._waiting: list[Message] = []
         """Read, and not to be handed on while the topics may have been made anew."""
+        self._held = False
+        """Whether nothing more is read meanwhile, since a whole batch waits."""
         self._topics = (settings.offer_topic, settings.checkout_topic)
         self._group = settings.group_id
         self._starts = starts
@@ -170,7 +172,13 @@ class GroupConsumer:
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
         messages = [message for message in messages if message.error() is None or self._is_end(message)]
-        return messages if self._are_same_topics(messages) else []
+        if self._are_same_topics(messages):
+            self._go_on()
+            return messages
+        self._waiting = messages
+        if len(messages) >= most:
+            self._hold()
+        return []
 
     def pause(self, wanted: set[tuple[str, int]]) -> None:
         """Read nothing from exactly these partitions of those assigned."""
@@ -278,9 +286,7 @@ class GroupConsumer:
                 how(partitions)
             except OptOutError as error:
                 self._failure = error
-        self._assignment.stop_reading(
-            consumer, [TopicPartition(topic, partition) for partition in partitions for topic in self._topics]
-        )
+        self._assignment.stop_reading(consumer, self._places(partitions))
         self._partitions.difference_update(partitions)
         self._changed.update(partitions)
         self._assigned = bool(self._partitions)
@@ -325,9 +331,21 @@ class GroupConsumer:
             last = messages[-1]
             watch.saw_epoch(last.topic() or "", last.partition() or 0, last.leader_epoch())
         watch.look()
-        if not watch.certain:
-            self._waiting = messages
         return watch.certain
+
+    def _hold(self) -> None:
+        # Again at each poll: what was not to be paused may have been resumed since.
+        self._held = True
+        self._consumer.pause(self._places(self._partitions))
+
+    def _go_on(self) -> None:
+        if self._held:
+            self._held = False
+            places = self._places(self._partitions)
+            self._consumer.resume([p for p in places if (p.topic, p.partition) not in self._paused])
+
+    def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for partition in partitions for topic in self._topics]
 
     def _is_end(self, message: Message) -> bool:
         error = message.error()

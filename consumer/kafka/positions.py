@@ -32,7 +32,7 @@ class Doubt(Enum):
     )
     UNMARKED = (
         "the offset stands without this service's metadata: another program committed it, such as a console consumer "
-        "with the group's name, or a tool that sets offsets"
+        "with the group's name, a tool that sets offsets, or version 0.1 or 0.2 in a new group that it had only begun"
     )
     FOREIGN = "the metadata with the offset is not this service's, or was changed, or belongs to another offset"
     MADE_ANEW = "the topic is not the one that this was committed for: it was deleted and made anew"

@@ -345,10 +345,13 @@ class StartOffsets:
             ) from error
         for answer in answers:
             if answer.error is not None:
+                # In a group that has run, what the others say must not be deleted.
+                then = (
+                    "delete the group (kafka-consumer-groups --delete), then start again" if at_first else "do it again"
+                )
                 raise StartError(
                     f"group {self._settings.group_id}: where to start was committed in part only, not for "
-                    f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, delete the "
-                    "group (kafka-consumer-groups --delete), then start again."
+                    f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, {then}."
                 )
 
 

@@ -35,6 +35,7 @@ class Client:
         self.commits: list[Any] = []
         self.answers: list[Any] = []
         self.reading: list[tuple[str, int, int]] = []
+        self.paused: set[tuple[str, int]] = set()
         self.member: str | None = None
         self.most = 0
 
@@ -62,7 +63,10 @@ class Client:
         self.reading = []
 
     def pause(self, places: list[TopicPartition]) -> None:
-        pass
+        self.paused |= {(place.topic, place.partition) for place in places}
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        self.paused -= {(place.topic, place.partition) for place in places}
 
     def memberid(self) -> str | None:
         return self.member
@@ -393,6 +397,26 @@ def test_in_doubt_records_wait_and_come_in_their_order_once_the_topics_are_known
     assert offsets(world.poll(record(5))) == [2, 3, 4, 5]
     assert offsets(world.poll(record(6))) == [6]
     assert world.client.most == 10
+
+
+def test_once_a_whole_batch_waits_no_more_is_read_until_the_topics_are_known_to_be_the_same() -> None:
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    world.assign(2)
+    world.source.pause({("checkouts", 2)})
+    assert world.client.paused == {("checkouts", 2)}
+    watch.certain = False
+    world.poll(*(record(n) for n in range(9)))
+    assert world.client.paused == {("checkouts", 2)}
+    world.poll(record(9))
+    assert world.client.paused == {("offers", 2), ("checkouts", 2)}
+    world.source.pause(set())
+    assert world.poll() == []
+    assert world.client.paused == {("offers", 2), ("checkouts", 2)}
+    world.source.pause({("checkouts", 2)})
+    watch.certain = True
+    assert offsets(world.poll()) == list(range(10))
+    assert world.client.paused == {("checkouts", 2)}
 
 
 def test_records_that_wait_are_dropped_with_their_task() -> None:

@@ -325,3 +325,15 @@ def test_a_commit_that_the_broker_refuses_is_said() -> None:
     with pytest.raises(StartError, match="could not be committed"):
         world.accept()
     assert new_checkouts(3) != world.left("checkouts")[1]
+
+
+def test_a_change_that_the_broker_took_in_part_is_to_be_done_again_and_nobody_is_told_to_delete_the_group() -> None:
+    world = ChangesWorld()
+    world.commit("checkouts", 3, "")
+    world.consumer.refused["checkouts"] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(StartError, match=r"in part only, not for checkouts\[0\].*do it again") as refused:
+        world.accept()
+    assert "delete" not in str(refused.value)
+    world.consumer.refused.clear()
+    world.accept()
+    assert world.checkouts() == (3, None)
