@@ -44,7 +44,8 @@ class BackPressure:
             sides = runner.pauses()
             if (self.full or stops_offers) and not runner.task.restoring:
                 # What ends a suspension are checkouts: reading them must not wait for offers that are not read.
-                sides = set(Side) if suspension.by is SuspendedBy.NONE else {Side.OFFERS}
+                # But it has to wait for records that wait, which would else be kept in memory without end.
+                sides = set(Side) if suspension.by is SuspendedBy.NONE else {Side.OFFERS, *runner.waiting()}
             wanted.update((self._topics[side], runner.partition) for side in sides)
         return wanted
 

@@ -129,10 +129,14 @@ class TaskRunner:
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
         if self.task.restoring:
-            return {side for side in Side if self._buffered[side] or self._at_stop(side)}
+            return self.waiting() | {side for side in Side if self._at_stop(side)}
         ahead = self.task.input_to_pause()
         late = Side.OFFERS if self.late_run.suspended else None
-        return {side for side in Side if self._buffered[side] or side in (ahead, late)}
+        return self.waiting() | {side for side in Side if side in (ahead, late)}
+
+    def waiting(self) -> set[Side]:
+        """The inputs of which records wait; see `buffering`."""
+        return {side for side in Side if self._buffered[side]}
 
     def _at_stop(self, side: Side) -> bool:
         stop = self.task.restore_until(side)

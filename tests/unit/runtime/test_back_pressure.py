@@ -9,7 +9,9 @@ from support.builders import checkout, offer
 from support.loop_world import TOPICS, LoopWorld, Waiting
 
 from consumer.calls import CallResult
+from consumer.core.watermark import Side
 from consumer.events import Outcome
+from consumer.runtime.clock_check import ClockCheck
 
 
 def test_reading_pauses_when_too_much_is_unsettled(world: LoopWorld) -> None:
@@ -51,3 +53,17 @@ def test_with_too_much_unsettled_a_silence_still_reads_the_checkouts_that_end_it
     world.turn([offer(1, 16_000, session="s1")])
     world.idle(16_000)
     assert world.consumer.paused == {"offers"}
+
+
+def test_with_too_much_unsettled_and_decisions_held_what_waits_for_our_clock_still_stops_its_input() -> None:
+    check = ClockCheck(lambda: 1_000.0, lambda: 0.0, max_skew=10.0, ask=lambda: None)
+    world = LoopWorld(clock_check=check)
+    world.begin()
+    world.decide()
+    world.set_max_unsettled(1)
+    check.api_told(1_000.0 + 3_600.0, 0.0, 0.0)
+    world.turn()
+    assert world.consumer.paused == {"offers"}, "checkouts may take back calls that wait"
+    world.turn([checkout(0, 1_500_000)])
+    assert world.runner.waiting() == {Side.CHECKOUTS}
+    assert world.consumer.paused == set(TOPICS), "or all that is written until the clock is mended is kept in memory"
