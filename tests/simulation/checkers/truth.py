@@ -115,8 +115,8 @@ class TruthChecker:
 
     def on_call(self, call: Call) -> None:
         """A call is answered."""
-        if call.status != 204 or self._processes[call.process].has_recorded:
-            return
+        if call.status != 204 or not call.settling or self._processes[call.process].has_recorded:
+            return  # of an answer that never comes there is nothing to record
         self._unrecorded[call.process] += 1
         if self._unrecorded[call.process] > FIRST_CALLS:
             raise Violation(f"{call.process} has called {self._unrecorded[call.process]} offers, and recorded none")
