@@ -169,7 +169,8 @@ class TruthChecker:
             if process.is_full(partition):
                 # It makes its calls, since it reads no further before it has.
                 self._begun[process.name, partition] = 0.0
-            elif not self._broker.group.runs(process.name, partition):
+            elif process.dead or partition not in process.service.tasks.runners:
+                # One that was given up by the group, and does not know it yet, goes on with the task that it has.
                 self._begun[process.name, partition] = self._broker.clock.now
             well = (
                 not process.dead
