@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, OFFERS, implausible
 from simulation.world.broker import Broker
@@ -30,8 +31,9 @@ BUCKET = 1 << 14
 class ProcessChecker:
     """What is known of the inputs, and what each process was seen to do last."""
 
-    def __init__(self, expected: ExpectedFates, broker: Broker, faults: Counter[str]) -> None:
+    def __init__(self, expected: ExpectedFates, broker: Broker, outputs: OutputChecker, faults: Counter[str]) -> None:
         self._expected, self._scenario, self._broker, self._faults = expected, expected.scenario, broker, faults
+        self._outputs = outputs
         self._turn = 0
         settings = self._scenario.settings
         self._lookback = max(rules.lookback for rules in settings)
@@ -85,7 +87,11 @@ class ProcessChecker:
         """Nothing is kept that nothing undecided and no coming event can need, though decisions are suspended."""
         since = task._decided_to - self._open - self._scenario.rules.max_skew
         read_to = [task.next_offset(side) for side in Side]
-        offers = [(dated, s) for o, _, dated, s in self._read(OFFERS, partition, read_to[0]) if dated >= since]
+        offers = [
+            (dated, s)
+            for o, _, dated, s in self._read(OFFERS, partition, read_to[0])
+            if dated >= since or self._is_decided_anew(partition, o)
+        ]
         if task.undecided > len(offers):
             raise Violation(
                 f"{process.name} keeps {task.undecided} presentations of {partition}, {len(offers)} are open"
@@ -98,6 +104,11 @@ class ProcessChecker:
             return
         if task.sessions > len(sessions) + self._doubtful:
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
+
+    def _is_decided_anew(self, partition: int, offset: int) -> bool:
+        """Whether an offer's call that waits, however long, is decided anew: a member may have begun with other
+        settings than those by which it was decided."""
+        return not self._scenario.one_setting and (partition, offset) not in self._outputs.covered
 
     def _read(self, topic: str, partition: int, end: int) -> Iterable[tuple[int, int, int, str]]:
         return (entry for entry in self._inputs[topic, partition] if entry[0] < end)

@@ -115,8 +115,8 @@ class TruthChecker:
 
     def on_call(self, call: Call) -> None:
         """A call is answered."""
-        if call.status != 204 or self._processes[call.process].has_recorded:
-            return
+        if call.status != 204 or not call.settling or self._processes[call.process].has_recorded:
+            return  # of an answer that never comes there is nothing to record
         self._unrecorded[call.process] += 1
         if self._unrecorded[call.process] > FIRST_CALLS:
             raise Violation(f"{call.process} has called {self._unrecorded[call.process]} offers, and recorded none")
@@ -169,7 +169,8 @@ class TruthChecker:
             if process.is_full(partition):
                 # It makes its calls, since it reads no further before it has.
                 self._begun[process.name, partition] = 0.0
-            elif not self._broker.group.runs(process.name, partition):
+            elif process.dead or partition not in process.service.tasks.runners:
+                # One that was given up by the group, and does not know it yet, goes on with the task that it has.
                 self._begun[process.name, partition] = self._broker.clock.now
             well = (
                 not process.dead

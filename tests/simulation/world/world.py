@@ -59,7 +59,7 @@ class World:
 
     def __init__(self, seed: int, kinds: frozenset[Kind] = ON) -> None:
         self.random, self.kinds = Random(seed * 7_919 + 1), kinds
-        self.scenario: Scenario = draw(seed, kinds)
+        self.scenario = self._draw(seed, kinds)
         self.clock = Clock(float(START))
         scenario = self.scenario
         self.trace: deque[str] = deque(maxlen=400)
@@ -76,7 +76,7 @@ class World:
         self._outputs = OutputChecker(expected, self.broker, self.insurer, self.release_file.since)
         self.calls = CallChecker(expected, self.broker, self._outputs, CONCURRENCY, self.faults)
         self.commits = CommitChecker(expected, self.broker, self._outputs, self.calls)
-        self._inside = ProcessChecker(expected, self.broker, self.faults)
+        self._inside = ProcessChecker(expected, self.broker, self._outputs, self.faults)
         self.journal = Journal(self.clock)
         self.truth = TruthChecker(scenario, self.broker, self.insurer, self.journal, kinds)
         self.broker.on_commit = self.commits.check
@@ -96,6 +96,10 @@ class World:
         self.plan = Faults(self, kinds).draw()
         self._due_starts = [self.clock.now] * scenario.instances
         self._calm = False
+
+    def _draw(self, seed: int, kinds: frozenset[Kind]) -> Scenario:
+        """What the world is told."""
+        return draw(seed, kinds)
 
     @property
     def digest(self) -> str:
