@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
@@ -188,17 +188,29 @@ class PositionChanges:
         low, high = self._bounds(checkouts)
         first = now
         if high > low and not since_now:
-            consumer = self._reader()
-            try:
-                rounds = iter(range(int(TIMEOUT)))
-                place = checkouts.topic, checkouts.partition
-                reader = LogReader(consumer, lambda _: None)
-                message = next(reader.read({place: (low, high)}, lambda: next(rounds, None) is not None), None)
-            finally:
-                consumer.close()
-            if message is not None and message.timestamp()[1] > 0:
-                first = min(now, message.timestamp()[1])
+            record = self._first_record(checkouts, low, high)
+            if record is not None and record.timestamp()[1] > 0:
+                first = min(now, record.timestamp()[1])
         return first + self._rules.max_skew + self._rules.lateness
+
+    def _first_record(self, position: CommittedPosition, low: int, high: int) -> Message | None:
+        """The first record of a log that holds offsets from `low` to `high`; None if these hold none."""
+        place = position.topic, position.partition
+        consumer = self._reader()
+        try:
+            rounds = iter(range(int(TIMEOUT)))
+            reader = LogReader(consumer, lambda _: None)
+            for message in reader.read({place: (low, high)}, lambda: next(rounds, None) is not None):
+                return message
+        finally:
+            consumer.close()
+        if reader.unread:
+            # By the clock instead, all offers until now would go late, and for good.
+            raise StartError(
+                f"{position.topic}[{position.partition}]: the broker does not give the first record, which tells how "
+                "long ago the log begins. Nothing was changed. Check the broker, then do this again."
+            )
+        return None
 
     # --- back to a time
 

@@ -202,14 +202,17 @@ class OutputChecker:
         return presented_at < watermark - late_after
 
     def _horizon(self, partition: int, checkouts: int, lost_at: int) -> int:
-        """H (ms) after a loss: checkouts from before it may be gone."""
-        lateness = self._scenario.rules.lateness
+        """H (ms) after a loss: checkouts from before it may be gone.
+
+        Where it is not known that the topic is the same, the first checkout's record tells when it was begun anew.
+        """
+        rules = self._scenario.rules
         dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
         first = next((self._expected.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
         if first is None or first.at > lost_at:
-            return self._broker.clock.ms + lateness
+            return self._broker.clock.ms + rules.max_skew + rules.lateness
         assert isinstance(first.event, CheckoutCompleted)
-        return max(first.event.completed_at, first.timestamp) + lateness
+        return max(first.event.completed_at, first.timestamp + rules.max_skew) + rules.lateness
 
     # --- at the end
 

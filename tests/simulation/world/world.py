@@ -234,6 +234,7 @@ class World:
         scenario = self.scenario
         rules = scenario.settings[min(self.started, len(scenario.settings) - 1)]
         if self._refused and self.in_doubt:
+            self.waiter.sleeps = self._pass_time  # and not the process that slept last, which may be dead
             if not self.operator.answer(settings_of(scenario, rules), START * 1000):
                 self.start_at(self.clock.now + 2.0)
                 return

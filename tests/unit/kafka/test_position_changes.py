@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
@@ -30,11 +30,13 @@ FIRST = NOW - 5_000
 
 
 class Reader:
-    """Reads a log whose first record is of `FIRST`."""
+    """Reads a log whose first record is of `FIRST`, unless it is told to answer otherwise."""
+
+    answer: ClassVar[list[Message]] = [Message("checkouts", 0, 0, timestamp=FIRST), partition_end("checkouts", 0, 100)]
 
     def assign(self, places: object) -> None: ...
     def consume(self, most: int, timeout: float) -> list[Message]:
-        return [Message("checkouts", 0, 0, timestamp=FIRST), partition_end("checkouts", 0, 100)]
+        return self.answer
 
     def pause(self, places: object) -> None: ...
     def resume(self, places: object) -> None: ...
@@ -177,6 +179,21 @@ def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_h
     assert found is not None
     assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
     assert is_new(world.offers()[1], 7)
+
+
+def test_a_first_record_that_the_broker_does_not_give_is_no_log_without_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
+    monkeypatch.setattr(Reader, "answer", [])
+    with pytest.raises(StartError, match=r"checkouts\[0\]: the broker does not give the first record"):
+        world.accept()
+    assert world.consumer.commits == []
+    monkeypatch.setattr(Reader, "answer", [partition_end("checkouts", 0, 100)])
+    world.accept()
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == NOW + RULES.max_skew + RULES.lateness
 
 
 def test_an_offer_topic_that_was_made_anew_begins_at_its_first_record() -> None:
