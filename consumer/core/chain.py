@@ -16,6 +16,8 @@ class Chain:
         decide_at: when it was due (ms, event time).
         reason: PURCHASED, DECLINED, ABANDONED or CHECKOUT_UNREADABLE.
         checkout: the one that bought it, else the one that declined it.
+        least_due: when it is due at the earliest for whoever reads all again: a checkout that came after the decision
+            may end it, or a part of it, sooner.
         split: it follows on a chain that ended only because it had lasted for `lookback`.
         bought_by: a checkout that names the offer and does not count for the decision, since it lies before or after
             its time, or was read after it: the decision stands, but the call is not to be made.
@@ -31,6 +33,10 @@ class Chain:
     bought_by: CheckoutCompleted | None = None
     told: bool = False
     before: Chain | None = None
+    least_due: int = 0
+
+    def __post_init__(self) -> None:
+        self.least_due = self.decide_at
 
     @property
     def partner_code(self) -> str:

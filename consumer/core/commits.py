@@ -204,7 +204,7 @@ class CommitPlanner:
         chains = list(islice(pending.by_start.values(), most + 1))
         complete = len(chains) <= most
         late_decided = pending.late_decided.values()
-        chains = sorted({id(c): c for c in (*chains, *late_decided)}.values(), key=lambda c: c.decide_at)
+        chains = sorted({id(c): c for c in (*chains, *late_decided)}.values(), key=lambda c: c.least_due)
 
         everything = self._listing(whole, lowest, chains, len(chains), unacknowledged) if complete else None
         if everything is not None:
@@ -228,7 +228,7 @@ class CommitPlanner:
         """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
         decided_to = whole.decided_to
         if count < len(chains):
-            decided_to = min(decided_to, chains[count].decide_at - 1)
+            decided_to = min(decided_to, chains[count].least_due - 1)
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
         offset = max(self._planned, self._straddling.start(lowest, decided_to))
         tried = replace(

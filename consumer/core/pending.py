@@ -18,7 +18,7 @@ class PendingChains:
 
     Attributes:
         by_start: the decided and unsettled chains by `Chain.start`, in order of decide_at but for the `late_decided`.
-        late_decided: those of them that were due before the decision that the last commit could tell of. A late
+        late_decided: those of them that were due, or are for whoever reads all again, before they were decided. A late
             checkout may have made them so.
         chain_starts: starts of those that follow on a chain which ended only because it had lasted for `lookback`.
     """
@@ -28,6 +28,8 @@ class PendingChains:
         self.by_start: dict[int, Chain] = {}
         self.late_decided: dict[int, Chain] = {}
         self.chain_starts: set[int] = set()
+        self._of_session: dict[str, list[Chain]] = {}
+        """The unsettled ones."""
         self._newest: dict[tuple[str, str], Chain] = {}
         """Of a session and an offer_id, the chain that is known and was decided last; it leads to those before it."""
         self._known_until: Expiry[Chain] = Expiry()
@@ -40,6 +42,7 @@ class PendingChains:
             self.late_decided[start] = chain
         if chain.split:
             self.chain_starts.add(start)
+        self._of_session.setdefault(chain.session_id, []).append(chain)
         self._know(chain)
 
     def add_settled(self, chain: Chain) -> None:
@@ -61,6 +64,7 @@ class PendingChains:
             return False
         self.late_decided.pop(start, None)
         self.chain_starts.discard(start)
+        self._forget_of_session(chain)
         chain.told = called and self._is_called(chain)
         return True
 
@@ -71,6 +75,18 @@ class PendingChains:
     def oldest(self) -> Chain | None:
         """The one that begins first in the log."""
         return self.by_start[min(self.by_start)] if self.by_start else None
+
+    def completed(self, session_id: str, completed_at: int) -> None:
+        """A checkout of the session was read: its chains that wait may be due sooner for whoever reads all again.
+
+        For example: shown at 10:00, decided at 10:30, and then a checkout of 10:05 comes. A restart finds the chain due
+        at 10:06. A commit that lists what is due by 10:10 must list this one too, or it would be taken for settled.
+        """
+        for chain in self._of_session.get(session_id, ()):
+            due = completed_at + self._rules.checkout_grace
+            if chain.begin <= completed_at and due < chain.least_due:
+                chain.least_due = due
+                self.late_decided[chain.start] = chain
 
     # --- purchases that come late
 
@@ -134,6 +150,12 @@ class PendingChains:
             self._newest[offer] = chain.before
         else:
             del self._newest[offer]
+
+    def _forget_of_session(self, chain: Chain) -> None:
+        left = self._of_session[chain.session_id]
+        left.remove(chain)
+        if not left:
+            del self._of_session[chain.session_id]
 
     def _is_unsettled(self, chain: Chain) -> bool:
         return self.by_start.get(chain.start) is chain

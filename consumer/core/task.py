@@ -150,6 +150,7 @@ class Task:
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
             self._join.complete(event)
+            self._pending.completed(event.session_id, event.completed_at)
         else:
             between = possible_times(self._rules, timestamp, event.completed_at, now)
             self._checkouts.read(event.offset, between[1])

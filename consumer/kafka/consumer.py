@@ -154,6 +154,9 @@ class GroupConsumer:
             StopError, StartError: the consumer cannot go on; nothing of this poll was handed on.
         """
         self._changed.clear()
+        if self._failure is None:
+            # Before the records are in hand: this may wait, and calls would leave while purchases are not applied.
+            self._look_for_growth()
         # While records wait, one more at a time: the polls themselves must go on.
         messages = self._waiting + self._consumer.consume(1 if self._waiting else most, timeout)
         self._waiting = []
@@ -163,7 +166,6 @@ class GroupConsumer:
             self._look_for_growth()
             raise self._failure
         self._assignment.report_halves()
-        self._look_for_growth()
         if not self._assigned and self._is_spare is not None:
             self._assigned = self._is_spare(self._consumer.memberid() or "")
         if self._changed:

@@ -7,9 +7,11 @@ read within moments. Only then is it certain that nothing that was known is call
 
 from __future__ import annotations
 
+from ..calls import CallOwner, OptOutCall
 from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
+from ..events import RecordRef
 
 
 class FirstCalls:
@@ -38,3 +40,18 @@ class FirstCalls:
             return []
         kept, self._kept = self._kept, []
         return kept
+
+
+def call_of(chain: Chain, owner: CallOwner, topic: str, partition: int) -> OptOutCall:
+    """The call of a chain, whose presentations stand in this partition of the topic."""
+    last = chain.last
+    return OptOutCall(
+        partner_code=last.partner_code,
+        offer_id=last.offer_id,
+        session_id=last.session_id,
+        reason=chain.reason,
+        metadata=last.metadata,
+        source=RecordRef(topic, partition, last.offset),
+        owner=owner,
+        chain_start=chain.start,
+    )

@@ -32,7 +32,7 @@ from ..settings import Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
 from .clock_check import ClockCheck
-from .conditions import attended, recorded
+from .conditions import attended, recorded, same_topics
 from .edges import Edges
 from .loop import Loop
 from .memory import within_memory
@@ -104,6 +104,13 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
     )
     provenance = find_provenance(admin, settings)
     writes = Writes(kafka.outcome_topic, kafka.commit_interval.total_seconds())
+    topic_watch = TopicWatch(
+        admin,
+        {
+            kafka.offer_topic: provenance.offer_topic_id,
+            kafka.checkout_topic: provenance.checkout_topic_id,
+        },
+    )
     return Edges(
         consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
@@ -120,7 +127,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
             partial(connect, settings.api, on_time=clock_check.api_told),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
-            conditions=[clock_check.gate, recorded(writes), attended(health)],
+            conditions=[clock_check.gate, recorded(writes), attended(health), same_topics(topic_watch)],
         ),
         codec=codec,
         record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
@@ -128,13 +135,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
         clock_check=clock_check,
         retention=Retention(admin, (kafka.offer_topic, kafka.checkout_topic)),
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
-        topic_watch=TopicWatch(
-            admin,
-            {
-                kafka.offer_topic: provenance.offer_topic_id,
-                kafka.checkout_topic: provenance.checkout_topic_id,
-            },
-        ),
+        topic_watch=topic_watch,
         provenance=provenance,
         history=GroupHistory(admin, lambda: Consumer(record_reader_config(kafka)), kafka, codec.decode_outcome),
     )

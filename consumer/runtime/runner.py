@@ -14,11 +14,11 @@ from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, TruncatedLogError
-from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason, RecordRef
+from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
-from .first_calls import FirstCalls
+from .first_calls import FirstCalls, call_of
 from .late_run import LateRun
 from .outcomes import NOT_ADMITTED, Outcomes
 from .same_record import is_same
@@ -289,7 +289,7 @@ class TaskRunner:
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
             else:
-                calls.append(self._call(chain))
+                calls.append(call_of(chain, self, self._topics[Side.OFFERS], self.partition))
         self.outstanding += len(calls)
         return calls
 
@@ -372,19 +372,6 @@ class TaskRunner:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
         self._closed = True
         self._clock_check.checkouts_wait(self, False)
-
-    def _call(self, chain: Chain) -> OptOutCall:
-        last = chain.last
-        return OptOutCall(
-            partner_code=last.partner_code,
-            offer_id=last.offer_id,
-            session_id=last.session_id,
-            reason=chain.reason,
-            metadata=last.metadata,
-            source=RecordRef(self._topics[Side.OFFERS], self.partition, last.offset),
-            owner=self,
-            chain_start=chain.start,
-        )
 
     def _released(self, chain: Chain) -> str | None:
         notes = self._releases.notes

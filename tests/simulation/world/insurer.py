@@ -114,7 +114,7 @@ class Insurer:
             on_time(float(int(self.clock.now)), sent, loop.time())
 
         if self.random.random() < 0.95:
-            loop.call_later(self.random.choice((0.01, 0.01, 0.3, 2.0)), answer)
+            loop.call_later(self.random.choice((0.01, 0.01, 0.3)), answer)  # of a lateness that is seconds here
 
     def _status(self, mode: str, partner_code: str, offer_id: str) -> tuple[int, bytes, dict[str, str]]:
         match mode:

@@ -29,7 +29,7 @@ from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
 from consumer.runtime import loop as runtime
 from consumer.runtime.clock_check import ClockCheck
-from consumer.runtime.conditions import attended, recorded
+from consumer.runtime.conditions import attended, recorded, same_topics
 from consumer.runtime.edges import Clock as Clocks
 from consumer.runtime.edges import Edges
 from consumer.runtime.releases import Releases
@@ -84,7 +84,12 @@ class InlineDelivery:
                 self.results.put,
                 credential_of=credentials.credential_of,
                 random=Random(process.random.random()),
-                conditions=[recorded(writes), clock_check.gate, attended(process.health)],
+                conditions=[
+                    recorded(writes),
+                    clock_check.gate,
+                    attended(process.health),
+                    same_topics(process.topic_watch),
+                ],
             )
 
         self.delivery = loop.run_until_complete(make())
@@ -179,6 +184,7 @@ class SimulatedProcess:
             max_skew=settings.join.max_skew.total_seconds(),
             ask=lambda: insurer.ask_time(self.loop, self.clock_check.api_told),
         )
+        self.topic_watch = TopicWatch(admin, broker.topic_ids, self.loop.time)  # type: ignore[arg-type]
         self.health = Health(bound_of(settings), self.loop.time)
         self.delivery = InlineDelivery(settings, insurer, self, writes)
         edges = Edges(
@@ -192,7 +198,7 @@ class SimulatedProcess:
             clock_check=self.clock_check,
             releases=releases,
             record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
-            topic_watch=TopicWatch(admin, broker.topic_ids, self.loop.time),  # type: ignore[arg-type]
+            topic_watch=self.topic_watch,
             provenance=broker.provenance,
             history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
         )

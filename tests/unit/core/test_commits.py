@@ -15,7 +15,7 @@ from consumer.core.pending import PendingChains
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import OfferPresented, Reason
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 RULES = DecisionRules(window=1_000, checkout_grace=0, lookback=2_000, lateness=0, max_skew=10**9)
 LIMIT = 120
@@ -55,6 +55,24 @@ def test_a_backlog_that_settles_in_between_lowers_d_instead_of_stopping_commits(
         again.idle(side, 50_000)
     called = {chain.offer_id for chain in again.decide()}
     assert called >= {chain.offer_id for chain in [*chains[:40], *chains[41::2]]}, "an unsettled call was lost"
+
+
+def test_a_call_that_waits_is_listed_though_a_checkout_that_came_since_makes_it_due_below_d() -> None:
+    task, chains = full_of_calls(220)
+    for chain in chains[40::2]:
+        task.settle(chain)
+    late = CheckoutCompleted("s201", "c", 10_201, 0, ())
+    task.checkout(late, 50_000, 10**9)
+    plan, found = planned(task)
+    assert 10_201 < found.decided_to < chains[201].decide_at, "the list is full, and it was due above it when decided"
+
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts, metadata_limit=LIMIT)
+    again.checkout(late, 50_000, 10**9)
+    for n in range(220):
+        again.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10**9)
+    for side in Side:
+        again.idle(side, 50_000)
+    assert "o201" in {chain.offer_id for chain in again.decide()}, "an unsettled call was lost"
 
 
 def fitted(

@@ -354,6 +354,7 @@ def test_a_partition_that_was_not_there_at_the_start_makes_no_task(world: Assign
 
 def test_topics_that_grew_stop_a_member_to_which_nothing_came_and_nothing_went(world: AssignmentWorld) -> None:
     world.poll(world.consumer.give(*pair(0)))
+    world.poll()
     world.consumer.partitions = PARTITIONS + 2
     world.poll()
     world.now = 31.0

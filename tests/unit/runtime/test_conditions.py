@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from consumer.delivery.gate import OPEN, Opening
+from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
-from consumer.runtime.conditions import attended, recorded
+from consumer.runtime.conditions import attended, recorded, same_topics
 from consumer.server.health import CALM, STALL, Health
 
 
@@ -50,4 +51,14 @@ def test_a_wait_for_the_brokers_is_a_loop_that_stands_still() -> None:
         assert state().opening is Opening.CLOSED
     assert state().opening is Opening.CLOSED
     now += CALM
+    assert state() == OPEN
+
+
+def test_no_call_leaves_while_it_is_in_doubt_whether_the_topics_are_the_same() -> None:
+    watch = TopicWatch(None, {"offers": "an id"})  # type: ignore[arg-type]
+    state = same_topics(watch)
+    assert state() == OPEN
+    watch.doubt()
+    assert state().opening is Opening.CLOSED
+    watch.certain = True
     assert state() == OPEN
