@@ -22,7 +22,7 @@ from .partner import PendingCall
 LOOK_S = 0.25
 """Seconds between two looks at a gate that is not open."""
 
-TRIAL_S = 5.0
+TRIAL_S = 2.5
 """Seconds after a call that was settled one at a time until the next: its outcome is to be written meanwhile, by which
 the condition learns whether it may open."""
 
@@ -33,8 +33,8 @@ class Opening(IntEnum):
     CLOSED = 0
     """No call leaves."""
     ONE_AT_A_TIME = 1
-    """One call is in flight at most, and after one that settled none leaves for `TRIAL_S`: nobody knows yet whether
-    its outcome can be written."""
+    """One call leaves, and the next once that was answered, or `TRIAL_S` later. After one that settled none leaves for
+    as long: nobody knows yet whether its outcome can be written."""
     OPEN = 2
     """Every call may leave."""
 
@@ -65,6 +65,7 @@ class Gate:
         self._now = now
         self._openings = [Opening.OPEN] * len(self._conditions)
         self._trial_until = 0.0
+        self._left_at = 0.0
         self._log = structlog.get_logger(__name__).bind()
 
     @property
@@ -78,7 +79,9 @@ class Gate:
             return True
         opening = self._look()
         if opening is Opening.ONE_AT_A_TIME:
-            return others_in_flight == 0 and self._now() >= self._trial_until
+            now = self._now()
+            # One that is not answered must not hold up those of other partners: another one may follow after a while.
+            return now >= self._trial_until and (others_in_flight == 0 or now >= self._left_at + TRIAL_S)
         return opening is Opening.OPEN
 
     def withholds(self, pending: PendingCall) -> bool:
@@ -87,6 +90,10 @@ class Gate:
             pending.released = withheld.released
             pending.cancelled = withheld.released is None
         return pending.given_up
+
+    def left(self) -> None:
+        """A call leaves now."""
+        self._left_at = self._now()
 
     def settled(self) -> None:
         """The insurer has answered a call for good: its outcome is going to be written."""

@@ -235,6 +235,7 @@ class Delivery:
 
     async def _call(self, pending: PendingCall) -> None:
         started = self._loop.time()
+        self._gate.left()
         try:
             answer = await self._caller(pending.call)
         except asyncio.CancelledError:
