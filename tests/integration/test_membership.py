@@ -19,6 +19,7 @@ from support.job import (
     whole_assignment,
     write,
 )
+from support.kafka import marked
 
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
@@ -155,8 +156,12 @@ class Offsets:
 
     def revoked(self, partitions: list[int]) -> None:
         self.changed.update(partitions)
-        plans = {p: CommitPlan(*(Position(self.next[topic, p]) for topic in self.topics), 0, 0) for p in partitions}
+        plans = {p: CommitPlan(*(self._position(topic, p) for topic in self.topics), 0, 0) for p in partitions}
         assert self.source.commit(plans) == set(partitions)
+
+    def _position(self, topic: str, partition: int) -> Position:
+        offset = self.next[topic, partition]
+        return Position(offset, marked(topic, offset, PARTITIONS))
 
     def lost(self, partitions: list[int]) -> None:
         raise AssertionError(f"lost {partitions}")
