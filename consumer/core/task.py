@@ -150,7 +150,8 @@ class Task:
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
             self._join.complete(event)
-            self._pending.completed(event.session_id, event.completed_at)
+            if event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
+                self._pending.completed(event.session_id, event.completed_at)
         else:
             between = possible_times(self._rules, timestamp, event.completed_at, now)
             self._checkouts.read(event.offset, between[1])
