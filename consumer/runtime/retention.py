@@ -9,7 +9,6 @@ when half of the retention is used up: by time where the topic has `retention.ms
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import structlog
@@ -18,6 +17,7 @@ from ..core.chain import Chain
 from ..core.commits import CommitPlan
 from ..core.rules import MIN_TIME
 from ..kafka.retention import Kept, Retention
+from ..kafka.start_offsets import readable
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +109,7 @@ class RetentionWatch:
             topic=held.topic,
             partition=held.partition,
             offset=held.offset,
-            held_since=datetime.fromtimestamp(held.since / 1000, UTC).isoformat(timespec="seconds"),
+            held_since=readable(held.since),
             oldest_unsettled=None if oldest is None else f"{oldest.partner_code}/{oldest.offer_id}",
             **used,
         )

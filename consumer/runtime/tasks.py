@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-from datetime import UTC, datetime
 
 import structlog
 
@@ -14,7 +13,7 @@ from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import ClockError, StartError
 from ..kafka.consumer import GroupConsumer
-from ..kafka.start_offsets import StartOffsets, TaskStart
+from ..kafka.start_offsets import StartOffsets, TaskStart, readable
 from ..server.health import Health
 from ..settings import JoinSettings, Settings
 from .bad_record_limit import BadRecordLimit
@@ -151,7 +150,7 @@ class Tasks:
         ahead = task.watermark / 1000 - now
         if ahead <= 0:
             return
-        told = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+        told = readable(int(now * 1000))
         raise ClockError(
             f"partition {partition}: what is committed was decided up to a time that is {ahead:.0f} s ahead of the "
             f"clock of this machine, which says {told}. Either that clock is behind, or that of the machine that "
