@@ -97,13 +97,18 @@ class Restore:
         """
         return offset in self.offers.dead and offset not in self.offers.unsettled
 
-    def admission(self, event: OfferPresented, timestamp: int, now: int, horizon: int) -> Admission:
-        """A presentation from below `until`: what was found about it before is found again. Times in ms."""
+    def admission(self, event: OfferPresented, horizon: int, *, plausible: bool) -> Admission:
+        """A presentation from below `until`: what was found about it before is found again.
+
+        Args:
+            event: the presentation.
+            horizon: H (ms): checkouts from before it may be gone.
+            plausible: whether its date is believed now.
+        """
         found, offset = self.offers, event.offset
         if offset in found.dead:
             return Admission.IMPLAUSIBLE if offset in found.unsettled else Admission.SETTLED
-        believed = event.presented_at - self._rules.max_skew
-        if believed > timestamp >= 0 or believed > now:
+        if not plausible:
             return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at < found.late_below:
             return Admission.LATE if offset in found.unsettled else Admission.SETTLED

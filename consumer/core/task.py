@@ -106,10 +106,10 @@ class Task:
         """
         offset, presented_at = event.offset, event.presented_at
         admission = Admission.ACCEPTED
+        plausible = self._inputs[0].observe(presented_at, timestamp, now)
         if self._found is not None and offset < self._until[0]:
-            admission = self._found.admission(event, timestamp, now, self._horizon)
-            self._inputs[0].observe(presented_at, timestamp, now)
-        elif not self._inputs[0].observe(presented_at, timestamp, now):
+            admission = self._found.admission(event, self._horizon, plausible=plausible)
+        elif not plausible:
             admission = Admission.IMPLAUSIBLE
         elif self._is_late(presented_at):
             admission = Admission.LATE if self._is_behind(presented_at) else Admission.CUT_OFF

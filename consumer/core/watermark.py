@@ -11,6 +11,13 @@ from enum import IntEnum
 
 from .rules import MIN_TIME, DecisionRules
 
+CLOCK_TOLERANCE = 3_000
+"""Milliseconds by which the wall clock may be behind although others confirm it.
+
+A clock within 2 s counts as right, and an HTTP Date cuts off another. So our clock disproves only what is dated further
+ahead than that.
+"""
+
 
 class Side(IntEnum):
     """The two inputs of a task."""
@@ -26,7 +33,7 @@ class InputWatermark:
     MIN_TIME while there is none.
     """
 
-    __slots__ = ("_lag", "_max_skew", "first", "newest", "value")
+    __slots__ = ("_believed_ahead", "_lag", "_max_skew", "first", "newest", "value")
 
     def __init__(self, rules: DecisionRules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
         self.value = MIN_TIME
@@ -35,6 +42,7 @@ class InputWatermark:
         # W says "<= W", and an event exactly `lateness` behind the newest is still on time: hence the 1 ms.
         self._lag = rules.lateness + 1
         self._max_skew = rules.max_skew
+        self._believed_ahead = rules.max_skew + CLOCK_TOLERANCE
 
     def observe(self, event_time: int, timestamp: int, now: int) -> bool:
         """Move with a record. Returns False for an implausible event, which moves nothing.
@@ -44,16 +52,16 @@ class InputWatermark:
             timestamp: the record's timestamp (ms); negative if the record has none.
             now: the wall clock (ms).
 
-        An event dated more than `max_skew` ahead of its record or of the wall clock is implausible: one event
-        dated 2099 must not close every session. The lower of the two times counts, so that neither a producer's
-        clock nor a record's stamp alone can push the watermark. Where both are ahead, by less than that, they are
-        believed, but the watermark stays `lateness` behind the wall clock: or a producer whose clock is 4m50s ahead
-        would leave all others ten seconds of the five minutes.
+        An event dated more than `max_skew` ahead of its record, or more than that and its tolerance ahead of the wall
+        clock, is implausible: one event dated 2099 must not close every session. The lower of the two times counts, so
+        that neither a producer's clock nor a record's stamp alone can push the watermark. Where both are ahead, by less
+        than that, they are believed, but the watermark stays `lateness` behind the wall clock: or a producer whose
+        clock is 4m50s ahead would leave all others ten seconds of the five minutes.
         """
         if timestamp < 0:
             timestamp = event_time
         seen = event_time if event_time < timestamp else timestamp
-        if event_time - self._max_skew > timestamp or event_time - self._max_skew > now:
+        if event_time - self._max_skew > timestamp or event_time - self._believed_ahead > now:
             return False
         if seen > self.newest:
             self.newest = seen

@@ -14,8 +14,9 @@ class NotAvroError(ValueError):
 
 
 class HarmlessError(NotAvroError):
-    """No writer writes this, and fastavro makes something of it that hides nothing: a number of more than 64 bits, and
-    a branch counted from the end, which is how Python counts."""
+    """No writer writes this, and fastavro makes something of it that hides nothing: a number of more than 64 bits, a
+    branch counted from the end, which is how Python counts, and a map whose count has no opposite: it is taken for an
+    empty one, and no decision goes by metadata."""
 
 
 class Offer(NamedTuple):
@@ -101,10 +102,10 @@ class _Reader:
             raise NotAvroError(f"no branch {branch} of two")
         return self.text() if branch else None
 
-    def block(self) -> int:
+    def block(self, *, of_map: bool = False) -> int:
         count = self.long()
         if count == -(2**63):
-            raise NotAvroError("a count without an opposite")
+            raise (HarmlessError if of_map else NotAvroError)("a count without an opposite")
         if count < 0 and self.long() == -(2**63):  # how many bytes it has, for who would pass over it
             raise HarmlessError("a size that no block has, and that looks like a count without an opposite")
         return abs(count)
@@ -117,7 +118,7 @@ class _Reader:
 
     def map(self) -> dict[str, str]:
         items: dict[str, str] = {}
-        while count := self.block():
+        while count := self.block(of_map=True):
             for _ in range(count):
                 key = self.text()
                 items[key] = self.text()

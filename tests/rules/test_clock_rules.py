@@ -20,7 +20,7 @@ from consumer.core.watermark import Side
 from consumer.delivery.gate import Opening
 from consumer.errors import ClockError
 from consumer.events import Outcome
-from consumer.runtime.clock_check import ClockCheck
+from consumer.runtime.clock_check import ClockCheck, ClockState
 from consumer.runtime.edges import Clock
 from consumer.runtime.late_run import HELD
 
@@ -226,6 +226,21 @@ def test_a_clock_that_is_six_minutes_behind_dead_letters_nothing(witness: bool) 
     assert world.runner.task.undecided == 100
     world.go(DUE + 2 * LATENESS)
     assert len(world.called) == 100
+
+
+@pytest.mark.parametrize("behind", [0.0, 2.0, 2.9])
+def test_a_clock_that_is_behind_and_yet_confirmed_finds_no_record_implausible_that_its_own_stamp_bears_out(
+    behind: float,
+) -> None:
+    world = ClockWorld(wrong=-behind)
+    world.check.api_told(float(int(world.true)), world.true, world.true)
+    world.turn()
+    world.true += 0.9
+    world.check.api_told(float(int(world.true)), world.true, world.true)
+    world.turn()
+    assert world.check.finding.state is ClockState.CONFIRMED
+    world.show(0, at=world.true + MAX_SKEW, stamp=world.true)
+    assert (world.sink.dead, world.runner.task.undecided) == ([], 1)
 
 
 def test_an_event_from_2099_is_dead_lettered_once_the_clock_is_confirmed_and_not_before() -> None:

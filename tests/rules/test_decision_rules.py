@@ -8,7 +8,7 @@ from support.task_world import TaskWorld
 
 from consumer.core.admission import Admission, CheckoutEffect
 from consumer.core.rules import DecisionRules
-from consumer.core.watermark import Side
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 PURCHASED, DECLINED, ABANDONED = Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED
@@ -214,8 +214,8 @@ def test_a_presentation_dated_ahead_is_dead_lettered_and_moves_no_watermark() ->
     before = world.task.watermarks.of(Side.OFFERS).value
     ahead_of_record = OfferPresented("s1", "ada", "o1", START + 51, 0)
     assert world.task.offer(ahead_of_record, START, START + 10_000) is Admission.IMPLAUSIBLE
-    ahead_of_clock = OfferPresented("s1", "ada", "o1", START + 51, 1)
-    assert world.task.offer(ahead_of_clock, START + 51, START) is Admission.IMPLAUSIBLE
+    ahead_of_clock = OfferPresented("s1", "ada", "o1", START + 51 + CLOCK_TOLERANCE, 1)
+    assert world.task.offer(ahead_of_clock, ahead_of_clock.presented_at, START) is Admission.IMPLAUSIBLE
     assert world.task.watermarks.of(Side.OFFERS).value == before
     in_time = OfferPresented("s1", "ada", "o1", START + 50, 2)
     assert world.task.offer(in_time, START, START) is Admission.ACCEPTED

@@ -26,8 +26,8 @@ WATERMARK = NOW - 1_000 - 1
 """The highest W (ms) that any member may have."""
 
 CHECKOUT_AT = START * 1_000 + 4_000
-HORIZON = CHECKOUT_AT + 1_000
-"""H (ms) once the metadata is lost: the first checkout that is read, and lateness."""
+HORIZON = CHECKOUT_AT + 2_000 + 1_000
+"""H (ms) once the metadata is lost: the first checkout that is read, for which max_skew is allowed, and lateness."""
 
 
 def dead_letter_as_late(

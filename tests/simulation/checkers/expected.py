@@ -27,7 +27,7 @@ class ExpectedFates:
         self.scenario = scenario
         self.home: dict[Spot, Fate] = {}
         self.may: dict[str, list[Fate]] = defaultdict(list)
-        self.chains: dict[str, list[Fate]] = defaultdict(list)
+        self.chains: dict[str, list[Fate]] = {}
         self.shown: dict[Spot, Written] = {}
         self.inputs = {(w.topic, w.partition, w.offset): w for w in scenario.records}
         self.partition_of: dict[str, int] = {}
@@ -35,7 +35,7 @@ class ExpectedFates:
         self._reasons: dict[Spot, set[Reason]] = defaultdict(set)
         for partition in range(scenario.partitions):
             for fate, may in scenario.fates(partition):
-                self.chains[fate.offer_id].append(fate)
+                self.chains.setdefault(fate.offer_id, []).append(fate)
                 self.partition_of[fate.offer_id] = partition
                 self.home.update(((partition, offset), fate) for offset in fate.offsets)
                 self._add(partition, may)

@@ -16,7 +16,7 @@ from consumer.core.join import Join, Undated
 from consumer.core.restore import Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
-from consumer.core.watermark import Side
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -153,14 +153,14 @@ def test_an_unreadable_checkout_is_dead_lettered_once_over_restarts() -> None:
 def test_what_awaits_its_dead_letter_at_the_committed_offset_stays_known_as_dead() -> None:
     task = fresh()
     clock = T  # it is ahead of the clock alone: nothing in the log tells it again
-    assert task.offer(offer(0, 51), T + 51, clock) is Admission.IMPLAUSIBLE
+    assert task.offer(offer(0, 3_051), T + 3_051, clock) is Admission.IMPLAUSIBLE
     task.give_up(0, Admission.IMPLAUSIBLE)
     for _ in range(2):
         plan, offers, _ = planned(task)
         assert (plan.offers.offset, offers.dead, offers.unsettled) == (0, {0}, {0})
         task.commit_acknowledged(plan)
     again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
-    assert again.offer(offer(0, 51), T + 51, LATER) is Admission.IMPLAUSIBLE
+    assert again.offer(offer(0, 3_051), T + 3_051, LATER) is Admission.IMPLAUSIBLE
 
 
 def test_read_again_an_offer_max_skew_ahead_of_its_record_is_plausible() -> None:
@@ -169,8 +169,8 @@ def test_read_again_an_offer_max_skew_ahead_of_its_record_is_plausible() -> None
     assert task.offer(offer(1, RULES.max_skew + 1), T, LATER) is Admission.IMPLAUSIBLE
 
 
-def test_read_again_an_offer_max_skew_ahead_of_the_clock_is_plausible() -> None:
-    task, ahead = restarted(next_offset=2), RULES.max_skew
+def test_read_again_an_offer_max_skew_ahead_of_the_clock_and_its_tolerance_is_plausible() -> None:
+    task, ahead = restarted(next_offset=2), RULES.max_skew + CLOCK_TOLERANCE
     assert task.offer(offer(0, ahead), T + ahead, T) is Admission.ACCEPTED
     assert task.offer(offer(1, ahead + 1), T + ahead + 1, T) is Admission.IMPLAUSIBLE
 

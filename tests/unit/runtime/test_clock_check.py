@@ -11,8 +11,18 @@ from structlog.testing import capture_logs
 from support.builders import offer
 from support.kafka import Message
 
+from consumer.core.watermark import CLOCK_TOLERANCE
 from consumer.delivery.gate import Opening
-from consumer.runtime.clock_check import MOST_WAIT, PERIOD, RECHECK, STALE, TOLERANCE, ClockCheck, ClockState
+from consumer.runtime.clock_check import (
+    DATE_RESOLUTION,
+    MOST_WAIT,
+    PERIOD,
+    RECHECK,
+    STALE,
+    TOLERANCE,
+    ClockCheck,
+    ClockState,
+)
 
 SKEW = 300.0
 LONGEST = 2**63 - 1
@@ -255,6 +265,10 @@ def test_a_small_max_skew_is_no_reason_to_suspend_within_the_tolerance() -> None
     assert clocks.state is ClockState.CONFIRMED
     clocks.broker(clocks.true - 2.1)
     assert clocks.state is ClockState.WRONG
+
+
+def test_a_clock_that_is_confirmed_is_behind_by_no_more_than_the_watermark_allows_for() -> None:
+    assert 1000 * (TOLERANCE + DATE_RESOLUTION) == CLOCK_TOLERANCE
 
 
 def test_records_wait_beyond_max_skew_ahead_of_a_clock_that_nobody_confirms() -> None:

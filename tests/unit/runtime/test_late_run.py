@@ -19,7 +19,7 @@ from support.strategies import examples
 from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME
 from consumer.core.task import Task
-from consumer.core.watermark import Side
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.runtime.edges import Clock
 from consumer.runtime.late_run import HELD, REMINDER, SPAN
 from consumer.runtime.runner import TaskRunner
@@ -255,11 +255,11 @@ def test_checkouts_are_read_on() -> None:
 
 def test_dates_ahead_of_a_clock_that_is_behind_are_believed_once_it_is_right() -> None:
     world = OfferWorld()
-    world.now -= 10
+    world.now -= 10 + CLOCK_TOLERANCE
     with structlog.testing.capture_logs() as logs:
         world.read(*many(0, 10, at=AHEAD - 5))
         assert (world.dead, world.suspended) == ([], True)
-        world.now += 10
+        world.now += 10 + CLOCK_TOLERANCE
         world.wait(REMINDER)
     assert (world.dead, world.suspended, world.runner.task.undecided) == ([], False, 10)
     assert [line["event"][:25] for line in logs] == ["offers are kept back: too", "offers are no longer kept"]
