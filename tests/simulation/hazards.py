@@ -202,6 +202,15 @@ def a_start_at_the_end_of_an_outage() -> Hazard:
     return hazard
 
 
+def an_outage() -> Hazard:
+    """The brokers are away for a while; what was bought meanwhile lands after they have said that there is no more."""
+    hazard = Hazard()
+    hazard.show("bought", 10.0)
+    hazard.buy("bought", 13.9, written=20.9)
+    hazard.during(14.0, 18.0, lambda w: _set_down(w, True), lambda w: _set_down(w, False))
+    return hazard
+
+
 def a_leader_that_changes_unseen() -> Hazard:
     """The checkouts' leader changes between two questions; what the old one did not take lands on the new one."""
     hazard = Hazard()

@@ -107,6 +107,13 @@ CASES: list[tuple[str, Callable[[], Hazard], Any, str, Sabotage]] = [
         watched_for_ever,
     ),
     (
+        "an outage is no reason to distrust idleness",
+        hazards.an_outage,
+        Idleness,
+        "trouble",
+        a_failure_is_forgotten,
+    ),
+    (
         "a new leader is no reason to distrust idleness",
         hazards.a_leader_that_changes_unseen,
         EndOffsets,

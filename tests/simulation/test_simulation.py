@@ -20,7 +20,6 @@ from consumer.core.watermark import InputWatermark
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.consumer import GroupConsumer
 from consumer.kafka.producer import OutputProducer
-from consumer.runtime.idleness import Idleness
 from consumer.runtime.loop import Loop
 
 SECONDS = float(os.environ.get("SIMULATE_SECONDS", "60"))
@@ -51,7 +50,6 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         (OfferOffsets, "lowest_open", lambda real: lambda self: real(self) + 1),
         (Join, "decide", lambda real: lambda self, watermark: real(self, watermark + 2_000)),
         (OutputProducer, "flush", lambda real: lambda self, timeout: True),
-        (Idleness, "trouble", lambda real: lambda self, reason: None),
         (Join, "complete_undated", lambda real: lambda self, undated: None),
         (
             InputWatermark,
@@ -71,7 +69,6 @@ def test_a_seed_runs_the_same_way_each_time() -> None:
         "one too far",
         "decided too early",
         "no flush before the commit",
-        "no trouble",
         "no doubt by unreadable checkouts",
         "any date is believed",
         "nothing is late",
