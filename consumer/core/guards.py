@@ -245,10 +245,10 @@ class Guards:
             if silent:
                 task.guard.resume_at = MAX_TIME
             elif task.guard.resume_at == MAX_TIME:
-                # From when they came: what was kept back is dated before. No checkout has come, yet no silence: the
-                # task that saw the presentations is gone.
-                none = self.newest_checkout == MIN_TIME
-                task.guard.resume_at = MIN_TIME if none else read_to + self._lateness
+                # From when they came: what was kept back is dated before. Our clock may be behind the one that dated
+                # the newest. No checkout has come, yet no silence: the task that saw the presentations is gone.
+                came = max(read_to, self.newest_checkout)
+                task.guard.resume_at = MIN_TIME if self.newest_checkout == MIN_TIME else came + self._lateness
                 self.resume_at = max(self.resume_at, task.guard.resume_at)
         return silent
 

@@ -26,7 +26,7 @@ BEGIN = Position(0)
 
 
 class Instance:
-    """Some tasks of one instance with the guards over them. Times are relative to START."""
+    """Some tasks of one instance with the guards over them. Times are relative to START. `now`: the wall clock (ms)."""
 
     def __init__(self, count: int = 1, *, silence: int = SILENCE, limit: int = LIMIT) -> None:
         rules = replace(RULES, checkout_silence=silence)
@@ -34,17 +34,18 @@ class Instance:
         self.guards = Guards(checkout_silence=silence, unmatched_limit=limit, lateness=RULES.lateness)
         self.logs: list[tuple[list[tuple[OfferPresented, int]], list[tuple[CheckoutCompleted, int]]]]
         self.logs = [([], []) for _ in range(count)]
+        self.now = LATER
 
     def offer(self, time: int, offer_id: str | None = None, *, task: int = 0, session: str = "s") -> None:
         log = self.logs[task][0]
         log.append((OfferPresented(session, "ada", offer_id or f"o{len(log)}", START + time, len(log)), START + time))
-        self.tasks[task].offer(*log[-1], LATER)
+        self.tasks[task].offer(*log[-1], self.now)
 
     def checkout(self, time: int, *bought: str, task: int = 0, session: str = "s", stamp: int | None = None) -> None:
         log = self.logs[task][1]
         event = CheckoutCompleted(session, f"c{len(log)}", START + time, len(log), bought)
         log.append((event, START + (time if stamp is None else stamp)))
-        self.tasks[task].checkout(copy(event), log[-1][1], LATER)
+        self.tasks[task].checkout(copy(event), log[-1][1], self.now)
 
     def idle(self, time: int, *inputs: Side) -> None:
         for task in self.tasks:

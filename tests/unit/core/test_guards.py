@@ -113,6 +113,18 @@ def test_lateness_is_counted_from_when_the_checkouts_came_and_not_from_their_dat
     assert instance.turn() == ["o10", "o100"]
 
 
+def test_lateness_is_counted_from_the_date_where_our_clock_is_behind_it() -> None:
+    instance = broken_producer()
+    instance.turn()
+    instance.now = START + 180
+    instance.checkout(210)
+    assert instance.turn() == []
+    instance.idle(210 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(210 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10", "o100"]
+
+
 def test_a_checkout_that_is_still_behind_by_more_than_the_silence_does_not_let_go() -> None:
     instance = broken_producer()
     instance.turn()
