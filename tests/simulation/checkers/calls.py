@@ -36,10 +36,11 @@ class CallChecker:
         offer, expected = call.offer_id, self._expected
         if offer not in expected.chains:
             raise Violation(f"{offer} is called, and no presentation of it is to be believed")
-        if offer in expected.surely_bought:
+        session_id = expected.chains[offer][0].session_id
+        if offer in expected.surely_bought and session_id not in self._scenario.eaten:
             raise Violation(f"{offer} was bought, and is called")
         partition = expected.partition_of[offer]
-        if self._scenario.strict(expected.chains[offer][0].session_id):
+        if self._scenario.strict(session_id):
             self._check_reason_and_time(call)
         group = self._broker.group
         if not group.runs(call.process, partition):

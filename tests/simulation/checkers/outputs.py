@@ -192,7 +192,8 @@ class OutputChecker:
         longest = max(rules.lookback for rules in settings)
         if any(presented_at < self._horizon(*lost) + longest for lost in self._lost if lost[0] == spot[0]):
             return True
-        if self._scenario.one_setting and written.on_time:
+        eaten = written.event.session_id in self._scenario.eaten
+        if self._scenario.one_setting and written.on_time and not eaten:
             return False
         watermark = self._broker.clock.ms - self._scenario.rules.lateness - 1
         late_after = min(rules.late_after for rules in settings)

@@ -97,7 +97,10 @@ class TruthChecker:
         purchases = self._purchases.get(offer_id)
         if purchases is None:
             return
-        if offer_id in self._promised:
+        session_id = self._session_of(offer_id)
+        if offer_id in self._promised and session_id in self._scenario.eaten:
+            self._excuse_call(session_id, "a producer that is ahead has eaten its lateness")
+        elif offer_id in self._promised:
             raise Violation(f"{offer_id} was bought, which the log told in time, and is called")
         now = self._broker.clock.ms
         why = ""
@@ -108,10 +111,7 @@ class TruthChecker:
             why = known or why or self._excuse(purchase, now)
         if not why:
             return
-        self.excused[why] += 1
-        shown = self._shown[offer_id][0].event
-        assert shown is not None
-        self.unjudged[shown.session_id].add(why)
+        self._excuse_call(session_id, why)
 
     def on_call(self, call: Call) -> None:
         """A call is answered."""
@@ -120,6 +120,15 @@ class TruthChecker:
         self._unrecorded[call.process] += 1
         if self._unrecorded[call.process] > FIRST_CALLS:
             raise Violation(f"{call.process} has called {self._unrecorded[call.process]} offers, and recorded none")
+
+    def _excuse_call(self, session_id: str, why: str) -> None:
+        self.excused[why] += 1
+        self.unjudged[session_id].add(why)
+
+    def _session_of(self, offer_id: str) -> str:
+        shown = self._shown[offer_id][0].event
+        assert shown is not None
+        return shown.session_id
 
     def was_readable(self, offer_id: str) -> bool:
         """Whether the log tells, whenever it does, that the offer was bought."""

@@ -62,6 +62,7 @@ class Scenario:
         not_found_limit: 404s in a row that look like a wrong route; 0 = none do.
         outage: seconds from the start on at which the brokers go and come back, as their producers were delayed.
         unwritten: offers of which a purchase was never written.
+        eaten: sessions whose lateness was eaten by a producer that is ahead: see `read`.
         kinds: what was drawn, for the summary.
     """
 
@@ -85,6 +86,7 @@ class Scenario:
     not_found_limit: int = 20
     outage: tuple[float, float] | None = None
     unwritten: set[str] = field(default_factory=set)
+    eaten: set[str] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -108,7 +110,33 @@ class Scenario:
 
     def strict(self, session_id: str) -> bool:
         """Whether each fate of the session is the oracle's: its events are on time, and the settings do not change."""
-        return self.one_setting and session_id not in self._loose
+        return self.one_setting and session_id not in self._loose and session_id not in self.eaten
+
+    def read(self, topic: str, partition: int, offset: int, now: int) -> None:
+        """A process reads the record (`now` is true time, ms).
+
+        One whose date and stamp are ahead, both within max_skew, eats the lateness of what stands behind it, where it
+        is read so late that no clock tells that it is ahead. It is a limit that the manual states.
+        """
+        for seen, written in self._behind_ahead.get((topic, partition, offset), ()):
+            if min(seen, now) - self.rules.lateness > written.dated and written.event is not None:
+                self.eaten.add(written.event.session_id)
+
+    @cached_property
+    def _behind_ahead(self) -> dict[tuple[str, int, int], list[tuple[int, Written]]]:
+        """Of each record that is ahead of the time at which it was written: how far, and what on time stands behind it
+        that the log alone takes for late."""
+        found: dict[tuple[str, int, int], list[tuple[int, Written]]] = defaultdict(list)
+        usable = [w for w in self.records if w.event is not None and not implausible(w, self.rules)]
+        for number, ahead in enumerate(usable):
+            seen = min(ahead.dated, ahead.timestamp)
+            if seen <= ahead.at:
+                continue
+            for w in usable[number + 1 :]:
+                same = (w.topic, w.partition) == (ahead.topic, ahead.partition)
+                if same and w.offset > ahead.offset and seen - self.rules.lateness > w.dated:
+                    found[ahead.topic, ahead.partition, ahead.offset].append((seen, w))
+        return found
 
     def offers(self) -> Iterator[OfferPresented]:
         """All presentations that can be read."""

@@ -96,6 +96,7 @@ class Broker:
         metadata_limit: characters of metadata that are taken with a commit.
         topic_ids: of the inputs; a topic that is made anew has another one.
         answer_delay: seconds that the answer where a partition ends takes.
+        on_read: is told of each record of an input that a member is given: its topic, partition and offset.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Broker:
     ) -> None:
         self.clock = clock
         self.random = random
+        self.on_read: Callable[[str, int, int], None] = lambda *_: None
         self.topics = topics
         self.outcome_topic, self.dead_letter_topic = outputs
         self.count = partitions
