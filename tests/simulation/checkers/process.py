@@ -107,8 +107,12 @@ class ProcessChecker:
 
     def _is_decided_anew(self, partition: int, offset: int) -> bool:
         """Whether an offer's call that waits, however long, is decided anew: a member may have begun with other
-        settings than those by which it was decided."""
-        return not self._scenario.one_setting and (partition, offset) not in self._outputs.covered
+        settings than those by which it was decided. What is covered by the outcome of a later chain may be so too,
+        unless it is committed."""
+        if self._scenario.one_setting:
+            return False
+        committed, _ = self._broker.group.committed.get((OFFERS, partition), (0, ""))
+        return offset >= committed or (partition, offset) not in self._outputs.covered
 
     def _read(self, topic: str, partition: int, end: int) -> Iterable[tuple[int, int, int, str]]:
         return (entry for entry in self._inputs[topic, partition] if entry[0] < end)
