@@ -1,6 +1,6 @@
 """`python -m consumer` is `opt-out`."""
 
-from .cli import main
+from .cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -30,6 +30,6 @@ class WrongClock:
 if __name__ == "__main__":
     # Before the service is imported: it takes the clock as it finds it.
     time.time = WrongClock(Path(sys.argv.pop(1)))
-    from consumer.cli import main
+    from consumer.cli import program
 
-    main()
+    program()

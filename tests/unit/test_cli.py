@@ -58,6 +58,43 @@ def test_help_loads_neither_kafka_nor_a_web_server() -> None:
     assert done.stderr.strip() == "[]"
 
 
+THREADS_IN_A_LIBRARY = """
+import atexit, ssl, sys, threading, time
+import certifi
+
+def load():
+    while True:
+        ssl.create_default_context(cafile=certifi.where())
+
+for _ in range(4):
+    threading.Thread(target=load, daemon=True).start()
+atexit.register(print, "the interpreter's own end")
+time.sleep(0.2)
+"""
+"""The interpreter's own end frees what the threads are loading: it ends by signal 11 more often than not."""
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "says"),
+    [
+        ("sys.exit(0)", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit()", 0, ""),
+        ("raise StartError('said')", 1, "opt-out: said"),
+        ("raise RuntimeError('a bug')", 1, "RuntimeError: a bug"),
+        ("print('written')", 0, ""),
+    ],
+)
+def test_a_thread_that_is_at_work_in_a_library_does_not_crash_the_end(ends: str, code: int, says: str) -> None:
+    script = THREADS_IN_A_LIBRARY + (
+        "from consumer import cli\nfrom consumer.errors import StartError\n"
+        f"def app():\n    {ends}\ncli.app = app\ncli.program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
+    assert done.stdout == ("written\n" if "written" in ends else "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
