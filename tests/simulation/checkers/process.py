@@ -16,6 +16,7 @@ from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import Side
+from consumer.events import CheckoutCompleted
 
 PATIENCE = 20.0
 """Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after."""
@@ -161,17 +162,20 @@ class ProcessChecker:
             return
         # A restart may go back behind an id that was of an offer.
         judged_to = max(task._decided_to, task.guard.ids.judged_to)
-        run: set[tuple[str, str]] = set()
         named: set[tuple[str, str]] = set()
-        for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.completed_at):
+        counted: list[tuple[CheckoutCompleted, set[tuple[str, str]]]] = []
+        for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.offset):
+            ids = {(checkout.session_id, purchased) for purchased in checkout.purchased}
+            counted.append((checkout, ids - named))
+            named |= ids  # named again further on in the log, it is not counted
+        run: set[tuple[str, str]] = set()
+        for checkout, ids in sorted(counted, key=lambda one: one[0].completed_at):
             if checkout.completed_at > judged_to:
                 break
-            ids = {(checkout.session_id, purchased) for purchased in checkout.purchased}
             if all("booking" in purchased for purchased in checkout.purchased):
-                run |= ids - named
+                run |= ids
             else:
                 run.clear()
-            named |= ids  # named again, it is not counted
         if len(run) >= scenario.unmatched_limit:
             raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
 
