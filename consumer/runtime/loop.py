@@ -37,7 +37,7 @@ from .idleness import Idleness
 from .retention import RetentionWatch
 from .runner import TaskRunner
 from .suspension import Suspension
-from .tasks import Tasks
+from .tasks import Tasks, rules_of
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Loop:
             wall=clock.wall,
             monotonic=clock.monotonic,
         )
-        self.suspension = Suspension(join, settings.delivery.max_unsettled)
+        self.suspension = Suspension(rules_of(join), join.unmatched_limit, settings.delivery.max_unsettled)
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
         self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
         self._retention = RetentionWatch(edges.retention, self._topics, clock.wall)
