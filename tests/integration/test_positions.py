@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from brokers import Broker
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 from support.deployment import (
     AGE,
@@ -332,6 +332,31 @@ def test_a_reset_goes_back_and_never_forward_and_not_under_a_running_group(real_
             lambda: sorted(deployment.settled()).count("first-0") == 2, within=60, what="the first to be called again"
         )
         assert bought(deployment.called()) == []
+
+
+def test_a_reset_over_a_gap_without_records_is_no_way_forward(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
+        for n in range(40):
+            deployment.check_out(session=f"old-{n}", at=now() - 600_000)
+        deployment.present("first", session="first", at=now() - 2 * AGE)
+        deployment.flush()
+        process = goes_on(deployment, settled=1)
+        until(lambda: deployment.committed_total() == 1, within=60, what="it to be committed")
+        assert process.terminate() == 0
+        producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "transactional.id": deployment.suffix})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        producer.produce(deployment.offer_topic, key="s", value=b"never committed", timestamp=now() - 2 * AGE)
+        producer.flush(20)
+        producer.abort_transaction(20)
+        reset_to = now() - AGE
+        deployment.present("second", session="second", at=reset_to + 10)
+        deployment.flush()
+        code, told = positions(deployment, "--reset-to", moment(reset_to))
+        assert (code, "records are read again" in told) == (0, True), told
+        goes_on(deployment, settled=2)
+        until(lambda: "second" in deployment.called(), within=60, what="the offer behind the gap to be called")
+        assert deployment.called() == ["first", "second"]
 
 
 def test_a_reset_into_the_middle_of_an_offer_s_presentations_counts_what_bought_the_first(
