@@ -174,10 +174,11 @@ class PositionChanges:
             trusted_since=MIN_TIME,  # nobody has watched the inputs until now
             lost_below=lost_below,
         )
-        without = (
-            f" without the {offset - offers.offset} records that retention deleted" if offset > offers.offset else ""
-        )
-        what = f"goes on{without} under the present names and API; what is settled is not repeated"
+        what = "goes on under the present names and API; what is settled is not repeated"
+        if (gone := offset - offers.offset) > 0:
+            what = (
+                f"goes on behind {gone} records that retention deleted: those of them that were not settled are missed"
+            )
         return _change(offers, offset, what), kept.encode(offset)
 
     def _offers_anew(

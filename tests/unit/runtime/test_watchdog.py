@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import array
-import fcntl
 import signal
 import subprocess
 import sys
-import termios
 import time
 
 import pytest
+from support.pipes import until_full
 
 LIMIT_S = 0.5
-
-FULL = 16_000
-"""Bytes at the least in a pipe that is full: it has 16 pages, and not all of them are whole."""
 
 SCRIPT = """
 import ctypes, signal, sys, time
@@ -123,17 +118,3 @@ def test_rule_5_a_process_whose_standard_error_nobody_reads_ends_too(rest: str) 
     finally:
         process.kill()
         process.communicate()
-
-
-def until_full(pipe: int) -> None:
-    """Wait until there is no more room in a pipe: then whoever writes to it is blocked."""
-    deadline, before, since = time.monotonic() + 20, 0, time.monotonic()
-    while time.monotonic() < deadline:
-        waiting = array.array("i", [0])
-        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
-        if waiting[0] != before:
-            before, since = waiting[0], time.monotonic()
-        if waiting[0] >= FULL and time.monotonic() - since > 0.5:
-            return
-        time.sleep(0.01)
-    raise AssertionError("the pipe is not full")
