@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from brokers import Broker
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 from support.deployment import (
     AGE,
@@ -343,7 +344,7 @@ def test_a_reset_over_a_gap_without_records_is_no_way_forward(real_kafka, tmp_pa
         process = goes_on(deployment, settled=1)
         until(lambda: deployment.committed_total() == 1, within=60, what="it to be committed")
         assert process.terminate() == 0
-        producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "transactional.id": deployment.suffix})
+        producer = ordered_producer(deployment.bootstrap, transactional_id=f"t-{deployment.suffix}")
         producer.init_transactions(20)
         producer.begin_transaction()
         producer.produce(deployment.offer_topic, key="s", value=b"never committed", timestamp=now() - 2 * AGE)
