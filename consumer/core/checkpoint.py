@@ -1,6 +1,6 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
-Offer partition      2CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE:PROVENANCE:TRUST
+Offer partition      2CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE:PROVENANCE:TRUST[:LOST]
 Checkout partition   1CHECK:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
                      2CHECK:new, where nothing is known yet
 
@@ -23,7 +23,8 @@ number of ids, and up to when they were counted. LOOKBACK (ms) is the one that H
 may be of another commit.
 
 PROVENANCE says whose the position is (see `provenance`), and TRUST since when (ms) the inputs have been watched
-without trouble.
+without trouble. LOST stands only where an operator has accepted that checkouts are gone for good: it is the time (ms)
+below which some may be. H may be lowered again by reading further back, but never below that.
 
 Version 1 of the offer partition's ended with LATE. It is still read, so that an upgrade goes on where the old version
 stopped; its first texts had neither CHECK nor LATE, nor the checkout partition's last five fields. The way back is
@@ -84,6 +85,7 @@ class OfferCheckpoint:
         late_below: presentations below P from before this time (ms) were late, and dead-lettered unless `unsettled`.
         provenance: whose this is.
         trusted_since: since when (wall clock, ms) the inputs have been watched without trouble.
+        lost_below: checkouts from before this time (ms) may be gone from the log for good: no horizon lies below it.
     """
 
     rules: tuple[int, int, int, bool]
@@ -97,6 +99,7 @@ class OfferCheckpoint:
     late_below: int = MIN_TIME
     provenance: Provenance = NOT_KNOWN
     trusted_since: int = MIN_TIME
+    lost_below: int = MIN_TIME
 
     def encode(self, committed: int) -> str:
         """As metadata for a commit of the offset `committed`, to which the sets are relative."""
@@ -116,6 +119,7 @@ class OfferCheckpoint:
                 _time(self.late_below),
                 self.provenance.encode(),
                 _time(self.trusted_since),
+                *([] if self.lost_below == MIN_TIME else [_time(self.lost_below)]),
             ),
         )
 
@@ -144,6 +148,7 @@ class OfferCheckpoint:
                 _parse_time(rest[3]) if rest[3:] else MIN_TIME,
                 Provenance.decode(rest[4]) if rest[4:] else NOT_KNOWN,
                 _parse_time(rest[5]) if rest[5:] else MIN_TIME,
+                _parse_time(rest[6]) if rest[6:] else MIN_TIME,
             )
             if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
                 raise ValueError("numbers out of range")
@@ -263,7 +268,7 @@ def rules_key(rules: DecisionRules) -> tuple[int, int, int, bool]:
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
 
 
-_AFTER_PC = {FIRST: (3, 4), SECOND: (6,)}
+_AFTER_PC = {FIRST: (3, 4), SECOND: (6, 7)}
 """How many fields may follow Pc, by version."""
 
 

@@ -79,6 +79,7 @@ class Task:
         self._horizon = found.checkouts.horizon
         self._decided_to = found.offers.decided_to
         self._dead = set(found.offers.dead)
+        self._lost_below = found.offers.lost_below
 
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
@@ -361,6 +362,7 @@ class Task:
             late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._lookback,
             provenance=self._provenance.at(now, date_step(self._rules.lateness)),
             trusted_since=trusted_since,
+            lost_below=self._lost_below,
         )
         fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)
         if fitted is None:

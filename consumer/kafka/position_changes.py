@@ -6,7 +6,7 @@ offers are called once more, and those whose checkouts may be gone are dead-lett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Message, TopicPartition
@@ -20,7 +20,8 @@ from ..errors import PositionsError, StartError
 from .end_offsets import TIMEOUT, bounds
 from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words
 from .reader import LogReader
-from .start_offsets import StartOffsets, Wanted, readable
+from .start_offsets import StartOffsets, readable
+from .whole_chains import Beginning, WholeChains
 
 _TIMEOUT = 15.0
 
@@ -117,17 +118,11 @@ class PositionChanges:
                 f"group {self._group}: a time of before cannot be found in another log:\n{in_words(doubts)}\n"
                 "Nothing was changed. Say yes to the new log first: `opt-out positions --accept`."
             )
-        wanted = self._starts.at(self._consumer, moment)
+        wanted = self._starts.offsets_at(self._consumer, Side.OFFERS, moment)
         self._refuse_forward(positions, wanted, moment)
-        changes = []
-        for (side, partition), (offset, horizon) in wanted.items():
-            found = positions.by_place[side, partition]
-            if side is Side.OFFERS:
-                changes.append(self._offers_back_to(found, offset, now))
-            else:
-                whose = positions.by_place[Side.OFFERS, partition].provenance
-                same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
-                changes.append(self._checkouts_back_to(found, offset, horizon, now, same=same))
+        changes: list[tuple[Change, str]] = []
+        for partition, offset in wanted.items():
+            changes += self._back_to(partition, positions, now, offset, moment)
         return self._commit(changes)
 
     # --- yes to what is there
@@ -144,44 +139,79 @@ class PositionChanges:
         checkouts_doubted = bool(
             checkouts.doubt or moved or cut or "checkout_topic_id" in differs or not self._is_there(checkouts)
         )
-        if checkouts_doubted or offers.doubt or "offer_topic_id" in differs or not self._is_there(offers):
-            yield self._offers_anew(offers, now, at_first=offers_anew)
-        elif offers.read_to(Side.OFFERS) > self._bounds(offers)[1]:
-            yield self._offers_anew(offers, now, at_first=False)
-        elif differs and isinstance(offers.checkpoint, OfferCheckpoint):
-            # Nobody has watched the inputs until now.
-            kept = replace(offers.checkpoint, provenance=self._provenance.at(now), trusted_since=MIN_TIME)
-            text = kept.encode(offers.offset)
-            yield _change(offers, offers.offset, "goes on under the present names and API; nothing is repeated"), text
+        is_same_log = "offer_topic_id" not in differs and offers.read_to(Side.OFFERS) <= self._bounds(offers)[1]
+        lost_below, checkouts_change = offers.lost_below, None
         if checkouts_doubted:
             same = bool(offers.provenance and offers.provenance.checkout_topic_id) and not (checkouts_anew or moved)
-            yield self._checkouts_anew(checkouts, now, at_first=checkouts_anew, whole=same and not cut, cut=cut)
+            checkouts_change, lost_below = self._checkouts_anew(
+                checkouts, now, lost_below, at_first=checkouts_anew, whole=same and not cut, cut=cut
+            )
+        if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved:
+            if differs or checkouts_doubted or not self._is_there(offers):
+                read_to = 0 if checkouts_anew else self._bounds(checkouts)[1]
+                yield self._known_offers(offers, offers.checkpoint, read_to, now, lost_below)
+        elif offers.doubt is Doubt.MISSING or offers_anew or checkouts_doubted or not self._is_there(offers):
+            yield self._offers_anew(offers, now, lost_below, at_first=offers_anew)
+        elif offers.doubt or not is_same_log:
+            yield from self._back_to(partition, found, now)
+        if checkouts_change is not None:
+            yield checkouts_change
 
-    def _offers_anew(self, offers: CommittedPosition, now: int, *, at_first: bool) -> tuple[Change, str]:
+    def _known_offers(
+        self, offers: CommittedPosition, kept: OfferCheckpoint, checkouts_end: int, now: int, lost_below: int
+    ) -> tuple[Change, str]:
+        """What is settled stays settled. An offer of which checkouts may be gone is late, whatever is kept here; and of
+        any other all are there, so that what was decided of it is found again."""
+        offset = max(offers.offset, self._bounds(offers)[0])
+        kept = replace(
+            kept,
+            next_offset=max(kept.next_offset, offset),
+            next_checkout=min(kept.next_checkout, checkouts_end),
+            splits=frozenset(one for one in kept.splits if one >= offset),
+            dead=frozenset(one for one in kept.dead if one >= offset),
+            unsettled=frozenset(one for one in kept.unsettled if one >= offset),
+            provenance=self._provenance.at(now),
+            trusted_since=MIN_TIME,  # nobody has watched the inputs until now
+            lost_below=lost_below,
+        )
+        what = "goes on under the present names and API; what is settled is not repeated"
+        if (gone := offset - offers.offset) > 0:
+            what = (
+                f"goes on behind {gone} records that retention deleted: those of them that were not settled are missed"
+            )
+        return _change(offers, offset, what), kept.encode(offset)
+
+    def _offers_anew(
+        self, offers: CommittedPosition, now: int, lost_below: int, *, at_first: bool
+    ) -> tuple[Change, str]:
         low, high = self._bounds(offers)
         offset = low if at_first or not self._is_there(offers) else offers.offset
         what = f"starts anew: those not bought among up to {high - offset} offers are called, again if they were before"
-        return _change(offers, offset, what), self._starts.new_offers(offset, now)
+        text = replace(self._starts.undecided(offset, now), lost_below=lost_below).encode(offset)
+        return _change(offers, offset, what), text
 
     def _checkouts_anew(
-        self, checkouts: CommittedPosition, now: int, *, at_first: bool, whole: bool, cut: bool
-    ) -> tuple[Change, str]:
-        """`whole`: the topic is known to be the same, so that its very first record is the first checkout there was.
+        self, checkouts: CommittedPosition, now: int, lost_below: int, *, at_first: bool, whole: bool, cut: bool
+    ) -> tuple[tuple[Change, str], int]:
+        """The change, and the time (ms) below which checkouts are gone for good from now on.
 
+        `whole`: the topic is known to be the same, so that its very first record is the first checkout there was.
         `cut`: some that were read are gone from its end.
         """
         low, _ = self._bounds(checkouts)
         stays = not at_first and self._is_there(checkouts)
         offset = checkouts.offset if stays else low
-        if offset > 0 and not cut:
+        known = not cut and lost_below == MIN_TIME
+        if offset > 0 and known:
             what = f"starts anew: offers are {_LATE} presented up to join.lookback after the first checkout read"
-            return _change(checkouts, offset, what), new_checkouts(offset)
-        if (stays or whole) and not cut:
-            return _change(checkouts, offset, "starts at its very first record: none is gone"), new_checkouts(offset)
+            return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
+        if (stays or whole) and known:
+            what = "starts at its very first record: none is gone"
+            return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
         # The first record of a topic that was made anew is not the first checkout that there ever was.
-        horizon = self._horizon_of(checkouts, now, since_now=cut)
+        horizon = max(lost_below, self._horizon_of(checkouts, now, since_now=cut))
         what = f"starts anew: offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
-        return _change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon)
+        return (_change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon)), horizon
 
     def _horizon_of(self, checkouts: CommittedPosition, now: int, *, since_now: bool = False) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock."""
@@ -194,7 +224,9 @@ class PositionChanges:
         return first + self._rules.max_skew + self._rules.lateness
 
     def _first_record(self, position: CommittedPosition, low: int, high: int) -> Message | None:
-        """The first record of a log that holds offsets from `low` to `high`; None if these hold none."""
+        """The first record of a log from offset `low` on and before `high`; None if none stands there."""
+        if low >= high:
+            return None
         place = position.topic, position.partition
         consumer = self._reader()
         try:
@@ -207,20 +239,21 @@ class PositionChanges:
         if reader.unread:
             # By the clock instead, all offers until now would go late, and for good.
             raise StartError(
-                f"{position.topic}[{position.partition}]: the broker does not give the first record, which tells how "
-                "long ago the log begins. Nothing was changed. Check the broker, then do this again."
+                f"{position.topic}[{position.partition}]: the broker does not give the first record from offset {low} "
+                "on, which tells of what time it is. Nothing was changed. Check the broker, then do this again."
             )
         return None
 
     # --- back to a time
 
-    def _refuse_forward(self, found: Positions, wanted: Wanted, moment: int) -> None:
+    def _refuse_forward(self, found: Positions, wanted: Mapping[int, int], moment: int) -> None:
         forward = []
-        for (side, partition), (offset, _) in wanted.items():
-            position = found.by_place[side, partition]
+        for partition, offset in wanted.items():
+            position = found.by_place[Side.OFFERS, partition]
             low, end = self._bounds(position)
-            # Where no record is as young as that, the position stays.
-            if side is Side.OFFERS and position.offset >= 0 and max(low, position.offset) < offset < end:
+            first = max(low, position.offset)
+            # Where no record is as young as that, the position stays. A gap without records is nothing to be missed.
+            if position.offset >= 0 and first < offset < end and self._first_record(position, first, offset):
                 forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
         if forward:
             more = f" and {len(forward) - _MOST_NAMED} more" if len(forward) > _MOST_NAMED else ""
@@ -230,33 +263,62 @@ class PositionChanges:
                 "Choose an earlier time."
             )
 
-    def _offers_back_to(self, found: CommittedPosition, offset: int, now: int) -> tuple[Change, str]:
-        low, end = self._bounds(found)
-        offset = offset if found.offset < 0 else max(low, min(found.offset, offset))
+    def _back_to(
+        self, partition: int, found: Positions, now: int, wanted: int | None = None, moment: int | None = None
+    ) -> Iterator[tuple[Change, str]]:
+        """Each offer from `wanted` on, where those of a moment (ms) begin, is decided anew, or from where the position
+        stands, if that is earlier. None: from where it stands."""
+        offers, checkouts = (found.by_place[side, partition] for side in Side)
+        low, end = self._bounds(offers)
+        offset = offers.offset if wanted is None else wanted
+        if offers.offset >= 0:
+            offset = max(low, min(offers.offset, offset))
+        moment = now if moment is None else moment
+        if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
+            moment = min(moment, record.timestamp()[1])
+        beginning = WholeChains(self._consumer, self._starts, self._rules).before(partition, offset, moment, now)
+        whose = offers.provenance
+        same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
+        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, offers.lost_below, now, same=same)
+        late_below = horizon + self._rules.lookback
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
         )
-        return _change(found, offset, what), self._starts.new_offers(offset, now)
+        if late_below > moment:
+            what += f"; but offers are {_LATE} presented before {readable(late_below)}"
+        checkpoint = replace(
+            beginning.checkpoint,
+            late_below=max(beginning.checkpoint.late_below, late_below) if beginning.offers < offset else MIN_TIME,
+            lost_below=offers.lost_below,
+        )
+        yield _change(offers, beginning.offers, what), checkpoint.encode(beginning.offers)
+        yield checkouts_change
 
     def _checkouts_back_to(
-        self, found: CommittedPosition, wanted: int, horizon: int | None, now: int, *, same: bool
-    ) -> tuple[Change, str]:
-        """`same`: the topic is known to be the same, so that its very first record is the first checkout there was."""
+        self, found: CommittedPosition, beginning: Beginning, lost_below: int, now: int, *, same: bool
+    ) -> tuple[tuple[Change, str], int]:
+        """The change, and the time (ms) below which checkouts may be missing, as far as that is known.
+
+        `same`: the topic is known to be the same, so that its very first record is the first checkout there was.
+        """
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, _ = self._bounds(found)
+        wanted, horizon = beginning.checkouts, beginning.horizon
         offset = wanted if ours is None else max(low, min(wanted, found.offset))
         if ours is not None and offset == found.offset and (horizon is None or ours.horizon <= horizon):
             # They stay for offers that stay, which may be older than that time, and whose checkouts are all there.
-            return _change(found, offset, "stays: all that is wanted stands behind it"), found.metadata
-        if low == 0 and ours is not None and ours.horizon == MIN_TIME and horizon is not None:
-            text = self._starts.checkouts_from(offset, horizon)  # nothing was ever forgotten
-        elif offset > low and horizon is not None:
-            text = self._starts.checkouts_from(offset, horizon)
-        elif offset > 0 or same:
-            text = new_checkouts(offset)
-        else:
-            text = self._starts.checkouts_from(offset, self._horizon_of(found, now))
-        return _change(found, offset, "is read from join.lookback and join.lateness before that time"), text
+            change = _change(found, offset, "stays: all that is wanted stands behind it")
+            return (change, found.metadata), ours.horizon
+        change = _change(found, offset, "is read from join.lookback and join.lateness before the first of these offers")
+        never_forgot = low == 0 and ours is not None and ours.horizon == MIN_TIME
+        if horizon is None or not (offset > low or never_forgot):
+            if offset == 0 and same and lost_below == MIN_TIME:
+                return (change, new_checkouts(offset)), MIN_TIME  # none is gone
+            horizon = self._horizon_of(found, now)
+            if offset > 0 and lost_below == MIN_TIME:
+                return (change, new_checkouts(offset)), horizon  # it is learnt as exactly as it can be
+        horizon = max(horizon, lost_below)
+        return (change, self._starts.checkouts_from(offset, horizon)), horizon
 
     # --- inside
 

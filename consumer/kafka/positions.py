@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata, are_new_checkouts
 from ..core.provenance import Provenance
+from ..core.rules import MIN_TIME
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
 
@@ -95,6 +96,11 @@ class CommittedPosition:
         if isinstance(self.checkpoint, OfferCheckpoint):
             return self.checkpoint.next_offset if side is Side.OFFERS else self.checkpoint.next_checkout
         return self.checkpoint.next_offset if self.checkpoint is not None and side is Side.CHECKOUTS else 0
+
+    @property
+    def lost_below(self) -> int:
+        """The time (ms) below which checkouts may be gone for good, as far as this says so."""
+        return self.checkpoint.lost_below if isinstance(self.checkpoint, OfferCheckpoint) else MIN_TIME
 
     @property
     def provenance(self) -> Provenance | None:

@@ -10,7 +10,7 @@ and stops the start: see `positions`. A group that seems new is not believed eit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -165,12 +165,19 @@ class StartOffsets:
             records=self._records(consumer, [place.offset for place in places]),
         )
 
-    def at(self, consumer: Consumer, moment: int, *, offers_at_end: bool = False) -> Wanted:
-        """Where the offers of a time (ms) begin, and the checkouts that these need."""
+    def at(
+        self,
+        consumer: Consumer,
+        moment: int,
+        *,
+        offers_at_end: bool = False,
+        partitions: Collection[int] | None = None,
+    ) -> Wanted:
+        """Where the offers of a time (ms) begin, and the checkouts that these need; of all partitions, or of these."""
         since = self._since(moment)
-        offers = self._offsets_at(consumer, self._topics[0], MAX_TIME if offers_at_end else moment)
-        wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in enumerate(offers)}
-        for partition, offset in enumerate(self._offsets_at(consumer, self._topics[1], since)):
+        offers = self.offsets_at(consumer, Side.OFFERS, MAX_TIME if offers_at_end else moment, partitions)
+        wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in offers.items()}
+        for partition, offset in self.offsets_at(consumer, Side.CHECKOUTS, since, partitions).items():
             low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
             # reading. And an offer that is on time may be written after the start and dated before it.
@@ -199,10 +206,12 @@ class StartOffsets:
 
     def new_offers(self, offset: int, now: int) -> str:
         """Metadata of ours for an offer partition of which nothing is decided from `offset` on."""
+        return self.undecided(offset, now).encode(offset)
+
+    def undecided(self, offset: int, now: int) -> OfferCheckpoint:
+        """What that says."""
         whose = self._provenance.at(now)
-        return OfferCheckpoint(rules_key(self._rules), self._count, MIN_TIME, offset, 0, provenance=whose).encode(
-            offset
-        )
+        return OfferCheckpoint(rules_key(self._rules), self._count, MIN_TIME, offset, 0, provenance=whose)
 
     def checkouts_from(self, offset: int, horizon: int) -> str:
         """Metadata of ours for a checkout partition that is read from `offset` on, with this horizon (ms)."""
@@ -276,15 +285,13 @@ class StartOffsets:
         """The checkouts' position, further back where lookback was raised since: more of them are needed now."""
         try:
             found = CheckoutCheckpoint.decode(checkouts.metadata, checkouts.offset)
-            made_with = found.lookback
-            if made_with is None:
-                made_with = OfferCheckpoint.decode(offers.metadata, offers.offset).rules[2]
+            beside = OfferCheckpoint.decode(offers.metadata, offers.offset)
         except UnreadableMetadata:
             return checkouts
-        raised = self._rules.lookback - made_with
-        if raised <= 0 or found.horizon == MIN_TIME:
+        raised = self._rules.lookback - (beside.rules[2] if found.lookback is None else found.lookback)
+        if raised <= 0 or found.horizon in (MIN_TIME, beside.lost_below):
             return checkouts
-        horizon = found.horizon - raised
+        horizon = max(found.horizon - raised, beside.lost_below)
         since = horizon - self._rules.lateness - self._rules.max_skew
         place = TopicPartition(self._topics[1], partition, since)
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
@@ -301,19 +308,20 @@ class StartOffsets:
     def _places(self) -> list[TopicPartition]:
         return [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
 
-    def _offsets_at(self, consumer: Consumer, topic: str, moment: int) -> list[int]:
-        """For each partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
-        ends = [bounds(consumer, TopicPartition(topic, partition))[1] for partition in range(self._count)]
+    def offsets_at(
+        self, consumer: Consumer, side: Side, moment: int, partitions: Collection[int] | None = None
+    ) -> dict[int, int]:
+        """By partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
+        topic, asked = self._topics[side], range(self._count) if partitions is None else partitions
+        ends = {partition: bounds(consumer, TopicPartition(topic, partition))[1] for partition in asked}
         if moment == MAX_TIME:
             return ends
-        told = consumer.offsets_for_times(
-            [TopicPartition(topic, p, max(moment, 0)) for p in range(self._count)], timeout=TIMEOUT
-        )
+        told = consumer.offsets_for_times([TopicPartition(topic, p, max(moment, 0)) for p in asked], timeout=TIMEOUT)
         for place in told:
             if place.error is not None:
                 raise StartError(f"{topic}[{place.partition}]: the broker does not tell offsets by time: {place.error}")
         offsets = {place.partition: place.offset for place in told}
-        return [offsets[p] if 0 <= offsets[p] <= end else end for p, end in enumerate(ends)]
+        return {p: offsets[p] if 0 <= offsets[p] <= end else end for p, end in ends.items()}
 
     def _records(self, consumer: Consumer, starts: Sequence[int] | None = None) -> int:
         """How many records are to be read from the starts (the first records, if None) to the present ends."""

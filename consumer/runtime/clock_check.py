@@ -259,8 +259,10 @@ class ClockCheck:
         confirmed, worst, witness = False, 0.0, ""
         for name, one in self._samples.copy().items():
             ahead, is_fresh = one.ahead(drift), now - one.taken <= STALE
-            # What the API disproved it has to take back: it can be asked. The others tell when they do.
-            if (is_fresh or name == API) and abs(ahead) > abs(worst):
+            # What the API disproved it has to take back: it can be asked, unless it has answered without a Date since.
+            # The others tell when they do.
+            counts = is_fresh or (name == API and self._undated <= one.taken)
+            if counts and abs(ahead) > abs(worst):
                 worst, witness = ahead, name
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
             confirmed = confirmed or (is_fresh and one.most < float("inf"))

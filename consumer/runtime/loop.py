@@ -37,7 +37,7 @@ from .idleness import Idleness
 from .retention import RetentionWatch
 from .runner import TaskRunner
 from .suspension import Suspension
-from .tasks import Tasks
+from .tasks import Tasks, rules_of
 
 log = structlog.get_logger(__name__)
 
@@ -98,11 +98,10 @@ class Loop:
             wall=clock.wall,
             monotonic=clock.monotonic,
         )
-        self.suspension = Suspension(join, settings.delivery.max_unsettled)
+        self.suspension = Suspension(rules_of(join), join.unmatched_limit, settings.delivery.max_unsettled)
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
         self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
-        lookback = round(join.lookback.total_seconds() * 1000)
-        self._retention = RetentionWatch(edges.retention, self._topics, lookback, clock.wall)
+        self._retention = RetentionWatch(edges.retention, self._topics, clock.wall)
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
         self._next_commit = 0.0
@@ -185,8 +184,9 @@ class Loop:
             if route is None:
                 continue
             runner, side = route
-            if route not in watermarks:
+            if route not in watermarks and message.error() is None:
                 watermarks[route] = runner.task.watermarks.of(side).value
+                self._retention.read(runner, side, message)
             if starts := runner.on_message(side, message, now):
                 withdrawn.setdefault(runner, []).extend(starts)
         for (runner, side), before in watermarks.items():
@@ -279,7 +279,7 @@ class Loop:
             )
         self.suspension.report(self._all_tasks())
         runners = self.tasks.runners
-        self._retention.look(self.tasks.committed, {p: r.task.oldest_unsettled() for p, r in runners.items()})
+        self._retention.look(runners, self.tasks.committed)
         for partition, runner in sorted(runners.items()):
             task = runner.task
             oldest = task.oldest_unsettled()

@@ -96,11 +96,12 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
     kafka = settings.kafka
     codec = PlainCodec(settings.api.metadata_keys)
     api_clock = ApiClock(settings.api)
+    uses_date = settings.api.use_date
     clock_check = ClockCheck(
         time.time,
         time.monotonic,
         max_skew=settings.join.max_skew.total_seconds(),
-        ask=lambda: api_clock.ask(clock_check.api_told),
+        ask=(lambda: api_clock.ask(clock_check.api_told)) if uses_date else None,
     )
     provenance = find_provenance(admin, settings)
     writes = Writes(kafka.outcome_topic, kafka.commit_interval.total_seconds())
@@ -124,7 +125,7 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
         ),
         writes=writes,
         delivery=DeliveryThread(
-            partial(connect, settings.api, on_time=clock_check.api_told),
+            partial(connect, settings.api, on_time=clock_check.api_told if uses_date else None),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
             conditions=[clock_check.gate, recorded(writes), attended(health), same_topics(topic_watch)],

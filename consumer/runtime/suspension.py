@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 import structlog
 
 from ..core.guards import Guards, SuspendedBy
-from ..core.rules import MIN_TIME
+from ..core.rules import MIN_TIME, DecisionRules
 from ..core.task import Task
-from ..settings import JoinSettings
 from .clock_check import BELIEVED, ClockFinding, ClockState
 
 log = structlog.get_logger(__name__)
@@ -36,6 +35,8 @@ class Suspension:
     """Judges the tasks when something was read, and logs when decisions are suspended, still are, and go on.
 
     Args:
+        rules: as set now.
+        unmatched_limit: as in the settings.
         most_undecided: presentations that may be read and kept undecided beyond those that a task had when a
             suspension began, or had read again when it came during one.
 
@@ -43,13 +44,11 @@ class Suspension:
         by: why decisions are suspended, if they are.
     """
 
-    def __init__(self, join: JoinSettings, most_undecided: int) -> None:
-        self._settings = join
+    def __init__(self, rules: DecisionRules, unmatched_limit: int, most_undecided: int) -> None:
+        self._limit = unmatched_limit
         self._most = most_undecided
         self._guards = Guards(
-            checkout_silence=_ms(join.checkout_silence.total_seconds()),
-            unmatched_limit=join.unmatched_limit,
-            lateness=_ms(join.lateness.total_seconds()),
+            checkout_silence=rules.checkout_silence, unmatched_limit=unmatched_limit, lateness=rules.lateness
         )
         self.by = SuspendedBy.NONE
         self._clock = BELIEVED
@@ -105,17 +104,13 @@ class Suspension:
         if by is SuspendedBy.UNMATCHED:
             last = next((task.guard.ids.last for task in tasks if task.guard.ids.last), None)
             session_id, purchased_id = last or (None, None)
-            facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._settings.unmatched_limit}
+            facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}
             return facts
         facts |= {"newest_checkout": when(guards.newest_checkout), "newest_offer": when(guards.newest_offer)}
         if by is SuspendedBy.LANDING:
             facts["resume_at"] = when(guards.resume_at)
         return facts
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
 
 
 def when(ms: int) -> str | None:

@@ -6,6 +6,13 @@ does any handler of a signal, since those run on that thread. So another thread 
 that the interpreter writes to at once, and counts.
 
 Nothing is lost by an end like that: what was not committed is found out by whoever reads on.
+
+The last words may hang as well: a standard error that nobody reads blocks whoever writes to it, and the lock of the log
+is then held for ever. So there are three ways to end, each of which needs less than the one before:
+
+    at the limit     a line of the log, then exit with code 1         needs Python and the log
+    + LAST_WORDS     the places of all threads, then the same         needs a standard error that takes them
+    + LAST_WORDS     the alarm of the operating system (SIGALRM)      needs nothing
 """
 
 from __future__ import annotations
@@ -36,8 +43,8 @@ PATIENCE = 60.0
 
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
-_STDERR_TIME = 1.0
-"""Seconds after which the process ends even if it cannot say so."""
+LAST_WORDS = 0.5
+"""Seconds after which the next way to end is taken, since the one before hangs."""
 
 
 class Watchdog:
@@ -52,14 +59,16 @@ class Watchdog:
         self._limit = max(shutdown_timeout, LEAST)
         self._health = health
         self._heard, self._told = socket.socketpair()
-        self._heard.settimeout(PATIENCE)
         self._told.setblocking(False)
         self._main = threading.get_ident()
 
     def start(self) -> None:
         """Listen, until the process ends. Signals still need handlers of their own: only those are heard."""
         signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may have had it ignored
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        # Apart, since whoever says something may wait for ever to be heard.
+        threading.Thread(target=self._say_what_is_waited_for, name="waiting", daemon=True).start()
 
     def count_down(self) -> None:
         """The process is about to end by itself. Doing so twice, or after a signal, changes nothing."""
@@ -67,15 +76,12 @@ class Watchdog:
             self._told.send(bytes([signal.SIGTERM]))
 
     def _watch(self) -> None:
-        while True:
-            try:
-                if not _ENDING.isdisjoint(self._heard.recv(64)):
-                    break
-            except TimeoutError:
-                self._say_what_is_waited_for()
+        while _ENDING.isdisjoint(self._heard.recv(64)):
+            pass
         # The interpreter stops this thread before it is through with its own end, which a client may hold up as well.
-        # This one needs no interpreter.
-        faulthandler.dump_traceback_later(self._limit + _STDERR_TIME, exit=True)
+        # These two need no interpreter.
+        signal.setitimer(signal.ITIMER_REAL, self._limit + 2 * LAST_WORDS)
+        faulthandler.dump_traceback_later(self._limit + LAST_WORDS, exit=True)
         time.sleep(self._limit)
         waited = self._health.waiting_for()
         log.error(
@@ -89,13 +95,15 @@ class Watchdog:
         os._exit(1)
 
     def _say_what_is_waited_for(self) -> None:
-        waited = self._health.waiting_for()
-        if waited is not None and waited[1] >= PATIENCE:
-            log.warning(
-                "the brokers do not answer: nothing is read, decided or committed until they do",
-                waits_for=waited[0],
-                seconds=round(waited[1]),
-            )
+        while True:
+            time.sleep(PATIENCE)
+            waited = self._health.waiting_for()
+            if waited is not None and waited[1] >= PATIENCE:
+                log.warning(
+                    "the brokers do not answer: nothing is read, decided or committed until they do",
+                    waits_for=waited[0],
+                    seconds=round(waited[1]),
+                )
 
 
 def _place(frame: FrameType | None) -> str | None:

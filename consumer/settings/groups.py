@@ -153,6 +153,7 @@ class ApiSettings(Group):
     )
     connect_timeout: PositiveDuration = Field(default=timedelta(seconds=5), description="Time to connect.")
     timeout: PositiveDuration = Field(default=timedelta(seconds=10), description="Time for a whole call.")
+    use_date: bool = Field(default=True, description="Whether our clock is held against the Date of the API's answers.")
     body: Literal["metadata", "empty"] = Field(default="metadata", description="Send partner_metadata, or {}.")
     metadata_keys: tuple[str, ...] = Field(
         default=(), description="Keys of an offer's metadata that may go to the insurer: comma-separated or a list."

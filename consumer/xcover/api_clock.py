@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ import structlog
 from ..settings import ApiSettings
 
 log = structlog.get_logger(__name__)
+
+_HEADERS = {"User-Agent": "offer-opt-out", "Cache-Control": "no-cache"}
 
 OnTime: TypeAlias = Callable[[float | None, float, float], None]
 """Is told of an answer: its Date in seconds since the epoch, None if it has none; when the request was sent and when
@@ -45,9 +48,10 @@ class ApiClock:
 
     def __init__(self, settings: ApiSettings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._url = settings.base_url
-        self._timeout = httpx.Timeout(
-            settings.timeout.total_seconds(), connect=settings.connect_timeout.total_seconds()
-        )
+        connect, whole = settings.connect_timeout.total_seconds(), settings.timeout.total_seconds()
+        self._timeout = httpx.Timeout(whole, connect=connect)
+        # The client's own bounds are those of one read each, and there is no end to an answer that comes byte by byte.
+        self._in_all = connect + whole
         self._monotonic = monotonic
         self._asking = threading.Lock()
 
@@ -58,13 +62,19 @@ class ApiClock:
 
     def _ask(self, on_time: OnTime) -> None:
         try:
-            with httpx.Client(timeout=self._timeout) as client:
-                sent = self._monotonic()
-                response = client.head(self._url, headers={"User-Agent": "offer-opt-out", "Cache-Control": "no-cache"})
-                received = self._monotonic()
+            told, sent, received = asyncio.run(self._head())
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             log.info("the API does not tell the time", error=f"{type(error).__name__}: {error}")
         else:
-            on_time(time_of(response.headers), sent, received)
+            on_time(told, sent, received)
         finally:
             self._asking.release()
+
+    async def _head(self) -> tuple[float | None, float, float]:
+        """One question, and what `OnTime` is told of its answer. A TimeoutError is an OSError."""
+        async with asyncio.timeout(self._in_all), httpx.AsyncClient(timeout=self._timeout) as client:
+            sent = self._monotonic()
+            response = await client.head(
+                self._url, headers={"User-Agent": "offer-opt-out", "Cache-Control": "no-cache"}
+            )
+            return time_of(response.headers), sent, self._monotonic()

@@ -28,10 +28,16 @@ from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.kafka.producer import OutputProducer
 from consumer.runtime.runner import TaskRunner
 from consumer.runtime.suspension import Suspension
-from consumer.settings import JoinSettings
 
 CODEC = PlainCodec()
-RULES = DecisionRules(window=1_800_000, checkout_grace=60_000, lookback=7_200_000, lateness=300_000, max_skew=300_000)
+RULES = DecisionRules(
+    window=1_800_000,
+    checkout_grace=60_000,
+    lookback=7_200_000,
+    lateness=300_000,
+    max_skew=300_000,
+    checkout_silence=1_800_000,
+)
 NOW = 1_767_225_600_000
 TOPICS = ("offers", "checkouts")
 
@@ -168,7 +174,7 @@ def run(offers: list[FuzzedMessage], checkouts: list[FuzzedMessage]) -> tuple[Ta
         bad_records=limits(1_000),
         late_limit=0,
     )
-    suspension = Suspension(JoinSettings(), 1_000)
+    suspension = Suspension(RULES, 50, 1_000)
     # The checkouts first: a presentation that is not late then finds all of them.
     for source, messages in ((Side.CHECKOUTS, checkouts), (Side.OFFERS, offers)):
         for offset, message in enumerate(messages):
@@ -300,7 +306,7 @@ def test_a_hold_is_reported_whatever_year_its_events_are_of(completed: int, stam
         CODEC.decode_checkout(b"s", CODEC.encode_checkout(checkout | {"purchased_offer_ids": []}), 0), stamp, NOW
     )
     task.offer(CODEC.decode_offer(b"s", CODEC.encode_offer(offer), 0), stamp, NOW)
-    suspension = Suspension(JoinSettings(), 1_000)
+    suspension = Suspension(RULES, 50, 1_000)
     for side in Side:
         task.idle(side, NOW)
     suspension.judge([task])

@@ -55,7 +55,7 @@ def offer_checkpoints(draw: st.DrawFn) -> tuple[OfferCheckpoint, int]:
     rules = window, draw(st.integers(0, window)), window + more, draw(st.booleans())
     numbers = draw(st.integers(1, 10**6)), draw(TIMES), committed + ahead, draw(OFFSETS)
     whose = Provenance(*(draw(TEXTS) for _ in range(6)), draw(st.just(MIN_TIME) | st.integers(0, 10**15)))
-    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES)), committed
+    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES), draw(TIMES)), committed
 
 
 @st.composite

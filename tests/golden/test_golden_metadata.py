@@ -24,6 +24,7 @@ SAYS = {
     "offers": (
         "rules", "partitions", "decided_to", "next_offset", "next_checkout",
         "splits", "dead", "unsettled", "late_below", "provenance", "trusted_since",
+        "lost_below",
     ),
     "checkouts": ("partitions", "next_offset", "horizon", "guard", "lookback"),
 }  # fmt: skip
@@ -122,8 +123,9 @@ def test_the_text_of_the_other_topic_or_of_a_later_version_is_refused(kind: str)
 
 
 def says(kind: str, checkpoint: Any) -> dict[str, object]:
-    """What a checkpoint says, as it stands in the file."""
-    return {name: _shown(value) for name, value in zip(SAYS[kind], astuple(checkpoint), strict=True)}
+    """What a checkpoint says, as it stands in the file; of what is lost for good only where something is."""
+    said = dict(zip(SAYS[kind], map(_shown, astuple(checkpoint)), strict=True))
+    return {name: value for name, value in said.items() if (name, value) != ("lost_below", "MIN")}
 
 
 def _shown(value: Any) -> Any:

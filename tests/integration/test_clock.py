@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from support.deployment import Deployment, deployed, now, until
@@ -83,6 +84,22 @@ def test_a_clock_that_was_an_hour_ahead_for_some_seconds_makes_no_offer_late(bro
         deployment.flush()
         until(lambda: len(set(deployment.settled())) == 51, within=40, what="all to be called")
         assert deployment.dead_letters() == []
+
+
+@pytest.mark.parametrize("used", ["true", "false"])
+def test_where_the_api_s_clock_is_the_wrong_one_its_date_may_be_left_out(broker, tmp_path: Path, used: str) -> None:
+    # To the process it is all the same whose clock it is that differs.
+    with deployed(broker.bootstrap_servers, tmp_path, settings={"API__USE_DATE": used}) as deployment:
+        clock = set_wrong(tmp_path / "clock", 3_600.0)
+        deployment.present("shown")
+        deployment.flush()
+        deployment.start(clock=clock)
+        if used == "true":
+            until(lambda: said(deployment, HELD), within=30, what="decisions to be held")
+            assert deployment.called() == []
+        else:
+            until(lambda: "shown" in deployment.called(), within=40, what="the call")
+            assert not said(deployment, HELD)
 
 
 def test_tombstones_keep_no_quiet_topic_undecided(broker, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import brokers
 import pytest
 from support.deployment import AGE, Process, deployed, now, until
+from support.pipes import until_full
 
 SHUTDOWN_S = 6.0
 SHORT = {"DELIVERY__SHUTDOWN_TIMEOUT": f"{SHUTDOWN_S:g}s"}
@@ -33,6 +36,22 @@ def freezing(own_broker: brokers.Broker) -> brokers.Broker:
     if not isinstance(own_broker, brokers.ApacheBroker):
         pytest.skip(f"needs a broker whose process can be stopped: {own_broker.description} is not one")
     return own_broker
+
+
+def test_a_stop_ends_though_nobody_reads_the_log(broker, tmp_path: Path) -> None:
+    with deployed(broker.bootstrap_servers, tmp_path, settings=SHORT) as deployment:
+        for n in range(1_000):
+            deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - AGE)
+        deployment.flush()
+        command = [sys.executable, "-m", "consumer", "run"]
+        with subprocess.Popen(command, env=deployment.environ(), stderr=subprocess.PIPE) as popen:
+            try:
+                assert popen.stderr is not None
+                until_full(popen.stderr.fileno(), within=60)
+                popen.terminate()
+                assert popen.wait(SHUTDOWN_S + SLACK_S) in (1, -signal.SIGALRM)
+            finally:
+                popen.kill()
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])

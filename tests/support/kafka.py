@@ -91,7 +91,8 @@ class Consumer:
         commits: the offsets of each commit, and `metadata` of the last.
         texts: the metadata that stands with an offset, by topic, partition and offset.
         low, high: where each partition begins and ends, unless `begins` says otherwise of its topic.
-        at: the offset that any time leads to.
+        at: the offset that any time leads to, unless `stamps` tell of its topic.
+        stamps: by topic, the timestamps of the records of each of its partitions, from offset 0 on.
         errors: by a question's name, the codes with which it fails in turn, before it is answered.
         refused: by topic, the error with which its part of a commit comes back.
         most_metadata: characters; what is longer is refused.
@@ -107,6 +108,7 @@ class Consumer:
         self.low, self.high = 0, 100
         self.begins: dict[str, int] = {}
         self.at = -1
+        self.stamps: dict[str, list[int]] = {}
         self.errors: dict[str, list[int]] = defaultdict(list)
         self.refused: dict[str, object] = {}
         self.most_metadata = 4_096
@@ -126,11 +128,18 @@ class Consumer:
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
         self._ask("get_watermark_offsets")
-        return self.begins.get(place.topic, self.low), self.high
+        end = len(self.stamps[place.topic]) if place.topic in self.stamps else self.high
+        return self.begins.get(place.topic, self.low), end
 
     def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self._ask("offsets_for_times")
-        return [TopicPartition(p.topic, p.partition, self.at) for p in places]
+        return [TopicPartition(p.topic, p.partition, self._at(p.topic, p.offset)) for p in places]
+
+    def _at(self, topic: str, moment: int) -> int:
+        if topic not in self.stamps:
+            return self.at
+        from_low = enumerate(self.stamps[topic][self.begins.get(topic, self.low) :], self.begins.get(topic, self.low))
+        return next((offset for offset, stamp in from_low if stamp >= moment), -1)
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         self._ask("list_topics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from simulation.checkers.calls import CallChecker
@@ -43,12 +44,15 @@ class CommitChecker:
             self._outputs.on_loss(partition, checkouts)
             self._calls.on_loss(partition)
 
-    def on_answer(self) -> None:
-        """An operator has said where to go on: back, or behind what is not settled."""
+    def on_answer(self, skips: Mapping[int, int]) -> None:
+        """An operator has said where to go on: back, or behind what is not settled.
+
+        `skips`: by partition of the offers, below which offset the answer takes for settled what was due by then.
+        """
         self.on_loss()
         self._before = {place: offset for place, (offset, _) in self._broker.group.committed.items()}
         for (topic, partition), offset in self._before.items():
-            self._outputs.on_skip(topic, partition, offset)
+            self._outputs.on_skip(topic, partition, max(offset, skips.get(partition, 0) if topic == OFFERS else 0))
 
     def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""

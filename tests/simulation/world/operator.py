@@ -9,6 +9,7 @@ from simulation.world.broker import Broker
 from simulation.world.clients import Admin
 from simulation.world.consumer import SimulatedConsumer
 
+from consumer.core.checkpoint import OfferCheckpoint
 from consumer.errors import OptOutError
 from consumer.kafka.position_changes import PositionChanges
 from consumer.kafka.start_offsets import StartOffsets
@@ -26,6 +27,8 @@ class Operator:
     def __init__(self, broker: Broker, tell: Callable[[str], None]) -> None:
         self.named: set[tuple[str, int]] = set()
         """The positions that the command has named as it changed them."""
+        self.skips: dict[int, int] = {}
+        """By partition of the offers, below which offset its last answer takes for settled what was due by then."""
         self._broker = broker
         self._tell = tell
 
@@ -51,10 +54,14 @@ class Operator:
         now, on_commit = broker.clock.ms, broker.on_commit
         # A person may go back, and may skip what is not settled.
         broker.on_commit = lambda _: None
+        self.skips.clear()
         try:
             for change in changes.reset_to(before, now) if self.goes_back else changes.accept(now):
                 self.tell(f"{'goes back' if self.goes_back else 'accepts'}: {change}")
                 self.named.add((change.topic, change.partition))
+                if "are read again" in change.what:
+                    _, text = broker.group.committed[change.topic, change.partition]
+                    self.skips[change.partition] = OfferCheckpoint.decode(text, change.offset).next_offset
         except (OptOutError, KafkaException) as error:
             self.tell(f"cannot answer yet: {error}")
             # Of what retention has left, nothing may be from before: then there is no way back.

@@ -241,8 +241,8 @@ class World:
                 return
             self.in_doubt = self._refused = False
             self.faults[f"an operator answers by {'--reset-to' if self.operator.goes_back else '--accept'}"] += 1
-            self.commits.on_answer()
-            self.truth.on_answer(self.operator.named)
+            self.commits.on_answer(self.operator.skips)
+            self.truth.on_answer(self.operator.named, self.operator.skips)
         self.started += 1
         name = f"p{self.started}"
         self.tell(f"{name} starts" + (f" with {rules}" if len(scenario.settings) > 1 else ""))

@@ -62,6 +62,14 @@ def test_the_longest_metadata_without_a_list_fits_into_the_least_room() -> None:
     rules = 10**10, 10**10, 10**10, True
     last = 2**63 - 1
     checkpoint = OfferCheckpoint(
-        rules, 10**6, 10**14, last, last, late_below=10**14, provenance=longest, trusted_since=10**14
+        rules,
+        10**6,
+        10**14,
+        last,
+        last,
+        late_below=10**14,
+        provenance=longest,
+        trusted_since=10**14,
+        lost_below=10**14,
     )
     assert len(checkpoint.encode(last)) <= LEAST_METADATA

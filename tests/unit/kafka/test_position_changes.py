@@ -2,92 +2,27 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
-from support.kafka import Consumer, Message, partition_end
+from confluent_kafka import ConsumerGroupState, KafkaError
+from support.changes_world import CHECKOUTS, FIRST, KEY, NOW, OFFERS, OURS, RULES, ChangesWorld, PlayedReader
+from support.kafka import partition_end
 
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, are_new_checkouts, new_checkouts
+from consumer.core.checkpoint import OfferCheckpoint, new_checkouts
 from consumer.core.provenance import Provenance
-from consumer.core.rules import MIN_TIME, DecisionRules
+from consumer.core.rules import MIN_TIME
 from consumer.errors import PositionsError, StartError
-from consumer.kafka.position_changes import Change, PositionChanges
-from consumer.kafka.start_offsets import StartOffsets
-from consumer.settings import KafkaSettings
+from consumer.kafka.start_offsets import readable
 
-RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
-KEY = (100, 10, 300, True)
-NOW = 1_800_000_000_000
-OURS = Provenance("c", "o-id", "k-id", "offers", "checkouts", "https://api.example/x")
-KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts")
-OFFERS = OfferCheckpoint(KEY, 1, 5_000, 9, 4, unsettled=frozenset({8}), provenance=OURS, trusted_since=4_000)
-CHECKOUTS = CheckoutCheckpoint(1, 4, 700, lookback=300)
-FIRST = NOW - 5_000
+BEFORE = 2 * RULES.lookback + 2 * RULES.lateness + RULES.late_after + RULES.max_skew
+"""How long before the time of a reset the checkouts begin that are all known: a chain may have lasted for lookback."""
 
 
-class Reader:
-    """Reads a log whose first record is of `FIRST`, unless it is told to answer otherwise."""
-
-    answer: ClassVar[list[Message]] = [Message("checkouts", 0, 0, timestamp=FIRST), partition_end("checkouts", 0, 100)]
-
-    def assign(self, places: object) -> None: ...
-    def consume(self, most: int, timeout: float) -> list[Message]:
-        return self.answer
-
-    def pause(self, places: object) -> None: ...
-    def resume(self, places: object) -> None: ...
-    def unassign(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class ChangesWorld:
-    """A group that has committed offset 7 of the offers and 3 of the checkouts; both logs hold 0 to 100."""
-
-    def __init__(self, now: Provenance = OURS) -> None:
-        self.consumer = Consumer()
-        self.commit("offers", 7, OFFERS.encode(7))
-        self.commit("checkouts", 3, CHECKOUTS.encode(3))
-        self.state: Any = ConsumerGroupState.EMPTY
-        self.now = now
-
-    def commit(self, topic: str, offset: int, text: str) -> None:
-        self.consumer.committed_offsets[topic, 0] = offset
-        self.consumer.texts[topic, 0, offset] = text
-
-    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
-        future: Future[Any] = Future()
-        if isinstance(self.state, KafkaError):
-            future.set_exception(KafkaException(self.state))
-        else:
-            future.set_result(SimpleNamespace(state=self.state, members=["m"]))
-        return {"g": future}
-
-    @property
-    def changes(self) -> PositionChanges:
-        return PositionChanges(
-            self.consumer, self, Reader, StartOffsets(KAFKA, RULES, 1, self.now),  # type: ignore[arg-type]
-            group="g", provenance=self.now, rules=RULES, partitions=1,
-        )  # fmt: skip
-
-    def accept(self) -> list[Change]:
-        return self.changes.accept(NOW)
-
-    def left(self, topic: str) -> tuple[int, str]:
-        offset = self.consumer.committed_offsets[topic, 0]
-        return offset, self.consumer.texts[topic, 0, offset]
-
-    def offers(self) -> tuple[int, OfferCheckpoint]:
-        offset, text = self.left("offers")
-        return offset, OfferCheckpoint.decode(text, offset)
-
-    def checkouts(self) -> tuple[int, CheckoutCheckpoint | None]:
-        """None where the horizon is to be learnt."""
-        offset, text = self.left("checkouts")
-        return offset, None if are_new_checkouts(text, offset) else CheckoutCheckpoint.decode(text, offset)
+def is_kept(found: OfferCheckpoint) -> bool:
+    """What was settled still is."""
+    return (found.decided_to, found.unsettled) == (OFFERS.decided_to, OFFERS.unsettled)
 
 
 def is_new(found: OfferCheckpoint, offset: int) -> bool:
@@ -138,20 +73,21 @@ def test_other_names_keep_what_is_settled(name: str) -> None:
 def test_offers_that_are_not_ours_start_anew_where_they_stand_and_the_checkouts_stay() -> None:
     world = ChangesWorld()
     world.commit("offers", 7, "")
-    (change,) = world.accept()
+    change, other = world.accept()
     offset, found = world.offers()
     assert (offset, is_new(found, 7), change.offset) == (7, True, 7)
-    assert "93 offers are called" in change.what
+    assert change.what.startswith("93 records are read again")
+    assert other.what.startswith("stays")
     assert world.left("checkouts") == (3, CHECKOUTS.encode(3))
 
 
-def test_checkouts_that_are_not_ours_learn_their_horizon_and_what_was_settled_by_them_is_not_known() -> None:
+def test_checkouts_that_are_not_ours_learn_their_horizon_and_what_was_settled_by_them_stays_settled() -> None:
     world = ChangesWorld()
     world.commit("checkouts", 3, "tool")
     world.accept()
     assert world.checkouts() == (3, None)
     offset, found = world.offers()
-    assert (offset, is_new(found, 7)) == (7, True)
+    assert (offset, is_kept(found), found.next_checkout) == (7, True, 4)
 
 
 @pytest.mark.parametrize("knows_ids", [True, False])
@@ -168,7 +104,7 @@ def test_checkouts_whose_position_vanished_begin_at_their_first_record(knows_ids
     else:
         assert found is not None, "the topic may have been made anew"
         assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
-    assert is_new(world.offers()[1], 7)
+    assert is_kept(world.offers()[1])
 
 
 def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_horizon() -> None:
@@ -178,18 +114,20 @@ def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_h
     assert offset == 0
     assert found is not None
     assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
-    assert is_new(world.offers()[1], 7)
+    offers = world.offers()[1]
+    assert (is_kept(offers), offers.next_checkout) == (True, 0), "offsets of the old topic mean nothing in the new one"
+    assert offers.lost_below == found.horizon, "for good: no reset may forget it"
 
 
 def test_a_first_record_that_the_broker_does_not_give_is_no_log_without_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
-    monkeypatch.setattr(Reader, "answer", [])
+    monkeypatch.setattr(PlayedReader, "answer", [])
     with pytest.raises(StartError, match=r"checkouts\[0\]: the broker does not give the first record"):
         world.accept()
     assert world.consumer.commits == []
-    monkeypatch.setattr(Reader, "answer", [partition_end("checkouts", 0, 100)])
+    monkeypatch.setattr(PlayedReader, "answer", [partition_end("checkouts", 0, 100)])
     world.accept()
     _, found = world.checkouts()
     assert found is not None
@@ -215,8 +153,10 @@ def test_on_another_cluster_a_mirror_may_have_kept_the_offsets() -> None:
 def test_what_retention_deleted_is_gone_on_without() -> None:
     world = ChangesWorld()
     world.consumer.low = 8
-    world.accept()
-    assert world.offers()[0] == 8
+    change, _ = world.accept()
+    assert change.what.startswith("goes on behind 1 records that retention deleted")
+    offset, found = world.offers()
+    assert (offset, is_kept(found)) == (8, True)
     assert world.checkouts() == (8, None)
 
 
@@ -256,7 +196,7 @@ def test_a_reset_goes_back_with_both_and_knows_its_horizon_where_older_checkouts
     assert is_new(world.offers()[1], 2)
     _, found = world.checkouts()
     assert found is not None
-    assert found.horizon == NOW - 1_000 - RULES.lookback - RULES.lateness
+    assert found.horizon == NOW - 1_000 - BEFORE
 
 
 def test_a_reset_never_goes_forward() -> None:
@@ -283,7 +223,7 @@ def test_checkouts_that_stay_have_the_lower_horizon_of_the_two() -> None:
     offset, found = world.checkouts()
     assert offset == 3
     assert found is not None
-    assert found.horizon == NOW - 1_000 - RULES.lookback - RULES.lateness
+    assert found.horizon == NOW - 1_000 - BEFORE
 
 
 def test_a_reset_to_a_time_that_is_still_to_come_changes_nothing() -> None:
@@ -312,7 +252,7 @@ def test_a_reset_to_the_first_record_of_checkouts_knows_that_some_may_be_gone() 
     world.changes.reset_to(NOW - 10_000, NOW)
     _, found = world.checkouts()
     assert found is not None, "nothing was ever forgotten"
-    assert found.horizon == NOW - 10_000 - RULES.lookback - RULES.lateness
+    assert found.horizon == NOW - 10_000 - BEFORE
     world.consumer.low = world.consumer.at = 2
     world.changes.reset_to(NOW - 10_000, NOW)
     assert world.checkouts() == (2, None)
@@ -354,3 +294,66 @@ def test_a_change_that_the_broker_took_in_part_is_to_be_done_again_and_nobody_is
     world.consumer.refused.clear()
     world.accept()
     assert world.checkouts() == (3, None)
+
+
+# --- what is lost for good
+
+
+def test_a_reset_does_not_forget_that_checkouts_were_lost_with_the_end_of_their_log() -> None:
+    world = ChangesWorld()
+    world.consumer.stamps["checkouts"] = [FIRST] * 3
+    world.accept()
+    lost_below = NOW + RULES.max_skew + RULES.lateness
+    assert world.offers()[1].lost_below == lost_below
+    world.consumer.stamps.clear()
+    world.consumer.at = 2
+    offers, _ = world.changes.reset_to(NOW - 1_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == lost_below
+    assert world.offers()[1].lost_below == lost_below
+    assert "dead-lettered as late" in offers.what, "and it says so"
+    world.accept()
+    world.commit("checkouts", 3, "tool")
+    world.accept()
+    _, found = world.checkouts()
+    assert found is not None, "nor does a further yes"
+    assert found.horizon >= lost_below
+
+
+def test_a_reset_to_the_first_record_of_a_topic_that_was_made_anew_knows_that_some_are_gone() -> None:
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
+    world.accept()
+    world.consumer.at = 0
+    world.changes.reset_to(NOW - 10_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == FIRST + RULES.max_skew + RULES.lateness
+
+
+# --- what a reset says, and what is no way forward
+
+
+def test_a_reset_says_which_offers_go_late_and_says_nothing_where_none_do() -> None:
+    world = ChangesWorld()
+    world.consumer.at = 2
+    offers, _ = world.changes.reset_to(NOW - 1_000, NOW)
+    assert "late" not in offers.what
+    world = ChangesWorld()
+    world.consumer.low = world.consumer.at = 2
+    offers, _ = world.changes.reset_to(NOW - 10_000, NOW)
+    until = readable(FIRST + RULES.max_skew + RULES.lateness + RULES.lookback)
+    assert (
+        f"dead-lettered as late, since their checkouts may be gone, that were presented before {until}" in offers.what
+    )
+
+
+def test_a_gap_without_records_is_no_way_forward() -> None:
+    world = ChangesWorld()
+    world.consumer.at = 9
+    world.gap = range(7, 9)
+    world.changes.reset_to(NOW - 1_000, NOW)
+    assert world.offers()[0] == 7
+    world.gap = range(7, 8)
+    with pytest.raises(PositionsError, match=r"lies ahead of what is committed: offers\[0\] from 7 to 9"):
+        world.changes.reset_to(NOW - 1_000, NOW)

@@ -183,3 +183,19 @@ def test_a_member_that_begins_the_group_first_may_be_of_another_api() -> None:
     consumer.commit = quicker  # type: ignore[method-assign,assignment]
     consumer.committed_offsets.clear()
     production.begin_group(consumer, SINCE)
+
+
+@pytest.mark.parametrize("lost_below", [MIN_TIME, 690, 700])
+def test_a_raised_lookback_reads_further_back_but_finds_no_checkout_that_is_lost_for_good(lost_below: int) -> None:
+    consumer = broker(low=0, at=1)
+    offers = OfferCheckpoint((100, 10, 200, True), 1, 5_000, 9, 4, lost_below=lost_below)
+    for topic, offset, text in (
+        ("offers", 7, offers.encode(7)),
+        ("checkouts", 3, CheckoutCheckpoint(1, 4, 700, lookback=200).encode(3)),
+    ):
+        consumer.committed_offsets[topic, 0] = offset
+        consumer.texts[topic, 0, offset] = text
+    settings = KafkaSettings(offer_topic="offers", checkout_topic="checkouts")
+    found = StartOffsets(settings, RULES, 1).of(consumer, [0])[0].checkouts  # type: ignore[arg-type]
+    horizon = CheckoutCheckpoint.decode(found.metadata, found.offset).horizon
+    assert (found.offset, horizon) == (3 if lost_below == 700 else 1, max(600, lost_below))

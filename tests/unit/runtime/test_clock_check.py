@@ -387,3 +387,19 @@ def test_that_nobody_tells_the_time_is_told_once_a_minute_and_not_for_the_first_
         clocks.go(600.0)
     assert 9 <= len(logs) <= 10
     assert {line["event"].partition(":")[0] for line in logs} == {"nobody tells the time"}
+
+
+def test_a_wrong_date_that_the_api_cannot_take_back_since_it_has_none_any_more_counts_as_long_as_any_other() -> None:
+    clocks = Clocks()
+    clocks.api(clocks.true - 3_600.0)
+    assert clocks.state is ClockState.WRONG
+    while clocks.true < T + STALE:
+        clocks.api(date=False)
+        assert clocks.state is ClockState.WRONG, "it may have been right"
+        clocks.go(RECHECK)
+    clocks.go(1.0)
+    clocks.api(date=False)
+    assert clocks.state is ClockState.BELIEVED
+    clocks.api(clocks.true - 3_600.0)
+    clocks.go(2 * STALE)
+    assert clocks.state is ClockState.WRONG, "one that does not answer at all may still take it back"

@@ -1,26 +1,29 @@
-"""A held commit is said when half of the topic's retention is used up, and not before."""
+"""Rule 5: a held commit is said when half of the topic's retention is used up, by the oldest record that it holds."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
+from support.kafka import Message, partition_end
 from support.loop_world import LoopWorld
 
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
 from consumer.core.rules import MIN_TIME
+from consumer.core.watermark import Side
 from consumer.events import OfferPresented, Reason
 from consumer.kafka.retention import Kept
 from consumer.runtime import loop
 from consumer.runtime.retention import RetentionWatch
 
 HOUR = 3_600_000
-LOOKBACK = 2 * HOUR
 NOW = 1_700_000_000_000
 OLDEST = Chain([OfferPresented("s", "ACME", "o-1", NOW, 70)], NOW, Reason.DECLINED, None, False)
+OFFERS = {"offers": Kept(10 * HOUR, None)}
 
 
 class FakeRetention:
@@ -40,26 +43,63 @@ class FakeRetention:
         return self._bounds
 
 
-def warnings(retention: FakeRetention, *, held_ms: int, oldest: Chain | None = OLDEST) -> list[dict[str, Any]]:
-    """What is logged where a commit holds an offer that is so old, at offsets 70 and 700."""
-    watch = RetentionWatch(retention, ("offers", "checkouts"), LOOKBACK, lambda: NOW / 1000)  # type: ignore[arg-type]
-    plan = CommitPlan(Position(70), Position(700), NOW - held_ms - LOOKBACK, NOW)
-    with structlog.testing.capture_logs() as lines:
-        watch.look({3: plan}, {3: oldest})
-    return list(lines)
+class Held:
+    """A partition of which so much is read, and not all is settled.
+
+    Args:
+        read: by input, the records that were read, each in a batch of its own: offset and stamp (ms before NOW).
+        committed: of the offers and the checkouts; None: nothing, in this life.
+        watermark: of both inputs (ms before NOW).
+        kept: the stamps (ms before NOW) of offers that are kept back.
+    """
+
+    def __init__(
+        self,
+        read: dict[Side, list[tuple[int, int]]],
+        *,
+        committed: tuple[int, int] | None = (70, 700),
+        watermark: int | None = 0,
+        kept: tuple[int, ...] = (),
+        oldest: Chain | None = OLDEST,
+    ) -> None:
+        value = MIN_TIME if watermark is None else NOW - watermark
+        self.task: Any = SimpleNamespace(
+            next_offset=lambda side: read[side][-1][0] + 1 if read.get(side) else 0,
+            watermarks=SimpleNamespace(of=lambda side: SimpleNamespace(value=value)),
+            oldest_unsettled=lambda: oldest,
+        )
+        messages = [Message("offers", 3, 900 + n, timestamp=NOW - age) for n, age in enumerate(kept)]
+        self.late_run = SimpleNamespace(kept=[*messages, partition_end("offers", 3, 999)] if kept else [])
+        self.read, self.committed = read, committed
+
+    def warnings(self, retention: FakeRetention) -> list[dict[str, Any]]:
+        """What is logged when this is looked at."""
+        watch = RetentionWatch(retention, ("offers", "checkouts"), lambda: NOW / 1000)  # type: ignore[arg-type]
+        for side, records in self.read.items():
+            for offset, age in records:
+                watch.read(self, side, Message("t", 3, offset, timestamp=NOW - age))  # type: ignore[arg-type]
+        plan = self.committed and CommitPlan(*map(Position, self.committed), NOW, NOW)
+        with structlog.testing.capture_logs() as lines:
+            watch.look({3: self}, {3: plan} if plan else {})  # type: ignore[dict-item]
+        return list(lines)
+
+
+def offers_held(age: int, **more: Any) -> Held:
+    """An offer at offset 70 is held, and a younger one behind it."""
+    return Held({Side.OFFERS: [(69, 99 * HOUR), (70, age), (75, HOUR)]}, **more)
 
 
 def test_an_offer_held_for_more_than_half_of_the_retention_is_said_with_what_to_do() -> None:
-    kept = FakeRetention({"offers": Kept(10 * HOUR, None)})
-    assert warnings(kept, held_ms=5 * HOUR) == []
-    (line,) = warnings(kept, held_ms=5 * HOUR + 1)
+    kept = FakeRetention(OFFERS)
+    assert offers_held(5 * HOUR - 2_000).warnings(kept) == []
+    (line,) = offers_held(5 * HOUR + 1).warnings(kept)
     assert line.pop("event").startswith("a held commit nears the topic's retention")
+    assert line.pop("held_since").startswith("2023-11-14T17:1"), "to the second"
     assert line == {
         "log_level": "warning",
         "topic": "offers",
         "partition": 3,
         "offset": 70,
-        "held_since": "2023-11-14T17:13:19+00:00",
         "oldest_unsettled": "ACME/o-1",
         "age_h": 5.0,
         "retention_h": 10.0,
@@ -67,11 +107,34 @@ def test_an_offer_held_for_more_than_half_of_the_retention_is_said_with_what_to_
     assert kept.asked == [], "there is no bound in bytes"
 
 
-def test_checkouts_are_held_for_lookback_longer() -> None:
-    kept = FakeRetention({"checkouts": Kept(10 * HOUR, None)})
-    assert warnings(kept, held_ms=3 * HOUR) == []
-    (line,) = warnings(kept, held_ms=3 * HOUR + 1, oldest=None)
+def test_checkouts_are_said_by_their_own_commit() -> None:
+    (line,) = Held({Side.CHECKOUTS: [(700, 6 * HOUR)]}, oldest=None).warnings(
+        FakeRetention({"checkouts": Kept(10 * HOUR, None)})
+    )
     assert (line["topic"], line["offset"], line["oldest_unsettled"]) == ("checkouts", 700, None)
+
+
+def test_what_is_held_from_the_start_is_said_though_nothing_was_ever_decided() -> None:
+    (line,) = offers_held(HOUR, committed=None, watermark=None).warnings(FakeRetention(OFFERS))
+    assert (line["offset"], line["age_h"]) == (69, 99.0)
+
+
+def test_offers_that_are_kept_back_are_as_old_as_their_records_however_young_those_before_them_are() -> None:
+    behind = Held({Side.OFFERS: [(69, HOUR)]}, kept=(HOUR, 7 * HOUR, HOUR))
+    (line,) = behind.warnings(FakeRetention(OFFERS))
+    assert (line["offset"], line["age_h"]) == (70, 7.0)
+
+
+def test_an_older_record_behind_a_younger_one_counts() -> None:
+    (line,) = Held({Side.OFFERS: [(70, HOUR), (80, 8 * HOUR), (90, HOUR)]}).warnings(FakeRetention(OFFERS))
+    assert line["age_h"] == 8.0
+
+
+def test_where_all_that_was_read_is_settled_the_input_is_as_old_as_its_watermark() -> None:
+    read = {Side.OFFERS: [(69, 99 * HOUR)]}
+    assert Held(read, watermark=300_000).warnings(FakeRetention(OFFERS)) == [], "a quiet topic holds nothing"
+    (line,) = Held(read, watermark=6 * HOUR).warnings(FakeRetention(OFFERS))
+    assert line["age_h"] == 6.0, "what is paused is not read"
 
 
 @pytest.mark.parametrize(
@@ -85,24 +148,17 @@ def test_checkouts_are_held_for_lookback_longer() -> None:
 )
 def test_where_bytes_bound_the_topic_records_are_counted(bounds: tuple[int, int] | None, said: bool) -> None:
     kept = FakeRetention({"offers": Kept(None, 10**9)}, {} if bounds is None else {("offers", 3): bounds})
-    lines = warnings(kept, held_ms=HOUR)
+    lines = offers_held(HOUR).warnings(kept)
     assert [(line["held_records"], line["kept_records"]) for line in lines] == ([(61, 121)] if said else [])
     assert kept.asked == [("offers", 3)], "for the next look"
 
 
 def test_what_is_not_known_is_not_said() -> None:
-    assert warnings(FakeRetention({}), held_ms=10**9) == []
-    watch = RetentionWatch(None, ("offers", "checkouts"), LOOKBACK, lambda: NOW / 1000)
-    watch.look({0: CommitPlan(Position(0), Position(0), 0, 0)}, {})
-    undecided = RetentionWatch(
-        FakeRetention({"offers": Kept(1, None)}),  # type: ignore[arg-type]
-        ("offers", "checkouts"),
-        LOOKBACK,
-        lambda: NOW / 1000,
-    )
-    with structlog.testing.capture_logs() as lines:
-        undecided.look({0: CommitPlan(Position(0), Position(0), MIN_TIME, MIN_TIME)}, {})
-    assert lines == []
+    assert offers_held(10**9).warnings(FakeRetention({})) == []
+    assert Held({}).warnings(FakeRetention({"offers": Kept(1, None)})) == [], "nothing was read yet"
+    assert Held({}, watermark=None).warnings(FakeRetention({"offers": Kept(1, None)})) == []
+    watch = RetentionWatch(None, ("offers", "checkouts"), lambda: NOW / 1000)
+    watch.look({3: offers_held(10**9)}, {})  # type: ignore[dict-item]
 
 
 def test_the_loop_looks_at_each_report_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +167,6 @@ def test_the_loop_looks_at_each_report_of_progress(monkeypatch: pytest.MonkeyPat
     world.loop._retention = RetentionWatch(
         FakeRetention({"offers": Kept(5_000, None)}),  # type: ignore[arg-type]
         ("offers", "checkouts"),
-        2_000,
         world.edges.clock.wall,
     )
     world.begin()

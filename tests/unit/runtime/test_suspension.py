@@ -19,14 +19,13 @@ from consumer.core.guards import SuspendedBy
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.runtime.suspension import Suspension
-from consumer.settings import JoinSettings
 
-JOIN = JoinSettings(unmatched_limit=3, checkout_silence=timedelta(0))
+LIMIT = 3
 
 
 def held_instance() -> Instance:
     """Ten presentations undecided, and three purchased ids that match none."""
-    instance = Instance(limit=3, silence=0)
+    instance = Instance(limit=LIMIT, silence=0)
     for number in range(10):
         instance.offer(number, f"o{number}", session=f"s{number}")
     for number in range(3):
@@ -52,14 +51,14 @@ def restarted(instance: Instance, suspension: Suspension) -> Task:
 
 
 def test_offers_undecided_before_a_hold_stop_no_reading() -> None:
-    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
+    instance, suspension = held_instance(), Suspension(RULES, LIMIT, most_undecided=4)
     suspension.judge(instance.tasks)
     assert suspension.by is SuspendedBy.UNMATCHED
     assert not suspension.stops_offers(instance.tasks)
 
 
 def test_offers_read_again_after_a_restart_in_a_hold_stop_no_reading() -> None:
-    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
+    instance, suspension = held_instance(), Suspension(RULES, LIMIT, most_undecided=4)
     instance.guards.judge(instance.tasks)
     task = restarted(instance, suspension)
     assert suspension.by is SuspendedBy.UNMATCHED
@@ -68,7 +67,7 @@ def test_offers_read_again_after_a_restart_in_a_hold_stop_no_reading() -> None:
 
 
 def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
-    here, there, suspension = held_instance(), held_instance(), Suspension(JOIN, most_undecided=4)
+    here, there, suspension = held_instance(), held_instance(), Suspension(RULES, LIMIT, most_undecided=4)
     suspension.judge(here.tasks)
     there.guards.judge(there.tasks)
     (old,) = there.tasks
@@ -86,7 +85,7 @@ def test_offers_of_a_task_that_comes_during_a_hold_stop_no_reading() -> None:
 
 
 def test_what_comes_after_does() -> None:
-    instance, suspension = held_instance(), Suspension(JOIN, most_undecided=4)
+    instance, suspension = held_instance(), Suspension(RULES, LIMIT, most_undecided=4)
     suspension.judge(instance.tasks)
     for number in range(4):
         instance.offer(20 + number, f"p{number}", session=f"t{number}")

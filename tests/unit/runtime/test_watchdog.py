@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from support.pipes import until_full
 
 LIMIT_S = 0.5
 
@@ -85,3 +86,35 @@ def test_a_long_wait_for_the_brokers_is_said_again_and_again_and_a_short_one_is_
     lines = [line for line in said.splitlines() if "the brokers do not answer" in line]
     assert 2 <= len(lines) <= 3
     assert all('"waits_for": "a commit"' in line and '"runbook"' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param("while True:\n    os.write(2, b'x' * 4096)", id="a thread that writes to it"),
+        pytest.param("while True:\n    log.warning('x' * 4096)", id="the log, whose lock is then held"),
+        pytest.param(
+            "threading.Thread(target=lambda: os.write(2, b'x' * 2**20), daemon=True).start()\n"
+            "with health.waiting('a commit'):\n    time.sleep(30)",
+            id="the watchdog itself, that has something to say",
+        ),
+        pytest.param(
+            "threading.Thread(target=lambda: os.write(2, b'x' * 2**20), daemon=True).start()\n"
+            "time.sleep(1)\nwatching.count_down()\ntime.sleep(0.2)\nctypes.PyDLL(None).sleep(30)",
+            id="nobody, since Python does not run any more",
+        ),
+    ],
+)
+def test_rule_5_a_process_whose_standard_error_nobody_reads_ends_too(rest: str) -> None:
+    process = started(f"import os, threading, structlog\nlog = structlog.get_logger()\n{rest}", patience=0.2)
+    assert process.stderr is not None
+    until_full(process.stderr.fileno())
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(20) in (1, -signal.SIGALRM)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"still running {time.monotonic() - begin:.0f} s after SIGTERM") from None
+    finally:
+        process.kill()
+        process.communicate()

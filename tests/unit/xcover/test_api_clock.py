@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -132,3 +133,31 @@ def test_one_question_at_a_time() -> None:
         told.get(timeout=10)
         finished(clock)
     assert len(requests) == 1
+
+
+def test_an_answer_that_never_ends_is_given_up_and_the_api_is_asked_again() -> None:
+    """Byte by byte: no single read takes long."""
+    told: queue.Queue[Told] = queue.Queue()
+    stopped = threading.Event()
+    asked: queue.Queue[None] = queue.Queue()
+
+    def trickle(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                asked.put(None)
+                with suppress(OSError), connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                    while not stopped.wait(0.1):
+                        connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        clock = ApiClock(ApiSettings(base_url=url, key="k", secret="s", timeout="500ms", connect_timeout="500ms"))  # type: ignore[arg-type]
+        for _ in range(2):
+            ask(clock, told)
+            asked.get(timeout=10)
+            finished(clock)
+        stopped.set()
+    assert told.empty()

@@ -1,0 +1,81 @@
+"""From where to read so that no offer is judged without what was presented of it before.
+
+An offset in the middle of a chain leaves a part of it unread, and the rest would be judged by itself: the purchase that
+only its first presentation looks back to would not count, and a bought offer would be called. So what is committed
+lies earlier, by as long as a chain may last, and says of the time in between what a commit of then would have said:
+everything due by D is settled, and nothing else is.
+
+    committed offset                      D                     P
+    |-- lookback + window + grace + skew -|----- lateness ------|
+        read, and called by nobody          decided as of now     as before
+
+Example: bought at 8:00, shown at 9:45 and at 10:14, and the way back leads to 10:10. Read from there alone, the second
+presentation looks back to 8:14. Read with the first one, to 7:45.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from confluent_kafka import Consumer
+
+from ..core.checkpoint import OfferCheckpoint
+from ..core.rules import DecisionRules
+from ..core.watermark import Side
+from .start_offsets import StartOffsets
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where one partition is to be read from.
+
+    Attributes:
+        offers: the offset to commit.
+        checkpoint: what is to be committed with it.
+        checkouts: where the checkouts begin that these offers need.
+        horizon: the time (ms) below which some of those may have been forgotten; None if that is to be learnt.
+    """
+
+    offers: int
+    checkpoint: OfferCheckpoint
+    checkouts: int
+    horizon: int | None
+
+
+class WholeChains:
+    """Finds such beginnings.
+
+    Args:
+        consumer: of the group; it is asked for offsets by time.
+        starts: whose rules, topics and provenance count.
+    """
+
+    def __init__(self, consumer: Consumer, starts: StartOffsets, rules: DecisionRules) -> None:
+        self._consumer = consumer
+        self._starts = starts
+        self._rules = rules
+
+    def before(self, partition: int, offset: int, moment: int, now: int) -> Beginning:
+        """The beginning from which every offer at or behind `offset` is judged whole.
+
+        Args:
+            offset: the first offer of which nothing is known.
+            moment: a time (wall clock, ms): what is on time and dated `lateness` before it stands before `offset`.
+            now: the wall clock (ms).
+        """
+        decided_to = moment - self._rules.lateness
+        # Of a chain with a record before the beginning, the first is dated at most max_skew after that record's stamp.
+        last_begin = decided_to - self._rules.late_after - self._rules.lookback
+        wanted = self._starts.at(self._consumer, last_begin - self._rules.max_skew, partitions=(partition,))
+        begin = min(offset, wanted[Side.OFFERS, partition][0])
+        checkouts, horizon = wanted[Side.CHECKOUTS, partition]
+        checkpoint = self._starts.undecided(offset, now)
+        if begin < offset:  # else there is nothing before it
+            checkpoint = replace(
+                checkpoint,
+                decided_to=decided_to,
+                next_checkout=self._starts.offsets_at(self._consumer, Side.CHECKOUTS, moment, (partition,))[partition],
+                # What is older belongs to chains that are due by D. It needs no dead letter where checkouts are gone.
+                late_below=last_begin,
+            )
+        return Beginning(begin, checkpoint, checkouts, horizon)

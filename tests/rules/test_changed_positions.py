@@ -1,0 +1,233 @@
+"""Rule 2: a position that an operator has changed makes no false call, though it stands in the middle of a chain.
+
+Each log is read by a real task, from what the command has left, to the end of the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.changes_world import NOW, OURS, ChangesWorld
+from support.strategies import examples
+
+from consumer.audit.decision import fates
+from consumer.core.admission import Admission
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import Position
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.task import Task
+from consumer.core.watermark import Side
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+
+RULES = DecisionRules(window=100_000, checkout_grace=10_000, lookback=300_000, lateness=5_000, max_skew=50_000)
+START = NOW - 100_000_000
+Shown = tuple[int, str]
+"""When it was shown, after START (s), and the offer."""
+
+
+class TwoLogs(ChangesWorld):
+    """One partition of each topic; each record is stamped with its event's time, and what an offer is called tells
+    its session."""
+
+    def __init__(self, shown: Sequence[Shown], done: Sequence[Shown]) -> None:
+        super().__init__(OURS, RULES)
+        self.shown = [OfferPresented(f"s-{o}", "P", o, START + 1_000 * at, n) for n, (at, o) in enumerate(shown)]
+        self.done = [
+            CheckoutCompleted(f"s-{o}", f"c{n}", START + 1_000 * at, n, (o,) if o else ())
+            for n, (at, o) in enumerate(done)
+        ]
+        self.consumer.stamps = {
+            "offers": [e.presented_at for e in self.shown],
+            "checkouts": [e.completed_at for e in self.done],
+        }
+
+    def task(
+        self,
+    ) -> Task:
+        """One that starts from what is committed."""
+        offers, checkouts = Position(*self.left("offers")), Position(*self.left("checkouts"))
+        learns = MAX_TIME if checkouts.offset or self.consumer.low else None
+        return Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=learns, provenance=OURS)
+
+    def read(self, task: Task, *, offers: int | None = None, checkouts: int | None = None) -> list[OfferPresented]:
+        """Let a task read on, up to these offsets or to the ends. Returns what is late of it."""
+        late = []
+        for done in self.done[task.next_offset(Side.CHECKOUTS) : checkouts]:
+            task.checkout(copy(done), done.completed_at, NOW)
+        for shown in self.shown[task.next_offset(Side.OFFERS) : offers]:
+            verdict = task.offer(shown, shown.presented_at, NOW)
+            if verdict not in (Admission.ACCEPTED, Admission.SETTLED):
+                late.append(shown)
+                task.give_up(shown.offset, verdict)
+                task.acknowledged(shown.offset)
+        return late
+
+    def settle_by(self, moment: int, *, waits: Sequence[str] = ()) -> None:
+        """A run from the very beginning settles what is due by then, but for these, and commits."""
+        self.commit("offers", 0, self.starts.new_offers(0, NOW))
+        self.commit("checkouts", 0, self.starts.checkouts_from(0, MIN_TIME))
+        task = self.task()
+        self.read(task)
+        for side in Side:
+            task.idle(side, START + 1_000 * moment + RULES.lateness + 1)
+        for chain in task.decide():
+            if chain.offer_id not in waits:
+                task.settle(chain)
+        assert self.keep(task)
+        self.keep(task)  # what the offers' first commit allows to forget is forgotten by the next one
+
+    def keep(self, task: Task) -> bool:
+        """Commit, if there is something to say."""
+        plan = task.prepare_commit()
+        if plan is None:
+            return False
+        for topic, position in (("offers", plan.offers), ("checkouts", plan.checkouts)):
+            self.commit(topic, position.offset, position.metadata)
+        task.commit_acknowledged(plan)
+        return True
+
+    def chains(self, *, crashes: bool = False, late: list[OfferPresented] | None = None) -> list[Chain]:
+        """What is decided from what is committed on; `late` takes what is dead-lettered.
+
+        `crashes`: each time when something was decided, it is settled and committed, and another task goes on.
+        """
+        found: list[Chain] = []
+        task, moments = self.task(), range(-4_000, 2_000, 10) if crashes else (99_000,)
+        for moment in moments:
+            dead = self.read(task)
+            if late is not None:
+                late += dead
+            for side in Side:
+                task.idle(side, START + 1_000 * moment)
+            chains = task.decide()
+            found += chains
+            for chain in chains:
+                task.settle(chain)
+            if chains and crashes and self.keep(task):
+                task = self.task()
+        return found
+
+    def fates(self, *, crashes: bool = False) -> dict[str, list[Reason]]:
+        """What is made of each offer from what is committed on; LATE where it was dead-lettered."""
+        found: dict[str, list[Reason]] = {}
+        late: list[OfferPresented] = []
+        for chain in self.chains(crashes=crashes, late=late):
+            found.setdefault(chain.offer_id, []).append(Reason.PURCHASED if chain.bought_by else chain.reason)
+        return found | {one.offer_id: [Reason.LATE, *found.get(one.offer_id, [])] for one in late}
+
+
+LONG = [(290, "o"), (350, "other"), (385, "o"), (700, "x")]
+"""`o` is shown twice, in one chain of which only the first looks back to its purchase at 0."""
+
+OLD = [(-3_000, ""), (-2_000, ""), (0, "o"), (60, ""), (395, ""), (600, "")]
+"""The checkouts of that, behind others that are long ago."""
+
+
+def test_the_world_judges_the_chain_as_bought_when_it_is_read_whole() -> None:
+    world = TwoLogs(LONG, OLD)
+    world.commit("offers", 0, world.starts.new_offers(0, NOW))
+    world.commit("checkouts", 0, world.starts.checkouts_from(0, MIN_TIME))
+    assert world.fates()["o"] == [Reason.PURCHASED]
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@pytest.mark.parametrize("to", [290, 300, 350, 380, 385])
+def test_a_reset_into_the_middle_of_a_chain_does_not_judge_it_without_its_beginning(to: int, crashes: bool) -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(1_000)
+    world.changes.reset_to(START + 1_000 * to, NOW)
+    fates = world.fates(crashes=crashes)
+    assert fates["o"] == [Reason.PURCHASED]
+    assert fates["x"] == [Reason.ABANDONED], "what was shown after that time is called again"
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@pytest.mark.parametrize("text", ["", "of another program"])
+def test_what_is_accepted_in_the_middle_of_a_chain_is_not_judged_without_it(text: str, crashes: bool) -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(1_000)
+    world.commit("offers", 2, text)
+    world.accept()
+    fates = world.fates(crashes=crashes)
+    assert fates.get("o", [Reason.PURCHASED]) == [Reason.PURCHASED]
+    assert fates["x"] == [Reason.ABANDONED]
+
+
+def test_checkouts_in_doubt_do_not_make_settled_offers_unknown_again() -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(490, waits=["other"])
+    offset, before = world.offers()
+    assert (offset, before.decided_to) == (1, START + 594_999), "the commit cuts the chain, which is settled"
+    world.commit("checkouts", world.left("checkouts")[0], "")
+    world.accept()
+    assert "o" not in world.fates()
+    assert world.offers()[1].unsettled == before.unsettled
+
+
+def test_what_retention_deleted_does_not_make_settled_offers_unknown_again() -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(490, waits=["other"])
+    world.consumer.begins["offers"] = 2
+    world.accept()
+    assert world.offers()[0] == 2
+    assert "o" not in world.fates()
+
+
+def test_each_commit_of_a_run_says_again_what_is_lost_for_good() -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(490)
+    del world.done[4:]
+    world.consumer.stamps["checkouts"] = world.consumer.stamps["checkouts"][:4]
+    world.accept()
+    lost_below = NOW + RULES.max_skew + RULES.lateness
+    assert world.offers()[1].lost_below == lost_below
+    task = world.task()
+    assert [one.offer_id for one in world.read(task)] == ["x"]
+    for side in Side:
+        task.idle(side, NOW)
+    task.decide()
+    assert world.keep(task)
+    assert world.offers()[1].decided_to > START + 700_000, "the run has committed"
+    assert world.offers()[1].lost_below == lost_below
+
+
+# --- the property: whatever the logs, and wherever the way back leads to
+
+TIMES = st.integers(0, 600)
+OFFERS = st.lists(st.tuples(TIMES, st.sampled_from("ab")), min_size=1, max_size=10).map(sorted)
+CHECKOUTS = st.lists(st.tuples(TIMES, st.sampled_from(["a", "b", ""])), max_size=6).map(sorted)
+
+
+@examples(300)
+@given(OFFERS, CHECKOUTS, st.integers(0, 700), st.integers(0, 1_000), st.sampled_from(["reset", "offers", "checkouts"]))
+def test_no_change_of_positions_makes_a_false_call_and_no_reset_misses_an_offer(
+    shown: list[Shown], done: list[Shown], to: int, settled: int, how: str
+) -> None:
+    world = TwoLogs(shown, [(-3_000, ""), (-2_000, ""), *done])
+    told = fates(world.shown, world.done, RULES)
+    # One that is shown for longer than two lookbacks goes back further than any bound.
+    assume(not any(fate.last - fate.begin > 200_000 for fate in told))
+    world.settle_by(settled)
+    if how == "reset":
+        assume(world.offers()[0] >= world.starts.offsets_at(world.consumer, Side.OFFERS, START + 1_000 * to)[0])
+        world.changes.reset_to(START + 1_000 * to, NOW)
+    else:
+        world.commit(how, world.left(how)[0], "")
+        world.accept()
+    late: list[OfferPresented] = []
+    made = world.chains(crashes=True, late=late)
+    given_up = {one.offset for one in late}
+    # What is late is judged by nobody, and the rest of its chain is one by itself.
+    told = fates([one for one in world.shown if one.offset not in given_up], world.done, RULES)
+    right = {(f.offer_id, f.last): f for f in told}
+    for chain in made:
+        if chain.reason is not Reason.PURCHASED and chain.bought_by is None:
+            fate = right[chain.offer_id, chain.last.presented_at]
+            assert (chain.reason, chain.begin) == (fate.reason, fate.begin), "called, and not as the whole of it"
+    if how == "reset":
+        after = {(f.offer_id, f.last) for f in told if f.last >= START + 1_000 * to}
+        assert after <= {(chain.offer_id, chain.last.presented_at) for chain in made}
