@@ -44,22 +44,23 @@ class CommitChecker:
             self._outputs.on_loss(partition, checkouts)
             self._calls.on_loss(partition)
 
-    def on_answer(self, skips: Mapping[int, int]) -> None:
+    def on_answer(self, skips: Mapping[Place, int]) -> None:
         """An operator has said where to go on: back, or behind what is not settled.
 
-        `skips`: by partition of the offers, below which offset the answer takes for settled what was due by then.
+        `skips`: by input, below which offset the answer takes for read before what was due by then.
         """
         self.on_loss()
         self._before = {place: offset for place, (offset, _) in self._broker.group.committed.items()}
         for (topic, partition), offset in self._before.items():
-            self._outputs.on_skip(topic, partition, max(offset, skips.get(partition, 0) if topic == OFFERS else 0))
+            self._outputs.on_skip(topic, partition, max(offset, skips.get((topic, partition), 0)))
 
     def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""
         self._outputs.read()
         committed = self._broker.group.committed
         for (topic, partition), (offset, metadata) in offsets.items():
-            before = self._before.get((topic, partition), 0)
+            # What has expired is no bound: a group without any offsets begins anew.
+            before = self._before.get((topic, partition), 0) if (topic, partition) in committed else 0
             self._before[topic, partition] = offset
             # A late presentation that is taken in time wants checkouts that had been let go of.
             exact = self._scenario.one_setting and self._scenario.all_on_time

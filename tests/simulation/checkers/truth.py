@@ -195,15 +195,16 @@ class TruthChecker:
 
     # --- what an operator has said
 
-    def on_answer(self, named: Collection[tuple[str, int]], skips: Mapping[int, int]) -> None:
+    def on_answer(self, named: Collection[tuple[str, int]], skips: Mapping[tuple[str, int], int]) -> None:
         """An operator has said where to go on: what is left out by that is no fault, if the service had named it.
 
-        `named`: the positions that the command named when it changed them. `skips`: by partition of the offers, below
-        which offset the answer takes for settled what was due by then.
+        `named`: the positions that the command named when it changed them. `skips`: by input, below
+        which offset the answer takes for read before what was due by then.
         """
         for (topic, partition), (offset, _) in self._broker.group.committed.items():
             if topic == OFFERS and ((topic, partition) in named or self._is_named(f"{OFFERS}[{partition}]")):
-                self._skipped[partition] = max(offset, skips.get(partition, 0), self._skipped.get(partition, 0))
+                answered = max(offset, skips.get((OFFERS, partition), 0))
+                self._skipped[partition] = max(answered, self._skipped.get(partition, 0))
 
     def _is_named(self, place: str) -> bool:
         """Whether a start was refused for this partition."""

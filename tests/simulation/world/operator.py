@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from confluent_kafka import KafkaException
+from simulation.workload.scenario import CHECKOUTS, OFFERS
 from simulation.world.broker import Broker
 from simulation.world.clients import Admin
 from simulation.world.consumer import SimulatedConsumer
@@ -27,8 +28,9 @@ class Operator:
     def __init__(self, broker: Broker, tell: Callable[[str], None]) -> None:
         self.named: set[tuple[str, int]] = set()
         """The positions that the command has named as it changed them."""
-        self.skips: dict[int, int] = {}
-        """By partition of the offers, below which offset its last answer takes for settled what was due by then."""
+        self.skips: dict[tuple[str, int], int] = {}
+        """By input, below which offset its last answer takes for read before what was due by then: offers are settled,
+        and checkouts that cannot be read have their dead letter."""
         self._broker = broker
         self._tell = tell
 
@@ -61,7 +63,9 @@ class Operator:
                 self.named.add((change.topic, change.partition))
                 if "are read again" in change.what:
                     _, text = broker.group.committed[change.topic, change.partition]
-                    self.skips[change.partition] = OfferCheckpoint.decode(text, change.offset).next_offset
+                    found = OfferCheckpoint.decode(text, change.offset)
+                    self.skips[OFFERS, change.partition] = found.next_offset
+                    self.skips[CHECKOUTS, change.partition] = found.next_checkout
         except (OptOutError, KafkaException) as error:
             self.tell(f"cannot answer yet: {error}")
             # Of what retention has left, nothing may be from before: then there is no way back.
