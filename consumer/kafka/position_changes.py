@@ -311,7 +311,8 @@ class PositionChanges:
             return (change, found.metadata), ours.horizon
         change = _change(found, offset, "is read from join.lookback and join.lateness before the first of these offers")
         never_forgot = low == 0 and ours is not None and ours.horizon == MIN_TIME
-        if horizon is None or not (offset > low or never_forgot):
+        older_is_there = self._first_record(found, low, offset) is not None
+        if horizon is None or not (older_is_there or never_forgot):
             if offset == 0 and same and lost_below == MIN_TIME:
                 return (change, new_checkouts(offset)), MIN_TIME  # none is gone
             horizon = self._horizon_of(found, now)

@@ -177,11 +177,13 @@ class StartOffsets:
         since = self._since(moment)
         offers = self.offsets_at(consumer, Side.OFFERS, MAX_TIME if offers_at_end else moment, partitions)
         wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in offers.items()}
+        firsts = self.offsets_at(consumer, Side.CHECKOUTS, 0, partitions)
         for partition, offset in self.offsets_at(consumer, Side.CHECKOUTS, since, partitions).items():
             low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
-            # reading. And an offer that is on time may be written after the start and dated before it.
-            known = since + self._rules.max_skew if offset > low or low == 0 else None
+            # reading. A gap at the beginning, such as a transaction's marker leaves, is nothing older. And an offer
+            # that is on time may be written after the start and dated before it.
+            known = since + self._rules.max_skew if offset > firsts[partition] or low == 0 else None
             wanted[Side.CHECKOUTS, partition] = offset, known
         return wanted
 
@@ -298,10 +300,10 @@ class StartOffsets:
         if told.error is not None:
             raise KafkaException(told.error)
         low, end = bounds(consumer, place)
-        first = told.offset if told.offset >= 0 else end
-        if low > 0 and first <= low:
+        wanted = told.offset if told.offset >= 0 else end
+        if low > 0 and wanted <= self.offsets_at(consumer, Side.CHECKOUTS, 0, (partition,))[partition]:
             return checkouts  # those that are needed now may be gone
-        start = min(first, checkouts.offset)
+        start = min(wanted, checkouts.offset)
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
         return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))
 

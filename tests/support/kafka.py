@@ -92,6 +92,7 @@ class Consumer:
         texts: the metadata that stands with an offset, by topic, partition and offset.
         low, high: where each partition begins and ends, unless `begins` says otherwise of its topic.
         at: the offset that any time leads to, unless `stamps` tell of its topic.
+        firsts: by topic where its first record stands, if that is not where it begins.
         stamps: by topic, the timestamps of the records of each of its partitions, from offset 0 on.
         errors: by a question's name, the codes with which it fails in turn, before it is answered.
         refused: by topic, the error with which its part of a commit comes back.
@@ -108,6 +109,7 @@ class Consumer:
         self.low, self.high = 0, 100
         self.begins: dict[str, int] = {}
         self.at = -1
+        self.firsts: dict[str, int] = {}
         self.stamps: dict[str, list[int]] = {}
         self.errors: dict[str, list[int]] = defaultdict(list)
         self.refused: dict[str, object] = {}
@@ -137,7 +139,7 @@ class Consumer:
 
     def _at(self, topic: str, moment: int) -> int:
         if topic not in self.stamps:
-            return self.at
+            return self.at if moment else self.firsts.get(topic, self.begins.get(topic, self.low))
         from_low = enumerate(self.stamps[topic][self.begins.get(topic, self.low) :], self.begins.get(topic, self.low))
         return next((offset for offset, stamp in from_low if stamp >= moment), -1)
 

@@ -210,6 +210,13 @@ class TruthChecker:
         """Whether a start was refused for this partition."""
         return any(line.fields.get("kind") == "PositionsError" and place in line.event for line in self._journal.lines)
 
+    def on_made_anew(self, topic: str) -> None:
+        """An input is deleted and made anew: what was not read of it is gone, and that is nobody's fault."""
+        if topic == OFFERS:
+            for partition in range(self._scenario.partitions):
+                end = self._broker.logs[OFFERS, partition].end
+                self._skipped[partition] = max(end, self._skipped.get(partition, 0))
+
     # --- at the end
 
     def check_end(self) -> None:

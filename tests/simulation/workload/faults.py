@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulation.workload.kinds import ON, Kind, source_of
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 Happening: TypeAlias = tuple[float, Callable[[], None]]
 """Seconds from the start on, and what happens then."""
+
+
+class Loss(Enum):
+    """What happens to the positions of a topic."""
+
+    FOREIGN = "another program commits its end for the group, as a console consumer does"
+    EXPIRED = "the offsets expire"
+    MADE_ANEW = "it is deleted and made anew"
 
 
 class Faults:
@@ -314,28 +323,31 @@ class Faults:
         if self._random.random() < 0.5:
             return
         topics = self._random.choice(((OFFERS,), (CHECKOUTS,), TOPICS))
-        is_foreign, runs = self._random.random() < 0.5, self._random.random() < 0.4
+        how, runs = self._random.choice((Loss.FOREIGN, Loss.EXPIRED, Loss.MADE_ANEW)), self._random.random() < 0.4
         self._world.operator.goes_back = self._random.random() < 0.5
-        self._plan.append((self._moment(), lambda: self._lose_positions(topics, is_foreign=is_foreign, runs=runs)))
+        self._plan.append((self._moment(), lambda: self._lose_positions(topics, how, runs=runs)))
 
-    def _lose_positions(self, topics: tuple[str, ...], *, is_foreign: bool, runs: bool) -> None:
-        """Another program commits the end for the group, as a console consumer does with its name, or the offsets
-        expire; while the service is stopped, or under its hands."""
+    def _lose_positions(self, topics: tuple[str, ...], how: Loss, *, runs: bool) -> None:
+        """Something happens to the positions, while the service is stopped, or under its hands."""
         world = self._world
         committed = world.broker.group.committed
         places = [place for place in committed if place[0] in topics]
         if not places:
             return
-        what = "are another program's" if is_foreign else "expire"
         when = "while it runs" if runs else "while it is stopped"
-        world.faults[f"the offsets of {' and '.join(topics)} {what}, {when}"] += 1
-        world.tell(f"the offsets of {topics} {what}")
+        world.faults[f"{' and '.join(topics)}: {how.value}, {when}"] += 1
+        world.tell(f"{topics}: {how.value}")
         world.commits.on_loss()
         for place in places:
-            if is_foreign:
+            if how is Loss.FOREIGN:
                 committed[place] = world.broker.logs[place].end, ""
             else:
                 del committed[place]
+        if how is Loss.MADE_ANEW:
+            for topic in topics:
+                world.broker.make_anew(topic)
+                world.commits.on_made_anew(topic)
+                world.truth.on_made_anew(topic)
         world.in_doubt = True
         if runs:
             world.broker.group.share_anew()

@@ -139,6 +139,15 @@ class Broker:
         ids = self.topic_ids
         return Provenance("simulated", ids[offers], ids[checkouts], offers, checkouts, "http://simulated")
 
+    def make_anew(self, topic: str) -> None:
+        """An input is deleted with all that it holds, and made anew. It has grown to where it was at once, which is the
+        worst that it can do: an offset of before points into the new log."""
+        self.topic_ids[topic] += "'"
+        for (name, _), log in self.logs.items():
+            if name == topic:
+                log.delete_below(log.end)
+                log.epoch = 0
+
     def tick(self) -> None:
         """Time has passed."""
         self.group.tick()

@@ -68,8 +68,9 @@ class Operator:
                     self.skips[CHECKOUTS, change.partition] = found.next_checkout
         except (OptOutError, KafkaException) as error:
             self.tell(f"cannot answer yet: {error}")
-            # Of what retention has left, nothing may be from before: then there is no way back.
-            self.goes_back = self.goes_back and "lies ahead" not in str(error)
+            # Of what retention has left, nothing may be from before, or it is another log: then there is no way back.
+            no_way = any(why in str(error) for why in ("lies ahead", "cannot be found in another log"))
+            self.goes_back = self.goes_back and not no_way
             return False
         finally:
             broker.on_commit = on_commit

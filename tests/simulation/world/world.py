@@ -39,6 +39,7 @@ from consumer.errors import (
     PositionsError,
     SettingsError,
     StartError,
+    TopicMadeAnewError,
 )
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
@@ -307,6 +308,8 @@ class World:
     def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
+        if isinstance(error, TopicMadeAnewError) and self.in_doubt:
+            return
         if isinstance(error, StartError) and self.in_doubt:
             self._refused = self._refused or isinstance(error, PositionsError)
             return
