@@ -118,24 +118,29 @@ class Scenario:
         One whose date and stamp are ahead, both within max_skew, eats the lateness of what stands behind it, where it
         is read so late that no clock tells that it is ahead. It is a limit that the manual states.
         """
-        for seen, written in self._behind_ahead.get((topic, partition, offset), ()):
-            if min(seen, now) - self.rules.lateness > written.dated and written.event is not None:
-                self.eaten.add(written.event.session_id)
+        for seen, earliest, sessions in self._behind_ahead.get((topic, partition, offset), ()):
+            if min(seen, now) - self.rules.lateness > earliest:
+                self.eaten.update(sessions)
 
     @cached_property
-    def _behind_ahead(self) -> dict[tuple[str, int, int], list[tuple[int, Written]]]:
-        """Of each record that is ahead of the time at which it was written: how far, and what on time stands behind it
-        that the log alone takes for late."""
-        found: dict[tuple[str, int, int], list[tuple[int, Written]]] = defaultdict(list)
-        usable = [w for w in self.records if w.event is not None and not implausible(w, self.rules)]
-        for number, ahead in enumerate(usable):
+    def _behind_ahead(self) -> dict[tuple[str, int, int], list[tuple[int, int, tuple[str, ...]]]]:
+        """Of each record that is ahead of the time at which it was written: how far, and what stands behind it that the
+        log alone takes for late: from when it may be, and of which sessions."""
+        found: dict[tuple[str, int, int], list[tuple[int, int, tuple[str, ...]]]] = defaultdict(list)
+        for number, ahead in enumerate(self.records):
+            if ahead.event is None or implausible(ahead, self.rules):
+                continue
             seen = min(ahead.dated, ahead.timestamp)
             if seen <= ahead.at:
                 continue
-            for w in usable[number + 1 :]:
-                same = (w.topic, w.partition) == (ahead.topic, ahead.partition)
-                if same and w.offset > ahead.offset and seen - self.rules.lateness > w.dated:
-                    found[ahead.topic, ahead.partition, ahead.offset].append((seen, w))
+            for w in self.records[number + 1 :]:
+                if (w.topic, w.partition) != (ahead.topic, ahead.partition) or w.offset < ahead.offset:
+                    continue
+                is_dated = w.event is not None and not implausible(w, self.rules)
+                earliest = w.dated if is_dated else w.timestamp - self.rules.lateness
+                sessions = w.sessions if w.event is None else (w.event.session_id,)
+                if seen - self.rules.lateness > earliest:
+                    found[ahead.topic, ahead.partition, ahead.offset].append((seen, earliest, sessions))
         return found
 
     def offers(self) -> Iterator[OfferPresented]:
