@@ -26,7 +26,8 @@ class Kind(Enum):
     NO_RIGHTS = "no rights"
     """The right to write outcomes or dead letters is withdrawn for long."""
     LOST_POSITIONS = "lost positions"
-    """Another program commits for the group, or offsets expire, of one topic or both; an operator answers."""
+    """Another program commits for the group, offsets expire, or a topic is deleted and made anew, of one topic or both;
+    an operator answers."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
 
@@ -40,6 +41,7 @@ ON: frozenset[Kind] = frozenset(
         Kind.FAST_CLOCKS,
         Kind.CLOCK_STEPS,
         Kind.NO_RIGHTS,
+        Kind.LOST_POSITIONS,
         Kind.LATE_RUN,
     }
 )

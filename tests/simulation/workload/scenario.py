@@ -105,8 +105,8 @@ class Scenario:
 
     @cached_property
     def _loose(self) -> set[str]:
-        late = [w.event for w in self.records if not w.on_time]
-        return {event.session_id for event in late if event is not None}
+        late = [w for w in self.records if not w.on_time]
+        return {session_id for w in late for session_id in (w.sessions if w.event is None else (w.event.session_id,))}
 
     def strict(self, session_id: str) -> bool:
         """Whether each fate of the session is the oracle's: its events are on time, and the settings do not change."""
