@@ -57,7 +57,10 @@ class CommitChecker:
     def on_made_anew(self, topic: str) -> None:
         """An input is deleted and made anew: what was not read of it is gone, and that is nobody's fault."""
         for partition in range(self._scenario.partitions):
-            self._outputs.on_skip(topic, partition, self._broker.logs[topic, partition].end)
+            end = self._broker.logs[topic, partition].end
+            self._outputs.on_skip(topic, partition, end)
+            if topic == CHECKOUTS:
+                self._outputs.on_loss(partition, end)
 
     def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""

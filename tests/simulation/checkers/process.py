@@ -160,6 +160,8 @@ class ProcessChecker:
         scenario = self._scenario
         if not scenario.unmatched_limit or scenario.partitions > 1 or not scenario.all_on_time:
             return
+        if self._broker.lost_at >= 0:
+            return  # how many were counted is lost with the positions
         # A restart may go back behind an id that was of an offer.
         judged_to = max(task._decided_to, task.guard.ids.judged_to)
         named: set[tuple[str, str]] = set()

@@ -338,6 +338,7 @@ class Faults:
         world.faults[f"{' and '.join(topics)}: {how.value}, {when}"] += 1
         world.tell(f"{topics}: {how.value}")
         world.commits.on_loss()
+        world.broker.lost_at = world.clock.now
         for place in places:
             if how is Loss.FOREIGN:
                 committed[place] = world.broker.logs[place].end, ""

@@ -95,6 +95,7 @@ class Broker:
         coordinator_moves: the group's coordinator does.
         metadata_limit: characters of metadata that are taken with a commit.
         topic_ids: of the inputs; a topic that is made anew has another one.
+        lost_at: when positions were lost last (s); below 0: never.
         answer_delay: seconds that the answer where a partition ends takes.
         on_read: is told of each record of an input that a member is given: its topic, partition and offset.
     """
@@ -129,6 +130,7 @@ class Broker:
         self.coordinator_moves = False
         self.metadata_limit = 4_096
         self.topic_ids = {topic: f"{topic}-1" for topic in topics}
+        self.lost_at = -1.0
         self.answer_delay = 0.0
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
 
