@@ -308,7 +308,8 @@ class World:
     def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
-        if isinstance(error, TopicMadeAnewError) and self.broker.lost_at >= process.began:
+        if isinstance(error, TopicMadeAnewError | PositionsError) and self.broker.lost_at >= process.began:
+            self._refused = self._refused or (self.in_doubt and isinstance(error, PositionsError))
             return
         if isinstance(error, StartError) and self.in_doubt:
             self._refused = self._refused or isinstance(error, PositionsError)
