@@ -55,8 +55,9 @@ def program() -> None:
         sys.excepthook(*sys.exc_info())
         code = 1
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more
-            stream.flush()
+        if stream is not None:  # as it is where whoever started this closed it
+            with suppress(OSError):  # nobody reads it any more
+                stream.flush()
     os._exit(code)
 
 

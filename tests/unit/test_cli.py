@@ -96,6 +96,16 @@ def test_a_thread_that_is_at_work_in_a_library_does_not_crash_the_end(ends: str,
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code"), [("manual >&-", 0), ("manual 2>&-", 0), ("manual nonsense >&-", 2), ("run >&-", 2)]
+)
+def test_a_stream_that_was_closed_at_the_start_changes_no_exit_code(arguments: str, code: int) -> None:
+    """Python has None for such a stream."""
+    command = f"{sys.executable} -m consumer {arguments}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["nonsense"],
