@@ -119,6 +119,21 @@ def test_a_checkout_topic_that_was_made_anew_begins_at_its_first_record_with_a_h
     assert offers.lost_below == found.horizon, "for good: no reset may forget it"
 
 
+@pytest.mark.parametrize("low", [0, 2], ids=["from its first record on", "its beginning is deleted again"])
+def test_what_the_old_checkouts_told_until_the_last_commit_is_gone_however_old_the_new_ones_are(low: int) -> None:
+    """A producer that was delayed for long may write the first record of the new log: its time tells too little."""
+    committed_at = FIRST + 1_000
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
+    world.commit("offers", 7, replace(OFFERS, provenance=OURS.at(committed_at, 1)).encode(7))
+    world.consumer.begins["checkouts"] = low
+    world.accept()
+    offset, found = world.checkouts()
+    assert offset == low
+    assert found is not None
+    assert found.horizon == committed_at + RULES.max_skew + RULES.lateness
+    assert world.offers()[1].lost_below == found.horizon
+
+
 def test_a_first_record_that_the_broker_does_not_give_is_no_log_without_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
