@@ -21,6 +21,7 @@ these has changed leaves them out: there are fifty a second, and most of a quiet
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import structlog
 from confluent_kafka import Message
@@ -140,12 +141,13 @@ class Loop:
             self.tasks.abandon()
             raise
         finally:
-            self._on_end()
-            with self._health.waiting("leaving the group"):
-                consumer.close()
-            edges.delivery.stop(timeout=0)
-            edges.record_reader.stop()
-            edges.outputs.flush(FLUSH)
+            with ExitStack() as ends:  # each of them, in the order opposite to this, though one before it fails
+                ends.callback(edges.outputs.flush, FLUSH)
+                ends.callback(edges.record_reader.stop)
+                ends.callback(edges.delivery.stop, timeout=0)
+                self._on_end()
+                with self._health.waiting("leaving the group"):
+                    consumer.close()
 
     def run_once(self) -> None:
         """One turn, in the order that the head of the module says."""

@@ -19,6 +19,7 @@ from support.deployment import deployed, now, until
 from support.owner import OWNER
 
 from consumer.calls import CallResult, OptOutCall
+from consumer.delivery import breaker
 from consumer.delivery import partner as partner_module
 from consumer.delivery.thread import DeliveryThread
 from consumer.emulator import emulator
@@ -149,7 +150,10 @@ def test_a_partner_whose_calls_fail_is_probed_one_at_a_time_and_others_go_on(tmp
 
 
 @pytest.mark.parametrize(("answer", "state"), [("404", "nothing but 404s"), ("404-html", "failing, next probe")])
-def test_a_flood_of_404s_is_not_believed_and_those_of_others_are(tmp_path: Path, answer: str, state: str) -> None:
+def test_a_flood_of_404s_is_not_believed_and_those_of_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, state: str
+) -> None:
+    monkeypatch.setattr(breaker, "CAP_S", 2.0)  # after a slow first part the next try may be a minute away
     with insured(tmp_path, f"FLOOD:{answer}; GOOD/lost:404; 204") as world:
         world.submit("FLOOD", *numbered(60))
         until(lambda: state in world.state("FLOOD"), within=10, what="the guard or the breaker to speak")

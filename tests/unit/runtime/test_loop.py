@@ -28,7 +28,7 @@ from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.clock_check import ClockFinding
-from consumer.runtime.loop import FOR_CALLS, PROGRESS
+from consumer.runtime.loop import FLUSH, FOR_CALLS, PROGRESS
 from consumer.runtime.releases import Releases
 
 
@@ -160,6 +160,20 @@ def test_a_run_that_ends_by_an_error_takes_its_calls_back_before_it_leaves_the_g
         waiting.loop.run()
     assert seen == [[runner]], "no further try leaves"
     assert len(waiting.consumer.commits) == commits
+
+
+def test_a_group_that_cannot_be_left_keeps_nothing_else_from_being_ended(waiting: Waiting) -> None:
+    def refuses() -> None:
+        raise RuntimeError("the client refuses")
+
+    waiting.loop.tasks.consumer.subscribe = lambda now, before: None  # type: ignore[method-assign,assignment]
+    waiting.loop.tasks.consumer.close = refuses  # type: ignore[method-assign]
+    waiting.loop.stop()
+    waiting.flushes.clear()
+    with pytest.raises(RuntimeError, match="the client refuses"):
+        waiting.loop.run()
+    assert waiting.stops == [0], "the delivery is stopped"
+    assert waiting.flushes[-1] == FLUSH, "what was written is waited for"
 
 
 def test_an_end_of_a_partition_is_not_heard_as_a_record(waiting: Waiting) -> None:
