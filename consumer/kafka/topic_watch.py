@@ -2,7 +2,8 @@
 
 The client does not: it goes on at the old offset in the new log, silently, once that has grown past it. What stands
 below is skipped, and the offers that it bought are called. The topics' ids tell, so the broker is asked for them again
-and again, without waiting; at once when something is odd, and then no record is handed on until it has answered.
+and again, without waiting; at once when something is odd, or when it has not answered for long, and then no record is
+handed on, and no call leaves, until it has answered.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 _TIMEOUT = 5.0
 """Seconds that a question may take; then it is asked again."""
 
+PATIENCE = 2 * _TIMEOUT
+"""Seconds since the last question that was answered, after which there is a doubt. What was read meanwhile may be of
+another log; that costs nothing while it is far less than lateness, since nothing younger than that is decided."""
+
 
 class TopicWatch:
     """One question at a time. Not thread-safe.
@@ -39,7 +44,8 @@ class TopicWatch:
         monotonic: a clock in seconds.
 
     Attributes:
-        certain: False from the moment that something was odd until the broker has told that the topics are the same.
+        certain: False from the moment that something was odd, or that the broker has not told for `PATIENCE`, until it
+            has told that the topics are the same.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class TopicWatch:
         self._next_question = 0.0
         self._answers: dict[str, Future[Any]] = {}
         self._asked_in_doubt = False
+        self._asked_at = self._told_at = -1.0
         self._missing: set[str] = set()
         self._said = False
         self._epochs: dict[tuple[str, int], int] = {}
@@ -79,15 +86,17 @@ class TopicWatch:
         """
         if not self._ids:
             return
-        if self._answers:
-            if not all(answer.done() for answer in self._answers.values()):
-                return
+        if self._answers and all(answer.done() for answer in self._answers.values()):
             answers, self._answers = self._answers, {}
             self._take_in(answers)
         now = self._monotonic()
-        if now >= self._next_question:
+        if self._told_at < 0:
+            self._told_at = now
+        if self.certain and now > self._told_at + PATIENCE:
+            self.doubt()
+        if not self._answers and now >= self._next_question:
             self._next_question = now + INTERVAL
-            self._asked_in_doubt = not self.certain
+            self._asked_in_doubt, self._asked_at = not self.certain, now
             self._answers = self._admin.describe_topics(TopicCollection(list(self._ids)), request_timeout=_TIMEOUT)
 
     def _take_in(self, answers: Mapping[str, Future[Any]]) -> None:
@@ -110,9 +119,11 @@ class TopicWatch:
         self._missing = missing
         if missing:
             self.certain = False
-        elif told == len(self._ids) and self._asked_in_doubt:
-            self.certain = True
-            self._said = False
+        elif told == len(self._ids):
+            self._told_at = self._asked_at
+            if self._asked_in_doubt:
+                self.certain = True
+                self._said = False
 
     def _report(self, topic: str, error: KafkaError) -> None:
         if not self._said:

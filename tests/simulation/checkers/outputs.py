@@ -194,8 +194,12 @@ class OutputChecker:
             return True
         if self._broker.lost_at >= 0:
             # By what H is learnt then, a first record, a clock, an operator's answer, hangs on who starts when. Late is
-            # the safe side; that nothing is called which it would forbid is the second judge's word.
-            return True
+            # the safe side; that nothing is called which it would forbid is the second judge's word. But none of these
+            # lies further ahead than skew and lateness, and none counts that comes after H is known.
+            known_at = self._broker.known_at.get(spot[0], self._broker.clock.now)
+            rules = self._scenario.rules
+            if presented_at < 1000 * known_at + rules.max_skew + rules.lateness + longest:
+                return True
         eaten = written.event.session_id in self._scenario.eaten
         if self._scenario.one_setting and written.on_time and not eaten:
             return False
@@ -211,13 +215,16 @@ class OutputChecker:
 
         Where it is not known that the topic is the same, the first checkout's record tells when it was begun anew.
         """
-        rules = self._scenario.rules
+        rules, now = self._scenario.rules, self._broker.clock.ms
         dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
         first = next((self._expected.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
         if first is None or first.at > lost_at:
-            return self._broker.clock.ms + rules.max_skew + rules.lateness
+            return now + rules.max_skew + rules.lateness
         assert isinstance(first.event, CheckoutCompleted)
-        return max(first.event.completed_at, first.timestamp + rules.max_skew) + rules.lateness
+        # An operator's answer goes by the first record whatever it says, and by its stamp alone.
+        records = (w for w in self._scenario.records if w.topic == CHECKOUTS and w.partition == partition)
+        stamp = min(now, next(w.timestamp for w in records if w.offset >= checkouts))
+        return max(first.event.completed_at, max(first.timestamp, stamp) + rules.max_skew) + rules.lateness
 
     # --- at the end
 

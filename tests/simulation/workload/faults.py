@@ -339,6 +339,7 @@ class Faults:
         world.tell(f"{topics}: {how.value}")
         world.commits.on_loss()
         world.broker.lost_at = world.clock.now
+        world.broker.known_at.clear()
         for place in places:
             if how is Loss.FOREIGN:
                 committed[place] = world.broker.logs[place].end, ""

@@ -15,6 +15,7 @@ from simulation.checkers.violation import Violation
 from simulation.world.group import ClassicGroup, ConsumerGroup, Place
 from simulation.world.timeline import Clock
 
+from consumer.core.checkpoint import are_new_checkouts
 from consumer.core.provenance import Provenance
 
 
@@ -96,6 +97,8 @@ class Broker:
         metadata_limit: characters of metadata that are taken with a commit.
         topic_ids: of the inputs; a topic that is made anew has another one.
         lost_at: when positions were lost last (s); below 0: never.
+        known_at: by partition, when a member committed first after that, or after the operator's answer, below what
+            time checkouts may be gone (s).
         answer_delay: seconds that the answer where a partition ends takes.
         on_read: is told of each record of an input that a member is given: its topic, partition and offset.
     """
@@ -131,6 +134,7 @@ class Broker:
         self.metadata_limit = 4_096
         self.topic_ids = {topic: f"{topic}-1" for topic in topics}
         self.lost_at = -1.0
+        self.known_at: dict[int, float] = {}
         self.answer_delay = 0.0
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
 
@@ -190,6 +194,9 @@ class Broker:
         if not self.group.members[name].owned.issuperset(offsets):
             raise Violation(f"{name} commits {sorted(offsets)}, and has {sorted(self.group.members[name].owned)}")
         self.group.committed.update(kept)
+        for (topic, partition), (offset, text) in kept.items():
+            if topic == self.topics[1] and not are_new_checkouts(text, offset):
+                self.known_at.setdefault(partition, self.clock.now)
         return fault, set(kept)
 
     def commit_start(self, offsets: dict[Place, tuple[int, str]]) -> bool:

@@ -241,6 +241,7 @@ class World:
                 self.start_at(self.clock.now + 2.0)
                 return
             self.in_doubt = self._refused = False
+            self.broker.known_at.clear()
             self.faults[f"an operator answers by {'--reset-to' if self.operator.goes_back else '--accept'}"] += 1
             self.commits.on_answer(self.operator.skips)
             self.truth.on_answer(self.operator.named, self.operator.skips)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from structlog.testing import capture_logs
 
 from consumer.errors import TopicMadeAnewError
-from consumer.kafka.topic_watch import INTERVAL, TopicWatch
+from consumer.kafka.topic_watch import INTERVAL, PATIENCE, TopicWatch
 
 
 class Admin:
@@ -133,6 +133,31 @@ def test_a_broker_that_does_not_tell_is_reported_once_and_leaves_the_doubt() -> 
     assert [line["log_level"] for line in logs] == ["warning"]
     assert not watched.watch.certain
     watched.admin.ids["offers"] = "o"
+    watched.now += INTERVAL
+    watched.look()
+    assert watched.watch.certain
+
+
+@pytest.mark.parametrize("error", [DOWN, None], ids=["it cannot be asked", "it keeps silent"])
+def test_a_broker_that_has_not_told_for_long_leaves_a_doubt_though_nothing_is_odd(error: KafkaError | None) -> None:
+    """Else a topic that was made anew would be read on from for as long as only the ids are not told."""
+    watched = Watched()
+    watched.look()
+    watched.admin.ids["checkouts"] = error or "k"
+    watched.admin.at_once = error is not None
+    while watched.now < PATIENCE:
+        watched.now += INTERVAL
+        watched.look()
+        assert watched.watch.certain == (watched.now <= PATIENCE)
+    watched.now += INTERVAL
+    watched.look()
+    assert not watched.watch.certain
+    watched.admin.ids["checkouts"] = "k"
+    if error is None:
+        watched.admin.answer()
+        watched.admin.at_once = True
+        watched.watch.look()
+        assert not watched.watch.certain, "that was asked too long ago"
     watched.now += INTERVAL
     watched.look()
     assert watched.watch.certain
