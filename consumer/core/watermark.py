@@ -30,15 +30,16 @@ class InputWatermark:
     """The watermark of one input of a task. `value` is in milliseconds and never falls.
 
     `first` and `newest` are the times (ms) of the first and of the newest event that could move it, for the guards;
-    MIN_TIME while there is none.
+    MIN_TIME while there is none. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another one.
     """
 
-    __slots__ = ("_believed_ahead", "_lag", "_max_skew", "first", "newest", "value")
+    __slots__ = ("_believed_ahead", "_lag", "_max_skew", "clock_ahead", "first", "newest", "value")
 
     def __init__(self, rules: DecisionRules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
         self.value = MIN_TIME
         self.first = first
         self.newest = newest
+        self.clock_ahead = 0
         # W says "<= W", and an event exactly `lateness` behind the newest is still on time: hence the 1 ms.
         self._lag = rules.lateness + 1
         self._max_skew = rules.max_skew
@@ -55,8 +56,9 @@ class InputWatermark:
         An event dated more than `max_skew` ahead of its record, or more than that and its tolerance ahead of the wall
         clock, is implausible: one event dated 2099 must not close every session. The lower of the two times counts, so
         that neither a producer's clock nor a record's stamp alone can push the watermark. Where both are ahead, by less
-        than that, they are believed, but the watermark stays `lateness` behind the wall clock: or a producer whose
-        clock is 4m50s ahead would leave all others ten seconds of the five minutes.
+        than that, they are believed, but the watermark stays `lateness` behind the wall clock, and behind the one that
+        this is known to be ahead of: or a producer whose clock is 4m50s ahead would leave all others ten seconds of the
+        five minutes.
         """
         if timestamp < 0:
             timestamp = event_time
@@ -67,6 +69,7 @@ class InputWatermark:
             self.newest = seen
             if self.first == MIN_TIME:
                 self.first = seen
+        now -= self.clock_ahead
         if seen > now:  # noqa: PLR1730 - min() costs a call on every record
             seen = now
         if seen - self._lag > self.value:  # noqa: PLR1730 - max() costs a call on every record
@@ -111,6 +114,10 @@ class Watermarks:
     def lower(self) -> int:
         """The lower of the two (ms), which is the one that counts: an input with unread data holds it."""
         return min(self.offers.value, self.checkouts.value)
+
+    def allow_for_clock(self, ahead: int) -> None:
+        """The wall clock is known to be `ahead` (ms) of another one: no record moves a watermark beyond that one."""
+        self.offers.clock_ahead = self.checkouts.clock_ahead = ahead
 
     def input_to_pause(self) -> Side | None:
         """The input to pause so that the other catches up, and memory stays bounded; never the lower one.

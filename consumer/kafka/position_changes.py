@@ -122,7 +122,8 @@ class PositionChanges:
         self._refuse_forward(positions, wanted, moment)
         changes: list[tuple[Change, str]] = []
         for partition, offset in wanted.items():
-            changes += self._back_to(partition, positions, now, offset, moment)
+            offers, checkouts = (positions.by_place[side, partition] for side in Side)
+            changes += self._back_to(partition, offers, checkouts, now, offers.lost_below, offset, moment)
         return self._commit(changes)
 
     # --- yes to what is there
@@ -152,10 +153,13 @@ class PositionChanges:
             if differs or checkouts_doubted or not self._is_there(offers):
                 read_to = 0 if checkouts_anew else self._bounds(checkouts)[1]
                 yield self._known_offers(offers, offers.checkpoint, read_to, now, lost_below)
-        elif offers.doubt is Doubt.MISSING or offers_anew or checkouts_doubted or not self._is_there(offers):
+        elif offers.doubt is Doubt.MISSING or offers_anew or not self._is_there(offers):
             yield self._offers_anew(offers, now, lost_below, at_first=offers_anew)
-        elif offers.doubt or not is_same_log:
-            yield from self._back_to(partition, found, now)
+        elif offers.doubt or checkouts_doubted or not is_same_log:
+            # It may stand within a chain. And of checkouts in doubt nothing that stands with their position is known.
+            known = replace(checkouts, checkpoint=None) if checkouts_doubted else checkouts
+            yield from self._back_to(partition, offers, known, now, lost_below)
+            return
         if checkouts_change is not None:
             yield checkouts_change
 
@@ -278,12 +282,18 @@ class PositionChanges:
                 "Choose an earlier time."
             )
 
-    def _back_to(
-        self, partition: int, found: Positions, now: int, wanted: int | None = None, moment: int | None = None
+    def _back_to(  # noqa: PLR0917 - both positions, and what is known beside them
+        self,
+        partition: int,
+        offers: CommittedPosition,
+        checkouts: CommittedPosition,
+        now: int,
+        lost_below: int,
+        wanted: int | None = None,
+        moment: int | None = None,
     ) -> Iterator[tuple[Change, str]]:
         """Each offer from `wanted` on, where those of a moment (ms) begin, is decided anew, or from where the position
         stands, if that is earlier. None: from where it stands."""
-        offers, checkouts = (found.by_place[side, partition] for side in Side)
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
         if offers.offset >= 0:
@@ -294,7 +304,7 @@ class PositionChanges:
         beginning = WholeChains(self._consumer, self._starts, self._rules).before(partition, offset, moment, now)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
-        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, offers.lost_below, now, same=same)
+        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, same=same)
         late_below = horizon + self._rules.lookback
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
@@ -304,7 +314,7 @@ class PositionChanges:
         checkpoint = replace(
             beginning.checkpoint,
             late_below=max(beginning.checkpoint.late_below, late_below) if beginning.offers < offset else MIN_TIME,
-            lost_below=offers.lost_below,
+            lost_below=lost_below,
         )
         yield _change(offers, beginning.offers, what), checkpoint.encode(beginning.offers)
         yield checkouts_change
@@ -319,7 +329,7 @@ class PositionChanges:
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, _ = self._bounds(found)
         wanted, horizon = beginning.checkouts, beginning.horizon
-        offset = wanted if ours is None else max(low, min(wanted, found.offset))
+        offset = wanted if found.offset < 0 else max(low, min(wanted, found.offset))
         if ours is not None and offset == found.offset and (horizon is None or ours.horizon <= horizon):
             # They stay for offers that stay, which may be older than that time, and whose checkouts are all there.
             change = _change(found, offset, "stays: all that is wanted stands behind it")

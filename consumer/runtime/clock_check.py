@@ -8,7 +8,7 @@ None is believed more than the others: the one that differs most counts, since w
 What is kept of a witness is its time against our monotonic clock. So a jump of the wall clock shows in the same
 moment, and that it was mended too, without asking again.
 
-    UNKNOWN    nobody has told the time lately: no idle watermark; what is dated ahead of our clock waits
+    UNKNOWN    nobody has told the time lately: no idle watermark; what is dated ahead of our clock waits; no call leaves
     CONFIRMED  all agree
     BELIEVED   nobody can tell: the API's answers have no Date; the clock is believed as if it were confirmed
     DIFFERS    by more than `TOLERANCE`: as UNKNOWN
@@ -50,6 +50,10 @@ _MOST_DOUBLINGS = 10
 
 REMINDER = 60.0
 """Seconds between two lines of the log that say that nobody tells the time, or that our clock differs."""
+
+CALLS_WAIT = 30.0
+"""Seconds for which calls wait for somebody to tell the time. Then they leave one at a time: an API that does not answer
+our question may answer a call, and that tells the time as well."""
 
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
@@ -98,6 +102,11 @@ _UNREAD_CHECKOUTS = GateState(
     Opening.CLOSED,
     "checkouts that are dated ahead of the clock of this machine wait, and may tell that an offer was bought: have the "
     "clock set right, or see why the API does not answer",
+)
+
+_NOBODY_TOLD = (
+    "nobody has told the time lately, so that what is due may be due by a clock that is ahead: the API is asked for it; "
+    "see that it answers"
 )
 
 BELIEVED = ClockFinding(ClockState.BELIEVED)
@@ -154,6 +163,7 @@ class ClockCheck:
         self._next_stamp = float("-inf")
         self._next_reminder = float("-inf")
         self._wanted = False
+        self._calls_wait_since = float("inf")
         self._unread: set[object] = set()
         self._drift = wall() - monotonic()
         self.finding = self._judge()
@@ -179,7 +189,19 @@ class ClockCheck:
         finding = self._judge()
         if finding.state is ClockState.WRONG:
             return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
-        return _UNREAD_CHECKOUTS if self._unread else OPEN
+        if self._unread:
+            return _UNREAD_CHECKOUTS
+        return self._told_lately() if finding.state is ClockState.UNKNOWN else OPEN
+
+    def _told_lately(self) -> GateState:
+        """Nobody has told the time lately, and a call is to leave that was decided by our clock.
+
+        For example: this machine and one producer go by a time server that is ahead, and the other producers do not.
+        Then the one's records move the watermark to where our clock allows it, past what the others still deliver.
+        """
+        self._calls_wait_since = min(self._calls_wait_since, self._monotonic())
+        waited = self._monotonic() - self._calls_wait_since
+        return GateState(Opening.CLOSED if waited < CALLS_WAIT else Opening.ONE_AT_A_TIME, _NOBODY_TOLD)
 
     # --- on the poll thread
 
@@ -229,6 +251,8 @@ class ClockCheck:
         self._forget_after_jump()
         before, self.finding = self.finding, self._judge()
         state = self.finding.state
+        if state is not ClockState.UNKNOWN:
+            self._calls_wait_since = float("inf")
         if state in {ClockState.CONFIRMED, ClockState.BELIEVED}:
             self.waits_beyond = NO_RECORD
         else:
@@ -279,7 +303,8 @@ class ClockCheck:
             return
         now, state = self._monotonic(), self.finding.state
         differs = state in {ClockState.DIFFERS, ClockState.WRONG}
-        if not (self._wanted or differs):
+        at_start = self._answered == self._undated == float("-inf")
+        if not (self._wanted or differs or at_start or self._calls_wait_since < float("inf")):
             return
         if self._answered >= self._asked:
             self._unanswered = 0

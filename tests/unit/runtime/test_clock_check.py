@@ -14,6 +14,7 @@ from support.kafka import Message
 from consumer.core.watermark import CLOCK_TOLERANCE
 from consumer.delivery.gate import Opening
 from consumer.runtime.clock_check import (
+    CALLS_WAIT,
     DATE_RESOLUTION,
     MOST_WAIT,
     PERIOD,
@@ -245,7 +246,7 @@ def test_where_answers_have_no_date_the_clock_is_believed_unless_another_disprov
 
 
 @pytest.mark.parametrize("state", ClockState)
-def test_only_a_clock_that_is_wrong_closes_the_gate(state: ClockState) -> None:
+def test_a_clock_that_is_wrong_or_that_nobody_confirms_closes_the_gate(state: ClockState) -> None:
     clocks = Clocks()
     told = {"CONFIRMED": 0.0, "DIFFERS": -60.0, "WRONG": -400.0}.get(state.name)
     if told is not None:
@@ -254,9 +255,31 @@ def test_only_a_clock_that_is_wrong_closes_the_gate(state: ClockState) -> None:
         clocks.api(date=False)
     gate = clocks.check.gate()
     assert clocks.state is state
-    assert gate.opening is (Opening.CLOSED if state is ClockState.WRONG else Opening.OPEN)
+    closed = state in {ClockState.WRONG, ClockState.UNKNOWN}
+    assert gate.opening is (Opening.CLOSED if closed else Opening.OPEN)
     if state is ClockState.WRONG:
         assert gate.reason.startswith("the clock of this machine is 399.0 s ahead of the API, more than join.max_skew")
+
+
+def test_calls_wait_until_somebody_has_told_the_time_and_go_to_ask_it_themselves_where_no_question_is_answered() -> None:
+    clocks = Clocks()
+    clocks.go(60.0, want=False)
+    assert clocks.check.gate().opening is Opening.CLOSED, "it counts from the first call that waits"
+    clocks.go(CALLS_WAIT - 1.0, want=False)
+    gate = clocks.check.gate()
+    assert (gate.opening, gate.reason[:38]) == (Opening.CLOSED, "nobody has told the time lately, so th")
+    clocks.go(1.0, want=False)
+    assert clocks.check.gate().opening is Opening.ONE_AT_A_TIME
+    clocks.api()
+    assert clocks.check.gate().opening is Opening.OPEN
+    clocks.go(1.0, want=False)
+    before = len(clocks.questions)
+    clocks.true += STALE
+    clocks.go(1.0, want=False)
+    assert len(clocks.questions) == before, "no call waits"
+    assert clocks.check.gate().opening is Opening.CLOSED, "that was long ago"
+    clocks.go(1.0, want=False)
+    assert len(clocks.questions) == before + 1
 
 
 def test_a_small_max_skew_is_no_reason_to_suspend_within_the_tolerance() -> None:
@@ -287,10 +310,13 @@ def test_records_wait_beyond_max_skew_ahead_of_a_clock_that_nobody_confirms() ->
 # --- when the API is asked
 
 
-def test_it_is_not_asked_while_nothing_rests_on_the_clock() -> None:
+def test_it_is_asked_at_the_start_and_then_not_while_nothing_rests_on_the_clock() -> None:
     clocks = Clocks()
+    clocks.go(1.0, want=False)
+    assert clocks.questions == [1.0], "or the first call would have to wait"
+    clocks.api()
     clocks.go(3_000.0, want=False)
-    assert clocks.questions == []
+    assert clocks.questions == [1.0]
 
 
 def test_it_is_not_asked_where_calls_are_answered() -> None:
