@@ -12,6 +12,8 @@ import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 
+from consumer.core.horizon import Horizon
+
 # For `make mutants`: whether a mutant lives must not depend on luck, and nobody reads a shrunk example.
 hypothesis_settings.register_profile("mutants", derandomize=True, phases=(Phase.explicit, Phase.generate))
 
@@ -59,3 +61,9 @@ def broker(pytestconfig: pytest.Config) -> Iterator[brokers.Broker]:
     )
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def one_record_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first record tells how old the beginning of a log is: for short logs, in tests of something else."""
+    monkeypatch.setattr(Horizon, "HEAD", 1)

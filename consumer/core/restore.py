@@ -28,17 +28,6 @@ from .checkpoint import (
 from .join import Join
 from .rules import MIN_TIME, DecisionRules
 
-LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
-"""What is to be logged where the horizon is learnt from the end of the checkouts."""
-
-
-def log_was_cut(late_below: int) -> str:
-    """What is to be logged where the horizon is learnt from the first checkout; `late_below` in ms."""
-    return (
-        "the checkout log no longer begins at its first record: offers presented before "
-        f"{late_below} (ms) may have been bought by one that is gone: dead-lettered"
-    )
-
 
 class Phase(Enum):
     """Where a task is in its life; see the diagram at the head of `task`."""

@@ -27,11 +27,12 @@ from .chain import Chain
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
 from .commits import CommitPlan, CommitPlanner
 from .guards import TaskGuard
+from .horizon import Horizon
 from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance, date_step
-from .restore import LOG_IS_EMPTY, Phase, Restore, log_was_cut
+from .restore import Phase, Restore
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import InputWatermark, Side, Watermarks, possible_times
 
@@ -45,7 +46,7 @@ class Task:
         offers, checkouts: where to start reading, with what was committed there.
         horizon: the time (ms) below which checkouts may have been forgotten, for a start without metadata. None if the
             checkout partition still has its first offset and is read from there. MAX_TIME if it has not: it is then
-            learnt from the first record whose date is plausible (its time + lateness).
+            learnt from the first records whose dates are plausible; see `horizon`.
         metadata_limit: characters of metadata the broker takes.
         provenance: whose the commits are that are made from here on.
 
@@ -76,7 +77,7 @@ class Task:
         self._found: Restore | None = found
         self._told = False
         self._until = found.until
-        self._horizon = found.checkouts.horizon
+        self._horizon = Horizon(found.checkouts.horizon, rules)
         self._decided_to = found.offers.decided_to
         self._dead = set(found.offers.dead)
         self._lost_below = found.offers.lost_below
@@ -109,7 +110,7 @@ class Task:
         admission = Admission.ACCEPTED
         plausible = self._inputs[0].observe(presented_at, timestamp, now)
         if self._found is not None and offset < self._until[0]:
-            admission = self._found.admission(event, self._horizon, plausible=plausible)
+            admission = self._found.admission(event, self._horizon.value, plausible=plausible)
         elif not plausible:
             admission = Admission.IMPLAUSIBLE
         elif self._is_late(presented_at):
@@ -144,10 +145,9 @@ class Task:
         plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
         if self._inputs[1].newest > newest:
             self.guard.newer_checkout(newest)
-        if self._horizon == MAX_TIME and plausible:
-            # The record's time tells where the log was cut; the first record left may hold an old event.
-            self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
-            warning = log_was_cut(self._horizon + self._lookback)
+        if self._horizon.unknown and plausible:
+            # The record's time tells where the log was cut; the first records left may hold old events.
+            warning = self._horizon.read(max(event.completed_at, min(timestamp, now)))
         if plausible:
             self._checkouts.read(event.offset, event.completed_at)
             self._join.complete(event)
@@ -213,17 +213,20 @@ class Task:
         self._restore_if_read()
 
     def idle(self, side: Side, asked_at: int) -> str | None:
-        """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms).
-
-        Returns:
-            What was found out about the start of the task by it, in words, for the log.
-        """
+        """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms). Returns what was
+        found out about the start of the task by it, in words, for the log."""
         self.watermarks.of(side).idle(asked_at)
-        if side is Side.OFFERS or self._horizon != MAX_TIME:
+        if side is Side.OFFERS or not self._horizon.unknown:
             return None
-        self._horizon = asked_at + self._rules.lateness
+        warning = self._horizon.idle(asked_at)
         self._restore_if_read()
-        return LOG_IS_EMPTY
+        return warning
+
+    def end(self, side: Side, offset: int) -> str | None:
+        """The partition ends at `offset` for now. Returns what `idle` does."""
+        warning = self._horizon.end() if side is Side.CHECKOUTS and self._horizon.unknown else None
+        self.read_to(side, offset)
+        return warning
 
     # --- how far it has come
 
@@ -241,7 +244,7 @@ class Task:
         """While restoring: the offset at which to stop applying records. That of the checkouts may rise once."""
         if self._found is None:
             return None
-        if self._horizon == MAX_TIME:  # it takes the first checkout to judge an offer
+        if self._horizon.unknown:  # it takes the first checkouts to judge an offer
             return None if side is Side.CHECKOUTS else self._offers.next_offset
         if side is Side.CHECKOUTS and not self._told:
             return self._found.offers.next_checkout
@@ -260,10 +263,6 @@ class Task:
     def watermark(self) -> int:
         """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
         return max(self._decided_to, self.watermarks.lower)
-
-    def input_to_pause(self) -> Side | None:
-        """The input that is so far ahead that it is to be paused, if one is; see `Watermarks.input_to_pause`."""
-        return self.watermarks.input_to_pause()
 
     def next_offset(self, side: Side) -> int:
         """The first offset that has not been applied."""
@@ -359,7 +358,7 @@ class Task:
             self._checkouts.next_offset,
             splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
             dead=frozenset(self._dead),
-            late_below=MIN_TIME if self._horizon == MIN_TIME else self._horizon + self._lookback,
+            late_below=self._horizon.late_below,
             provenance=self._provenance.at(now, date_step(self._rules.lateness)),
             trusted_since=trusted_since,
             lost_below=self._lost_below,
@@ -371,7 +370,7 @@ class Task:
         checkouts = CheckoutCheckpoint(
             self._partitions,
             self._checkouts.next_offset,
-            max(self._horizon, retain_from),
+            max(self._horizon.value, retain_from),
             self.guard.state(),
             self._lookback,
         )
@@ -381,7 +380,7 @@ class Task:
         """The broker acknowledged the plan, for both partitions."""
         self._planner.acknowledged(plan)
         committed = self._planner.committed
-        self._horizon = max(self._horizon, plan.retain_from)
+        self._horizon.value = max(self._horizon.value, plan.retain_from)
         self._dead = {offset for offset in self._dead if offset >= committed}
         self._join.forget_splits(committed)
 
@@ -400,7 +399,7 @@ class Task:
         watermark = offers if offers < checkouts else checkouts
         if watermark < self._decided_to:  # noqa: PLR1730 - max() costs a call
             watermark = self._decided_to
-        return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon
+        return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon.value
 
     def _is_behind(self, presented_at: int) -> bool:
         return presented_at < self.watermark - self._late_after
@@ -408,7 +407,7 @@ class Task:
     def _restore_if_read(self) -> None:
         """Take the two steps of restoring, each once all that it rests on is read again; see `restore`."""
         found = self._found
-        if found is None or self._horizon == MAX_TIME or self._offers.next_offset < self._until[0]:
+        if found is None or self._horizon.unknown or self._offers.next_offset < self._until[0]:
             return
         if not self._told and self._checkouts.next_offset >= found.offers.next_checkout:
             self._told = True

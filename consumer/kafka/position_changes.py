@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaExcep
 from confluent_kafka.admin import AdminClient
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
+from ..core.horizon import Horizon
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
 from ..core.watermark import Side
@@ -237,31 +238,37 @@ class PositionChanges:
         low, high = self._bounds(checkouts)
         first = now
         if high > low and not since_now:
-            record = self._first_record(checkouts, low, high)
-            if record is not None and record.timestamp()[1] > 0:
-                first = min(now, record.timestamp()[1])
+            head = self._first_records(checkouts, low, high, Horizon.HEAD)
+            first = max([min(now, record.timestamp()[1]) for record in head if record.timestamp()[1] > 0], default=now)
         return max(first, at_least) + self._rules.max_skew + self._rules.lateness
 
     def _first_record(self, position: CommittedPosition, low: int, high: int) -> Message | None:
         """The first record of a log from offset `low` on and before `high`; None if none stands there."""
+        return next(iter(self._first_records(position, low, high, 1)), None)
+
+    def _first_records(self, position: CommittedPosition, low: int, high: int, count: int) -> list[Message]:
+        """As many of them, or as many as stand there."""
         if low >= high:
-            return None
+            return []
         place = position.topic, position.partition
+        found: list[Message] = []
         consumer = self._reader()
         try:
             rounds = iter(range(int(TIMEOUT)))
             reader = LogReader(consumer, lambda _: None)
             for message in reader.read({place: (low, high)}, lambda: next(rounds, None) is not None):
-                return message
+                found.append(message)
+                if len(found) == count:
+                    return found
         finally:
             consumer.close()
         if reader.unread:
             # By the clock instead, all offers until now would go late, and for good.
             raise StartError(
-                f"{position.topic}[{position.partition}]: the broker does not give the first record from offset {low} "
-                "on, which tells of what time it is. Nothing was changed. Check the broker, then do this again."
+                f"{position.topic}[{position.partition}]: the broker does not give the first records from offset {low} "
+                "on, which tell of what time it is. Nothing was changed. Check the broker, then do this again."
             )
-        return None
+        return found
 
     # --- back to a time
 
@@ -282,7 +289,7 @@ class PositionChanges:
                 "Choose an earlier time."
             )
 
-    def _back_to(  # noqa: PLR0917 - both positions, and what is known beside them
+    def _back_to(
         self,
         partition: int,
         offers: CommittedPosition,
@@ -336,8 +343,8 @@ class PositionChanges:
             return (change, found.metadata), ours.horizon
         change = _change(found, offset, "is read from join.lookback and join.lateness before the first of these offers")
         never_forgot = low == 0 and ours is not None and ours.horizon == MIN_TIME
-        older_is_there = self._first_record(found, low, offset) is not None
-        if horizon is None or not (older_is_there or never_forgot):
+        older_are_there = len(self._first_records(found, low, offset, Horizon.HEAD)) == Horizon.HEAD
+        if horizon is None or not (older_are_there or never_forgot):
             if offset == 0 and same and lost_below == MIN_TIME:
                 return (change, new_checkouts(offset)), MIN_TIME  # none is gone
             horizon = self._horizon_of(found, now)

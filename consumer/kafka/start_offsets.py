@@ -26,6 +26,7 @@ from ..core.checkpoint import (
     new_checkouts,
     rules_key,
 )
+from ..core.horizon import Horizon
 from ..core.provenance import NOT_KNOWN, Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from ..core.watermark import Side
@@ -181,9 +182,10 @@ class StartOffsets:
         for partition, offset in self.offsets_at(consumer, Side.CHECKOUTS, since, partitions).items():
             low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
-            # reading. A gap at the beginning, such as a transaction's marker leaves, is nothing older. And an offer
-            # that is on time may be written after the start and dated before it.
-            known = since + self._rules.max_skew if offset > firsts[partition] or low == 0 else None
+            # reading. A gap at the beginning, such as a transaction's marker leaves, is nothing older; nor is it told
+            # by fewer records than `Horizon.HEAD`. And an offer that is on time may be written after the start and
+            # dated before it.
+            known = since + self._rules.max_skew if offset >= firsts[partition] + Horizon.HEAD or low == 0 else None
             wanted[Side.CHECKOUTS, partition] = offset, known
         return wanted
 

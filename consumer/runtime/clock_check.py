@@ -8,7 +8,7 @@ None is believed more than the others: the one that differs most counts, since w
 What is kept of a witness is its time against our monotonic clock. So a jump of the wall clock shows in the same
 moment, and that it was mended too, without asking again.
 
-    UNKNOWN    nobody has told the time lately: no idle watermark; what is dated ahead of our clock waits; no call leaves
+    UNKNOWN    nobody has told the time lately: no idle watermark, no call; what is dated ahead of our clock waits
     CONFIRMED  all agree
     BELIEVED   nobody can tell: the API's answers have no Date; the clock is believed as if it were confirmed
     DIFFERS    by more than `TOLERANCE`: as UNKNOWN
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
+from ..core.watermark import CLOCK_TOLERANCE
 from ..delivery.gate import OPEN, GateState, Opening
 from ..events import OfferPresented
 
@@ -52,8 +53,8 @@ REMINDER = 60.0
 """Seconds between two lines of the log that say that nobody tells the time, or that our clock differs."""
 
 CALLS_WAIT = 30.0
-"""Seconds for which calls wait for somebody to tell the time. Then they leave one at a time: an API that does not answer
-our question may answer a call, and that tells the time as well."""
+"""Seconds for which calls wait for somebody to tell the time. Then they leave one at a time: an API that does not
+answer our question may answer a call, and that tells the time as well."""
 
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
@@ -105,8 +106,8 @@ _UNREAD_CHECKOUTS = GateState(
 )
 
 _NOBODY_TOLD = (
-    "nobody has told the time lately, so that what is due may be due by a clock that is ahead: the API is asked for it; "
-    "see that it answers"
+    "nobody has told the time lately, so that what is due may be due by a clock that is ahead: the API is asked for "
+    "it; see that it answers"
 )
 
 BELIEVED = ClockFinding(ClockState.BELIEVED)
@@ -164,6 +165,8 @@ class ClockCheck:
         self._next_reminder = float("-inf")
         self._wanted = False
         self._calls_wait_since = float("inf")
+        self._doubted_at, self._sure_until = float("inf"), float("-inf")
+        """When a record waited first since the time was told, and until when no other one has to."""
         self._unread: set[object] = set()
         self._drift = wall() - monotonic()
         self.finding = self._judge()
@@ -221,11 +224,13 @@ class ClockCheck:
                 self._samples[RECORDS] = Sample(least, float("inf"), now)
 
     def waits(self, message: Message) -> None:
-        """A record waits, since our clock says that it is ahead of the time, and that is not confirmed.
+        """A record waits, since our clock says that it is ahead of the time, and nobody has told the time since.
 
-        Its stamp goes on telling where the API does not: while it waits, no newer one is read that could.
+        What was told before does not do: a virtual machine that was paused is behind by that, and neither of its clocks
+        knows. Its stamp goes on telling where the API does not: while it waits, no newer one is read that could.
         """
         self.want()
+        self._doubted_at = min(self._doubted_at, self._monotonic())
         api = self._samples.get(API)
         if api is None or self._monotonic() - api.taken > STALE:
             self.read((message,))
@@ -253,10 +258,12 @@ class ClockCheck:
         state = self.finding.state
         if state is not ClockState.UNKNOWN:
             self._calls_wait_since = float("inf")
-        if state in {ClockState.CONFIRMED, ClockState.BELIEVED}:
+        # What is dated ahead even of a clock that is ahead itself takes no other to disprove it.
+        sure = state is ClockState.CONFIRMED and self._is_sure()
+        if sure or state is ClockState.BELIEVED or self.finding.ahead > 0:
             self.waits_beyond = NO_RECORD
         else:
-            self.waits_beyond = int((self._wall() + self._max_skew) * 1000)
+            self.waits_beyond = int((self._wall() + self._max_skew) * 1000) + CLOCK_TOLERANCE
         if state is not before.state:
             self._log_change(before.state)
         elif state is ClockState.DIFFERS and self._wanted:
@@ -266,6 +273,13 @@ class ClockCheck:
         return state is not before.state
 
     # --- inside
+
+    def _is_sure(self) -> bool:
+        """Whether somebody has told the time since a record waited for that; then none waits for a while."""
+        now = self._monotonic()
+        if any(one.taken >= self._doubted_at and one.most < float("inf") for one in self._samples.copy().values()):
+            self._doubted_at, self._sure_until = float("inf"), now + RECHECK
+        return now < self._sure_until
 
     def _forget_after_jump(self) -> None:
         """A machine that was suspended wakes with a monotonic clock that stood still: what was told before tells
@@ -308,7 +322,8 @@ class ClockCheck:
             return
         if self._answered >= self._asked:
             self._unanswered = 0
-            due = self._answered + (RECHECK if differs else PERIOD)
+            doubted = self._doubted_at < float("inf")
+            due = self._answered + (FIRST_WAIT if doubted else RECHECK if differs else PERIOD)
         else:
             due = self._asked + min(FIRST_WAIT * 2 ** min(self._unanswered - 1, _MOST_DOUBLINGS), MOST_WAIT)
         if now < due:

@@ -26,7 +26,7 @@ from ..kafka.reader import RecordReader
 from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
-from ..server.health import Health, bound_of
+from ..server.health import Health, bound_of, since_boot
 from ..server.http import serving
 from ..settings import Settings
 from ..xcover.api import connect
@@ -60,7 +60,7 @@ def run(settings: Settings) -> int:
     """
     # A container's first process has no default for SIGTERM: a stop during the start would be lost.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    health = Health(bound_of(settings))
+    health = Health(bound_of(settings), boottime=since_boot)
     watchdog = Watchdog(settings.delivery.shutdown_timeout.total_seconds(), health)
     watchdog.start()
     with serving(settings.server, health):

@@ -130,7 +130,7 @@ class TaskRunner:
         """The inputs to be read no further for now."""
         if self.task.restoring:
             return self.waiting() | {side for side in Side if self._at_stop(side)}
-        ahead = self.task.input_to_pause()
+        ahead = self.task.watermarks.input_to_pause()
         late = Side.OFFERS if self.late_run.suspended else None
         return self.waiting() | {side for side in Side if side in (ahead, late)}
 
@@ -235,7 +235,8 @@ class TaskRunner:
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
-        self.task.read_to(side, offset)
+        if (warning := self.task.end(side, offset)) is not None:
+            self._report_warning(warning)
 
     def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
         if admission is Admission.SETTLED:

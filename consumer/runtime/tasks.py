@@ -178,6 +178,8 @@ class Tasks:
     def abandon(self) -> None:
         """The run ends by an error: nothing more is committed, and no further call leaves."""
         self.failed = True
+        for runner in self.runners.values():
+            runner.draining = True  # the gate is told by this at once, and by what is cancelled a moment later
         self._edges.delivery.cancel(list(self.runners.values()))
 
     def metadata_refused(self, partition: int) -> None:

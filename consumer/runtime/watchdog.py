@@ -8,11 +8,13 @@ that the interpreter writes to at once, and counts.
 Nothing is lost by an end like that: what was not committed is found out by whoever reads on.
 
 The last words may hang as well: a standard error that nobody reads blocks whoever writes to it, and the lock of the log
-is then held for ever. So there are three ways to end, each of which needs less than the one before:
+is then held for ever. So there are two ways to end, and the second one needs nothing of the first:
 
     at the limit     a line of the log, then exit with code 1         needs Python and the log
-    + LAST_WORDS     the places of all threads, then the same         needs a standard error that takes them
-    + LAST_WORDS     the alarm of the operating system (SIGALRM)      needs nothing
+    + LAST_WORDS     the places of all threads, then the same         needs nothing: what nobody takes is dropped
+
+It is no signal that ends the process: as the first one of a container it would not be ended by it, nor where its parent
+had that signal blocked.
 """
 
 from __future__ import annotations
@@ -65,7 +67,6 @@ class Watchdog:
     def start(self) -> None:
         """Listen, until the process ends. Signals still need handlers of their own: only those are heard."""
         signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a parent may have had it ignored
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         # Apart, since whoever says something may wait for ever to be heard.
         threading.Thread(target=self._say_what_is_waited_for, name="waiting", daemon=True).start()
@@ -79,9 +80,8 @@ class Watchdog:
         while _ENDING.isdisjoint(self._heard.recv(64)):
             pass
         # The interpreter stops this thread before it is through with its own end, which a client may hold up as well.
-        # These two need no interpreter.
-        signal.setitimer(signal.ITIMER_REAL, self._limit + 2 * LAST_WORDS)
-        faulthandler.dump_traceback_later(self._limit + LAST_WORDS, exit=True)
+        # This needs no interpreter.
+        faulthandler.dump_traceback_later(self._limit + LAST_WORDS, exit=True, file=_standard_error_that_never_blocks())
         time.sleep(self._limit)
         waited = self._health.waiting_for()
         log.error(
@@ -104,6 +104,14 @@ class Watchdog:
                     waits_for=waited[0],
                     seconds=round(waited[1]),
                 )
+
+
+def _standard_error_that_never_blocks() -> int:
+    """A descriptor of its own, since whether it blocks is shared by all that are copies of one."""
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND)
+    except OSError:  # a socket, another's terminal, or a system without /proc
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _place(frame: FrameType | None) -> str | None:

@@ -64,17 +64,31 @@ class HealthStatus:
     reason: str
 
 
+def since_boot() -> float:
+    """Seconds that also pass while the machine is suspended, when the monotonic clock of Linux stands still."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class Health:
     """What the endpoints say. The poll thread calls `turned` and `waiting`; any thread the others.
 
     Args:
         bound: seconds after which a loop that has not turned is stuck; see `bound_of`.
-        monotonic: a clock, in seconds.
+        monotonic: a clock, in seconds. By it a loop is stuck: one that was suspended with its machine is not.
+        boottime: as `since_boot`; None: as `monotonic`. By it nobody has read for so long what was bought, or heard
+            whose the tasks are.
     """
 
-    def __init__(self, bound: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        bound: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        boottime: Callable[[], float] | None = None,
+    ) -> None:
         self._bound = bound
         self._monotonic = monotonic
+        self._boottime = boottime or monotonic
+        self._turned_at = self._boottime()
         self._last = Heartbeat(monotonic())
         self._calm_from = monotonic()
 
@@ -101,7 +115,7 @@ class Health:
     def unattended(self) -> str:
         """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns."""
         now = self._monotonic()
-        age = now - self._last.ended
+        age = self._age(now)
         if age > STALL:
             return f"the loop that reads what was bought has not turned for {age:.0f} s: see what it waits for"
         if now < self._calm_from:
@@ -111,9 +125,14 @@ class Health:
     def _note_stall(self) -> float:
         """The time; and the loop is calm a while after that, if it had stalled."""
         now = self._monotonic()
-        if now - self._last.ended > STALL:
+        if self._age(now) > STALL:
             self._calm_from = now + CALM
+        self._turned_at = self._boottime()
         return now
+
+    def _age(self, now: float) -> float:
+        """Seconds since the loop has turned, those included for which the machine was suspended."""
+        return max(now - self._last.ended, self._boottime() - self._turned_at)
 
     def live(self) -> HealthStatus:
         """Whether the loop turns."""

@@ -23,6 +23,8 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 RULES = DecisionRules(window=100_000, checkout_grace=10_000, lookback=300_000, lateness=5_000, max_skew=50_000)
 START = NOW - 100_000_000
 Shown = tuple[int, str]

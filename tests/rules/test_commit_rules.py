@@ -18,6 +18,8 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 BOTH_OFFERS = (Side.OFFERS, Side.OFFERS)
 
 

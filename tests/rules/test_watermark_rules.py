@@ -97,13 +97,13 @@ def test_a_presentation_in_time_defers_the_decision(task: Task) -> None:
 def test_the_input_that_is_ahead_is_to_be_paused_and_never_the_one_that_holds_the_watermark(task: Task) -> None:
     offer(task, 0, 0)
     checkout(task, 0, 0)
-    assert task.input_to_pause() is None
+    assert task.watermarks.input_to_pause() is None
     offer(task, 1, 1000)
-    assert task.input_to_pause() is Side.OFFERS
+    assert task.watermarks.input_to_pause() is Side.OFFERS
     checkout(task, 1, 990)
-    assert task.input_to_pause() is None
+    assert task.watermarks.input_to_pause() is None
     checkout(task, 2, 3000)
-    assert task.input_to_pause() is Side.CHECKOUTS
+    assert task.watermarks.input_to_pause() is Side.CHECKOUTS
 
 
 def test_the_watermark_after_a_restart_is_the_one_whose_decisions_were_committed(task: Task) -> None:

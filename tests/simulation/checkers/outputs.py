@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from simulation.checkers.expected import ExpectedFates, Spot
+from simulation.checkers.truth import HEAD
 from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
 from simulation.world.broker import Broker, Record
@@ -216,15 +217,15 @@ class OutputChecker:
         Where it is not known that the topic is the same, the first checkout's record tells when it was begun anew.
         """
         rules, now = self._scenario.rules, self._broker.clock.ms
-        dated = (c for c in self._scenario.checkouts(partition) if c.offset >= checkouts)
-        first = next((self._expected.inputs[CHECKOUTS, partition, c.offset] for c in dated), None)
-        if first is None or first.at > lost_at:
+        left = [w for w in self._scenario.records if w.topic == CHECKOUTS and w.partition == partition]
+        left = [w for w in left if w.offset >= checkouts]
+        believed = {c.offset: c.completed_at for c in self._scenario.checkouts(partition)}
+        dated = [w for w in left if w.offset in believed][:HEAD]
+        if not dated or dated[0].at > lost_at:
             return now + rules.max_skew + rules.lateness
-        assert isinstance(first.event, CheckoutCompleted)
-        # An operator's answer goes by the first record whatever it says, and by its stamp alone.
-        records = (w for w in self._scenario.records if w.topic == CHECKOUTS and w.partition == partition)
-        stamp = min(now, next(w.timestamp for w in records if w.offset >= checkouts))
-        return max(first.event.completed_at, max(first.timestamp, stamp) + rules.max_skew) + rules.lateness
+        # An operator's answer goes by the first records whatever they say, and by their stamps alone.
+        stamps = [min(now, w.timestamp) for w in left[:HEAD]] + [w.timestamp for w in dated]
+        return max([max(stamps) + rules.max_skew, *(believed[w.offset] for w in dated)]) + rules.lateness
 
     # --- at the end
 

@@ -15,7 +15,7 @@ from simulation.checkers.commits import CommitChecker
 from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
-from simulation.checkers.truth import TruthChecker
+from simulation.checkers.truth import HEAD, TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
@@ -30,6 +30,7 @@ from simulation.world.release_file import ReleaseFile
 from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
+from consumer.core.horizon import Horizon
 from consumer.core.rules import DecisionRules
 from consumer.errors import (
     ClockError,
@@ -141,8 +142,9 @@ class World:
         real = end_offsets.time, group.time, source.time, api.time, commits.LEAST_METADATA
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = api.time = self.waiter  # type: ignore[assignment]
-        # A seed's lists are short.
+        # A seed's lists are short, and so are its logs.
         commits.LEAST_METADATA = 190
+        head, Horizon.HEAD = Horizon.HEAD, HEAD
         try:
             with self.journal.listening():
                 self._run()
@@ -153,6 +155,7 @@ class World:
             for process in self.processes:
                 process.kill()
             end_offsets.time, group.time, source.time, api.time, commits.LEAST_METADATA = real
+            Horizon.HEAD = head
 
     def _run(self) -> None:
         end = None

@@ -19,6 +19,8 @@ from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 T = 1_000_000
 LATER = T + 10**6

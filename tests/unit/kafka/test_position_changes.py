@@ -16,6 +16,8 @@ from consumer.core.rules import MIN_TIME
 from consumer.errors import PositionsError, StartError
 from consumer.kafka.start_offsets import readable
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 BEFORE = 2 * RULES.lookback + 2 * RULES.lateness + RULES.late_after + RULES.max_skew
 """How long before the time of a reset the checkouts begin that are all known: a chain may have lasted for lookback."""
 

@@ -18,6 +18,8 @@ from consumer.events import OfferPresented, RecordRef
 from consumer.kafka.start_offsets import StartOffsets
 from consumer.settings import KafkaSettings
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 SINCE = 1_800_000_000_000
 

@@ -261,7 +261,7 @@ def test_a_clock_that_is_wrong_or_that_nobody_confirms_closes_the_gate(state: Cl
         assert gate.reason.startswith("the clock of this machine is 399.0 s ahead of the API, more than join.max_skew")
 
 
-def test_calls_wait_until_somebody_has_told_the_time_and_go_to_ask_it_themselves_where_no_question_is_answered() -> None:
+def test_calls_wait_until_somebody_has_told_the_time_and_ask_themselves_where_no_question_is_answered() -> None:
     clocks = Clocks()
     clocks.go(60.0, want=False)
     assert clocks.check.gate().opening is Opening.CLOSED, "it counts from the first call that waits"
@@ -296,15 +296,45 @@ def test_a_clock_that_is_confirmed_is_behind_by_no_more_than_the_watermark_allow
 
 def test_records_wait_beyond_max_skew_ahead_of_a_clock_that_nobody_confirms() -> None:
     clocks = Clocks()
+    bound = int((clocks.true + SKEW) * 1000) + CLOCK_TOLERANCE
     assert clocks.state is ClockState.UNKNOWN
-    assert clocks.check.waits_beyond == int((clocks.true + SKEW) * 1000)
+    assert clocks.check.waits_beyond == bound
+    clocks.api(clocks.true + 10.0)
+    assert clocks.state is ClockState.DIFFERS
+    assert clocks.check.waits_beyond == bound
+    undated = Clocks()
+    undated.api(date=False)
+    undated.check.look()
+    assert undated.check.waits_beyond > LONGEST, "nobody can tell"
+
+
+def test_what_is_ahead_even_of_a_clock_that_is_ahead_itself_waits_for_nobody() -> None:
+    clocks = Clocks()
     clocks.api(clocks.true - 10.0)
     assert clocks.state is ClockState.DIFFERS
-    assert clocks.check.waits_beyond == int((clocks.true + SKEW) * 1000)
-    for tell in (clocks.api, lambda: clocks.api(date=False)):
-        tell()
-        clocks.check.look()
-        assert clocks.check.waits_beyond > LONGEST
+    assert clocks.check.waits_beyond > LONGEST
+
+
+def test_what_was_told_before_a_record_came_disproves_it_not() -> None:
+    """A virtual machine that was paused is behind, and neither of its clocks knows."""
+    clocks = Clocks()
+    clocks.go(1.0)
+    clocks.api()
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.true += 1.0
+    clocks.check.look()
+    assert clocks.check.waits_beyond < LONGEST
+    asked = len(clocks.questions)
+    clocks.check.waits(message := offer(0, 0))
+    clocks.true += 1.0
+    clocks.check.look()
+    assert (len(clocks.questions), clocks.check.waits_beyond < LONGEST) == (asked + 1, True)
+    clocks.api()
+    clocks.check.look()
+    assert clocks.check.waits_beyond > LONGEST
+    clocks.go(RECHECK + 1.0, want=False)
+    assert clocks.check.waits_beyond < LONGEST, "and the next one is to be asked for anew"
+    assert message is not None
 
 
 # --- when the API is asked

@@ -24,6 +24,8 @@ from consumer.runtime.edges import Clock
 from consumer.runtime.late_run import HELD, REMINDER, SPAN
 from consumer.runtime.runner import TaskRunner
 
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
 W = 100_000
 """How far event time has come."""
 

@@ -1,0 +1,77 @@
+"""Below what time checkouts may be gone, where the log no longer begins at its first record: H at a first start.
+
+What is gone was written before the first record that is left, and, on time, happened up to lateness before it was
+written. So all that is gone happened before that record + lateness, if this record is on time itself. One that some
+outage kept back is not: it would put H hours too low, and each offer whose purchase is gone would be called. So not one
+record tells, but the first `Horizon.HEAD` of them: the newest counts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .rules import MAX_TIME, MIN_TIME, DecisionRules
+
+LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
+"""What is to be logged where the horizon is learnt from the end of the checkouts."""
+
+
+class Horizon:
+    """H of one task.
+
+    Args:
+        value: as it is known; MAX_TIME: it is to be learnt.
+        rules: as set now.
+
+    Attributes:
+        value: H (ms); MAX_TIME while it is not known.
+    """
+
+    HEAD: ClassVar = 20
+    """Records that tell how old the beginning of a log is. Fewer may easily be all from one producer that was cut off.
+    More cost offers where checkouts are rare: those presented up to lookback after the last of them are late."""
+
+    __slots__ = ("_lateness", "_lookback", "_newest", "_seen", "value")
+
+    def __init__(self, value: int, rules: DecisionRules) -> None:
+        self.value = value
+        self._lateness, self._lookback = rules.lateness, rules.lookback
+        self._seen, self._newest = 0, MIN_TIME
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it is still to be learnt."""
+        return self.value == MAX_TIME
+
+    @property
+    def late_below(self) -> int:
+        """Presentations from before this time (ms) are late by it; MIN_TIME: none is."""
+        return MIN_TIME if self.value == MIN_TIME else self.value + self._lookback
+
+    def read(self, time: int) -> str | None:
+        """While it is unknown: one more checkout was read, of this time (ms).
+
+        Returns:
+            What was found out by it, in words, for the log. So do `end` and `idle`.
+        """
+        self._seen += 1
+        self._newest = max(self._newest, time)
+        return self._learn(self._newest) if self._seen >= self.HEAD else None
+
+    def end(self) -> str | None:
+        """While it is unknown: the log holds no more. Those that it holds tell, if there are any."""
+        return self._learn(self._newest) if self._seen else None
+
+    def idle(self, asked_at: int) -> str:
+        """While it is unknown: the log held no more when its end was asked for (wall clock, ms)."""
+        if (found := self.end()) is not None:
+            return found
+        self.value = asked_at + self._lateness
+        return LOG_IS_EMPTY
+
+    def _learn(self, newest: int) -> str:
+        self.value = newest + self._lateness
+        return (
+            "the checkout log no longer begins at its first record: offers presented before "
+            f"{self.late_below} (ms) may have been bought by one that is gone: dead-lettered"
+        )
