@@ -53,6 +53,10 @@ class Provenance:
                 found[name] = then, current
         return found
 
+    def untold(self, now: Provenance) -> list[str]:
+        """The ids that are known here, and not `now`, in words."""
+        return [words for name, words in _IDS.items() if getattr(self, name) and not getattr(now, name)]
+
     def encode(self) -> str:
         """As one field of the metadata: texts percent-encoded and joined by commas, `-` for what is not known."""
         committed_at = "-" if self.committed_at == MIN_TIME else str(self.committed_at)
@@ -79,6 +83,12 @@ def date_step(lateness: int) -> int:
     lateness, and half of that is left for the commit's interval and the way to the new owner."""
     return max(SECOND, min(MINUTE, lateness // 4))
 
+
+_IDS = {
+    "cluster": "its own id",
+    "offer_topic_id": "the offer topic's id",
+    "checkout_topic_id": "the checkout topic's id",
+}
 
 TEXTS = tuple(field.name for field in fields(Provenance) if field.name != "committed_at")
 

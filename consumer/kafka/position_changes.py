@@ -94,7 +94,8 @@ class PositionChanges:
         if positions.none_at_all:
             self._starts.commit_start_from(self._consumer, now)
             after = self._starts.positions(self._consumer).by_place.values()
-            return [Change(p.topic, p.partition, -1, p.offset, "starts as kafka.start_from says") for p in after]
+            told = [Change(p.topic, p.partition, -1, p.offset, "starts as kafka.start_from says") for p in after]
+            return told + self._commit([self._younger(p, now) for p in after if p.horizon == MIN_TIME])
         changes: list[tuple[Change, str]] = []
         for partition in range(self._partitions):
             changes += self._accepted(partition, positions, now)
@@ -128,6 +129,13 @@ class PositionChanges:
         return self._commit(changes)
 
     # --- yes to what is there
+
+    def _younger(self, checkouts: CommittedPosition, now: int) -> tuple[Change, str]:
+        """This group, or one before it, has told outcomes: so the topic may be younger than what was decided by it, and
+        its very first record is not known to be the first checkout that there was."""
+        horizon = self._horizon_of(checkouts, now)
+        what = f"but offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
+        return _change(checkouts, checkouts.offset, what), self._starts.checkouts_from(checkouts.offset, horizon)
 
     def _accepted(self, partition: int, found: Positions, now: int) -> Iterator[tuple[Change, str]]:
         offers, checkouts = (found.by_place[side, partition] for side in Side)

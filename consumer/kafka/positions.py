@@ -103,6 +103,11 @@ class CommittedPosition:
         return self.checkpoint.lost_below if isinstance(self.checkpoint, OfferCheckpoint) else MIN_TIME
 
     @property
+    def horizon(self) -> int | None:
+        """The time (ms) below which checkouts may be gone; None where nothing is said of it."""
+        return self.checkpoint.horizon if isinstance(self.checkpoint, CheckoutCheckpoint) else None
+
+    @property
     def provenance(self) -> Provenance | None:
         """Whose it is, as far as it says so."""
         return self.checkpoint.provenance if isinstance(self.checkpoint, OfferCheckpoint) else None
@@ -169,9 +174,18 @@ def check_positions(group: str, positions: Positions, now: Provenance, partition
 
     Raises:
         PositionsError: some of the positions are not ours, or of another log, name or API.
-        StartError: they were committed with another number of partitions than there are now.
+        StartError: they were committed with another number of partitions than there are now, or with ids that the
+            cluster does not tell now.
     """
     check_partition_count(group, positions, partitions)
+    known = [position.provenance for position in positions.by_place.values() if position.provenance is not None]
+    if untold := sorted({words for provenance in known for words in provenance.untold(now)}):
+        raise StartError(
+            f"group {group}: the cluster does not tell {' and '.join(untold)}, and did when positions were committed: "
+            "whether they are of the same log is not known. Nothing was read, and nothing is called. A cluster that "
+            "has no controller for a moment tells it a moment later: start again. If it never tells any more, say yes "
+            "to that by `opt-out positions --accept`."
+        )
     if doubts := list(positions.doubts(now)):
         raise PositionsError(refusal(group, doubts))
 

@@ -81,6 +81,15 @@ def test_what_was_committed_for_something_else_is(name: str, doubt: Doubt, topic
     assert doubts(committed(), replace(OURS, **{name: ""})) == []
 
 
+@pytest.mark.parametrize("name", ["cluster", "offer_topic_id", "checkout_topic_id"])
+def test_what_was_told_then_and_is_not_now_stops_the_start(name: str) -> None:
+    """As in the moment in which a cluster has no controller: else a topic that was made anew would be read on."""
+    with pytest.raises(StartError, match="id, and did when positions were committed"):
+        check_positions("g", committed(), replace(OURS, **{name: ""}), 1)
+    unknown = replace(OFFERS, provenance=replace(OFFERS.provenance, **{name: ""}))
+    check_positions("g", committed(place("offers", 7, unknown.encode(7))), replace(OURS, **{name: ""}), 1)
+
+
 def test_what_version_1_committed_is_ours_and_says_nothing_more() -> None:
     old = "1:1000,0,2000,a:1:5000:9:4:::"
     assert doubts(committed(offers=place("offers", 7, old)), replace(OURS, base_url="another")) == []
