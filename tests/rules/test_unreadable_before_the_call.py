@@ -188,7 +188,9 @@ def waiting_call() -> tuple[RunnerWorld, OptOutCall]:
 
 @pytest.mark.parametrize("message", [UNDECODABLE, FOREIGN_KEY, EMPTY_ID])
 @pytest.mark.parametrize("outcome", [None, Outcome.DEAD_LETTERED, Outcome.RELEASED])
-def test_a_call_that_waits_is_withheld_and_its_chain_is_dead_lettered(message: Message, outcome: Outcome | None) -> None:
+def test_a_call_that_waits_is_withheld_and_its_chain_is_dead_lettered(
+    message: Message, outcome: Outcome | None
+) -> None:
     world, call = waiting_call()
     assert world.runner.on_message(Side.CHECKOUTS, message, NOW) == [call.chain_start]
     assert world.runner.withholds(call) == Withheld()

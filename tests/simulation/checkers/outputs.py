@@ -138,7 +138,9 @@ class OutputChecker:
             and outcome.session_id in w.sessions
         ]
         if not any(w.at <= self._broker.clock.ms for w in doubtful):
-            raise Violation(f"{outcome.offer_id} at {spot} is quarantined, and no checkout is there that cannot be read")
+            raise Violation(
+                f"{outcome.offer_id} at {spot} is quarantined, and no checkout is there that cannot be read"
+            )
         self._quarantined.add(spot)
         return self._may_be_called(spot)
 

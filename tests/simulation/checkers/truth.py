@@ -159,7 +159,9 @@ class TruthChecker:
     def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
         """How the process knows of the purchase, in words; empty if it does not."""
         record = purchase.record
-        if record is None or not purchase.readable or record.at > now or self._is_old(purchase, now):
+        if record is None or record.at > now or self._is_old(purchase, now):
+            return ""
+        if not (purchase.readable or self._quarantines(record, purchase.offer_id)):
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
             return "it was handed the purchase"
@@ -169,6 +171,11 @@ class TruthChecker:
         if max(since, record.at / 1000) < self._broker.clock.now - WELL:
             return f"the purchase is in the log for {(now - record.at) / 1000:.1f} s, and nothing keeps it from reading"
         return ""
+
+    def _quarantines(self, record: Written, offer_id: str) -> bool:
+        """Whether it cannot be read, and the task of the offer hears of it."""
+        unreadable = record.event is None and record.value is not None
+        return unreadable and record.partition == self._shown[offer_id][0].partition
 
     def _excuse(self, purchase: Purchase, now: int) -> str:
         record = purchase.record
@@ -189,7 +196,8 @@ class TruthChecker:
         """Whether it may be forgotten for its age, by the offer as it was shown last."""
         assert purchase.record is not None
         shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
-        return purchase.record.dated < shown - self._lookback
+        record = purchase.record
+        return (record.at if record.event is None else record.dated) < shown - self._lookback
 
     # --- who is well
 
