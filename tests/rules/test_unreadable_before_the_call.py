@@ -1,4 +1,4 @@
-"""A checkout that cannot be read, while a call of its session still waits: it may be the purchase, so no call is made."""
+"""A checkout that cannot be read, while a call of its session waits: it may be the purchase, so no call is made."""
 
 from __future__ import annotations
 
