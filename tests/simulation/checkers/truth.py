@@ -4,8 +4,8 @@ It knows of each offer when it was bought, whatever date the checkout carries, a
 in the log, if ever. It holds the service to what follows from that alone:
 
 - No call leaves a process that was handed the purchase of its offer, nor one whose task began when the purchase stood
-  in the log, nor one that was well for `WELL` seconds while it did. That holds for a purchase that cannot be read too, if
-  its session is known. But a purchase from longer than lookback before the offer was shown last may be forgotten.
+  in the log, nor one that was well for `WELL` seconds while it did. That holds for a purchase that cannot be read, too,
+  if its session is known. But one from longer than lookback before the offer was shown last may be forgotten.
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
 - Of the offers that the insurer knows, fewer than `not_found_limit` are told NOT_FOUND in one run of 404s.
