@@ -13,7 +13,7 @@ from .events import Outcome, Reason, RecordRef
 class Withheld(NamedTuple):
     """A call that is not to be made any more.
 
-    `released`: the note of whoever let the offer go; None: the offer was bought, or its task is going.
+    `released`: the note of whoever let the offer go; None: the offer was bought or may have been, or its task is going.
     """
 
     released: str | None = None

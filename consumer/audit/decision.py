@@ -14,7 +14,8 @@ The rules, for the presentations of one offer in one session in the order of the
 
 The decision is one thing and the call another: no call leaves for an offer of which a purchase was read, whatever its
 date. So of a chain that is decided to be called two fates are right, if a checkout names its offer outside of that time
-(`may_withhold`): it is called, or it is told as PURCHASED by that checkout.
+(`may_withhold`): it is called, or it is told as PURCHASED by that checkout. And if a checkout of its session cannot be
+read, it is called or told as CHECKOUT_UNREADABLE with a note.
 
 Of an *undated* checkout only is known between which times it lies, and, if it can be read, what it bought. It buys what
 it names wherever it may have bought it. If it cannot be read, it may have bought anything: CHECKOUT_UNREADABLE. It ends

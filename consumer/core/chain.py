@@ -21,6 +21,7 @@ class Chain:
         split: it follows on a chain that ended only because it had lasted for `lookback`.
         bought_by: a checkout that names the offer and does not count for the decision, since it lies before or after
             its time, or was read after it: the decision stands, but the call is not to be made.
+        quarantined: the same of a checkout of its session that cannot be read: it may name the offer.
         told: it is settled, and the insurer was told of it, or may have been.
         before: the chain of the same session and offer_id, of any partner, that `PendingChains` knew before this one.
     """
@@ -31,12 +32,18 @@ class Chain:
     checkout: CheckoutCompleted | None
     split: bool
     bought_by: CheckoutCompleted | None = None
+    quarantined: bool = False
     told: bool = False
     before: Chain | None = None
     least_due: int = 0
 
     def __post_init__(self) -> None:
         self.least_due = self.decide_at
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether its call is not to be made, although it was decided to be."""
+        return self.quarantined or self.bought_by is not None
 
     @property
     def partner_code(self) -> str:

@@ -15,7 +15,8 @@ decide_at of its last presentation: until then a checkout or a further presentat
     ABANDONED            else
 
 A checkout that names the offer and lies before or after that time does not make the decision. But it is known, and no
-call is made for what is known to be bought (`Chain.bought_by`).
+call is made for what is known to be bought (`Chain.bought_by`), nor for what may have been bought by one that cannot be
+read and may lie after that time (`Chain.quarantined`).
 
 Of an *undated* checkout, one that cannot be read or is dated implausibly, is only known between which times it lies.
 It buys what it names wherever it may have bought it. Being perhaps the first checkout, it makes an offer DECLINED that
@@ -48,11 +49,15 @@ class Undated(NamedTuple):
 
 
 class ChainFate(NamedTuple):
-    """What was decided, by which checkout, and by which one the offer is known to be bought all the same."""
+    """What was decided, by which checkout, and by which one the offer is known to be bought all the same.
+
+    `quarantined`: it may be, by one that cannot be read.
+    """
 
     reason: Reason
     checkout: CheckoutCompleted | None
     bought_by: CheckoutCompleted | None = None
+    quarantined: bool = False
 
 
 class Join:
@@ -235,7 +240,9 @@ class Join:
         rest = open_offer.presentations[open_offer.count :]
         fate = self._fate(presentations, open_offer.decide_at, open_offer.session)
         split = presentations[0].offset in self._splits
-        chain = Chain(presentations, open_offer.decide_at, fate.reason, fate.checkout, split, fate.bought_by)
+        chain = Chain(
+            presentations, open_offer.decide_at, fate.reason, fate.checkout, split, fate.bought_by, fate.quarantined
+        )
         self._presentations -= len(presentations)
         self._splits.discard(presentations[0].offset)
         session = open_offer.session
@@ -256,6 +263,7 @@ class Join:
         offer_id = presentations[0].offer_id
         since = presentations[0].presented_at - self.rules.lookback
         bought_by: CheckoutCompleted | None = None
+        quarantined = False
         for checkout in session.buying(offer_id):
             if offer_id in checkout.purchased:
                 if since <= checkout.completed_at <= decide_at:
@@ -271,12 +279,13 @@ class Join:
                     return ChainFate(Reason.PURCHASED, perhaps)
             if None in maybe:
                 return ChainFate(Reason.CHECKOUT_UNREADABLE, None)
+            quarantined = any(u.checkout is None and u.latest >= since for u in undated)
             named = (u.checkout for u in undated if u.checkout is not None and offer_id in u.checkout.purchased)
             bought_by = bought_by or next(named, None)
             if first is None:
                 until = shown_last + self.rules.window
                 first = next((u.checkout for u in undated if u.latest >= shown_last and u.earliest <= until), None)
-        return ChainFate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by)
+        return ChainFate(Reason.ABANDONED if first is None else Reason.DECLINED, first, bought_by, quarantined)
 
     def _forget_in(self, session: Session) -> None:
         """Drop of this session what `forget` was told to drop, as far as nothing that is open needs it."""

@@ -49,7 +49,8 @@ class PendingChains:
         """The chain was settled before a restart.
 
         If it was to be called, the insurer was told of it. But where a purchase is known that the decision does not
-        count, either the call was not made or the purchase was reported: no second one is a surprise.
+        count, either the call was not made or the purchase was reported: no second one is a surprise. Where it may be
+        one that cannot be read, nobody knows whether the call was made: a purchase is one then.
         """
         chain.told = chain.bought_by is None and self._is_called(chain)
         self._know(chain)
@@ -111,6 +112,22 @@ class PendingChains:
             elif chain.told and not told:
                 told.append(chain)
         return waiting, told
+
+    def quarantine(self, session_id: str, latest: int) -> list[Chain]:
+        """A checkout of the session cannot be read; it was completed at `latest` (ms) at the latest.
+
+        A purchase counts for a call that waits whatever its date, so this may be one, unless it lies before all that
+        the chain looks back to.
+
+        Returns:
+            The unsettled chains of which that was not known, nor a purchase: it is noted with them.
+        """
+        waiting: list[Chain] = []
+        for chain in self._of_session.get(session_id, ()):
+            if not chain.is_withheld and latest >= chain.begin - self._rules.lookback:
+                chain.quarantined = True
+                waiting.append(chain)
+        return waiting
 
     def forget(self, watermark: int) -> None:
         """Drop the settled ones that no purchase is expected for any more at this watermark (ms)."""

@@ -30,7 +30,21 @@ from .rules import MIN_TIME, DecisionRules
 
 
 class Phase(Enum):
-    """Where a task is in its life; see the diagram at the head of `task`."""
+    """Where a task is in its life.
+
+    The phases, and the one transition between them:
+
+        created ──> RESTORING ──> RUNNING ──> dropped
+                        └────────────────────────^
+
+        RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` is empty.
+                   Nothing is committed: `prepare_commit` is None.
+        RUNNING    from the record or partition end by which both inputs have reached `restore_until`. It never goes
+                   back.
+
+    A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
+    in either phase, when its partitions are revoked or lost.
+    """
 
     RESTORING = auto()
     RUNNING = auto()

@@ -1,20 +1,9 @@
 """A task: partition p of both topics together, the unit of state, watermark and recovery.
 
 The log is the state. A task starts from what was committed, reads again what had been read without deciding anything,
-and tells by that what was settled before (see `restore`). From then on it runs. Everything here is a function of the
-records, of the answers that it is told of, and of the clock that it is told; it does no input or output.
-
-The phases, and the one transition between them:
-
-    created ──> RESTORING ──> RUNNING ──> dropped
-                    └────────────────────────^
-
-    RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` is empty.
-               Nothing is committed: `prepare_commit` is None.
-    RUNNING    from the record or partition end by which both inputs have reached `restore_until`. It never goes back.
-
-A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
-in either phase, when its partitions are revoked or lost.
+and tells by that what was settled before (see `restore`, and its `Phase`). From then on it runs. Everything here is a
+function of the records, of the answers that it is told of, and of the clock that it is told; it does no input or
+output.
 """
 
 from __future__ import annotations
@@ -188,20 +177,30 @@ class Task:
         self._restore_if_read()
         return not settled
 
-    def unreadable_checkout(self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int) -> bool:
+    def unreadable_checkout(
+        self, offset: int, sessions: tuple[str, ...], timestamp: int, now: int
+    ) -> tuple[bool, list[Chain]]:
         """An unreadable checkout was read: it quarantines each session that its key or its value names.
 
-        True: it is to be dead-lettered, then `acknowledged`. Times are those of the record and of the wall clock (ms).
+        Args:
+            offset, timestamp: the record's (ms).
+            sessions: those that it may be of.
+            now: the wall clock (ms).
+
+        Returns:
+            Whether it is to be dead-lettered, then `acknowledged`. And the chains that wait for their calls, which are
+            not to be made, as far as they are not made yet: it may be their purchase. Each is told once.
         """
         settled = offset < self._until[1]
         between = possible_times(self._rules, timestamp, MAX_TIME, now)
         self._checkouts.read(offset, between[1])
         for session_id in sessions:
             self._join.complete_undated(Undated(session_id, *between))
+        waiting = [chain for session_id in sessions for chain in self._pending.quarantine(session_id, between[1])]
         if not settled:
             self._unacknowledged_checkouts.add(offset)
         self._restore_if_read()
-        return not settled
+        return not settled, waiting
 
     def skip(self, side: Side, offset: int) -> None:
         """A tombstone was read."""
@@ -232,7 +231,7 @@ class Task:
 
     @property
     def phase(self) -> Phase:
-        """Where the task is in its life; see the diagram at the head of the module."""
+        """Where the task is in its life; see `Phase`."""
         return Phase.RESTORING if self.restoring else Phase.RUNNING
 
     @property

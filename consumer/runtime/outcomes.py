@@ -31,6 +31,9 @@ BOUGHT_AFTER = "the purchase came after the decision, and before the insurer was
 KNOWN_AS_BOUGHT = "a purchase that the decision did not count was known before the insurer was told"
 """Why an offer is PURCHASED that was decided to be called: its call was withheld."""
 
+MAY_BE_BOUGHT = "a checkout of its session that cannot be read may be its purchase, and was known before the call"
+"""Why an offer is DEAD_LETTERED that was decided to be called: its call was withheld."""
+
 
 class Settlement(NamedTuple):
     """What an outcome says that the presentation itself does not.
@@ -82,6 +85,11 @@ class Outcomes:
         """An operator let the offer go."""
         settlement = Settlement(Outcome.RELEASED, Reason.RELEASED, chain.decide_at, chain.checkout, result, note)
         self._write(chain.last, settlement)
+
+    def quarantined(self, chain: Chain, result: CallResult | None) -> None:
+        """The decision was to call, but what cannot be read may be the purchase: DEAD_LETTERED."""
+        outcome, reason = Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE
+        self._write(chain.last, Settlement(outcome, reason, chain.decide_at, result=result, note=MAY_BE_BOUGHT))
 
     def bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None) -> None:
         """The decision was to call, but a purchase was known before the call was settled: PURCHASED."""

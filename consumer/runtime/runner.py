@@ -92,8 +92,8 @@ class TaskRunner:
         """A record or a partition end, in the order of the log. `now` is the wall clock (ms).
 
         Returns:
-            The starts of the chains that it bought after they were decided: their calls, if they are not made yet, are
-            to be made no more.
+            The starts of the chains that it bought, or may have bought, after they were decided: their calls, if they
+            are not made yet, are to be made no more.
         """
         if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
             self._buffered[side].append(message)
@@ -171,8 +171,7 @@ class TaskRunner:
         try:
             return apply(message, value, now)
         except DecodeError as error:
-            self._take_unreadable(side, message, error, now)
-            return NONE
+            return self._take_unreadable(side, message, error, now)
 
     def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
         shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
@@ -215,18 +214,20 @@ class TaskRunner:
             self._report_purchase(checkout, chain)
         return [chain.start for chain in effect.bought_before_settled]
 
-    def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> None:
-        offset = message.offset() or 0
+    def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> Sequence[int]:
+        """Returns the starts of the chains whose calls are to be taken back: it may be their purchase."""
+        offset, waiting = message.offset() or 0, list[Chain]()
         if side is Side.OFFERS:
             dead = self.task.unreadable_offer(offset)
         else:
             sessions = sessions_of(message, error)
-            dead = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
+            dead, waiting = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
         if dead:
             self._dead_letter(side, message, error.reason, str(error))
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
             self._bad_records[side].bad(str(error))
+        return [chain.start for chain in waiting]
 
     def _on_partition_end(self, side: Side, offset: int) -> None:
         stop = self.task.read_before_restart(side)
@@ -285,8 +286,8 @@ class TaskRunner:
         calls: list[OptOutCall] = []
         # While offers are kept back for an operator, checkouts are read no further than a window ahead of them.
         for chain in self._first_calls.take(at_once=at_once or self.late_run.suspended):
-            if chain.bought_by is not None:
-                self._settle_bought(chain, chain.bought_by)
+            if chain.is_withheld:
+                self._settle_withheld(chain)
             elif (note := self._released(chain)) is not None:
                 self._release(chain, note)
             else:
@@ -296,7 +297,7 @@ class TaskRunner:
 
     def withholds(self, call: OptOutCall) -> Withheld | None:
         """See `CallOwner`. Asked on another thread: it reads flags and looks up keys, which needs no lock."""
-        if self.draining or self._closed or self.task.pending_chain(call.chain_start).bought_by is not None:
+        if self.draining or self._closed or self.task.pending_chain(call.chain_start).is_withheld:
             return Withheld()
         note = self._releases.notes.get((call.partner_code, call.offer_id))
         return None if note is None else Withheld(released=note)
@@ -310,13 +311,13 @@ class TaskRunner:
         chain = self.task.pending_chain(result.call.chain_start)
         if chain.start in self._maybe_told:
             result = result._replace(maybe_recorded=True)
-        bought_by = None if self._closed else chain.bought_by
-        if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or bought_by):
+        withheld = chain.is_withheld and not self._closed
+        if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or withheld):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
             return
         self.outstanding -= 1
-        if bought_by is not None and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
-            self._settle_bought(chain, bought_by, result)
+        if withheld and result.outcome not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+            self._settle_withheld(chain, result)
         elif result.outcome is Outcome.RELEASED:
             if not self._closed:
                 self._release(chain, result.note, result)
@@ -335,9 +336,9 @@ class TaskRunner:
             dead-letter, and an offer that is in no topic any more must not be let go by itself.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        if chain.bought_by is not None and not self._closed:
+        if chain.is_withheld and not self._closed:
             self.outstanding -= 1
-            self._settle_bought(chain, chain.bought_by, result)
+            self._settle_withheld(chain, result)
             return None
         if record is not None and not is_same(self._codec, record, chain.last):
             record = None
@@ -402,11 +403,14 @@ class TaskRunner:
         self._outcomes.not_called(chain, outcome)
         self.task.settle(chain)
 
-    def _settle_bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None = None) -> None:
+    def _settle_withheld(self, chain: Chain, result: CallResult | None = None) -> None:
         told = result is not None and result.maybe_recorded
-        if told:
-            self._report_purchase(checkout, chain)
-        self._outcomes.bought(chain, checkout, result)
+        if chain.bought_by is None:
+            self._outcomes.quarantined(chain, result)
+        else:
+            if told:
+                self._report_purchase(chain.bought_by, chain)
+            self._outcomes.bought(chain, chain.bought_by, result)
         self.task.settle(chain, called=told)
 
     # --- reports

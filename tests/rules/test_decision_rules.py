@@ -301,7 +301,7 @@ def test_a_checkout_that_names_two_sessions_taints_both_and_is_one_dead_letter()
     task = TaskWorld(Logs(RULES, [], [])).task
     for offset, session in enumerate(("s1", "s2", "s3")):
         task.offer(OfferPresented(session, "ada", f"o{offset}", START, offset), START, START)
-    assert task.unreadable_checkout(0, ("s1", "s2"), START, START)
+    assert task.unreadable_checkout(0, ("s1", "s2"), START, START)[0]
     for side in Side:
         task.idle(side, START + 10_000)
     tainted, abandoned = Reason.CHECKOUT_UNREADABLE, ABANDONED

@@ -214,7 +214,7 @@ class TaskWorld:
                 dead = self.task.unreadable_offer(record.offset)
             else:
                 session_id = record.event.session_id
-                dead = self.task.unreadable_checkout(record.offset, (session_id,), record.timestamp, self.clock)
+                dead, _ = self.task.unreadable_checkout(record.offset, (session_id,), record.timestamp, self.clock)
             if dead:
                 self.dead_in_flight.append((side, record.offset))
         elif isinstance(record.event, OfferPresented):

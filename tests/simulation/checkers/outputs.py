@@ -36,6 +36,7 @@ class OutputChecker:
         self._outcomes: dict[Spot, set[Outcome]] = defaultdict(set)
         self._letters: set[tuple[str, int, int]] = set()
         self._rejected: set[Spot] = set()
+        self._quarantined: set[Spot] = set()
         self._skipped: dict[tuple[str, int], int] = {}
         self._too_late: set[Spot] = set()
         self._lost: list[tuple[int, int, int]] = []
@@ -95,7 +96,7 @@ class OutputChecker:
         self._check_outcome(outcome)
         if outcome.outcome is not Outcome.DEAD_LETTERED or outcome.reason is Reason.CHECKOUT_UNREADABLE:
             self._cover(spot)
-        if not self._expected.strict(spot) or self._is_withheld(outcome):
+        if not self._expected.strict(spot) or self._is_withheld(outcome) or self._is_quarantined(outcome):
             return
         if outcome.reason not in (may := self._expected.reasons(spot)) and outcome.reason is not Reason.RELEASED:
             raise Violation(f"{outcome.offer_id} at {spot} is told {outcome.reason}, it is {may}")
@@ -119,6 +120,31 @@ class OutputChecker:
         ]
         if not any(w.at <= self._broker.clock.ms for w in named):
             raise Violation(f"{outcome.offer_id} at {spot} is told as bought by {outcome.checkout_id}: it is not there")
+        return self._may_be_called(spot)
+
+    def _is_quarantined(self, outcome: OfferOutcome) -> bool:
+        """Whether the chain was to be called, and is not since a checkout of its session cannot be read.
+
+        That one must have been there when the outcome was written.
+        """
+        if outcome.reason is not Reason.CHECKOUT_UNREADABLE or outcome.note is None:
+            return False
+        spot = outcome.source.partition, outcome.source.offset
+        doubtful = [
+            w
+            for w in self._scenario.records
+            if (w.topic, w.partition) == (CHECKOUTS, spot[0])
+            and self._expected.is_bad(w)
+            and outcome.session_id in w.sessions
+        ]
+        if not any(w.at <= self._broker.clock.ms for w in doubtful):
+            raise Violation(
+                f"{outcome.offer_id} at {spot} is quarantined, and no checkout is there that cannot be read"
+            )
+        self._quarantined.add(spot)
+        return self._may_be_called(spot)
+
+    def _may_be_called(self, spot: Spot) -> bool:
         reasons, settings = self._expected.reasons(spot), self._scenario.settings
         return any(callable_reason(reason, rules) for reason in reasons for rules in settings)
 
@@ -243,7 +269,8 @@ class OutputChecker:
             if not self._expected.strict(spot) or len(may) > 1:
                 continue
             tainted = may == {Reason.CHECKOUT_UNREADABLE}
-            if kinds == {Outcome.DEAD_LETTERED} and not tainted and spot not in self._rejected:
+            told = self._rejected | self._quarantined
+            if kinds == {Outcome.DEAD_LETTERED} and not tainted and spot not in told:
                 raise Violation(f"{spot} is told to be dead-lettered, and is not")
             withheld = {Outcome.PURCHASED} if self._expected.home[spot].may_withhold else set()
             if len(kinds) > 1 and not kinds <= CALLED | LET_GO | withheld:

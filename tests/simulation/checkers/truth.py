@@ -4,8 +4,8 @@ It knows of each offer when it was bought, whatever date the checkout carries, a
 in the log, if ever. It holds the service to what follows from that alone:
 
 - No call leaves a process that was handed the purchase of its offer, nor one whose task began when the purchase stood
-  in the log, nor one that was well for `WELL` seconds while it did. But a purchase from longer than lookback before the
-  offer was shown last may be forgotten.
+  in the log, nor one that was well for `WELL` seconds while it did. That holds for a purchase that cannot be read, too,
+  if its session is known. But one from longer than lookback before the offer was shown last may be forgotten.
 - An offer whose purchase came on time is never called. On time is by true times: no clock counts but the world's.
 - An offer that nobody bought is not told to be PURCHASED.
 - Of the offers that the insurer knows, fewer than `not_found_limit` are told NOT_FOUND in one run of 404s.
@@ -158,7 +158,9 @@ class TruthChecker:
     def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
         """How the process knows of the purchase, in words; empty if it does not."""
         record = purchase.record
-        if record is None or not purchase.readable or record.at > now or self._is_old(purchase, now):
+        if record is None or record.at > now or self._is_old(purchase, now):
+            return ""
+        if not (purchase.readable or self._quarantines(record, purchase.offer_id)):
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
             return "it was handed the purchase"
@@ -168,6 +170,11 @@ class TruthChecker:
         if max(since, record.at / 1000) < self._broker.clock.now - WELL:
             return f"the purchase is in the log for {(now - record.at) / 1000:.1f} s, and nothing keeps it from reading"
         return ""
+
+    def _quarantines(self, record: Written, offer_id: str) -> bool:
+        """Whether it cannot be read, and the task of the offer hears of it."""
+        unreadable = record.event is None and record.value is not None
+        return unreadable and record.partition == self._shown[offer_id][0].partition
 
     def _excuse(self, purchase: Purchase, now: int) -> str:
         record = purchase.record
@@ -188,7 +195,8 @@ class TruthChecker:
         """Whether it may be forgotten for its age, by the offer as it was shown last."""
         assert purchase.record is not None
         shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
-        return purchase.record.dated < shown - self._lookback
+        record = purchase.record
+        return (record.at if record.event is None else record.dated) < shown - self._lookback
 
     # --- who is well
 

@@ -146,10 +146,10 @@ def test_a_dead_letter_that_was_acknowledged_is_not_written_again_after_a_restar
 
 def test_an_unreadable_checkout_is_dead_lettered_once_over_restarts() -> None:
     task = restarted(next_offset=1, next_checkout=1)
-    assert not task.unreadable_checkout(0, ("s",), T, LATER)
+    assert not task.unreadable_checkout(0, ("s",), T, LATER)[0]
     assert task.restoring
-    assert task.unreadable_checkout(1, ("s",), T, LATER), "it stands at Pc, and was not read before"
-    assert fresh().unreadable_checkout(0, ("s",), T, LATER)
+    assert task.unreadable_checkout(1, ("s",), T, LATER)[0], "it stands at Pc, and was not read before"
+    assert fresh().unreadable_checkout(0, ("s",), T, LATER)[0]
 
 
 def test_what_awaits_its_dead_letter_at_the_committed_offset_stays_known_as_dead() -> None:
