@@ -39,13 +39,13 @@ SPAN = 1_000
 """Offsets that tell what the first of them is."""
 
 BURST = 20
-"""As many late or implausible ones of BURST_SPAN offsets are a mass too, whatever the limit. The backlog of an outage is
-written at once, so that it stands one behind the other; spread over many partitions it is short in each. 20 are more
-than one shopper's device sends that was off for hours, which is all in one partition."""
+"""As many late or implausible ones of BURST_SPAN offsets are a mass too, however high the limit. The backlog of an
+outage is written at once, so that it stands one behind the other; spread over many partitions it is short in each. 20
+are more than one shopper's device sends that was off for hours, all of it in one partition."""
 
 BURST_SPAN = 2 * BURST
-"""Offsets. A mass is at least half of what is read: on-time offers come in between, and transactions take offsets too. A
-slow producer of one offer in ten, whom the default limit of 100 in SPAN bears, has 20 of 40 by chance never."""
+"""Offsets. A mass is at least half of them: on-time offers come in between, and transactions take offsets too. A slow
+producer of one offer in ten, which the default limit of 100 in SPAN bears, has 20 of 40 by chance never."""
 
 HELD = 10.0
 """Seconds that a straggler may hold up its partition. What was kept back by an outage comes faster than that."""
