@@ -4,13 +4,15 @@ A straggler is dead-lettered: nobody can know whether it was bought. A mass of t
 that is wrong, and dead-lettering it would lose its opt-outs. So the first of them, and all that follows it, is kept
 back until the records behind it tell:
 
-- More than `limit` of the SPAN offsets from the first one on are late or ahead: the offers of this partition are
-  suspended. Nothing of what is kept back is dead-lettered, applied or committed, and no more is read.
+- More than `limit` of the SPAN offsets from the first one on are late or ahead, or BURST of any BURST_SPAN of them: the
+  offers of this partition are suspended. Nothing of what is kept back is dead-lettered, applied or committed, and no
+  more is read.
 - Else, once SPAN offsets are read or HELD seconds have passed, they are stragglers, and the task goes on.
 
 So it is a function of the log from the first of them on. Whoever reads on after a restart or a rebalance finds the same
 first one, since nothing behind it is committed, and suspends again. What comes so slowly that HELD seconds pass first
-is remembered as long as this process lives: more than `limit` in SPAN offsets suspend then too, the first ones lost.
+is counted as long as this task lives: too many suspend then too, the first ones lost. The next task counts anew, so
+that each loses less than BURST where all are late.
 
 An on-time presentation does not disprove a mass: behind a link that was down for two hours, those of others come in
 between, and its own last ones are on time. For a late one nothing does, since the watermark never falls. One that is
@@ -36,6 +38,15 @@ from .suspension import when
 SPAN = 1_000
 """Offsets that tell what the first of them is."""
 
+BURST = 20
+"""As many late or implausible ones of BURST_SPAN offsets are a mass too, however high the limit. The backlog of an
+outage is written at once, so that it stands one behind the other; spread over many partitions it is short in each. 20
+are more than one shopper's device sends that was off for hours, all of it in one partition."""
+
+BURST_SPAN = 2 * BURST
+"""Offsets. A mass is at least half of them: on-time offers come in between, and transactions take offsets too. A slow
+producer of one offer in ten, which the default limit of 100 in SPAN bears, has 20 of 40 by chance never."""
+
 HELD = 10.0
 """Seconds that a straggler may hold up its partition. What was kept back by an outage comes faster than that."""
 
@@ -53,7 +64,8 @@ class LateRun:
     """What is kept back of one task's offers.
 
     Args:
-        limit: late or implausible presentations in SPAN offsets that are still stragglers; 0: all are.
+        limit: late or implausible presentations in SPAN offsets that are still stragglers, if they are no burst; 0: all
+            are stragglers, and nothing is kept back.
         task: whose presentations they are.
         topic: of the offers.
         edges: for the codec and the clocks.
@@ -78,8 +90,8 @@ class LateRun:
         self._since: float | None = None
         self._refused: dict[int, int] = {}
         """When those that are kept back were presented (ms), by offset."""
-        self._stragglers: deque[int] = deque()
-        """Offsets of those that were let go only because time had passed."""
+        self._counted: deque[int] = deque()
+        """Offsets of those, behind those of the last SPAN that were let go only because time had passed."""
 
     def keeps(self, offset: int) -> bool:
         """Whether a late or implausible presentation at this offset is to be kept back: it was not judged yet."""
@@ -95,9 +107,10 @@ class LateRun:
         if self.suspended or offset >= first + SPAN or (presented_at := self._refused_at(message, now)) is None:
             return
         self._refused[offset] = presented_at
-        while self._stragglers and self._stragglers[0] <= offset - SPAN:
-            self._stragglers.popleft()
-        if len(self._refused) + len(self._stragglers) > self._limit:
+        self._counted.append(offset)
+        while self._counted[0] <= offset - SPAN:
+            self._counted.popleft()
+        if len(self._counted) > self._limit or self._is_burst(offset):
             self.suspended = True
             self._report(first)
 
@@ -114,11 +127,15 @@ class LateRun:
             return []
         if not self.suspended:
             self._judged_below = min(first + SPAN, behind)
-            if not is_whole:
-                self._stragglers.extend(self._refused)
+        if self.suspended or is_whole:
+            for _ in self._refused:
+                self._counted.pop()
         kept, self.kept, self.suspended = self.kept, [], False
         self._refused.clear()
         return kept
+
+    def _is_burst(self, newest: int) -> bool:
+        return len(self._counted) >= BURST and self._counted[-BURST] > newest - BURST_SPAN
 
     def _refused_at(self, message: Message, now: int) -> int | None:
         """When it was presented, if it would be late or implausible; what cannot be read is neither."""

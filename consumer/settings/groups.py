@@ -270,7 +270,9 @@ class DeadLetterSettings(Group):
     late_run: int = Field(
         default=100,
         ge=0,
-        description="More late or implausible offers in 1,000 are kept back until you act; 0 = dead-letter them all.",
+        description=(
+            "More late or implausible offers in 1,000 are kept back until you act, as are 20 in 40; 0 = none are."
+        ),
     )
 
 

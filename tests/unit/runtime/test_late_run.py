@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import count
 from typing import NamedTuple
 
 import pytest
@@ -21,7 +20,7 @@ from consumer.core.rules import MAX_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.runtime.edges import Clock
-from consumer.runtime.late_run import HELD, REMINDER, SPAN
+from consumer.runtime.late_run import BURST, BURST_SPAN, HELD, REMINDER, SPAN
 from consumer.runtime.runner import TaskRunner
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
@@ -183,10 +182,10 @@ def test_the_end_of_a_two_hour_outage_is_not_dead_lettered() -> None:
     assert [line[fact] for fact in facts] == [
         "offers",
         1,
-        101,
+        BURST,
         "1970-01-01T00:01:40.000+00:00",
         "1970-01-01T00:01:33.860+00:00",
-        "1970-01-01T00:01:33.960+00:00",
+        "1970-01-01T00:01:33.879+00:00",
         "1970-01-01T00:16:40.000+00:00",
     ]
 
@@ -196,6 +195,67 @@ def test_a_mass_among_the_offers_of_others_is_not_dead_lettered_either() -> None
     world.read(*(late(n) if n % 5 == 0 else on_time(n) for n in range(SPAN)))
     assert world.dead == []
     assert world.suspended
+
+
+def test_a_short_outage_over_many_partitions_is_a_mass_in_each_of_them() -> None:
+    """5,040 late offers of 7,200, in 64 partitions, each of which had read on-time offers for days."""
+    world = OfferWorld(limit=100)
+    world.read(*many(0, SPAN), *many(SPAN, 79, at=LATE), *many(SPAN + 79, 33), end("offers", SPAN + 112))
+    world.wait(HELD)
+    assert world.dead == []
+    assert world.suspended
+    assert world.committed()[0].metadata, "a position can be told"
+    assert world.runner.task.next_offset(Side.OFFERS) == SPAN
+
+
+def test_every_other_one_late_is_a_mass_and_one_in_three_is_not_yet() -> None:
+    world = OfferWorld(limit=100)
+    world.read(*(late(n) if n % 2 == 0 else on_time(n) for n in range(BURST_SPAN)))
+    assert world.suspended
+    world = OfferWorld(limit=100)
+    world.read(*(late(n) if n % 3 == 0 else on_time(n) for n in range(3 * 100)), *many(300, SPAN))
+    assert len(world.dead) == 100, "as many as the limit"
+
+
+def test_a_burst_of_one_less_is_dead_lettered() -> None:
+    """A phone that was off for hours sends what it has shown: all in one partition, one behind the other."""
+    world = OfferWorld(limit=100)
+    world.read(*many(0, BURST - 1, at=LATE), end("offers", BURST - 1))
+    world.wait(HELD)
+    assert len(world.dead) == BURST - 1
+    world.read(*many(BURST - 1, BURST_SPAN), *many(BURST - 1 + BURST_SPAN, BURST - 1, at=LATE))
+    assert not world.suspended
+    world.wait(HELD)
+    assert len(world.dead) == 2 * (BURST - 1)
+
+
+def test_what_is_late_or_ahead_counts_as_one() -> None:
+    world = OfferWorld(limit=100)
+    world.now -= 10 + CLOCK_TOLERANCE
+    world.read(*(late(n, LATE if n % 2 else AHEAD) for n in range(BURST - 1)))
+    assert not world.suspended
+    world.read(late(BURST - 1, AHEAD))
+    assert (world.dead, world.suspended) == ([], True)
+
+
+def test_frequent_rebalances_let_no_mass_pass() -> None:
+    """All are late, eleven seconds apart; each four minutes another task goes on, which knows of none before it."""
+    given_up, offset, positions = 0, 0, (Position(0), Position(0))
+    for _ in range(25):
+        world = OfferWorld(100, *positions)
+        pass_time(world.runner, W + 1)
+        world.runner.decide()
+        for _ in range(22):
+            world.read(late(offset), end("offers", offset + 1))
+            world.wait(HELD + 1)
+            offset += 1
+            if world.suspended:
+                break
+        given_up += len(world.dead)
+        if world.suspended:
+            break
+        positions = world.committed()
+    assert given_up == BURST - 1
 
 
 def test_it_is_told_again_each_minute_and_stays(capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,12 +365,11 @@ class Drawn(NamedTuple):
 @st.composite
 def drawn_logs(draw: st.DrawFn) -> list[Drawn]:
     """Few records, over many spans: their offsets have gaps."""
-    steps = draw(st.lists(st.tuples(st.sampled_from((1, 1, 1, 250, 400, SPAN)), st.booleans()), max_size=40))
-    offsets = count(0)
+    gaps, numbers = st.sampled_from((1, 1, 1, 2, 250, 400, SPAN)), st.sampled_from((1, 1, 9, BURST - 1, BURST))
     log: list[Drawn] = []
-    for gap, is_late in steps:
-        offset = next(offsets) if not log else log[-1].offset + gap
-        log.append(Drawn(offset, is_late))
+    for gap, is_late, number in draw(st.lists(st.tuples(gaps, st.booleans(), numbers), max_size=40)):
+        begin = log[-1].offset + gap if log else 0
+        log += (Drawn(begin + n, is_late) for n in range(number))
     return log
 
 
@@ -320,7 +379,8 @@ def judged(log: list[Drawn], limit: int) -> tuple[list[int], bool]:
     at = 0
     while (first := next((r.offset for r in log if r.late and r.offset >= at), None)) is not None:
         span = [r.offset for r in log if r.late and first <= r.offset < first + SPAN]
-        if len(span) > limit:
+        in_burst = (sum(offset <= other < offset + BURST_SPAN for other in span) for offset in span)
+        if len(span) > limit or max(in_burst) >= BURST:
             return dead, True
         if log[-1].offset < first + SPAN - 1:
             return dead, False
@@ -329,8 +389,11 @@ def judged(log: list[Drawn], limit: int) -> tuple[list[int], bool]:
     return dead, False
 
 
+LIMITS = st.sampled_from((1, 3, 100, 100))
+
+
 @examples(300)
-@given(drawn_logs(), st.integers(1, 4), st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=6))
+@given(drawn_logs(), LIMITS, st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=6))
 def test_what_is_kept_back_depends_on_the_log_alone(
     log: list[Drawn], limit: int, batches: list[tuple[int, bool]]
 ) -> None:
