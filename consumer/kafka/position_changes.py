@@ -237,16 +237,22 @@ class PositionChanges:
         return (_change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon)), horizon
 
     def _horizon_of(
-        self, checkouts: CommittedPosition, now: int, *, since_now: bool = False, at_least: int = MIN_TIME
+        self,
+        checkouts: CommittedPosition,
+        now: int,
+        *,
+        since_now: bool = False,
+        at_least: int = MIN_TIME,
+        records: int = Horizon.HEAD,
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        That record counts as no older than `at_least` (ms).
+        So many `records` tell, the newest of them; they count as no older than `at_least` (ms).
         """
         low, high = self._bounds(checkouts)
         first = now
         if high > low and not since_now:
-            head = self._first_records(checkouts, low, high, Horizon.HEAD)
+            head = self._first_records(checkouts, low, high, records)
             first = max([min(now, record.timestamp()[1]) for record in head if record.timestamp()[1] > 0], default=now)
         return max(first, at_least) + self._rules.max_skew + self._rules.lateness
 
@@ -351,11 +357,13 @@ class PositionChanges:
             return (change, found.metadata), ours.horizon
         change = _change(found, offset, "is read from join.lookback and join.lateness before the first of these offers")
         never_forgot = low == 0 and ours is not None and ours.horizon == MIN_TIME
-        older_are_there = len(self._first_records(found, low, offset, Horizon.HEAD)) == Horizon.HEAD
+        # Where the very first offset is there, nothing was deleted, and one record older than these tells it.
+        needed = 1 if low == 0 and ours is not None else Horizon.HEAD
+        older_are_there = len(self._first_records(found, low, offset, needed)) == needed
         if horizon is None or not (older_are_there or never_forgot):
             if offset == 0 and same and lost_below == MIN_TIME:
                 return (change, new_checkouts(offset)), MIN_TIME  # none is gone
-            horizon = self._horizon_of(found, now)
+            horizon = self._horizon_of(found, now, records=needed)
             if offset > 0 and lost_below == MIN_TIME:
                 return (change, new_checkouts(offset)), horizon  # it is learnt as exactly as it can be
         horizon = max(horizon, lost_below)
