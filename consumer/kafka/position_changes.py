@@ -243,16 +243,17 @@ class PositionChanges:
         *,
         since_now: bool = False,
         at_least: int = MIN_TIME,
-        records: int = Horizon.HEAD,
+        records: int | None = None,
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        So many `records` tell, the newest of them; they count as no older than `at_least` (ms).
+        So many `records` tell, by default `Horizon.HEAD`, and of them the newest; they count as no older than `at_least`
+        (ms).
         """
         low, high = self._bounds(checkouts)
         first = now
         if high > low and not since_now:
-            head = self._first_records(checkouts, low, high, records)
+            head = self._first_records(checkouts, low, high, records or Horizon.HEAD)
             first = max([min(now, record.timestamp()[1]) for record in head if record.timestamp()[1] > 0], default=now)
         return max(first, at_least) + self._rules.max_skew + self._rules.lateness
 
