@@ -30,12 +30,16 @@ from .groups import (
     ServerSettings,
 )
 from .kafka import KafkaSettings
+from .outside import OutsideVariable, outside_variables
 from .types import format_duration
 
 PREFIX = "OPT_OUT_"
 
-SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
-"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
+SECRETS = frozenset(
+    {"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials", "api.proxy"}
+)
+"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` and `api.proxy` may hold a
+password; the rest of theirs is shown."""
 
 
 class Settings(BaseSettings):
@@ -75,10 +79,12 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default came from, by its name such as `join.window`."""
+    """Settings, and where each value that is not a default came from, by its name such as `join.window`; and the
+    variables that change how the API is reached and are none of ours."""
 
     settings: Settings
     origins: Mapping[str, str]
+    outside: tuple[OutsideVariable, ...] = ()
 
 
 def load_settings(
@@ -128,12 +134,18 @@ def load(
             wrong.add(".".join(str(part) for part in detail["loc"][:2]))
             problems.append(_explain(detail, values))
     problems += _missing(values, wrong, for_kafka=for_kafka, for_api=for_api)
+    outside = tuple(outside_variables(settings.api, environ)) if settings is not None else ()
+    problems += [
+        f"{variable.name} in the environment is {_quoted(variable.value)}: it {variable.effect}"
+        for variable in outside
+        if variable.is_wrong
+    ]
     if settings is not None and for_kafka and not problems:
         problems += _refused_by_librdkafka(settings.kafka)
     if problems or settings is None:
         count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
         raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return Loaded(settings, origins)
+    return Loaded(settings, origins, outside)
 
 
 def names() -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
 from ..settings import ApiSettings
+from ..settings.outside import proxy_secrets
 from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
 from .body import is_of_the_api, unpacked
@@ -50,7 +51,7 @@ class OptOutApi:
     ) -> None:
         """`on_time` is told what time the API has, by an answer a second at the most."""
         self._credentials = credentials
-        self._hide = Hider(credentials.secrets())
+        self._hide = Hider([*credentials.secrets(), *proxy_secrets(settings)])
         self._transport = transport
         self._wall_clock = wall_clock
         self._on_time = on_time
@@ -86,7 +87,8 @@ class OptOutApi:
             # call needs none, at half of the throughput.
             sent = time.monotonic()
             response = await self._transport.handle_async_request(request)
-            self._tell_time(response, sent)
+            if response.status_code != 407:  # whose Date is the proxy's
+                self._tell_time(response, sent)
             if response.status_code == 204:
                 return RECORDED
             body = await _body(response)
@@ -147,6 +149,11 @@ def classify(  # noqa: PLR0911 - a table
     if status == 404 and is_of_the_api(body):
         return Answer(AnswerKind.NOT_FOUND, status, None, words)
     pause = parse_retry_after(retry_after, now)
+    if status == 407:
+        why = (
+            f"a proxy on the way to the API asks for a user and a password (407): see api.proxy. {words or ''}".rstrip()
+        )
+        return Answer(AnswerKind.TRANSIENT, status, pause, why)
     if status == 404:
         why = f"404 without the API's own body: a wrong route or a gateway. {words or ''}".rstrip()
         return Answer(AnswerKind.UNEXPECTED, status, pause, why)

@@ -167,6 +167,11 @@ def arrived_for_this_call() -> ArrivedAnswer | None:
     return carrier.arrived() if carrier is not None else None
 
 
+def is_connected() -> bool:
+    """Whether the call that this task made had a connection to the API, a proxy between them or not."""
+    return _carrier.get() is not None
+
+
 def forget_the_last_call() -> None:
     """Before a call of this task: nothing has arrived for it."""
     _carrier.set(None)

@@ -13,15 +13,15 @@ re-written before it is sent, and reports a dropped connection as a connect time
 
 from __future__ import annotations
 
-from urllib.request import getproxies, proxy_bypass
-
 import aiohttp
 import httpx
 from yarl import URL
 
 from ..settings import ApiSettings
+from ..settings.network import without_password
+from ..settings.outside import proxy_of, tls_context
 from .body import MAX_BODY
-from .connection import MAX_HEAD, AnswerConnector, arrived_for_this_call, forget_the_last_call
+from .connection import MAX_HEAD, AnswerConnector, arrived_for_this_call, forget_the_last_call, is_connected
 
 _SOFT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -36,8 +36,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def __init__(self, settings: ApiSettings, connections: int) -> None:
         """`connections` is the most that are open at a time; at least the number of calls in flight."""
         self._session = aiohttp.ClientSession(
-            # httpx's choice of certificates: those of certifi, or SSL_CERT_FILE. A slim image has none of its own.
-            connector=AnswerConnector(limit=connections, ssl=httpx.create_ssl_context()),
+            connector=AnswerConnector(limit=connections, ssl=tls_context(settings)),
             timeout=aiohttp.ClientTimeout(
                 total=settings.timeout.total_seconds(), sock_connect=settings.connect_timeout.total_seconds()
             ),
@@ -51,8 +50,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=_SOFT_HEADERS,
             # Not trust_env: it would read the environment at every call, which makes it five times as slow, and add
             # credentials out of a .netrc file.
-            proxy=_proxy_for(settings.base_url),
+            proxy=URL(proxy) if (proxy := proxy_of(settings)) is not None else None,
         )
+        self._proxy = without_password(proxy) if proxy is not None else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its answer whole. Raises subclasses of httpx.TransportError only.
@@ -64,6 +64,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             return await self._send(request)
         except Exception as error:
             if (answer := arrived_for_this_call()) is None:
+                if self._proxy is not None and not is_connected():
+                    raise httpx.ProxyError(f"through the proxy {self._proxy}: {_of_proxy(error)}") from error
                 raise _as_httpx_error(error, request) from error
         return httpx.Response(
             answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body[:MAX_BODY]), request=request
@@ -92,13 +94,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         await self._session.close()
 
 
-def _proxy_for(base_url: str) -> URL | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for the API, as httpx's own pool would use it."""
-    url = URL(base_url)
-    proxy = getproxies().get(url.scheme)
-    return URL(proxy) if proxy and url.host and not proxy_bypass(url.host) else None
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -125,6 +120,12 @@ def _as_httpx_error(error: Exception, request: httpx.Request) -> httpx.Transport
         case _:
             raise error
     return kind(_text(error), request=request)
+
+
+def _of_proxy(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the URL with the password
+        return f"it answered {error.status} {error.message} when asked to connect to the API"
+    return _text(error)
 
 
 def _text(error: BaseException) -> str:
