@@ -95,7 +95,7 @@ def connections_of_two_calls(reply: bytes, between: Callable[[], None] = lambda:
         answer(204),
         answer(404),
         answer(404, b'{"message": "no"}'),
-        answer(404, gzip.compress(b"{}"), b"Content-Encoding: gzip"),
+        answer(404, gzip.compress(b"{}", mtime=0), b"Content-Encoding: gzip"),
         b"HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ],
 )

@@ -261,7 +261,9 @@ def test_a_clock_that_is_wrong_or_that_nobody_confirms_closes_the_gate(state: Cl
         assert gate.reason.startswith("the clock of this machine is 399.0 s ahead of the API, more than join.max_skew")
 
 
-def test_calls_wait_until_somebody_has_told_the_time_and_go_to_ask_it_themselves_where_no_question_is_answered() -> None:
+def test_calls_wait_until_somebody_has_told_the_time_and_go_to_ask_it_themselves_where_no_question_is_answered() -> (
+    None
+):
     clocks = Clocks()
     clocks.go(60.0, want=False)
     assert clocks.check.gate().opening is Opening.CLOSED, "it counts from the first call that waits"
