@@ -286,9 +286,12 @@ def show_settings(config: Config = None) -> None:
         opt-out settings --config opt-out.toml
     """
     from .settings import load
-    from .settings.table import table
+    from .settings.table import outside_table, table
 
-    _console().print(table(load(config)))
+    loaded = load(config)
+    _console().print(table(loaded))
+    if (outside := outside_table(loaded)) is not None:
+        _console().print(outside)
 
 
 @app.command()

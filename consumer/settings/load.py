@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,12 +30,22 @@ from .groups import (
     ServerSettings,
 )
 from .kafka import KafkaSettings
+from .outside import OutsideVariable, outside_variables
+from .text import BLANKS, MARK, decoded, in_quotes, parsed, plain, strings_in, unseen
 from .types import format_duration
 
 PREFIX = "OPT_OUT_"
 
-SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
-"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
+SECRETS = frozenset(
+    {"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials", "api.proxy"}
+)
+"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` and `api.proxy` may hold a
+password; the rest of theirs is shown."""
+
+_OF_LINES = frozenset({"kafka.properties", "api.credentials", "api.metadata_keys"})
+"""Settings that are JSON, or may be."""
+_OURS = re.compile(rf"\W*{PREFIX}", re.IGNORECASE)
+"""A name that is ours, whatever stands before it: a file of variables with a byte order mark spoils its first one."""
 
 
 class Settings(BaseSettings):
@@ -75,10 +85,12 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default came from, by its name such as `join.window`."""
+    """Settings, and where each value that is not a default came from, by its name such as `join.window`; and the
+    variables that change how the API is reached and are none of ours."""
 
     settings: Settings
     origins: Mapping[str, str]
+    outside: tuple[OutsideVariable, ...] = ()
 
 
 def load_settings(
@@ -128,12 +140,18 @@ def load(
             wrong.add(".".join(str(part) for part in detail["loc"][:2]))
             problems.append(_explain(detail, values))
     problems += _missing(values, wrong, for_kafka=for_kafka, for_api=for_api)
+    outside = tuple(outside_variables(settings.api, environ)) if settings is not None else ()
+    problems += [
+        f"{variable.name} in the environment is {_quoted(variable.value)}: it {variable.effect}"
+        for variable in outside
+        if variable.is_wrong
+    ]
     if settings is not None and for_kafka and not problems:
         problems += _refused_by_librdkafka(settings.kafka)
     if problems or settings is None:
         count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
         raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return Loaded(settings, origins)
+    return Loaded(settings, origins, outside)
 
 
 def names() -> Iterator[tuple[str, str]]:
@@ -159,7 +177,8 @@ def _known() -> list[str]:
 
 def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+        text = decoded(config.read_bytes()).replace("\r\n", "\n")
+        tables = parsed(text)
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"the file {config} given by --config cannot be read: {error}")
         return {}
@@ -172,6 +191,7 @@ def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
         for key, value in table.items():
             if (name := f"{group}.{key}") in known:
                 flat[name] = value
+                problems += [f"{name} in {config}{mistake}" for mistake in _mistakes_in(name, value, text)]
             else:
                 problems.append(f"{name} in {config} is not a setting{_nearest(name, known)}")
     return flat
@@ -179,9 +199,17 @@ def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     known = {_variable(name): name for name in _known()}
-    given = {variable: text for variable, text in environ.items() if variable.upper().startswith(PREFIX) and text}
+    given = {
+        variable: text for variable, text in environ.items() if _OURS.match(variable) and text.strip(MARK + "\r\n")
+    }
+    for variable, name in known.items():
+        if variable in given:
+            try:
+                given[variable] = plain(given[variable], lines=name in _OF_LINES)
+            except ValueError as error:
+                problems.append(f"{_both(name)} in the environment {error}")
     problems += [
-        f"{variable} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
+        f"{_seen(variable)} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
         for variable in given
         if variable not in known
     ]
@@ -192,6 +220,23 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     }
     nested: dict[str, dict[str, str]] = source()
     return files | {f"{group}.{key}": text for group, table in nested.items() for key, text in table.items()}
+
+
+def _mistakes_in(name: str, value: object, text: str) -> Iterator[str]:
+    """What is wrong with the texts of a setting as it stands in the file, by their place in it."""
+    allowed = BLANKS if name in _OF_LINES else " "
+    for place, inner in strings_in(value):
+        where = f" ({place})" if place else ""
+        if (found := unseen(inner.strip(BLANKS), allowed=allowed, within=text)) is not None:
+            yield f"{where} holds {found} of it; take it out, or write it as an escape if it is meant"
+        # A password of Kafka's is chosen by people: it may be anything.
+        elif name != "kafka.properties" and (quotes := in_quotes(inner, within=text)) is not None:
+            yield f"{where} is in quotes ({quotes}) within its quotes; leave them out"
+
+
+def _seen(variable: str) -> str:
+    found = unseen(variable)
+    return variable if found is None else f"{variable!r}, which holds {found},"
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -218,11 +263,16 @@ def _take(
             if setting in flat:
                 problems.append(f"{_both(setting)} and {_both(name)} are both given; keep one")
             try:
-                value = Path(given).read_text(encoding="utf-8").strip()
+                content = Path(given).read_bytes()
             except (OSError, ValueError, TypeError) as error:
                 problems.append(
                     f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
                 )
+                continue
+            try:
+                value = plain(decoded(content), lines=setting in _OF_LINES)
+            except ValueError as error:
+                problems.append(f"{_both(name)} is {_quoted(given)}, which {error}")
                 continue
             whence = f"file {given}"
         group, key = setting.split(".", 1)
