@@ -20,6 +20,8 @@ from .runbook import command_for, entry_of_error
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .settings import Settings
+
 # What a command needs is imported in it: `--help` must not wait for Kafka's and the web server's libraries.
 # ruff: noqa: PLC0415
 
@@ -105,9 +107,8 @@ def run(config: Config = None) -> None:
         opt-out run
     """
     from .logs import configure_logs
-    from .settings import load_settings
 
-    settings = load_settings(config, for_kafka=True, for_api=True)
+    settings = _settings(config, for_api=True)
     configure_logs(settings.log)
     from .runtime.run import run as run_service
 
@@ -200,9 +201,7 @@ def topics(
         )
     if check and create_inputs:
         raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
-    from .settings import load_settings
-
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
     from confluent_kafka.admin import AdminClient
 
     from .checks.topics import inspect_topics, table
@@ -248,13 +247,12 @@ def positions(
     """
     if accept and reset_to is not None:
         raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
-    from .settings import load_settings
     from .settings.kafka import read_moment
 
     moment = None if reset_to is None else read_moment(reset_to)
     if reset_to is not None and moment is None:
         raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
     from .checks.positions import PositionsCommand, changes_table
     from .runtime.tasks import rules_of
 
@@ -285,10 +283,13 @@ def show_settings(config: Config = None) -> None:
 
         opt-out settings --config opt-out.toml
     """
+    from .kafka.trial import try_clients
     from .settings import load
     from .settings.table import table
 
-    _console().print(table(load(config)))
+    loaded = load(config)
+    try_clients(loaded.settings.kafka)
+    _console().print(table(loaded))
 
 
 @app.command()
@@ -328,6 +329,16 @@ def manual(
     # A link is shown as what to give to this command; one within the page does not say which page it is.
     within = f"]({page.partition('#')[0]}#"
     _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
+
+
+def _settings(config: Path | None, *, for_api: bool = False) -> Settings:
+    """The settings of a command that needs Kafka, once each client that it may make was made for trial."""
+    from .kafka.trial import try_clients
+    from .settings import load_settings
+
+    settings = load_settings(config, for_kafka=True, for_api=for_api)
+    try_clients(settings.kafka)
+    return settings
 
 
 def _console() -> Console:
