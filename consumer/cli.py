@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -205,14 +205,15 @@ def topics(
     from confluent_kafka.admin import AdminClient
 
     from .checks.topics import inspect_topics, table
+    from .kafka.causes import Causes
     from .kafka.config import admin_config
     from .kafka.topics import create_topics
 
-    admin = AdminClient(admin_config(settings.kafka))
-    created = (
-        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
-    )
-    report = inspect_topics(admin, settings, created)
+    kafka, causes = settings.kafka, Causes(settings.kafka, logs=False)
+    admin = causes.attend(AdminClient(admin_config(kafka, causes)))
+    with causes.explained():
+        created = frozenset() if check else create_topics(admin, kafka, inputs=create_inputs, partitions=partitions)
+        report = inspect_topics(admin, settings, created)
     _console().print(table(report))
     for note in report.notes:
         typer.echo(f"note: {note}")
@@ -254,10 +255,11 @@ def positions(
         raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
     settings = _settings(config)
     from .checks.positions import PositionsCommand, changes_table
+    from .kafka.causes import Causes
     from .runtime.tasks import rules_of
 
-    command = PositionsCommand(settings, rules_of(settings.join))
-    try:
+    causes = Causes(settings.kafka, logs=False)
+    with causes.explained(), closing(PositionsCommand(settings, rules_of(settings.join), causes)) as command:
         if accept or moment is not None:
             changes = command.accept() if moment is None else command.reset_to(int(moment.timestamp() * 1000))
             if changes:
@@ -265,8 +267,6 @@ def positions(
             typer.echo("a start goes on from these" if changes else "nothing is in doubt: nothing was changed")
             return
         report = command.show()
-    finally:
-        command.close()
     _console().print(report.table)
     typer.echo("\n".join(report.lines))
     typer.echo(report.refused or "a start would go on from here")

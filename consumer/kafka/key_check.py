@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ..errors import StartError, StopError
 from ..settings import KafkaSettings
+from .causes import Causes
 from .config import SMALL_FETCHES
 from .group import unread
 from .partitioners import WINDOW, Agreement, Finding, SampledKeys
-from .reader import LogReader, error_text
+from .reader import LogReader
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +51,17 @@ class KeyCheck:
     Args:
         partitions: how many partitions each of the two topics has.
         monotonic: a clock in seconds.
+        causes: is told of errors.
     """
 
     def __init__(
-        self, settings: KafkaSettings, partitions: int, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: KafkaSettings,
+        partitions: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        causes: Causes | None = None,
     ) -> None:
+        self._causes = causes or Causes(settings)
         self._topics = settings.offer_topic, settings.checkout_topic
         self._group = settings.group_id
         self._count = partitions
@@ -76,7 +83,7 @@ class KeyCheck:
         """
         if self._count == 1:
             return
-        reader = consumer(_on_error, **SMALL_FETCHES)
+        reader = consumer(self._causes.heard, **SMALL_FETCHES)
         try:
             for message in self._sample(reader):
                 self._add(message)
@@ -149,7 +156,7 @@ class KeyCheck:
     def _sample(self, consumer: Consumer) -> Iterator[Message]:
         """The first and the last records of what is to be read, as far as they come in time."""
         deadline = self._monotonic() + AT_START
-        reader = LogReader(consumer, _on_read_error)
+        reader = LogReader(consumer, self._on_read_error)
         spans = unread(consumer, self._topics, self._count)
         each = -(-WINDOW // (2 * self._count))
         first = {place: (begin, min(end, begin + each)) for place, (begin, end) in spans.items()}
@@ -163,10 +170,6 @@ class KeyCheck:
                 places = [f"{topic}[{partition}]" for topic, partition in sorted(reader.unread)]
                 log.warning("not all keys were sampled in time: the rest is seen while running", partitions=places)
 
-
-def _on_read_error(message: Message) -> None:
-    log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error_text(message))
-
-
-def _on_error(error: KafkaError) -> None:
-    log.warning("kafka", error=error.str(), code=error.name())
+    def _on_read_error(self, message: Message) -> None:
+        if (error := message.error()) is not None:
+            self._causes.heard(error, topic=message.topic(), partition=message.partition())

@@ -25,12 +25,10 @@ from .config import (
     producer_config,
     record_reader_config,
 )
+from .refusals import hide_secrets
 
 _SILENT = logging.Logger("trial")
 _SILENT.addHandler(logging.NullHandler())
-
-_SECRET = re.compile(r"password|passphrase|secret|\.pem$|oauthbearer\.config", re.IGNORECASE)
-"""Properties whose value is not repeated, should librdkafka do so."""
 
 _MAKER = re.compile(r"^Failed to create (consumer|producer|admin client): ")
 
@@ -83,9 +81,7 @@ def _refused(make: Callable[[KafkaSettings], object], settings: KafkaSettings) -
 def _explained(settings: KafkaSettings, words: str, clients: list[str]) -> str:
     about = [name for name in settings.properties if _names(words, name)]
     about = about or list(_culprits(settings, words, clients[0]))
-    for name, value in settings.properties.items():
-        if _SECRET.search(name) and str(value):
-            words = words.replace(str(value), "***")
+    words = hide_secrets(words, settings.properties)
     by = "every client" if len(clients) == len(KINDS) else " and ".join(clients)
     return (
         f"{both_names('kafka.properties')} (its value is not shown), property {', '.join(about)}: {words} "

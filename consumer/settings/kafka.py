@@ -132,6 +132,8 @@ class KafkaSettings(Group):
                 for name in properties
                 if name in CLASSIC_PROPERTIES
             ]
+        if _has_nobody_to_give_tokens(properties):
+            wrong.append("sasl.mechanism OAUTHBEARER needs sasl.oauthbearer.method oidc: nobody else gives it tokens")
         if wrong:
             raise ValueError("; ".join(wrong))
         _poll_interval(properties)
@@ -156,6 +158,16 @@ def read_moment(given: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
+
+
+def _has_nobody_to_give_tokens(properties: Mapping[str, Any]) -> bool:
+    """The client would wait for one, and say nothing."""
+    given = {name: str(value).lower() for name, value in properties.items()}
+    return (
+        "oauthbearer" in (given.get("sasl.mechanism"), given.get("sasl.mechanisms"))
+        and given.get("sasl.oauthbearer.method") != "oidc"
+        and given.get("enable.sasl.oauthbearer.unsecure.jwt") != "true"
+    )
 
 
 def _poll_interval(properties: Mapping[str, Any]) -> timedelta:

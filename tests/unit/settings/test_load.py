@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -363,6 +364,24 @@ def test_what_librdkafka_would_take_for_another_broker_is_refused(servers: str) 
 )
 def test_brokers_are_named_in_any_form_that_librdkafka_reads(servers: str) -> None:
     assert load_settings(None, {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": servers}).kafka.bootstrap_servers == servers
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ({}, True),
+        ({"sasl.oauthbearer.method": "default"}, True),
+        ({"sasl.oauthbearer.method": "OIDC"}, False),
+        ({"enable.sasl.oauthbearer.unsecure.jwt": True}, False),
+    ],
+)
+@pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
+def test_a_login_by_tokens_needs_somebody_who_gives_them(name: str, more: dict[str, object], refused: bool) -> None:
+    environ = {"OPT_OUT_KAFKA__PROPERTIES": json.dumps({name: "OAUTHBEARER", **more})}
+    if refused:
+        assert "OAUTHBEARER needs sasl.oauthbearer.method oidc" in said(environ)
+    else:
+        load_settings(None, environ)
 
 
 # --- what a command needs
