@@ -40,6 +40,7 @@ SMALL_FETCHES: Mapping[str, Any] = {
     "fetch.message.max.bytes": 65_536,
     "queued.min.messages": 1,
     "fetch.wait.max.ms": 50,
+    "fetch.error.backoff.ms": 50,
     # While its queue is full the client asks for nothing, and looks again after a second by default.
     "fetch.queue.backoff.ms": 10,
 }
