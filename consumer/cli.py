@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,8 @@ from .runbook import command_for, entry_of_error
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .settings import Settings
 
 # What a command needs is imported in it: `--help` must not wait for Kafka's and the web server's libraries.
 # ruff: noqa: PLC0415
@@ -105,9 +107,8 @@ def run(config: Config = None) -> None:
         opt-out run
     """
     from .logs import configure_logs
-    from .settings import load_settings
 
-    settings = load_settings(config, for_kafka=True, for_api=True)
+    settings = _settings(config, for_api=True)
     configure_logs(settings.log)
     from .runtime.run import run as run_service
 
@@ -200,20 +201,19 @@ def topics(
         )
     if check and create_inputs:
         raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
-    from .settings import load_settings
-
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
     from confluent_kafka.admin import AdminClient
 
     from .checks.topics import inspect_topics, table
+    from .kafka.causes import Causes
     from .kafka.config import admin_config
     from .kafka.topics import create_topics
 
-    admin = AdminClient(admin_config(settings.kafka))
-    created = (
-        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
-    )
-    report = inspect_topics(admin, settings, created)
+    kafka, causes = settings.kafka, Causes(settings.kafka, logs=False)
+    admin = causes.attend(AdminClient(admin_config(kafka, causes)))
+    with causes.explained():
+        created = frozenset() if check else create_topics(admin, kafka, inputs=create_inputs, partitions=partitions)
+        report = inspect_topics(admin, settings, created)
     _console().print(table(report))
     for note in report.notes:
         typer.echo(f"note: {note}")
@@ -248,18 +248,18 @@ def positions(
     """
     if accept and reset_to is not None:
         raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
-    from .settings import load_settings
     from .settings.kafka import read_moment
 
     moment = None if reset_to is None else read_moment(reset_to)
     if reset_to is not None and moment is None:
         raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
     from .checks.positions import PositionsCommand, changes_table
+    from .kafka.causes import Causes
     from .runtime.tasks import rules_of
 
-    command = PositionsCommand(settings, rules_of(settings.join))
-    try:
+    causes = Causes(settings.kafka, logs=False)
+    with causes.explained(), closing(PositionsCommand(settings, rules_of(settings.join), causes)) as command:
         if accept or moment is not None:
             changes = command.accept() if moment is None else command.reset_to(int(moment.timestamp() * 1000))
             if changes:
@@ -267,8 +267,6 @@ def positions(
             typer.echo("a start goes on from these" if changes else "nothing is in doubt: nothing was changed")
             return
         report = command.show()
-    finally:
-        command.close()
     _console().print(report.table)
     typer.echo("\n".join(report.lines))
     typer.echo(report.refused or "a start would go on from here")
@@ -285,10 +283,12 @@ def show_settings(config: Config = None) -> None:
 
         opt-out settings --config opt-out.toml
     """
+    from .kafka.trial import try_clients
     from .settings import load
     from .settings.table import outside_table, table
 
     loaded = load(config)
+    try_clients(loaded.settings.kafka)
     _console().print(table(loaded))
     if (outside := outside_table(loaded)) is not None:
         _console().print(outside)
@@ -331,6 +331,16 @@ def manual(
     # A link is shown as what to give to this command; one within the page does not say which page it is.
     within = f"]({page.partition('#')[0]}#"
     _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
+
+
+def _settings(config: Path | None, *, for_api: bool = False) -> Settings:
+    """The settings of a command that needs Kafka, once each client that it may make was made for trial."""
+    from .kafka.trial import try_clients
+    from .settings import load_settings
+
+    settings = load_settings(config, for_kafka=True, for_api=for_api)
+    try_clients(settings.kafka)
+    return settings
 
 
 def _console() -> Console:

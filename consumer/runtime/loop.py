@@ -89,7 +89,7 @@ class Loop:
         self._on_end = on_end
         self._health = health or Health(bound_of(settings), clock.monotonic)
         self._topics = kafka.offer_topic, kafka.checkout_topic
-        self._keys = KeyCheck(kafka, partitions, clock.monotonic)
+        self._keys = KeyCheck(kafka, partitions, clock.monotonic, edges.causes)
         self._clock_check = edges.clock_check
         self._idleness = Idleness(
             edges.ends,
@@ -240,6 +240,7 @@ class Loop:
     def _check_edges(self) -> None:
         """Take in what was acknowledged, and see that nothing has failed that must not."""
         edges = self._edges
+        edges.causes.look()
         edges.outputs.poll()
         edges.outputs.check()
         edges.delivery.check()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -146,12 +146,15 @@ def load(
         for variable in outside
         if variable.is_wrong
     ]
-    if settings is not None and for_kafka and not problems:
-        problems += _refused_by_librdkafka(settings.kafka)
     if problems or settings is None:
-        count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
+        raise refusal(problems)
     return Loaded(settings, origins, outside)
+
+
+def refusal(problems: Sequence[str]) -> SettingsError:
+    """The error that lists them, a line each."""
+    count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+    return SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
 def names() -> Iterator[tuple[str, str]]:
@@ -166,7 +169,8 @@ def _variable(name: str) -> str:
     return PREFIX + name.upper().replace(".", "__", 1)
 
 
-def _both(name: str) -> str:
+def both_names(name: str) -> str:
+    """What a setting is called in the environment and in a TOML file."""
     return f"{_variable(name)} ({name} in a TOML file)"
 
 
@@ -207,7 +211,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             try:
                 given[variable] = plain(given[variable], lines=name in _OF_LINES)
             except ValueError as error:
-                problems.append(f"{_both(name)} in the environment {error}")
+                problems.append(f"{both_names(name)} in the environment {error}")
     problems += [
         f"{_seen(variable)} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
         for variable in given
@@ -261,18 +265,18 @@ def _take(
         if _is_file(name):
             setting = name.removesuffix("_file")
             if setting in flat:
-                problems.append(f"{_both(setting)} and {_both(name)} are both given; keep one")
+                problems.append(f"{both_names(setting)} and {both_names(name)} are both given; keep one")
             try:
                 content = Path(given).read_bytes()
             except (OSError, ValueError, TypeError) as error:
                 problems.append(
-                    f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
+                    f"{both_names(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
                 )
                 continue
             try:
                 value = plain(decoded(content), lines=setting in _OF_LINES)
             except ValueError as error:
-                problems.append(f"{_both(name)} is {_quoted(given)}, which {error}")
+                problems.append(f"{both_names(name)} is {_quoted(given)}, which {error}")
                 continue
             whence = f"file {given}"
         group, key = setting.split(".", 1)
@@ -301,7 +305,7 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> s
         given = "(its value is not shown)"
     else:
         given = f"is {_quoted(values[group][key])}"
-    return f"{_both(name)} {given}: {text}"
+    return f"{both_names(name)} {given}: {text}"
 
 
 def _quoted(value: object) -> str:
@@ -317,7 +321,7 @@ def _missing(
     values: Mapping[str, Mapping[str, Any]], wrong: set[str], *, for_kafka: bool, for_api: bool
 ) -> Iterator[str]:
     if for_kafka and not values.get("kafka", {}).get("bootstrap_servers"):
-        yield f"{_both('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
+        yield f"{both_names('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
     api = values.get("api", {})
     if (
         for_api
@@ -326,22 +330,8 @@ def _missing(
         and str(api.get("credentials", "")).strip() in ("", "{}")
         and not (api.get("key") and api.get("secret"))
     ):
+        key, secret, credentials = (both_names(f"api.{name}") for name in ("key", "secret", "credentials"))
         yield (
-            f"{_both('api.key')} and {_both('api.secret')} are not set, nor is {_both('api.credentials')}: calls "
-            "cannot be signed; give the key and the secret that the insurer handed out, or set api.auth to none"
+            f"{key} and {secret} are not set, nor is {credentials}: calls cannot be signed; give the key and the "
+            "secret that the insurer handed out, or set api.auth to none"
         )
-
-
-def _refused_by_librdkafka(kafka: KafkaSettings) -> Iterator[str]:
-    """What librdkafka itself says of the properties; it makes no connection without brokers."""
-    if not kafka.properties:
-        return
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - slow to load, and most have no properties
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - as above
-
-    try:
-        AdminClient({**kafka.properties, "log_level": 0})
-    except (KafkaException, TypeError, ValueError) as error:
-        cause = error.args[0]
-        text = cause.str() if hasattr(cause, "str") else str(cause)
-        yield f"{_both('kafka.properties')} (its value is not shown): {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -190,7 +191,6 @@ def test_only_secrets_may_come_from_a_file() -> None:
         {"OPT_OUT_API__CREDENTIALS": '["hush"]'},
         {"OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": "hush"'},
         {"OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": "hush", "acks": "all"}'},
-        {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": "b:1", "OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": "hush", "x": "y"}'},
     ],
 )
 def test_no_message_holds_the_value_of_a_secret(environ: dict[str, str]) -> None:
@@ -351,11 +351,37 @@ def test_a_librdkafka_setting_that_would_break_a_promise_is_refused_with_the_rea
     assert f"{name} is refused: {REFUSED_PROPERTIES[name]}" in text
 
 
-def test_librdkafka_itself_judges_the_properties_before_a_start() -> None:
-    text = said(
-        {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": "b:9092", "OPT_OUT_KAFKA__PROPERTIES": '{"no.such": "x"}'}, for_kafka=True
-    )
-    assert 'No such configuration property: "no.such"' in text
+@pytest.mark.parametrize(
+    "servers",
+    ["kafka:abc", "kafka:99999", "kafka:0", "http://kafka:9092", "kafka:9092/x", "a b:9092", "a:1;b:1", "::1"],
+)
+def test_what_librdkafka_would_take_for_another_broker_is_refused(servers: str) -> None:
+    assert "names brokers as host:port" in said({"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": f"good:9092,{servers}"})
+
+
+@pytest.mark.parametrize(
+    "servers", ["kafka", "a:1, b:2", "[::1]:9092", "SASL_SSL://a.b-c:9092", "127.0.0.1:65535", "a:1,"]
+)
+def test_brokers_are_named_in_any_form_that_librdkafka_reads(servers: str) -> None:
+    assert load_settings(None, {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": servers}).kafka.bootstrap_servers == servers
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [
+        ({}, True),
+        ({"sasl.oauthbearer.method": "default"}, True),
+        ({"sasl.oauthbearer.method": "OIDC"}, False),
+        ({"enable.sasl.oauthbearer.unsecure.jwt": True}, False),
+    ],
+)
+@pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
+def test_a_login_by_tokens_needs_somebody_who_gives_them(name: str, more: dict[str, object], refused: bool) -> None:
+    environ = {"OPT_OUT_KAFKA__PROPERTIES": json.dumps({name: "OAUTHBEARER", **more})}
+    if refused:
+        assert "OAUTHBEARER needs sasl.oauthbearer.method oidc" in said(environ)
+    else:
+        load_settings(None, environ)
 
 
 # --- what a command needs
