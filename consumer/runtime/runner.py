@@ -129,7 +129,7 @@ class TaskRunner:
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
         if self.task.restoring:
-            return self.waiting() | {side for side in Side if self.is_at_stop(side)}
+            return self.waiting() | {side for side in Side if self._at_stop(side)}
         ahead = self.task.watermarks.input_to_pause()
         late = Side.OFFERS if self.late_run.suspended else None
         return self.waiting() | {side for side in Side if side in (ahead, late)}
@@ -138,8 +138,7 @@ class TaskRunner:
         """The inputs of which records wait; see `buffering`."""
         return {side for side in Side if self._buffered[side]}
 
-    def is_at_stop(self, side: Side) -> bool:
-        """Whether an input is read as far as it may be while the task is restoring."""
+    def _at_stop(self, side: Side) -> bool:
         stop = self.task.restore_until(side)
         return stop is not None and self.task.next_offset(side) >= stop
 

@@ -330,8 +330,11 @@ class Standstill:
 def _holding(runner: TaskRunner) -> list[Side]:
     """The inputs that hold the watermark: the lower one, and while restoring each that is not read up to its stop."""
     task = runner.task
-    if task.restoring and (behind := [side for side in Side if not runner.is_at_stop(side)]):
-        return behind
+    if task.restoring:
+        stops = {side: task.restore_until(side) for side in Side}
+        behind = [side for side, stop in stops.items() if stop is None or task.next_offset(side) < stop]
+        if behind:
+            return behind
     return [side for side in Side if task.watermarks.of(side).value == task.watermarks.lower]
 
 
