@@ -59,6 +59,8 @@ _BROKER = re.compile(
     r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(\[[0-9a-f:.%]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))?",
     re.IGNORECASE,
 )
+_SECRET = re.compile(r"password|passphrase|secret|jaas|\.pem$|oauthbearer\.config$|token$", re.IGNORECASE)
+"""librdkafka settings whose value must be in no text. Where a file lies is none."""
 
 
 class KafkaSettings(Group):
@@ -149,6 +151,17 @@ class KafkaSettings(Group):
                 "gives the partitions away without a commit"
             )
         return timeout
+
+
+def secrets_of_properties(given: object) -> Iterator[str]:
+    """The values of those properties that are secret; all of a text that cannot be read."""
+    try:
+        table = read_object(given)
+        properties = dict(_flat(table)) if isinstance(table, Mapping) else {}
+    except (ValueError, RecursionError):
+        yield str(given)
+        return
+    yield from (value for name, value in properties.items() if isinstance(value, str) and _SECRET.search(name))
 
 
 def read_moment(given: object) -> datetime | None:

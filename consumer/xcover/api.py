@@ -16,12 +16,12 @@ from urllib.parse import quote
 import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
+from ..hiding import Hider
 from ..settings import ApiSettings
 from ..settings.outside import proxy_secrets
 from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
 from .body import is_of_the_api, unpacked
-from .hiding import Hider
 from .transport import AiohttpTransport
 
 RETRY_AFTER_MIN_S = 1.0
