@@ -54,6 +54,8 @@ LINES: Mapping[str, str] = {
     "offers are read again": "offers-are-read-no-further",
     "decisions are held: the clock": "the-clock-is-wrong",
     "no idle watermark": "no-idle-watermark",
+    "the watermark stands still": "the-watermark-stands-still",
+    "the group has assigned nothing yet": "the-group-has-assigned-nothing",
     "the clock of this machine differs": "the-clock-is-wrong",
     "nobody tells the time": "nobody-tells-the-time",
     "nobody else tells the time": "nobody-tells-the-time",
