@@ -5,16 +5,21 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
+import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__
 from .errors import OptOutError, SettingsError
+from .hiding import hide
 from .runbook import command_for, entry_of_error
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ def program() -> None:
     delivery was loading its certificates ended by signal 11 about one time in twelve, instead of exit code 1. All that
     has to be closed or said is by then.
     """
+    hide_in_last_words()
     try:
         main()
         code = 0
@@ -70,9 +76,28 @@ def main() -> None:
     try:
         app()
     except OptOutError as error:
-        print(f"opt-out: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        print(hide(f"opt-out: {error}"), file=sys.stderr)  # noqa: T201 - the command's own words
         print(f"opt-out: see `{command_for(entry_of_error(error))}`", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def hide_in_last_words() -> None:
+    """No secret in what goes to standard error past the log: a traceback, or a line of a library without a log."""
+
+    def say(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.stderr is not None:
+            print(hide("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)  # noqa: T201
+
+    sys.excepthook = say
+    threading.excepthook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_HidingFormatter())
+
+
+class _HidingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record))
 
 
 def _version(wanted: bool) -> None:
@@ -200,9 +225,11 @@ def topics(
         )
     if check and create_inputs:
         raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
+    from .logs import hide_in_default_log
     from .settings import load_settings
 
     settings = load_settings(config, for_kafka=True)
+    hide_in_default_log()
     from confluent_kafka.admin import AdminClient
 
     from .checks.topics import inspect_topics, table
@@ -248,6 +275,7 @@ def positions(
     """
     if accept and reset_to is not None:
         raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
+    from .logs import hide_in_default_log
     from .settings import load_settings
     from .settings.kafka import read_moment
 
@@ -255,6 +283,7 @@ def positions(
     if reset_to is not None and moment is None:
         raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
     settings = load_settings(config, for_kafka=True)
+    hide_in_default_log()
     from .checks.positions import PositionsCommand, changes_table
     from .runtime.tasks import rules_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
@@ -44,6 +45,10 @@ CLASSIC_PROPERTIES: Mapping[str, str] = {
     "group.protocol.type": "it belongs to the classic protocol",
 }
 """librdkafka settings that it takes on the classic group protocol only, and what to do instead."""
+
+
+_SECRET = re.compile(r"password|passphrase|secret|jaas|\.pem$|oauthbearer\.config$|token$", re.IGNORECASE)
+"""librdkafka settings whose value must be in no text. Where a file lies is none."""
 
 
 class KafkaSettings(Group):
@@ -122,6 +127,17 @@ class KafkaSettings(Group):
                 "gives the partitions away without a commit"
             )
         return timeout
+
+
+def secrets_of_properties(given: object) -> Iterator[str]:
+    """The values of those properties that are secret; all of a text that cannot be read."""
+    try:
+        table = read_object(given)
+        properties = dict(_flat(table)) if isinstance(table, Mapping) else {}
+    except (ValueError, RecursionError):
+        yield str(given)
+        return
+    yield from (value for name, value in properties.items() if isinstance(value, str) and _SECRET.search(name))
 
 
 def read_moment(given: object) -> datetime | None:

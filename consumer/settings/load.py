@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import SettingsError
+from ..hiding import IN_USE, hide, passwords_in, secrets_in
 from .groups import (
     ApiSettings,
     AvroSettings,
@@ -29,8 +30,8 @@ from .groups import (
     LogSettings,
     ServerSettings,
 )
-from .kafka import KafkaSettings
-from .types import format_duration
+from .kafka import KafkaSettings, secrets_of_properties
+from .types import format_duration, read_object
 
 PREFIX = "OPT_OUT_"
 
@@ -119,6 +120,8 @@ def load(
     if config is not None:
         _take(_from_toml(config, problems), f"file {config}", values, origins, problems)
     _take(_from_environment(environ, problems), "environment", values, origins, problems)
+    # One character by itself is in every text, and no secret.
+    IN_USE.learn(value for value in _secrets(values, environ) if len(value) > 1)
     settings: Settings | None = None
     wrong: set[str] = set()
     try:
@@ -132,8 +135,32 @@ def load(
         problems += _refused_by_librdkafka(settings.kafka)
     if problems or settings is None:
         count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
+        raise SettingsError(hide(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems)))
     return Loaded(settings, origins)
+
+
+def _secrets(values: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]) -> Iterator[str]:
+    """What of the settings, and of the variables that name a proxy, must be in no text, be it right or wrong."""
+    for group, table in values.items():
+        for key, value in table.items():
+            name = f"{group}.{key}"
+            if name == "kafka.properties":
+                yield from secrets_of_properties(value)
+            elif name in SECRETS:
+                yield from secrets_in(_read(value))
+            elif isinstance(value, str) and "://" in value:
+                yield from passwords_in(value)
+    for variable, url in environ.items():
+        if variable.lower().endswith("_proxy"):
+            yield from passwords_in(url)
+
+
+def _read(value: object) -> object:
+    """What a text holds that may be JSON, and is a secret by itself if it is not."""
+    try:
+        return read_object(value)
+    except ValueError:
+        return value
 
 
 def names() -> Iterator[tuple[str, str]]:
@@ -220,6 +247,8 @@ def _take(
             try:
                 value = Path(given).read_text(encoding="utf-8").strip()
             except (OSError, ValueError, TypeError) as error:
+                if isinstance(given, str) and "." not in given and not given.startswith("/"):
+                    IN_USE.learn([given])  # it may be the secret itself
                 problems.append(
                     f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
                 )
@@ -260,6 +289,7 @@ def _quoted(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError) as error:
         return f"something that cannot be shown ({error})"
+    text = hide(text)  # before it is cut: half of a secret is a leak as well
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
 
 

@@ -18,10 +18,10 @@ from urllib.parse import quote
 import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
+from ..hiding import Hider
 from ..settings import ApiSettings
 from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
-from .hiding import Hider
 from .transport import MAX_BODY, AiohttpTransport
 
 RETRY_AFTER_MIN_S = 1.0

@@ -82,8 +82,8 @@ def test_what_a_ready_member_waits_for_is_said_and_takes_nothing_from_it(health:
     told = health.ready()
     assert told.ok
     assert told.reason == (
-        "running partitions 0, 1; the watermark of partition 0 stands still; the watermark of partition 1 stands still; "
-        "the watermark of partition 2 stands still; and 2 more"
+        "running partitions 0, 1; the watermark of partition 0 stands still; the watermark of partition 1 stands "
+        "still; the watermark of partition 2 stands still; and 2 more"
     )
     with health.waiting("a commit"):
         assert health.ready().reason.startswith("running partitions 0, 1; waiting for the brokers: a commit; the water")
