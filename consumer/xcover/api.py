@@ -22,7 +22,7 @@ from ..settings.outside import proxy_secrets
 from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
 from .body import is_of_the_api, unpacked
-from .transport import AiohttpTransport
+from .transport import MAY_LEAVE, AiohttpTransport
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -76,7 +76,13 @@ class OptOutApi:
             return _shortened(self._hide(words, [signature_in(headers), *metadata], always=metadata))
 
         try:
-            request = httpx.Request("POST", self.url(call), headers={**_JSON, **headers}, content=self.body(call))
+            request = httpx.Request(
+                "POST",
+                self.url(call),
+                headers={**_JSON, **headers},
+                content=self.body(call),
+                extensions={MAY_LEAVE: lambda: call.owner.withholds(call) is None},
+            )
         except (httpx.InvalidURL, UnicodeError) as error:
             return Answer(AnswerKind.REFUSED, note=note(f"not sent: no URL can be made of its ids: {error}"))
         return await self._send(request, note)

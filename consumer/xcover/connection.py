@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
@@ -34,6 +35,14 @@ _STATUS_LINE = re.compile(rb"[\r\n]*HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\n]*|\r)?
 _HEAD_END = re.compile(rb"\n\r?\n")
 _carrier: ContextVar[AnswerConnection | None] = ContextVar("carrier", default=None)
 """The connection that carries the call of this task."""
+
+
+_may_leave: ContextVar[Callable[[], bool]] = ContextVar("may_leave")
+"""Whether the call of this task is still to be made."""
+
+
+class WithheldError(aiohttp.ClientError):
+    """The call was withheld while it waited for its connection: nothing of it was sent."""
 
 
 class ArrivedAnswer(NamedTuple):
@@ -156,6 +165,10 @@ class AnswerConnector(aiohttp.TCPConnector):
         """A connection for the call of this task. Until it stands there is none: a proxy's answer is not the API's."""
         _carrier.set(None)
         connection = await super().connect(*given, **named)
+        # An API that accepts no more for now gives a connection seconds after the gate was asked.
+        if not _may_leave.get(_always)():
+            connection.close()
+            raise WithheldError("not sent: it was withheld while it waited for a connection")
         assert isinstance(connection.protocol, AnswerConnection)  # noqa: S101 - made by _factory
         _carrier.set(connection.protocol)
         return connection
@@ -172,6 +185,11 @@ def is_connected() -> bool:
     return _carrier.get() is not None
 
 
-def forget_the_last_call() -> None:
-    """Before a call of this task: nothing has arrived for it."""
+def begin_call(may_leave: Callable[[], bool] | None) -> None:
+    """Before a call of this task: nothing has arrived for it. `may_leave` is asked once more when it is connected."""
     _carrier.set(None)
+    _may_leave.set(may_leave or _always)
+
+
+def _always() -> bool:
+    return True

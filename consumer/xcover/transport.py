@@ -21,7 +21,10 @@ from ..settings import ApiSettings
 from ..settings.network import without_password
 from ..settings.outside import proxy_of, tls_context
 from .body import MAX_BODY
-from .connection import MAX_HEAD, AnswerConnector, arrived_for_this_call, forget_the_last_call, is_connected
+from .connection import MAX_HEAD, AnswerConnector, WithheldError, arrived_for_this_call, begin_call, is_connected
+
+MAY_LEAVE = "may_leave"
+"""An extension of a request: a function that says, when its connection stands, whether it is still to be sent."""
 
 _SOFT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -59,12 +62,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
         An answer that has arrived counts, whatever goes wrong behind it: see `arrived_answer`.
         """
-        forget_the_last_call()
+        begin_call(request.extensions.get(MAY_LEAVE))
         try:
             return await self._send(request)
         except Exception as error:
             if (answer := arrived_for_this_call()) is None:
-                if self._proxy is not None and not is_connected():
+                if self._proxy is not None and not is_connected() and not isinstance(error, WithheldError):
                     raise httpx.ProxyError(f"through the proxy {self._proxy}: {_of_proxy(error)}") from error
                 raise _as_httpx_error(error, request) from error
         return httpx.Response(
@@ -111,7 +114,7 @@ def _as_httpx_error(error: Exception, request: httpx.Request) -> httpx.Transport
             kind = httpx.ConnectTimeout
         case TimeoutError():
             return httpx.ReadTimeout(str(error) or "no answer in time", request=request)
-        case aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() | WithheldError():
             kind = httpx.ConnectError
         case aiohttp.ClientResponseError():
             kind = httpx.RemoteProtocolError

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.owner import OWNER
+from support.owner import OWNER, Owner
 
-from consumer.calls import OptOutCall
+from consumer.calls import Answer, AnswerKind, OptOutCall, Withheld
 from consumer.events import Reason, RecordRef
 from consumer.settings import ApiSettings
 from consumer.xcover import connection
@@ -69,9 +69,11 @@ class Client:
         self._api = OptOutApi(settings, Credentials(settings, lambda: 0.0), self.transport, lambda: 0.0)
 
     async def call(self) -> int | None:
-        return (
-            await self._api(OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("offers", 0, 1), OWNER, 1))
-        ).status_code
+        return (await self.ask(OWNER)).status_code
+
+    async def ask(self, owner: Owner) -> Answer:
+        call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("offers", 0, 1), owner, 1)
+        return await self._api(call)
 
 
 def connections_of_two_calls(reply: bytes, between: Callable[[], None] = lambda: None) -> int:
@@ -117,6 +119,27 @@ def test_a_connection_that_settles_calls_is_kept(reply: bytes) -> None:
 )
 def test_a_connection_that_brings_anything_else_is_dropped(reply: bytes) -> None:
     assert connections_of_two_calls(reply) == 2
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["a new connection", "one that is kept"])
+def test_a_call_that_is_withheld_while_it_waits_for_its_connection_does_not_leave(connected: bool) -> None:
+    """An API that accepts no more for now gives a connection seconds after the gate was asked."""
+
+    async def main() -> None:
+        async with Machine() as machine:
+            client = Client(machine.port)
+            if connected:
+                await client.call()
+            bought = Owner()
+            bought.withheld[1] = Withheld()
+            answer = await client.ask(bought)
+            assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
+            assert answer.note is not None
+            assert answer.note.startswith("ConnectError: not sent")
+            await client.transport.aclose()
+            assert machine.requests == int(connected)
+
+    asyncio.run(main())
 
 
 def test_a_good_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
