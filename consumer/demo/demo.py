@@ -49,8 +49,9 @@ OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
 def run(seed: int = 1, console: Console | None = None) -> int:
     """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not."""
     view = View(console if console is not None else Console())
-    # Being terminated must end the processes behind it as well.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Being terminated, or losing its terminal, must end the processes behind it as well.
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: sys.exit(1)) for number in ends]
     folder = Path(tempfile.mkdtemp(prefix="opt-out-demo-"))
     good = False
     try:
@@ -60,7 +61,8 @@ def run(seed: int = 1, console: Console | None = None) -> int:
             view.say(f"emulated API at {emulator.base_url}")
             good = _Demo(bootstrap, emulator, folder, view, seed).play()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
         if good:
             shutil.rmtree(folder)
         else:
