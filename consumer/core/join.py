@@ -40,7 +40,7 @@ from .watermark import possible_times
 
 _completed = attrgetter("completed_at")
 
-NONE: tuple[CheckoutCompleted, ...] = ()
+NONE: Collection[CheckoutCompleted] = ()
 """No checkout names what is presented, as for nearly all presentations."""
 
 
@@ -132,7 +132,7 @@ class Join:
         return named
 
     def complete(self, event: CheckoutCompleted, now: int = MAX_TIME, *, ahead: bool = False) -> int:
-        """Add a checkout that was read `now` (ms). It joins whatever of its session is undecided, however late it comes.
+        """Add a checkout that was read `now` (ms). It joins whatever of its session is undecided, however late it is.
 
         Its date is not believed if it is too far `ahead`, or too far behind its record by the rules that are in force.
 
@@ -206,8 +206,8 @@ class Join:
             if self._sessions.get(session.session_id) is session:
                 self._forget_in(session)
         for undated in self._undated_expiry.take(before):
-            session = self._sessions.get(undated.session_id)
-            needed_from = before if session is None else min(before, self._needed_from(session))
+            open_in = self._sessions.get(undated.session_id)
+            needed_from = before if open_in is None else min(before, self._needed_from(open_in))
             if self._until(undated) >= needed_from:
                 self._undated_expiry.add(before + self.rules.lookback, undated)  # there are few: looked at again
                 continue
