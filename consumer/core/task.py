@@ -145,7 +145,7 @@ class Task:
         side, warning = self._inputs[1], None
         newest = side.newest
         # Written after what stands before it in the log: so long it may be needed, whatever its date and stamp.
-        until = self._join.keep(event, max(newest, side.read_to, min(timestamp, now)))
+        until = self._join.keep(event, max(side.read_to, min(timestamp, now)))
         plausible = side.observe(event.completed_at, timestamp, now)
         self.guard.checkout_dated(plausible=plausible)
         if side.newest > newest:

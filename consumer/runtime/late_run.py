@@ -45,7 +45,8 @@ REMINDER = 60.0
 _WHAT_TO_DO = (
     "offers are kept back: too many of them come late or are dated implausibly. None of them is dead-lettered, and "
     "nothing from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise "
-    "join.lateness and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by dead_letter.late_run = 0"
+    "join.lateness and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by "
+    "dead_letter.late_run = 0"
 )
 
 

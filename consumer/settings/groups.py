@@ -92,7 +92,7 @@ class JoinSettings(Group):
     )
     lookback: PositiveDuration = Field(
         default=timedelta(hours=2),
-        description="How far before a presentation a purchase still counts, and behind its record an event is believed.",
+        description="How far before a presentation a purchase counts, and behind its record an event is believed.",
     )
     abandoned: Literal["opt-out", "ignore"] = Field(
         default="opt-out", description="What to do with an offer whose session never checked out."

@@ -181,7 +181,7 @@ class Scenario:
                 since, skew = min(w.dated, w.timestamp - self.rules.lateness), self.rules.max_skew
                 yield (
                     w,
-                    UndatedCheckout(event.session_id, since, min(w.timestamp, w.at) + skew, event),
+                    UndatedCheckout(event.session_id, max(since, w.happened), min(w.timestamp, w.at) + skew, event),
                     UndatedCheckout(event.session_id, since, w.timestamp + skew, event),
                 )
                 continue
