@@ -100,7 +100,7 @@ class Misdated:
                 topic=place.topic,
                 partition=place.partition,
                 offset=place.offset,
-                timestamp=stamp,
+                stamped=when(stamp),
                 dated=when(dated),
                 shown_at=None if shown_at is None else when(shown_at),
                 seems_to_be=error,
