@@ -69,7 +69,7 @@ def test_offers_dated_in_seconds_are_dead_lettered_and_none_is_called(
             deployment.present("before", at=now() - AGE, session="before")
             deployment.flush()
             process = deployment.start()
-            until(lambda: deployment.called() == ["before"], within=30, what="the first offer to be called")
+            until(lambda: deployment.called() == ["before"], within=60, what="the first offer to be called")
         for number in NUMBERS:
             at = now()
             deployment.present(f"o{number}", session=f"s{number}", at=at // 1_000, stamp=at)
