@@ -177,8 +177,8 @@ def logs(
 ) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
     the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead or behind, and
-    among the checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are some
-    that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
+    among the checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are
+    some that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
     unit = draw(UNITS)
     rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short

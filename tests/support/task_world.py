@@ -167,7 +167,7 @@ class TaskWorld:
         )
 
     def known(self, rules: DecisionRules | None = None) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
-        """The checkouts that count, by these rules, if not by those that the logs were made with. What the task has read
+        """The checkouts that count, by these rules or by those that the logs were made with. What the task has read
         counts for all that is undecided; nothing that it has not read may matter, and what is overdue does not even
         exist for it.
 
