@@ -142,10 +142,10 @@ class Task:
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
         event.stamped_at = timestamp if timestamp >= 0 else event.completed_at
-        side, warning = self._inputs[1], None
-        newest = side.newest
-        # Written after what stands before it in the log: so long it may be needed, whatever its date and stamp.
-        until = self._join.keep(event, max(side.read_to, min(timestamp, now)))
+        side, newest, warning = self._inputs[1], self._inputs[1].newest, None
+        # Written after what was read before it: so long it may be needed, whatever its date and stamp.
+        came = side.read_to if event.offset < self._until[1] else max(side.read_to, self._decided_to)
+        until = self._join.keep(event, max(came, min(timestamp, now)))
         plausible = side.observe(event.completed_at, timestamp, now)
         self.guard.checkout_dated(plausible=plausible)
         if side.newest > newest:

@@ -167,7 +167,10 @@ class TruthChecker:
         """Whether it may be forgotten for its age, by the offer as it was shown last."""
         assert purchase.record is not None
         shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
-        return max(purchase.at, purchase.record.dated) < shown - self._lookback
+        # Whoever goes back by time goes by the stamps, and may leave out one that is stamped as wrongly as it is dated.
+        is_misplaced = self._broker.lost_at >= 0 and purchase.record.timestamp < purchase.at
+        at = purchase.record.timestamp if is_misplaced else purchase.at
+        return max(at, purchase.record.dated) < shown - self._lookback
 
     # --- who is well
 
