@@ -152,7 +152,7 @@ class Task:
             self.guard.newer_checkout(newest)
         if self._horizon == MAX_TIME and plausible:
             # The record's time tells where the log was cut; the first record left may hold an old event.
-            self._horizon = max(event.completed_at, min(timestamp, now)) + self._rules.lateness
+            self._horizon = max(event.completed_at, min(timestamp, now), came) + self._rules.lateness
             warning = log_was_cut(self._horizon + self._lookback)
         ahead = not plausible and not self._rules.is_far_behind(event.completed_at, event.stamped_at)
         until = max(until, self._join.complete(event, now, ahead=ahead))
