@@ -171,7 +171,7 @@ def test_without_a_log_nothing_is_said_but_by_the_error() -> None:
     assert "sasl.password" in world.said_by(StartError(UNANSWERED))
 
 
-class Told:
+class SpeakingClient:
     """A client that has something to tell when it is polled."""
 
     def __init__(self, causes: Causes, fails: bool) -> None:
@@ -187,10 +187,10 @@ class Told:
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_client_that_nobody_polls_is_served_and_asked_before_an_error_is_explained(fails: bool) -> None:
     world = Clocked()
-    world.causes.attend(Told(world.causes, fails))
+    world.causes.attend(SpeakingClient(world.causes, fails))
     assert "sasl.password" in world.said_by(StartError(UNANSWERED))
     other = Clocked()
-    other.causes.attend(Told(other.causes, fails))
+    other.causes.attend(SpeakingClient(other.causes, fails))
     assert [line["event"] for line in other.look()] == ["kafka"]
 
 
