@@ -32,9 +32,7 @@ NONE: tuple[int, ...] = ()
 
 
 class TaskRunner:
-    """One task for the length of one assignment, closed to results that come back after it.
-
-    Owned by the poll thread.
+    """One task for the length of one assignment, closed to results that come back after it. Owned by the poll thread.
 
     Args:
         topics: of the offers and of the checkouts.
@@ -88,7 +86,7 @@ class TaskRunner:
         self._log = log.bind(partition=partition)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
         for warning in task.restore_warnings:
-            self._report_warning(warning)
+            self._log.warning("found at the start of the task", finding=warning)
 
     # --- records
 
@@ -206,7 +204,7 @@ class TaskRunner:
     def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted) -> Sequence[int]:
         """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""
         if effect.warning is not None:
-            self._report_warning(effect.warning)
+            self._log.warning("found at the start of the task", finding=effect.warning)
         if effect.admission is not Admission.ACCEPTED:
             self._misdated.checkout(checkout, self._topics[Side.CHECKOUTS], self.partition)
         for chain in effect.bought_after_call:
@@ -236,7 +234,7 @@ class TaskRunner:
                 "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
         if (warning := self.task.end(side, offset)) is not None:
-            self._report_warning(warning)
+            self._log.warning("found at the start of the task", finding=warning)
 
     def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
         if admission is Admission.SETTLED:
@@ -418,9 +416,6 @@ class TaskRunner:
         self.task.settle(chain, called=told)
 
     # --- reports
-
-    def _report_warning(self, warning: str) -> None:
-        self._log.warning("found at the start of the task", finding=warning)
 
     def _report_purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
         self._log.warning(
