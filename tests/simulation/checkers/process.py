@@ -99,16 +99,12 @@ class ProcessChecker:
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
         needed_from = task.watermark - self._open - self._scenario.rules.max_skew - self._lookback - BUCKET
-        # One that is dated far behind is kept as long as one that is dated when it was written, and is then looked at
-        # once a lookback.
-        looked_at = needed_from - self._lookback - BUCKET
-        sessions = {s for _, s in offers} | {
-            s for _, at, dated, s in held if dated >= needed_from or (at > dated and at >= looked_at)
-        }
+        # One that is dated far behind is kept for what it names.
+        sessions = {s for _, s in offers} | {s for _, at, dated, s in held if max(dated, at) >= needed_from}
         # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return
-        if task.sessions > len(sessions) + self._doubtful:
+        if task.sessions > len(sessions) + self._doubtful + len(task._join._kept):
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
     def _is_decided_anew(self, partition: int, offset: int) -> bool:
