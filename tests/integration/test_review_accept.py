@@ -1,0 +1,46 @@
+"""`--accept` of a checkout topic that was made anew: how old the new log is, is told by the stamp of its first record."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import NewTopic
+from integration.test_positions import SOLD, bought, has_run, positions, show
+from support.deployment import PARTITIONS, now, until
+
+
+def test_a_delayed_checkout_at_the_head_of_the_new_log_does_not_make_it_older(real_kafka, tmp_path: Path) -> None:
+    with has_run(real_kafka, tmp_path, settings={"JOIN__MAX_SKEW": "1s"}) as deployment:
+        stopped = now()
+        time.sleep(16)
+        # The service is down. What is sold now stands in the old log, which nobody reads any more.
+        show(deployment, "second", at=now() - 2_000)
+        topic = deployment.checkout_topic
+        deployment.admin.delete_topics([topic])[topic].result(20)
+        until(lambda: topic not in deployment.admin.list_topics(timeout=20).topics, within=20, what="the topic to go")
+        while True:
+            try:
+                deployment.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
+                break
+            except KafkaException:
+                time.sleep(0.1)
+        # The first to come are events that somebody had kept back for a while: stamped when they happened, as
+        # producers do, which was after the stop, and while the old log still stood.
+        for n in range(40):
+            deployment.check_out(session=f"delayed-{n}", at=stopped + 1_000)
+        for n in range(40):
+            deployment.check_out(session=f"new-{n}", at=now())
+        deployment.flush()
+        code, told = positions(deployment, "--accept")
+        print(told)
+        assert code == 0
+        process = deployment.start()
+        until(
+            lambda: len(deployment.outcomes()) >= 4 * SOLD or not process.running,
+            within=60, what="the offers to be settled",
+        )  # fmt: skip
+        second = [offer for offer in deployment.called() if offer.startswith("second")]
+        print("called of the second ones:", len(second), "bought among them:", len(bought(second)))
+        assert bought(second) == []
