@@ -8,7 +8,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from integration.test_positions import SOLD, bought, has_run, positions, show
-from support.deployment import PARTITIONS, now, until
+from support.deployment import PARTITIONS, deployed, now, until
 
 
 def test_a_delayed_checkout_at_the_head_of_the_new_log_does_not_make_it_older(real_kafka, tmp_path: Path) -> None:
@@ -44,3 +44,20 @@ def test_a_delayed_checkout_at_the_head_of_the_new_log_does_not_make_it_older(re
         second = [offer for offer in deployment.called() if offer.startswith("second")]
         print("called of the second ones:", len(second), "bought among them:", len(bought(second)))
         assert bought(second) == []
+
+
+def test_a_delayed_checkout_at_the_head_of_what_retention_left_does_not_make_it_older(real_kafka, tmp_path: Path) -> None:
+    """The same at a first start: the record at the head was kept back by an outage, and those before it are deleted."""
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
+        begin = now() - 60_000
+        deployment.check_out("bought", session="s1", at=begin + 100)
+        deployment.check_out(session="x", at=begin + 1_000)
+        deployment.check_out(session="delayed", at=begin - 30_000)
+        deployment.check_out(session="x", at=begin + 1_100)
+        deployment.present("bought", session="s1", at=begin)
+        deployment.present("not-bought", session="s3", at=begin + 30_000)
+        deployment.flush()
+        deployment.delete_records(deployment.checkout_topic, before=2)
+        deployment.start()
+        until(lambda: deployment.committed_total() == 2, within=30, what="the offers to be settled")
+        assert deployment.called() == ["not-bought"]
