@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.builders import NOW, checkout, offer, raw
 from support.builders import end
 from support.kafka import Message
+from support.loop_world import LoopWorld
 from support.runner_world import AT, RULES, RunnerWorld, Sink, edges, limits, pass_time, show
 
 from consumer.core.checkpoint import Position
@@ -81,3 +82,12 @@ def test_one_checkout_dated_2099_does_not_stop_all_calls_where_our_clock_is_thre
     runner.on_message(Side.CHECKOUTS, checkout(0, 4_070_908_800_000, session="s9"), int(wall * 1000))
     assert clock.gate().opening is Opening.OPEN
     _ = (AT, Message, end, offer, OfferOutcome, on_time)
+
+
+def test_once_the_run_ends_by_an_error_the_gate_is_told_at_once_and_not_by_the_inbox() -> None:
+    world = LoopWorld()
+    world.begin()
+    world.decide()
+    (call,) = world.delivery.calls
+    world.loop.tasks.abandon()
+    assert world.runner.withholds(call) is not None
