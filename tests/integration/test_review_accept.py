@@ -7,7 +7,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
-from integration.test_positions import SOLD, bought, has_run, positions, show
+from integration.test_positions import SOLD, bought, consume_as_a_tool, has_run, positions, show
 from support.deployment import PARTITIONS, deployed, now, until
 
 
@@ -61,3 +61,28 @@ def test_a_delayed_checkout_at_the_head_of_what_retention_left_does_not_make_it_
         deployment.start()
         until(lambda: deployment.committed_total() == 2, within=30, what="the offers to be settled")
         assert deployment.called() == ["not-bought"]
+
+
+def test_a_delayed_checkout_behind_what_a_console_consumer_skipped_does_not_hide_the_skipped_ones(
+    real_kafka, tmp_path: Path
+) -> None:
+    with has_run(real_kafka, tmp_path, settings={"JOIN__MAX_SKEW": "1s"}) as deployment:
+        stopped = now()
+        time.sleep(16)
+        show(deployment, "second", at=now() - 2_000)
+        consume_as_a_tool(deployment, deployment.checkout_topic, protocol=deployment.protocol)
+        for n in range(40):
+            deployment.check_out(session=f"delayed-{n}", at=stopped - 5_000)
+        for n in range(40):
+            deployment.check_out(session=f"new-{n}", at=now())
+        deployment.flush()
+        code, told = positions(deployment)
+        assert code == 1
+        code, told = positions(deployment, "--accept")
+        print(told)
+        assert code == 0
+        deployment.start()
+        until(lambda: len(deployment.outcomes()) >= 4 * SOLD, within=60, what="the offers to be settled")
+        second = [offer for offer in deployment.called() if offer.startswith("second")]
+        print("called", len(second), "bought", len(bought(second)))
+        assert bought(second) == []
