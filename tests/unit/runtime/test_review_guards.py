@@ -91,3 +91,11 @@ def test_once_the_run_ends_by_an_error_the_gate_is_told_at_once_and_not_by_the_i
     (call,) = world.delivery.calls
     world.loop.tasks.abandon()
     assert world.runner.withholds(call) is not None
+
+
+def test_a_call_waits_and_a_checkout_under_a_foreign_key_names_its_offer() -> None:
+    world = RunnerWorld()
+    (call,) = show(world)
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, AT + 5_000, "o1", session="s1", key="another"), NOW)
+    assert world.sink.records[0][1] == "key_mismatch"
+    assert world.runner.withholds(call) is not None, "it says that o1 of this session is bought"
