@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,3 +29,23 @@ def test_a_stop_ends_though_nobody_reads_the_log_and_the_parent_had_the_alarm_bl
             assert popen.wait(SHUTDOWN_S + SLACK_S) in (1, -signal.SIGALRM)
         finally:
             popen.kill()
+
+
+def test_a_stop_ends_though_nobody_reads_the_log_where_the_service_is_the_first_process(broker, tmp_path: Path) -> None:
+    """As in its container, whose entry point it is: the kernel ignores the default action of signals to process 1."""
+    with deployed(broker.bootstrap_servers, tmp_path, settings=SHORT) as deployment:
+        for n in range(1_000):
+            deployment.present(f"offer-{n}", session=f"session-{n}", at=now() - AGE)
+        deployment.flush()
+        outer = subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "consumer", "run"],
+            env=deployment.environ(), stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            assert outer.stderr is not None
+            until_full(outer.stderr.fileno(), within=60)
+            inner = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text())
+            os.kill(inner, signal.SIGTERM)
+            outer.wait(SHUTDOWN_S + SLACK_S)
+        finally:
+            outer.kill()
