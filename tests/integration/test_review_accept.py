@@ -8,7 +8,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 from integration.test_positions import SOLD, bought, consume_as_a_tool, has_run, positions, show
-from support.deployment import PARTITIONS, deployed, now, until
+from support.deployment import PARTITIONS, deployed, moment, now, until
 
 
 def test_a_delayed_checkout_at_the_head_of_the_new_log_does_not_make_it_older(real_kafka, tmp_path: Path) -> None:
@@ -86,3 +86,20 @@ def test_a_delayed_checkout_behind_what_a_console_consumer_skipped_does_not_hide
         second = [offer for offer in deployment.called() if offer.startswith("second")]
         print("called", len(second), "bought", len(bought(second)))
         assert bought(second) == []
+
+
+def test_a_delayed_checkout_at_the_head_is_no_older_one_for_a_start_at_a_time(real_kafka, tmp_path: Path) -> None:
+    settings = {"JOIN__MAX_SKEW": "1s"}
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1), settings=settings) as deployment:
+        begin = now() - 60_000
+        deployment.check_out("bought", session="s1", at=begin + 100)
+        deployment.check_out(session="x", at=begin + 1_000)
+        deployment.check_out(session="delayed", at=begin - 30_000)
+        deployment.check_out(session="x", at=begin + 1_100)
+        deployment.present("bought", session="s1", at=begin)
+        deployment.present("not-bought", session="s3", at=begin + 30_000)
+        deployment.flush()
+        deployment.delete_records(deployment.checkout_topic, before=2)
+        deployment.start(KAFKA__START_FROM=moment(begin - 1_000))
+        until(lambda: deployment.committed_total() == 2, within=30, what="the offers to be settled")
+        assert deployment.called() == ["not-bought"]
