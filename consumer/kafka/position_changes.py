@@ -247,7 +247,8 @@ class PositionChanges:
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        So many `records` tell, by default `Horizon.HEAD`, and of them the newest; they count as no older than `at_least`
+        So many `records` tell, by default `Horizon.HEAD`, and of them the newest. They count as no older than `at_least`
+        (ms).
         (ms).
         """
         low, high = self._bounds(checkouts)
