@@ -247,9 +247,7 @@ class PositionChanges:
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        So many `records` tell, by default `Horizon.HEAD`, and of them the newest. They count as no older than `at_least`
-        (ms).
-        (ms).
+        So many `records` tell, by default `Horizon.HEAD`, and of them the newest, as no older than `at_least` (ms).
         """
         low, high = self._bounds(checkouts)
         first = now
