@@ -153,10 +153,12 @@ class PositionChanges:
         lost_below, checkouts_change = offers.lost_below, None
         if checkouts_doubted:
             same = bool(offers.provenance and offers.provenance.checkout_topic_id) and not (checkouts_anew or moved)
-            # The old log stood when this was committed: what it held by then is gone, however old the new records are.
-            gone_to = offers.provenance.committed_at if checkouts_anew and offers.provenance else MIN_TIME
+            read_until = offers.provenance.committed_at if checkouts_anew and offers.provenance else MIN_TIME
+            if read_until != MIN_TIME:
+                # The old log stood when this was committed: what it held by then is gone, however old the new one is.
+                lost_below = max(lost_below, read_until + self._rules.max_skew + self._rules.lateness)
             checkouts_change, lost_below = self._checkouts_anew(
-                checkouts, now, lost_below, at_first=checkouts_anew, whole=same and not cut, cut=cut, gone_to=gone_to
+                checkouts, now, lost_below, at_first=checkouts_anew, whole=same and not cut, cut=cut
             )
         if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved:
             if differs or checkouts_doubted or not self._is_there(offers):
@@ -206,25 +208,17 @@ class PositionChanges:
         return _change(offers, offset, what), text
 
     def _checkouts_anew(
-        self,
-        checkouts: CommittedPosition,
-        now: int,
-        lost_below: int,
-        *,
-        at_first: bool,
-        whole: bool,
-        cut: bool,
-        gone_to: int,
+        self, checkouts: CommittedPosition, now: int, lost_below: int, *, at_first: bool, whole: bool, cut: bool
     ) -> tuple[tuple[Change, str], int]:
         """The change, and the time (ms) below which checkouts are gone for good from now on.
 
         `whole`: the topic is known to be the same, so that its very first record is the first checkout there was.
-        `cut`: some that were read are gone from its end. `gone_to`: until when (wall clock, ms) another log was read.
+        `cut`: some that were read are gone from its end.
         """
         low, _ = self._bounds(checkouts)
         stays = not at_first and self._is_there(checkouts)
         offset = checkouts.offset if stays else low
-        known = not cut and lost_below == gone_to == MIN_TIME
+        known = not cut and lost_below == MIN_TIME
         if offset > 0 and known:
             what = f"starts anew: offers are {_LATE} presented up to join.lookback after the first checkout read"
             return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
@@ -232,29 +226,23 @@ class PositionChanges:
             what = "starts at its very first record: none is gone"
             return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
         # The first record of a topic that was made anew is not the first checkout that there ever was.
-        horizon = max(lost_below, self._horizon_of(checkouts, now, since_now=cut, at_least=gone_to))
+        horizon = max(lost_below, self._horizon_of(checkouts, now, since_now=cut))
         what = f"starts anew: offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
         return (_change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon)), horizon
 
     def _horizon_of(
-        self,
-        checkouts: CommittedPosition,
-        now: int,
-        *,
-        since_now: bool = False,
-        at_least: int = MIN_TIME,
-        records: int | None = None,
+        self, checkouts: CommittedPosition, now: int, *, since_now: bool = False, records: int | None = None
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        So many `records` tell, by default `Horizon.HEAD`, and of them the newest, as no older than `at_least` (ms).
+        So many `records` tell, by default `Horizon.HEAD`, and of them the newest.
         """
         low, high = self._bounds(checkouts)
         first = now
         if high > low and not since_now:
             head = self._first_records(checkouts, low, high, records or Horizon.HEAD)
             first = max([min(now, record.timestamp()[1]) for record in head if record.timestamp()[1] > 0], default=now)
-        return max(first, at_least) + self._rules.max_skew + self._rules.lateness
+        return first + self._rules.max_skew + self._rules.lateness
 
     def _first_record(self, position: CommittedPosition, low: int, high: int) -> Message | None:
         """The first record of a log from offset `low` on and before `high`; None if none stands there."""
