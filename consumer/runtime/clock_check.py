@@ -317,7 +317,7 @@ class ClockCheck:
             return
         now, state = self._monotonic(), self.finding.state
         differs = state in {ClockState.DIFFERS, ClockState.WRONG}
-        at_start = self._answered == self._undated == float("-inf")
+        at_start = self._answered == float("-inf")
         if not (self._wanted or differs or at_start or self._calls_wait_since < float("inf")):
             return
         if self._answered >= self._asked:
