@@ -89,6 +89,7 @@ def test_a_stop_ends_while_a_broker_that_says_nothing_is_asked_for_the_topics(br
         with socket.create_server(("127.0.0.1", 0)) as silent:
             process = deployment.start(KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{silent.getsockname()[1]}")
             silent.settimeout(30)
-            silent.accept()[0].close()  # it has begun to ask
-            assert end_in_time(process) == 1
-        assert "the stop takes too long" in process.text()
+            silent.accept()[0].close()  # a client of it has connected; it asks with it, or is about to
+            code = end_in_time(process)
+        # It looks for a stop just before it asks: one that comes by then needs no watchdog.
+        assert code == 0 or "the stop takes too long" in process.text()
