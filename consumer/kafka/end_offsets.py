@@ -103,6 +103,9 @@ class EndOffsets:
             except KafkaException as error:
                 self._on_trouble(f"the broker does not tell where {place[0]}[{place[1]}] ends: {error}")
                 continue
+            if told.offset < 0:  # the client's own time-out, which it does not tell as one
+                self._on_trouble(f"the leader of {place[0]}[{place[1]}] does not answer where it ends")
+                continue
             epoch = -1 if told.leader_epoch is None else told.leader_epoch
             if self._epochs.setdefault(place, epoch) != epoch:
                 self._epochs[place] = epoch

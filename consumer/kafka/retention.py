@@ -84,7 +84,9 @@ class Retention:
             }
             for answers in self._bounds
         )
-        return {place: (first[place], end[place]) for place in first.keys() & end.keys()}
+        both = {place: (first[place], end[place]) for place in first.keys() & end.keys()}
+        # A time-out of the client is told as an offset that is none.
+        return {place: bounds for place, bounds in both.items() if min(bounds) >= 0}
 
     def _take_settings(self) -> None:
         answers, self._settings = self._settings, {}

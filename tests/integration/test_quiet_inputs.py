@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from brokers import ApacheBroker, SecondBroker
 from brokers.producers import ordered_producer
 from confluent_kafka import ElectionType, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from support.deployment import AGE, Deployment, deployed, now, read_topic, until
 
 from consumer.events import Outcome
+from consumer.kafka.end_offsets import EndOffsets
 
 
 def test_after_a_start_a_quiet_topic_is_not_decided_for_the_length_of_lateness(real_kafka, tmp_path: Path) -> None:
@@ -70,6 +73,26 @@ def test_an_open_transaction_holds_the_offers_that_it_may_have_bought(real_kafka
         outcome = {o.offer_id: o.outcome for o in deployment.outcomes()}["bought"]
         assert outcome is (Outcome.PURCHASED if end == "commit" else Outcome.OPTED_OUT)
         assert ("bought" in deployment.called()) == (end == "abort")
+
+
+def test_a_frozen_leader_is_trouble_and_no_partition_that_ends(own_broker) -> None:
+    """The client counts its own time-out as an answer, with no offset, once it has known the leader."""
+    admin = AdminClient({"bootstrap.servers": own_broker.bootstrap_servers, "log_level": 0})
+    admin.create_topics([NewTopic("checkouts", 1, 1)])["checkouts"].result(20)
+    trouble: list[str] = []
+    ends = EndOffsets(admin, time.time, trouble.append)
+
+    def told() -> dict[tuple[str, int], int]:
+        ends.ask([("checkouts", 0)])
+        answer = until(ends.answers, within=30, what="an answer, or that there is none")
+        return answer[1]
+
+    assert told() == {("checkouts", 0): 0}
+    with own_broker.frozen():
+        for times in (1, 2):
+            assert told() == {}
+            assert len(trouble) == times
+    assert told() == {("checkouts", 0): 0}
 
 
 @pytest.mark.cluster

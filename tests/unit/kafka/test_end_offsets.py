@@ -108,6 +108,15 @@ def test_a_new_leader_of_one_partition_or_its_silence_takes_nothing_from_the_oth
     assert len(world.trouble) == 2
 
 
+def test_no_offset_is_no_end_however_often_it_is_told(world: EndOffsetsWorld) -> None:
+    """As the client tells of a question that the partition's leader did not answer in time."""
+    for times in range(1, 4):
+        assert world.told(-1001, epoch=None) == {}
+        assert len(world.trouble) == times
+        assert "offers[0]" in world.trouble[-1]
+    assert world.told(7, epoch=3) == {PLACE: 7}, "no leader was known before"
+
+
 def test_a_broker_that_does_not_answer_is_trouble_and_tells_no_end(world: EndOffsetsWorld) -> None:
     world.ends.ask([PLACE])
     world.admin.fail()

@@ -82,11 +82,11 @@ def test_where_it_is_denied_that_is_said_once_and_is_no_trouble() -> None:
 
 def test_bounds_are_those_of_which_both_ends_were_told() -> None:
     asked = Asked()
-    places = [("offers", 0), ("offers", 1), ("checkouts", 0)]
+    places = [("offers", 0), ("offers", 1), ("checkouts", 0), ("checkouts", 1)]
     asked.retention.ask_bounds(places)
     first, end = asked.admin.asked
     assert asked.retention.bounds() == {}
-    for answers, offsets in ((first, (5, 6, 7)), (end, (50, 60, None))):
+    for answers, offsets in ((first, (5, 6, 7, 8)), (end, (50, 60, None, -1001))):
         for answer, offset in zip(answers.values(), offsets, strict=True):
             if offset is None:
                 answer.set_exception(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
