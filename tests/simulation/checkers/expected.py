@@ -65,6 +65,13 @@ class ExpectedFates:
                 found[fate.session_id] = "a checkout has no date"
         return found
 
+    def withholdable(self, offer_id: str) -> bool:
+        """Whether a checkout without a time may withhold the offer's call, by its own date or by being read before the
+        call leaves: one of its session that cannot be read, whenever it was written.
+        """
+        session_id, partition = self.chains[offer_id][0].session_id, self.partition_of[offer_id]
+        return any(u.session_id == session_id and u.checkout is None for _, u, _ in self.scenario.undated(partition))
+
     def strict(self, spot: Spot) -> bool:
         """Whether the chain's fate is the oracle's, and no other."""
         return spot[0] not in self._cut and self.scenario.strict(self.home[spot].session_id)

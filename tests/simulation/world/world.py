@@ -129,6 +129,8 @@ class World:
             return unjudged
         if offer_id in self.release_file.since:
             return "it was let go"
+        if self._expected.withholdable(offer_id):
+            return "a checkout of its session that cannot be read came before its call, or after"
         return "it was bought, before its call or after" if self.truth.was_readable(offer_id) else ""
 
     def tell(self, what: str) -> None:
