@@ -141,11 +141,15 @@ def possible_times(rules: DecisionRules, timestamp: int, dated: int, now: int) -
     tells nothing, and it may have happened at any time. It had happened when it was read, and is not older than it
     says, since dates are wrong ahead. An old stamp is no upper bound, since that may be the wrong one of the two.
 
+    The clock may be behind by its tolerance, and disproves a stamp only where it would disprove a date. A right stamp
+    that a clock were to disprove would put all in doubt that its session was ever shown.
+
     Args:
         timestamp: the record's (ms); negative if it has none.
         dated: what the event says (ms).
         now: the wall clock (ms).
     """
+    now += CLOCK_TOLERANCE
     stamped = 0 <= timestamp <= now + rules.max_skew
     earliest = timestamp - rules.lateness if stamped else MIN_TIME
     return earliest, min(dated, now) + rules.max_skew

@@ -9,7 +9,7 @@ FOUND = (
     522635173, 303324558, 811301733, 811301391, 688549171, 162043418, 162050059, 700001979, 811401668, 5000025, 5000103,
     7100100, 7100162, 7300270, 5000164, 7701264,
     8101113, 8201900, 8204166, 8204978, 7770265, 8303573, 9400538, 9500225,
-    31000252, 51000525, 51000580,
+    31000252, 51000525, 51000580, 52000115, 52000584, 52001302, 52001601,
 )  # fmt: skip
 """Seeds that broke an invariant once.
 
@@ -43,6 +43,12 @@ and a bought offer was called after the way back.
 purchase in the old log, younger than that, was thought to be still there: it is gone.
 51000525 and 51000580: a checkout that could not be read came after the decision, and withheld the call only where it
 was read before the call left; the comparison of a live with a late run took that for a difference of the decisions.
+52000115: an offer dated far ahead was kept back, first among stragglers and then until somebody told the time, and the
+checker's patience was shorter.
+52000584: a late offer was the first behind what was committed, and the checker counted the silence of the checkouts
+from it.
+52001302 and 52001601: a clock was behind by little more than max_skew; a right stamp of a checkout that could not be
+read, or was dated ahead, was taken to tell nothing, and chains that were long over were held back for it.
 """
 
 

@@ -21,7 +21,7 @@ from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Positi
 from consumer.core.commits import CommitPlan
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
-from consumer.core.watermark import Side
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 BOTH = (Side.OFFERS, Side.CHECKOUTS)
@@ -152,12 +152,13 @@ class TaskWorld:
         """Between which times it may lie, by its record and by the clock at which it is read."""
         event, rules = record.event, self.rules
         assert isinstance(event, Garbage | CheckoutCompleted)
-        believed = record.timestamp <= self.clock + rules.max_skew
-        dated = event.completed_at if isinstance(event, CheckoutCompleted) else self.clock
+        now = self.clock + CLOCK_TOLERANCE
+        believed = record.timestamp <= now + rules.max_skew
+        dated = event.completed_at if isinstance(event, CheckoutCompleted) else now
         return UndatedCheckout(
             event.session_id,
             record.timestamp - rules.lateness if believed else MIN_TIME,
-            min(dated, self.clock) + rules.max_skew,
+            min(dated, now) + rules.max_skew,
             event if isinstance(event, CheckoutCompleted) else None,
         )
 

@@ -18,8 +18,10 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted
 
-PATIENCE = 20.0
-"""Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after."""
+PATIENCE = 30.0
+"""Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after. A record that
+is dated far ahead is kept back for 10 s among stragglers, then until somebody has told the time; each of the two may
+take one more turn, and one of a quiet process takes 5 s."""
 
 EVERY = 8
 """So many turns between two counts of what is in memory."""
@@ -147,10 +149,13 @@ class ProcessChecker:
         heard = [e[2] for p in tasks for e in self._inputs[CHECKOUTS, p] if e[1] <= now]
         # A task that was taken over does not see what was settled before.
         since, _ = self._broker.group.committed.get((OFFERS, partition), (0, ""))
-        read = self._read(OFFERS, partition, task.next_offset(Side.OFFERS))
-        shown = [dated for offset, _, dated, _ in read if offset >= since and dated <= decided_to]
-        if all(t.guard.newest_checkout == MIN_TIME for t in tasks.values()):
-            heard += shown[:1]  # none was ever read: the first may have been written just now, dated long before
+        read = [(e[0], e[2]) for e in self._read(OFFERS, partition, task.next_offset(Side.OFFERS))]
+        shown = [dated for offset, dated in read if offset >= since and dated <= decided_to]
+        if shown and all(t.guard.newest_checkout == MIN_TIME for t in tasks.values()):
+            # None was ever read: the first may have been written just now, dated long before. The first presentation
+            # stands for it; one that came late is no first.
+            first = next(offset for offset, dated in read if offset >= since and dated <= decided_to)
+            heard.append(max(dated for offset, dated in read if offset <= first))
         ahead = max(shown) - max(heard) if heard and shown else 0
         if ahead > silence:
             raise Violation(f"{process.name} decided {partition} to {decided_to}, {ahead} ms after the last checkout")
