@@ -83,7 +83,7 @@ class LateRun:
         self._task = task
         self._topic = topic
         self._codec = edges.codec
-        self._clock = edges.clock
+        self._clock, self._clock_check = edges.clock, edges.clock_check
         self._log = log
         self._judged_below = task.read_before_restart(Side.OFFERS)
         self._begun_at = 0.0
@@ -138,7 +138,10 @@ class LateRun:
         return len(self._counted) >= BURST and self._counted[-BURST] > newest - BURST_SPAN
 
     def _refused_at(self, message: Message, now: int) -> int | None:
-        """When it was presented, if it would be late or implausible; what cannot be read is neither."""
+        """When it was presented, if it would be late or implausible; what cannot be read is neither.
+
+        Nor is what only our clock finds ahead: when its turn comes it waits until somebody has told the time.
+        """
         value = message.value()
         if message.error() is not None or value is None:
             return None
@@ -146,7 +149,10 @@ class LateRun:
             shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
         except DecodeError:
             return None
-        return shown.presented_at if self._task.would_refuse(shown, message.timestamp()[1], now) else None
+        timestamp, check = message.timestamp()[1], self._clock_check
+        if max(timestamp, shown.presented_at) > check.waits_beyond and not check.is_misdated(shown, timestamp):
+            return None
+        return shown.presented_at if self._task.would_refuse(shown, timestamp, now) else None
 
     def _report(self, first: int) -> None:
         self._since = self._clock.wall() if self._since is None else self._since

@@ -199,6 +199,7 @@ class ProcessChecker:
             broker.down
             or full
             or process.service.suspension.by is not SuspendedBy.NONE
+            or process.service.tasks.runners[partition].late_run.suspended
             or process.skew
             or not process.beats
             or now < process.consumer.unaware_until + PATIENCE

@@ -19,6 +19,7 @@ from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
+from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.edges import Clock
 from consumer.runtime.late_run import BURST, BURST_SPAN, HELD, REMINDER, SPAN
 from consumer.runtime.runner import TaskRunner
@@ -41,12 +42,14 @@ class OfferWorld:
         self, limit: int = 3, offers: Position = BEGIN, checkouts: Position = BEGIN, horizon: int | None = None
     ) -> None:
         self.moment, self.now = 0.0, NOW
+        self.clock = Clock(wall=lambda: self.now / 1000, monotonic=lambda: self.moment)
+        self.clock_check = ClockCheck(self.clock.wall, self.clock.monotonic, max_skew=RULES.max_skew / 1000)
         self.sink = Sink()
         self.runner = TaskRunner(
             0,
             Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=horizon),
             topics=("offers", "checkouts"),
-            edges=edges(outputs=self.sink, clock=Clock(wall=lambda: self.now / 1000, monotonic=lambda: self.moment)),
+            edges=edges(outputs=self.sink, clock=self.clock, clock_check=self.clock_check),
             bad_records=limits(100),
             late_limit=limit,
         )
@@ -325,6 +328,21 @@ def test_dates_ahead_of_a_clock_that_is_behind_are_believed_once_it_is_right() -
         world.wait(REMINDER)
     assert (world.dead, world.suspended, world.runner.task.undecided) == ([], False, 10)
     assert [line["event"][:25] for line in logs] == ["offers are kept back: too", "offers are no longer kept"]
+
+
+def test_what_only_our_clock_finds_ahead_is_no_mass_and_waits_for_the_time() -> None:
+    world = OfferWorld()
+    world.now -= 10 + CLOCK_TOLERANCE
+    world.clock_check.waits_beyond = world.now + RULES.max_skew  # nobody has told the time
+    world.read(*many(0, 1, at=LATE), *many(1, 9, at=AHEAD - 5))
+    assert not world.suspended
+    world.wait(HELD)
+    assert world.dead == [0]
+    assert world.runner.waiting() == {Side.OFFERS}
+    world.now += 10 + CLOCK_TOLERANCE
+    world.clock_check.waits_beyond = MAX_TIME
+    world.runner.drain_buffer(world.now)
+    assert (world.dead, world.suspended, world.runner.task.undecided) == ([0], False, 9)
 
 
 def test_in_the_loop_the_offers_are_paused_and_nothing_of_them_is_committed() -> None:
