@@ -279,12 +279,16 @@ class TruthChecker:
     def _check_not_found(self, told: set[str]) -> None:
         """A process believes a run of 404s only for so long as it may be by chance."""
         runs: Counter[tuple[str, str]] = Counter()
-        wrong: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+        last: dict[str, tuple[str, str, int]] = {}
         for call in self._insurer.calls:
             run = call.process, call.partner_code
             runs[run] += call.status == 204
             if call.status == 404 and call.settling and call.offer_id in told - self._scenario.unknown:
-                wrong[*run, runs[run]].add(call.offer_id)
+                # Who got the last one believed it. One before may have retried it until its task was taken away.
+                last[call.offer_id] = *run, runs[run]
+        wrong: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+        for offer_id, whose in last.items():
+            wrong[whose].add(offer_id)
         for (process, partner, _), offers in wrong.items():
             if len(offers) >= self._scenario.not_found_limit and self._holds_to_known_routes:
                 raise Violation(f"{process} believed {len(offers)} 404s of {partner} in a row: {sorted(offers)}")

@@ -112,14 +112,15 @@ class Scenario:
         """Whether each fate of the session is the oracle's: its events are on time, and the settings do not change."""
         return self.one_setting and session_id not in self._loose and session_id not in self.eaten
 
-    def read(self, topic: str, partition: int, offset: int, now: int) -> None:
-        """A process reads the record (`now` is true time, ms).
+    def read(self, topic: str, partition: int, offset: int, wall: int, now: int) -> None:
+        """A process reads the record, by its clock at `wall`, while `now` is true time (ms).
 
         One whose date and stamp are ahead, both within max_skew, eats the lateness of what stands behind it, where it
-        is read so late that no clock tells that it is ahead. It is a limit that the manual states.
+        is read so late that no clock tells that it is ahead, or by a clock that is ahead too, by less than is held to be
+        wrong. It is a limit that the manual states.
         """
         for seen, earliest, sessions in self._behind_ahead.get((topic, partition, offset), ()):
-            if min(seen, now) - self.rules.lateness > earliest:
+            if min(seen, max(wall, now)) - self.rules.lateness > earliest:
                 self.eaten.update(sessions)
 
     @cached_property

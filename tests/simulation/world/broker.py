@@ -100,7 +100,8 @@ class Broker:
         known_at: by partition, when a member committed first after that, or after the operator's answer, below what
             time checkouts may be gone (s).
         answer_delay: seconds that the answer where a partition ends takes.
-        on_read: is told of each record of an input that a member is given: its topic, partition and offset.
+        on_read: is told of each record of an input that a member is given: its topic, partition and offset, and the
+            member's clock (ms).
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Broker:
     ) -> None:
         self.clock = clock
         self.random = random
-        self.on_read: Callable[[str, int, int], None] = lambda *_: None
+        self.on_read: Callable[[str, int, int, int], None] = lambda *_: None
         self.topics = topics
         self.outcome_topic, self.dead_letter_topic = outputs
         self.count = partitions

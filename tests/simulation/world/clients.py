@@ -27,6 +27,9 @@ class Process(Protocol):
     def touch(self, what: str) -> None:
         """A call goes out. Raises `Crash` if the process dies here, or is dead."""
 
+    def wall(self) -> float:
+        """The clock of its machine, which may be wrong (s)."""
+
     def wait(self, until: Callable[[], bool], timeout: float) -> bool:
         """Let time pass until something is so; False if it was not within `timeout` seconds."""
 

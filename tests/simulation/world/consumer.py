@@ -82,7 +82,7 @@ class SimulatedConsumer:
         for given in messages:
             place = given.topic() or "", given.partition() or 0
             if given.error() is None:
-                self._broker.on_read(*place, given.offset() or 0)
+                self._broker.on_read(*place, given.offset() or 0, int(1000 * self._process.wall()))
             # What was read of a partition before it came once more is no news of it.
             if given.error() is None and place in self._handed and place not in self._came:
                 self._handed[place] = range(self._handed[place].start, (given.offset() or 0) + 1)

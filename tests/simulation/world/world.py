@@ -72,7 +72,7 @@ class World:
             self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions, scenario.group_protocol
         )
         self.broker.metadata_limit = scenario.metadata_limit
-        self.broker.on_read = lambda *place: scenario.read(*place, self.clock.ms)
+        self.broker.on_read = lambda *read: scenario.read(*read, self.clock.ms)
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
         self.release_file = ReleaseFile(self.clock)
         self._expected = expected = ExpectedFates(scenario)
