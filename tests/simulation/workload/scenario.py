@@ -116,7 +116,7 @@ class Scenario:
         """A process reads the record, by its clock at `wall`, while `now` is true time (ms).
 
         One whose date and stamp are ahead, both within max_skew, eats the lateness of what stands behind it, where it
-        is read so late that no clock tells that it is ahead, or by a clock that is ahead too, by less than is held to be
+        is read so late that no clock tells that it is ahead, or by a clock that is ahead too, by less than counts as
         wrong. It is a limit that the manual states.
         """
         for seen, earliest, sessions in self._behind_ahead.get((topic, partition, offset), ()):
