@@ -64,9 +64,12 @@ class StraddlingChains:
         return max((self._dropped, *cut))
 
     def forget(self, committed: int, decided_to: int) -> None:
-        """Drop what no commit at or after this offset can cut; where there are too many, what none with this
-        `decided_to` can."""
+        """Drop what no commit at or after this offset can cut; where there are too many, see `limit`."""
         self._chains = [one for one in self._chains if one.last >= committed]
+        self.limit(decided_to)
+
+    def limit(self, decided_to: int) -> None:
+        """Where there are too many, drop what no commit with this `decided_to` can cut: none may have a lower one."""
         if len(self._chains) > self.MOST:
             dropped = [one for one in self._chains if not one.disordered and one.decide_at <= decided_to]
             self._dropped = max((self._dropped, *(one.decide_at for one in dropped)))
@@ -158,6 +161,8 @@ class CommitPlanner:
             return None
         # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
         self._planned = fitted[0]
+        # Not only once it is taken: while the broker takes none, all chains of that time would be kept.
+        self._straddling.limit(fitted[1].decided_to)
         self._keep_above_cuts(self._planned)
         return fitted
 

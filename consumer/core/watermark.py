@@ -104,6 +104,7 @@ class Watermarks:
         self.offers = InputWatermark(rules, first=first_offer)
         self.checkouts = InputWatermark(rules, newest=newest_checkout)
         self._window = rules.window
+        self._lookback = rules.lookback
         self._ahead: Side | None = None
 
     def of(self, side: Side) -> InputWatermark:
@@ -119,17 +120,21 @@ class Watermarks:
         """The wall clock is known to be `ahead` (ms) of another one: no record moves a watermark beyond that one."""
         self.offers.clock_ahead = self.checkouts.clock_ahead = ahead
 
-    def input_to_pause(self) -> Side | None:
+    def input_to_pause(self, *, calls_wait: bool = False) -> Side | None:
         """The input to pause so that the other catches up, and memory stays bounded; never the lower one.
 
         It is paused at a window ahead and resumed at half of that: each pause costs what the client had fetched.
+
+        Args:
+            calls_wait: the task has calls that are not made yet. Then checkouts are read up to lookback ahead, since
+                each may be a purchase that takes one of them back. For example: the API is down, and no offer is shown
+                in this partition any more; what is bought meanwhile must be known once the API is back.
         """
         ahead = self.offers.value - self.checkouts.value
-        if ahead > self._window:
-            self._ahead = Side.OFFERS
-        elif -ahead > self._window:
-            self._ahead = Side.CHECKOUTS
-        elif 2 * abs(ahead) <= self._window:
+        most = self._lookback if calls_wait and ahead < 0 else self._window
+        if abs(ahead) > most:
+            self._ahead = Side.OFFERS if ahead > 0 else Side.CHECKOUTS
+        elif 2 * abs(ahead) <= most:
             self._ahead = None
         return self._ahead
 

@@ -1,8 +1,8 @@
 """Which inputs are read no further for now, so that memory stays bounded.
 
-An input is paused while it is ahead of the other one (`TaskRunner.pauses`); both are while more is decided and not
-settled than `delivery.max_unsettled`; and offers are while decisions are suspended and much is undecided. The consumer
-keeps polling and keeps its assignment meanwhile.
+An input is paused while it is ahead of the other one (`TaskRunner.pauses`). Offers are too, while more is decided and
+not settled than `delivery.max_unsettled`, and while decisions are suspended and much is undecided. The consumer keeps
+polling and keeps its assignment meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BackPressure:
         max_unsettled: chains decided and not settled, over all tasks, from which on reading is paused.
 
     Attributes:
-        full: reading is paused until some of them are settled.
+        full: no offers are read until some of them are settled.
     """
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
@@ -43,9 +43,10 @@ class BackPressure:
         for runner in runners:
             sides = runner.pauses()
             if (self.full or stops_offers) and not runner.task.restoring:
-                # What ends a suspension are checkouts: reading them must not wait for offers that are not read.
-                # But it has to wait for records that wait, which would else be kept in memory without end.
-                sides = set(Side) if suspension.by is SuspendedBy.NONE else {Side.OFFERS, *runner.waiting()}
+                # Checkouts are read on: each may be a purchase that takes back a call that waits, and they are what
+                # ends a suspension. But reading them has to wait for records that wait, which would else be kept in
+                # memory without end.
+                sides = {Side.OFFERS, *(sides if suspension.by is SuspendedBy.NONE else runner.waiting())}
             wanted.update((self._topics[side], runner.partition) for side in sides)
         return wanted
 

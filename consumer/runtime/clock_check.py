@@ -80,11 +80,16 @@ class ClockState(Enum):
 
 
 class ClockFinding(NamedTuple):
-    """What was found: by how many seconds at least our clock is ahead (negative: behind), and of whose."""
+    """What was found: by how many seconds at least our clock is ahead (negative: behind), and of whose.
+
+    `ahead_of_any`: by how many it is ahead of the one that is furthest behind. Two witnesses may contradict each other,
+    and no watermark passes either.
+    """
 
     state: ClockState
     ahead: float = 0.0
     witness: str = ""
+    ahead_of_any: float = 0.0
 
     @property
     def confirmed(self) -> bool:
@@ -294,19 +299,20 @@ class ClockCheck:
     def _judge(self) -> ClockFinding:
         now = self._monotonic()
         drift = self._wall() - now
-        confirmed, worst, witness = False, 0.0, ""
+        confirmed, worst, witness, most = False, 0.0, "", 0.0
         for name, one in self._samples.copy().items():
             ahead, is_fresh = one.ahead(drift), now - one.taken <= STALE
             # What the API disproved it has to take back: it can be asked, unless it has answered without a Date since.
             # The others tell when they do.
             counts = is_fresh or (name == API and self._undated <= one.taken)
-            if counts and abs(ahead) > abs(worst):
-                worst, witness = ahead, name
+            if counts:
+                most = max(most, ahead)
+                worst, witness = max((worst, witness), (ahead, name), key=lambda found: abs(found[0]))
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
             confirmed = confirmed or (is_fresh and one.most < float("inf"))
         if abs(worst) > TOLERANCE:
             wrong = abs(worst) > max(self._max_skew, TOLERANCE)
-            return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness)
+            return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most)
         if confirmed:
             return ClockFinding(ClockState.CONFIRMED)
         nobody = self._ask is None or now - self._undated <= STALE

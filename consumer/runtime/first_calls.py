@@ -34,7 +34,7 @@ class FirstCalls:
     def take(self, *, at_once: bool) -> list[Chain]:
         """Those that may be called now; each is given out once.
 
-        `at_once`: all of them, since the checkouts are not read on before something is called.
+        `at_once`: all of them, since neither input is read on before something is called.
         """
         if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self._checkouts_end):
             return []

@@ -155,7 +155,7 @@ class Loop:
         self._keys.look(messages)
         self._clock_check.read(messages)
         clock_changed = self._clock_check.look()
-        ahead = max(0, int(1000 * self._clock_check.finding.ahead))
+        ahead = int(1000 * self._clock_check.finding.ahead_of_any)
         for runner in self.tasks.runners.values():
             runner.task.watermarks.allow_for_clock(ahead)
         now = self._now()

@@ -130,7 +130,7 @@ class TaskRunner:
         """The inputs to be read no further for now."""
         if self.task.restoring:
             return self.waiting() | {side for side in Side if self._at_stop(side)}
-        ahead = self.task.watermarks.input_to_pause()
+        ahead = self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0)
         late = Side.OFFERS if self.late_run.suspended else None
         return self.waiting() | {side for side in Side if side in (ahead, late)}
 
@@ -271,8 +271,7 @@ class TaskRunner:
     def decide(self, *, suspended: bool = False, at_once: bool = True) -> list[OptOutCall]:
         """Decide what is due. What is settled at once is written; the calls to be made are returned.
 
-        `suspended`: only what was decided before the restart, which goes on as it would have without one. `at_once`:
-        no checkout is read before something is called (see `FirstCalls`).
+        `suspended`: only what was decided before the restart. `at_once`: no offer is read before something is called.
         """
         for chain in self.task.decide(suspended=suspended):
             if chain.reason is Reason.PURCHASED:
@@ -284,8 +283,9 @@ class TaskRunner:
             else:
                 self._first_calls.keep(chain)
         calls: list[OptOutCall] = []
-        # While offers are kept back for an operator, checkouts are read no further than a window ahead of them.
-        for chain in self._first_calls.take(at_once=at_once or self.late_run.suspended):
+        # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
+        stands = (at_once or self.late_run.suspended) and Side.CHECKOUTS in self.pauses()
+        for chain in self._first_calls.take(at_once=stands):
             if chain.is_withheld:
                 self._settle_withheld(chain)
             elif (note := self._released(chain)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import examples
@@ -198,3 +199,24 @@ def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
     else:
         assert all(s.disordered or s.decide_at > decided_to for s in fewer._chains)
         assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))
+
+
+def test_settled_chains_are_kept_in_bounds_while_the_broker_takes_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each offer is shown twice and bought: no call, so that no closed gate stops it."""
+    monkeypatch.setattr(StraddlingChains, "MOST", 100)
+    task, offset, now = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)), 0, 10**6
+    for n in range(300):
+        now += 1
+        for _ in range(2):
+            task.offer(OfferPresented(f"s{n}", "P", f"o{n}", now, offset), now, now)
+            offset += 1
+        task.checkout(CheckoutCompleted(f"s{n}", f"c{n}", now, n, (f"o{n}",)), now, now)
+        for side in Side:
+            task.idle(side, now)
+        for chain in task.decide():
+            task.settle(chain)
+        if n % 10 == 0:
+            task.prepare_commit()  # the broker refuses it, again and again
+    assert len(task._planner._straddling._chains) <= 110
+    plan = task.prepare_commit()
+    assert plan is not None, "one that it takes can still be made"

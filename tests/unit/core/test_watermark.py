@@ -120,6 +120,25 @@ def test_an_input_is_paused_from_more_than_a_window_ahead_until_half_of_one(
     assert both.input_to_pause() is (side if is_ahead else None)
 
 
+@pytest.mark.parametrize(("gap", "is_ahead"), [(300, False), (301, True)], ids=["lookback", "more"])
+def test_while_calls_wait_the_checkouts_are_read_up_to_lookback_ahead(gap: int, is_ahead: bool) -> None:
+    both = Watermarks(RULES, MIN_TIME, MIN_TIME)
+    both.of(Side.OFFERS).idle(T)
+    both.of(Side.CHECKOUTS).idle(T + 101)
+    assert both.input_to_pause() is Side.CHECKOUTS
+    assert both.input_to_pause(calls_wait=True) is None, "a call was decided since"
+    both.of(Side.CHECKOUTS).idle(T + gap)
+    assert both.input_to_pause(calls_wait=True) is (Side.CHECKOUTS if is_ahead else None)
+    assert both.input_to_pause() is Side.CHECKOUTS, "it was made"
+
+
+def test_while_calls_wait_offers_are_paused_as_always() -> None:
+    both = Watermarks(RULES, MIN_TIME, MIN_TIME)
+    both.of(Side.OFFERS).idle(T + 101)
+    both.of(Side.CHECKOUTS).idle(T)
+    assert both.input_to_pause(calls_wait=True) is Side.OFFERS
+
+
 @pytest.mark.parametrize("side", Side)
 def test_the_pause_goes_over_to_the_other_input_when_that_one_is_ahead_by_a_window(side: Side) -> None:
     both = Watermarks(RULES, MIN_TIME, MIN_TIME)

@@ -10,8 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 from support.builders import offer
 from support.kafka import Message
+from support.loop_world import LoopWorld
 
-from consumer.core.watermark import CLOCK_TOLERANCE
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.delivery.gate import Opening
 from consumer.runtime.clock_check import (
     CALLS_WAIT,
@@ -459,3 +460,14 @@ def test_a_wrong_date_that_the_api_cannot_take_back_since_it_has_none_any_more_c
     clocks.api(clocks.true - 3_600.0)
     clocks.go(2 * STALE)
     assert clocks.state is ClockState.WRONG, "one that does not answer at all may still take it back"
+
+
+def test_of_two_witnesses_that_contradict_each_other_no_record_moves_the_watermark_past_either() -> None:
+    check = ClockCheck(lambda: 1_000.0, lambda: 0.0, max_skew=300.0, ask=lambda: None)
+    check.api_told(1_200.0, -0.01, 0.0)
+    check.broker_told(810.0, -0.01, 0.0)
+    world = LoopWorld(clock_check=check)
+    world.begin()
+    world.turn()
+    assert check.finding.ahead < 0, "the one that differs most"
+    assert world.runner.task.watermarks.of(Side.OFFERS).clock_ahead >= 189_000

@@ -60,6 +60,10 @@ def test_an_offer_whose_purchase_was_there_is_not_called() -> None:
 
 def test_calls_wait_for_no_checkout_that_is_not_read_before_they_are_made() -> None:
     runner, _ = begun(end=1)
+    assert decide(runner, at_once=True) == [], "it can be read"
+    runner.task.idle(Side.CHECKOUTS, AT + 12_000)
+    assert runner.pauses() == {Side.CHECKOUTS}, "the offers, which are read no further, are behind"
+    assert decide(runner) == []
     assert decide(runner, at_once=True) == ["o1"]
 
 
@@ -70,14 +74,16 @@ def test_what_comes_after_the_task_began_is_waited_for_no_longer() -> None:
     assert decide(runner) == ["o1"]
 
 
-def test_a_task_that_is_full_of_what_waits_for_checkouts_makes_its_calls_since_nothing_is_read_on() -> None:
+def test_a_task_that_is_full_of_what_waits_for_checkouts_makes_its_calls_once_these_are_not_read_on() -> None:
     world = LoopWorld()
     world.consumer.ends["checkouts"] = 5
     world.set_max_unsettled(1)
     world.begin()
     world.turn([offer(0, AT)])
     world.idle(AT + 10_000)
+    world.turn()
     assert world.delivery.calls == []
-    assert world.consumer.paused == {"offers", "checkouts"}
+    assert world.consumer.paused == {"offers"}
+    world.turn([checkout(0, AT + 12_000)])
     world.turn()
     assert [call.offer_id for call in world.delivery.calls] == ["o1"]
