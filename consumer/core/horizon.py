@@ -22,6 +22,7 @@ class Horizon:
     Args:
         value: as it is known; MAX_TIME: it is to be learnt.
         rules: as set now.
+        least: no H lies below this time (ms), whatever is known or learnt: what is older may be gone for good.
 
     Attributes:
         value: H (ms); MAX_TIME while it is not known.
@@ -31,10 +32,11 @@ class Horizon:
     """Records that tell how old the beginning of a log is. Fewer may easily be all from one producer that was cut off.
     More cost offers where checkouts are rare: those presented up to lookback after the last of them are late."""
 
-    __slots__ = ("_lateness", "_lookback", "_newest", "_seen", "value")
+    __slots__ = ("_lateness", "_least", "_lookback", "_newest", "_seen", "value")
 
-    def __init__(self, value: int, rules: DecisionRules) -> None:
-        self.value = value
+    def __init__(self, value: int, rules: DecisionRules, least: int = MIN_TIME) -> None:
+        self.value = max(value, least)
+        self._least = least
         self._lateness, self._lookback = rules.lateness, rules.lookback
         self._seen, self._newest = 0, MIN_TIME
 
@@ -66,11 +68,11 @@ class Horizon:
         """While it is unknown: the log held no more when its end was asked for (wall clock, ms)."""
         if (found := self.end()) is not None:
             return found
-        self.value = asked_at + self._lateness
+        self.value = max(asked_at + self._lateness, self._least)
         return LOG_IS_EMPTY
 
     def _learn(self, newest: int) -> str:
-        self.value = newest + self._lateness
+        self.value = max(newest + self._lateness, self._least)
         return (
             "the checkout log no longer begins at its first record: offers presented before "
             f"{self.late_below} (ms) may have been bought by one that is gone: dead-lettered"

@@ -66,7 +66,7 @@ class Task:
         self._found: Restore | None = found
         self._told = False
         self._until = found.until
-        self._horizon = Horizon(found.checkouts.horizon, rules)
+        self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
         self._decided_to = found.offers.decided_to
         self._dead = set(found.offers.dead)
         self._lost_below = found.offers.lost_below

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts, rules_key
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
@@ -92,10 +92,7 @@ class PositionChanges:
         """
         positions = self._positions()
         if positions.none_at_all:
-            self._starts.commit_start_from(self._consumer, now)
-            after = self._starts.positions(self._consumer).by_place.values()
-            told = [Change(p.topic, p.partition, -1, p.offset, "starts as kafka.start_from says") for p in after]
-            return told + self._commit([self._younger(p, now) for p in after if p.horizon == MIN_TIME])
+            return self._started(now)
         changes: list[tuple[Change, str]] = []
         for partition in range(self._partitions):
             changes += self._accepted(partition, positions, now)
@@ -130,12 +127,21 @@ class PositionChanges:
 
     # --- yes to what is there
 
-    def _younger(self, checkouts: CommittedPosition, now: int) -> tuple[Change, str]:
+    def _started(self, now: int) -> list[Change]:
         """This group, or one before it, has told outcomes: so the topic may be younger than what was decided by it, and
         its very first record is not known to be the first checkout that there was."""
-        horizon = self._horizon_of(checkouts, now)
-        what = f"but offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
-        return _change(checkouts, checkouts.offset, what), self._starts.checkouts_from(checkouts.offset, horizon)
+        younger: list[Change] = []
+
+        def first_tells(place: TopicPartition) -> int:
+            checkouts = CommittedPosition.of(Side.CHECKOUTS, place)
+            horizon = self._horizon_of(checkouts, now)
+            what = f"but offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
+            younger.append(_change(checkouts, checkouts.offset, what))
+            return horizon
+
+        self._starts.commit_start_from(self._consumer, now, first_tells)
+        after = self._starts.positions(self._consumer).by_place.values()
+        return [Change(p.topic, p.partition, -1, p.offset, "starts as kafka.start_from says") for p in after] + younger
 
     def _accepted(self, partition: int, found: Positions, now: int) -> Iterator[tuple[Change, str]]:
         offers, checkouts = (found.by_place[side, partition] for side in Side)
@@ -280,6 +286,8 @@ class PositionChanges:
             position = found.by_place[Side.OFFERS, partition]
             low, end = self._bounds(position)
             first = max(low, position.offset)
+            if self._is_settled(position, offset, moment):
+                continue
             # Where no record is as young as that, the position stays. A gap without records is nothing to be missed.
             if position.offset >= 0 and first < offset < end and self._first_record(position, first, offset):
                 forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
@@ -290,6 +298,23 @@ class PositionChanges:
                 f"{', '.join(forward[:_MOST_NAMED])}{more}. The offers between would be missed. Nothing was changed. "
                 "Choose an earlier time."
             )
+
+    def _is_settled(self, offers: CommittedPosition, wanted: int, moment: int) -> bool:
+        """Whether all is settled that a way back to `wanted` takes for settled: what is due by `moment` - lateness.
+
+        What is committed lies before the time that an earlier way back led to, by as long as a chain lasts. To go to
+        that time once more, or to one before it, passes over nothing. So it is where the position is ours, has decided
+        as far by the same rules, and lists nothing below `wanted`.
+        """
+        known = offers.checkpoint
+        return (
+            isinstance(known, OfferCheckpoint)
+            and known.rules == rules_key(self._rules)
+            and offers.provenance is not None
+            and not offers.provenance.differences(self._provenance)
+            and moment - self._rules.lateness <= known.decided_to
+            and wanted <= min([known.next_offset, *known.unsettled])
+        )
 
     def _back_to(
         self,
@@ -305,9 +330,10 @@ class PositionChanges:
         stands, if that is earlier. None: from where it stands."""
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
-        if offers.offset >= 0:
-            offset = max(low, min(offers.offset, offset))
         moment = now if moment is None else moment
+        if offers.offset >= 0 and not (wanted is not None and self._is_settled(offers, wanted, moment)):
+            offset = min(offers.offset, offset)
+        offset = max(low, offset)
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])
         beginning = WholeChains(self._consumer, self._starts, self._rules).before(partition, offset, moment, now)
@@ -390,11 +416,11 @@ class PositionChanges:
             )
 
     def _commit(self, changes: list[tuple[Change, str]]) -> list[Change]:
-        if changes:
-            self._starts.commit(
-                self._consumer,
-                [TopicPartition(c.topic, c.partition, c.offset, metadata=text) for c, text in changes],
-            )
+        """Commit the checkouts' part first. Whose a position is stands with the offers: where the broker takes only the
+        first part, or a part of it, the next start is still refused, or reads more than it must."""
+        places = [TopicPartition(c.topic, c.partition, c.offset, metadata=text) for c, text in changes]
+        for topic in sorted({place.topic for place in places}, key=self._starts.topics.index, reverse=True):
+            self._starts.commit(self._consumer, [place for place in places if place.topic == topic])
         return [change for change, _ in changes]
 
 

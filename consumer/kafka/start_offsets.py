@@ -10,7 +10,7 @@ and stops the start: see `positions`. A group that seems new is not believed eit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -65,6 +65,9 @@ class StartOffsets:
         partitions: how many partitions each of the two topics has.
         provenance: whose a commit is that is made now.
         history: what is known of the group beside its offsets; None: nothing is.
+
+    Attributes:
+        topics: of the offers and of the checkouts.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class StartOffsets:
         self._settings = settings
         self._provenance = provenance
         self._history = history
-        self._topics = settings.offer_topic, settings.checkout_topic
+        self.topics = settings.offer_topic, settings.checkout_topic
         self._rules = rules
         self._count = partitions
 
@@ -113,7 +116,7 @@ class StartOffsets:
 
     def positions(self, consumer: Consumer) -> Positions:
         """What the group has committed for all partitions of both topics."""
-        return Positions(self._topics, committed_by(consumer, self._places()))
+        return Positions(self.topics, committed_by(consumer, self._places()))
 
     def check_really_new(self) -> None:
         """Nothing is committed for our topics: see whether the group has run before all the same.
@@ -124,7 +127,7 @@ class StartOffsets:
         """
         if self._history is None:
             return
-        group, topics = self._settings.group_id, " and ".join(self._topics)
+        group, topics = self._settings.group_id, " and ".join(self.topics)
         if others := self._history.other_topics():
             raise PositionsError(
                 f"group {group} has committed nothing for {topics}, but has for {', '.join(others)}: the topics were "
@@ -135,27 +138,33 @@ class StartOffsets:
         if told := self._history.earlier_outcome():
             raise PositionsError(
                 f"group {group} has committed nothing for {topics}, but {told.topic}[{told.partition}] tells at offset "
-                f"{told.offset} of an outcome of {self._topics[0]}: the group's offsets expired or were deleted, or "
+                f"{told.offset} of an outcome of {self.topics[0]}: the group's offsets expired or were deleted, or "
                 "the group was renamed. To start at kafka.start_from might miss offers, or call them once more. "
                 "Nothing was read, and nothing is called. To go on from a time when all was well: `opt-out positions "
                 "--reset-to TIME`; to start with kafka.start_from all the same: `opt-out positions --accept`."
             )
 
-    def commit_start_from(self, consumer: Consumer, now: int) -> None:
-        """Commit for all partitions what `start_from` means at `now` (wall clock, ms)."""
+    def commit_start_from(
+        self, consumer: Consumer, now: int, first_tells: Callable[[TopicPartition], int] = lambda _: MIN_TIME
+    ) -> None:
+        """Commit for all partitions what `start_from` means at `now` (wall clock, ms).
+
+        `first_tells`: the horizon (ms) of a checkout partition that is read from its very first record on. By default
+        that is the first checkout there ever was.
+        """
         start_from = self._settings.start_from
         if start_from == "earliest":
             places = []
             for place in self._places():
                 place.offset, _ = bounds(consumer, place)
-                places.append(self._marked(place, None, now))
+                places.append(self._marked(place, None, now, first_tells))
             self.commit(consumer, places, at_first=True)
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
         wanted = self.at(consumer, moment, offers_at_end=start_from == "latest")
         places = [
-            self._marked(TopicPartition(self._topics[side], partition, offset), horizon, now)
+            self._marked(TopicPartition(self.topics[side], partition, offset), horizon, now, first_tells)
             for (side, partition), (offset, horizon) in wanted.items()
         ]
         self.commit(consumer, places, at_first=True)
@@ -180,7 +189,7 @@ class StartOffsets:
         wanted: Wanted = {(Side.OFFERS, partition): (offset, None) for partition, offset in offers.items()}
         firsts = self.offsets_at(consumer, Side.CHECKOUTS, 0, partitions)
         for partition, offset in self.offsets_at(consumer, Side.CHECKOUTS, since, partitions).items():
-            low, _ = bounds(consumer, TopicPartition(self._topics[1], partition))
+            low, _ = bounds(consumer, TopicPartition(self.topics[1], partition))
             # Where nothing older is left than what is wanted, older ones may be gone: the horizon is then learnt by
             # reading. A gap at the beginning, such as a transaction's marker leaves, is nothing older; nor is it told
             # by fewer records than `Horizon.HEAD`. And an offer that is on time may be written after the start and
@@ -193,19 +202,21 @@ class StartOffsets:
         # By its record's timestamp a checkout may be found as much as max_skew before its own time.
         return moment - self._rules.lookback - self._rules.lateness - self._rules.max_skew
 
-    def _marked(self, place: TopicPartition, horizon: int | None, now: int) -> TopicPartition:
+    def _marked(
+        self, place: TopicPartition, horizon: int | None, now: int, first_tells: Callable[[TopicPartition], int]
+    ) -> TopicPartition:
         """A position that says that it is ours, and that nothing is decided from there on.
 
         `horizon` (ms) is that of checkouts: None where it is to be learnt by reading, unless they begin at their
-        very first record.
+        very first record; then see `commit_start_from`.
         """
         offset = place.offset
-        if place.topic == self._topics[0]:
+        if place.topic == self.topics[0]:
             text = self.new_offers(offset, now)
         elif horizon is None and offset > 0:
             text = new_checkouts(offset)
         else:
-            text = self.checkouts_from(offset, MIN_TIME if horizon is None else horizon)
+            text = self.checkouts_from(offset, first_tells(place) if horizon is None else horizon)
         return TopicPartition(place.topic, place.partition, offset, metadata=text)
 
     def new_offers(self, offset: int, now: int) -> str:
@@ -231,17 +242,17 @@ class StartOffsets:
             KafkaException: it did not answer.
         """
         if partitions and max(partitions) >= self._count:
-            raise self._changed(", ".join(self._topics), "more")
-        places = [TopicPartition(topic, partition) for topic in self._topics for partition in partitions]
+            raise self._changed(", ".join(self.topics), "more")
+        places = [TopicPartition(topic, partition) for topic in self.topics for partition in partitions]
         if not places:
             return {}
         found = committed_by(consumer, places)
-        check_positions(self._settings.group_id, Positions(self._topics, found), self._provenance, self._count)
+        check_positions(self._settings.group_id, Positions(self.topics, found), self._provenance, self._count)
         committed = {(p.topic, p.partition): p for p in found}
         starts: dict[int, TaskStart] = {}
         for partition in partitions:
-            offers, _, _ = self._position(consumer, committed[self._topics[0], partition])
-            checkouts, low, end = self._position(consumer, committed[self._topics[1], partition])
+            offers, _, _ = self._position(consumer, committed[self.topics[0], partition])
+            checkouts, low, end = self._position(consumer, committed[self.topics[1], partition])
             checkouts = self._rewound(consumer, partition, offers, checkouts)
             complete = low == 0 and checkouts.offset == 0
             starts[partition] = TaskStart(offers, checkouts, None if complete else MAX_TIME, end)
@@ -257,7 +268,7 @@ class StartOffsets:
             PartitionsChangedError: another number than when the service started.
             KafkaException: the broker did not answer, or does not know the topic.
         """
-        for topic in self._topics:
+        for topic in self.topics:
             told = consumer.list_topics(topic, timeout=timeout).topics.get(topic)
             if told is None or not told.partitions:
                 raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
@@ -297,7 +308,7 @@ class StartOffsets:
             return checkouts
         horizon = max(found.horizon - raised, beside.lost_below)
         since = horizon - self._rules.lateness - self._rules.max_skew
-        place = TopicPartition(self._topics[1], partition, since)
+        place = TopicPartition(self.topics[1], partition, since)
         (told,) = consumer.offsets_for_times([place], timeout=TIMEOUT)
         if told.error is not None:
             raise KafkaException(told.error)
@@ -310,13 +321,13 @@ class StartOffsets:
         return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))
 
     def _places(self) -> list[TopicPartition]:
-        return [TopicPartition(topic, p) for topic in self._topics for p in range(self._count)]
+        return [TopicPartition(topic, p) for topic in self.topics for p in range(self._count)]
 
     def offsets_at(
         self, consumer: Consumer, side: Side, moment: int, partitions: Collection[int] | None = None
     ) -> dict[int, int]:
         """By partition the first offset whose record's timestamp is at or after `moment` (ms), else its end."""
-        topic, asked = self._topics[side], range(self._count) if partitions is None else partitions
+        topic, asked = self.topics[side], range(self._count) if partitions is None else partitions
         ends = {partition: bounds(consumer, TopicPartition(topic, partition))[1] for partition in asked}
         if moment == MAX_TIME:
             return ends
@@ -330,7 +341,7 @@ class StartOffsets:
     def _records(self, consumer: Consumer, starts: Sequence[int] | None = None) -> int:
         """How many records are to be read from the starts (the first records, if None) to the present ends."""
         total = 0
-        for place, topic in enumerate(self._topics):
+        for place, topic in enumerate(self.topics):
             for partition in range(self._count):
                 low, high = bounds(consumer, TopicPartition(topic, partition))
                 total += high - (low if starts is None else starts[place * self._count + partition])

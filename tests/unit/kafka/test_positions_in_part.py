@@ -1,0 +1,133 @@
+"""What a change of positions leaves behind where the broker took a part of it, or where it is asked for twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+from support.changes_world import CHECKOUTS, FIRST, NOW, OFFERS, OURS, RULES, ChangesWorld
+
+from consumer.core.checkpoint import OfferCheckpoint, Position, rules_key
+from consumer.core.task import Task
+from consumer.errors import PositionsError, StartError
+from consumer.kafka.positions import check_positions
+
+pytestmark = pytest.mark.usefixtures("one_record_tells")
+
+
+def test_a_yes_of_which_the_checkouts_part_was_refused_is_asked_for_again() -> None:
+    """The checkout topic was made anew, and the broker took the yes for the offers only.
+
+    Then nothing says any more that the checkouts' position is of the old log: the new one has grown past it, what
+    stands below is skipped, and the offers that it bought would be called.
+    """
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
+    world.consumer.refused["checkouts"] = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    with pytest.raises(StartError, match=r"in part only, not for checkouts\[0\].*do it again"):
+        world.accept()
+    world.consumer.refused.clear()
+    assert world.left("checkouts") == (3, CHECKOUTS.encode(3)), "the position of the old log"
+
+    with pytest.raises(PositionsError):
+        check_positions("g", world.starts.positions(world.consumer), world.now, 1)
+    world.accept()
+    assert world.left("checkouts") != (3, CHECKOUTS.encode(3)), "and a second yes mends it"
+
+
+def test_a_task_believes_no_horizon_below_what_the_offers_say_is_lost_for_good() -> None:
+    """The second net under the same: LOST stands with the offers, and H never falls below it."""
+    offers = replace(OFFERS, lost_below=1_000_000)
+    task = Task(RULES, partitions=1, offers=Position(7, offers.encode(7)), checkouts=Position(3, CHECKOUTS.encode(3)))
+    assert task._horizon.value >= 1_000_000
+
+
+def test_a_yes_to_a_group_that_has_nothing_is_one_commit() -> None:
+    """Its outcomes tell of a run before, so the first checkout left is not known to be the first there was. Said in
+    a second commit, that would be lost with a process that dies between the two."""
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    world.consumer.errors["commit"] = []
+    commit, commits = world.consumer.commit, list[object]()
+
+    def counted(*args: object, **more: object) -> object:
+        commits.append(more)
+        return commit(*args, **more)  # type: ignore[arg-type]
+
+    world.consumer.commit = counted  # type: ignore[method-assign,assignment]
+    world.accept()
+    assert len(commits) == 1
+    _, found = world.checkouts()
+    assert found is None or found.horizon >= FIRST, "else all checkouts of before count as never made"
+
+
+HOUR = 3_600_000
+STAMPS = [NOW - HOUR + 10 * n for n in range(50)]
+
+
+def went_back(n: int) -> ChangesWorld:
+    """A group that had read 46 offers, and has gone back to the time of the nth."""
+    world = ChangesWorld()
+    world.consumer.stamps = {"offers": STAMPS, "checkouts": STAMPS}
+    world.commit("offers", 45, replace(OFFERS, next_offset=46, unsettled=frozenset()).encode(45))
+    world.changes.reset_to(STAMPS[n], NOW)
+    return world
+
+
+def decided_anew_from(world: ChangesWorld) -> int:
+    offset, text = world.left("offers")
+    return OfferCheckpoint.decode(text, offset).next_offset
+
+
+def test_to_go_back_to_the_same_time_twice_is_no_way_forward_and_changes_nothing() -> None:
+    """The first time leads to an offset that lies before that time, by as long as a chain lasts."""
+    world = went_back(40)
+    first = world.left("offers")
+    assert decided_anew_from(world) == 40
+    assert first[0] < 40
+    world.changes.reset_to(STAMPS[40], NOW)
+    assert world.left("offers") == first
+
+
+def test_to_go_back_can_be_done_again_after_the_broker_took_a_part_of_it() -> None:
+    """As the error says: mend the cause, do it again."""
+    world = ChangesWorld()
+    world.consumer.stamps = {"offers": STAMPS, "checkouts": STAMPS}
+    world.commit("offers", 45, replace(OFFERS, next_offset=46, unsettled=frozenset()).encode(45))
+    for topic in ("checkouts", "offers"):
+        world.consumer.refused[topic] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        with pytest.raises(StartError, match="do it again"):
+            world.changes.reset_to(STAMPS[40], NOW)
+        assert world.left("offers")[0] == 45, "the checkouts' part comes first"
+        world.consumer.refused.clear()
+    world.changes.reset_to(STAMPS[40], NOW)
+    assert decided_anew_from(world) == 40
+
+
+def test_after_a_way_back_an_earlier_time_is_no_way_forward() -> None:
+    """Ten o'clock first, then half past nine: the first offset lies hours before both."""
+    world = went_back(40)
+    world.changes.reset_to(STAMPS[35], NOW)
+    assert decided_anew_from(world) == 35
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"unsettled": frozenset({20})},
+        {"decided_to": STAMPS[30]},
+        {"rules": rules_key(replace(RULES, window=RULES.window + 1))},
+        {"next_offset": 38},
+    ],
+    ids=["an offer below it is listed as unsettled", "less is decided", "by other rules", "less was read"],
+)
+def test_after_a_way_back_what_is_not_settled_is_not_passed_over(then: dict[str, Any]) -> None:
+    world = went_back(40)
+    offset, text = world.left("offers")
+    world.commit("offers", offset, replace(OfferCheckpoint.decode(text, offset), **then).encode(offset))
+    before = world.left("offers")
+    with pytest.raises(PositionsError, match="would be missed"):
+        world.changes.reset_to(STAMPS[39], NOW)
+    assert world.left("offers") == before
