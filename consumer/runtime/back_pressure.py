@@ -28,21 +28,23 @@ class BackPressure:
 
     Attributes:
         full: reading is paused until some of them are settled.
+        stops_offers: offers are read no further, since decisions are suspended and much is undecided.
     """
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
         self.full = False
+        self.stops_offers = False
         self._topics = topics
         self._most = max_unsettled
 
     def wanted(self, runners: Collection[TaskRunner], suspension: Suspension) -> set[tuple[str, int]]:
         """The partitions to read nothing from."""
         self._measure(runners)
-        stops_offers = suspension.stops_offers([runner.task for runner in runners])
+        self.stops_offers = suspension.stops_offers([runner.task for runner in runners])
         wanted: set[tuple[str, int]] = set()
         for runner in runners:
             sides = runner.pauses()
-            if (self.full or stops_offers) and not runner.task.restoring:
+            if (self.full or self.stops_offers) and not runner.task.restoring:
                 # What ends a suspension are checkouts: reading them must not wait for offers that are not read.
                 # But it has to wait for records that wait, which would else be kept in memory without end.
                 sides = set(Side) if suspension.by is SuspendedBy.NONE else {Side.OFFERS, *runner.waiting()}

@@ -174,7 +174,7 @@ def meaning(status: int, body: bytes | None) -> AnswerKind:
     if status == 404:
         good = body is not None and (not body.strip() or is_object(body))
         return AnswerKind.NOT_FOUND if good else AnswerKind.UNEXPECTED
-    if status in (408, 423, 425, 429) or 500 <= status <= 599:
+    if status in (407, 408, 423, 425, 429) or 500 <= status <= 599:
         return AnswerKind.TRANSIENT
     return AnswerKind.REFUSED if status >= 400 else AnswerKind.UNEXPECTED
 

@@ -23,7 +23,8 @@ from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials, sign
-from consumer.xcover.transport import MAX_BODY, AiohttpTransport
+from consumer.xcover.body import MAX_BODY
+from consumer.xcover.transport import AiohttpTransport
 
 Writer = asyncio.StreamWriter
 Reply = Callable[[Writer], Awaitable[None]]

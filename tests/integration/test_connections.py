@@ -1,0 +1,177 @@
+"""How long a connection to the API is kept: as long as it brings what settles calls, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.owner import OWNER, Owner
+
+from consumer.calls import Answer, AnswerKind, OptOutCall, Withheld
+from consumer.events import Reason, RecordRef
+from consumer.settings import ApiSettings
+from consumer.xcover import connection
+from consumer.xcover.api import OptOutApi
+from consumer.xcover.auth import Credentials
+from consumer.xcover.transport import AiohttpTransport
+
+GOOD = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+def answer(status: int, body: bytes = b"", *headers: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(body), *headers, b"", body])
+
+
+class Machine:
+    """Answers every request at one address with the same bytes, and never hangs up."""
+
+    def __init__(self, reply: bytes = GOOD, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.reply, self.host, self.port = reply, host, port
+        self.connections = self.requests = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Machine:
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
+                self.requests += 1
+                writer.write(self.reply)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            writer.close()
+
+
+class Client:
+    """Makes calls over one transport."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        settings = ApiSettings(base_url=f"http://{host}:{port}/x", auth="none")
+        self.transport = AiohttpTransport(settings, 4)
+        self._api = OptOutApi(settings, Credentials(settings, lambda: 0.0), self.transport, lambda: 0.0)
+
+    async def call(self) -> int | None:
+        return (await self.ask(OWNER)).status_code
+
+    async def ask(self, owner: Owner) -> Answer:
+        call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("offers", 0, 1), owner, 1)
+        return await self._api(call)
+
+
+def connections_of_two_calls(reply: bytes, between: Callable[[], None] = lambda: None) -> int:
+    async def main() -> int:
+        async with Machine(reply) as machine:
+            client = Client(machine.port)
+            for _ in range(2):
+                assert await client.call() is not None
+                between()
+            await client.transport.aclose()
+            assert machine.requests == 2
+            return machine.connections
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        GOOD,
+        answer(204),
+        answer(404),
+        answer(404, b'{"message": "no"}'),
+        answer(404, gzip.compress(b"{}", mtime=0), b"Content-Encoding: gzip"),
+        b"HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ],
+)
+def test_a_connection_that_settles_calls_is_kept(reply: bytes) -> None:
+    assert connections_of_two_calls(reply) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(answer(status, b"{}") for status in (200, 202, 302, 400, 401, 403, 407, 408, 422, 425, 429, 500, 502, 503)),
+        answer(404, b"<html>"),
+        answer(404, b"[]"),
+        answer(404, b"{", b"Content-Encoding: gzip"),
+        b"HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_connection_that_brings_anything_else_is_dropped(reply: bytes) -> None:
+    assert connections_of_two_calls(reply) == 2
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["a new connection", "one that is kept"])
+def test_a_call_that_is_withheld_while_it_waits_for_its_connection_does_not_leave(connected: bool) -> None:
+    """An API that accepts no more for now gives a connection seconds after the gate was asked."""
+
+    async def main() -> None:
+        async with Machine() as machine:
+            client = Client(machine.port)
+            if connected:
+                await client.call()
+            bought = Owner()
+            bought.withheld[1] = Withheld()
+            answer = await client.ask(bought)
+            assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
+            assert answer.note is not None
+            assert answer.note.startswith("ConnectError: not sent")
+            await client.transport.aclose()
+            assert machine.requests == int(connected)
+
+    asyncio.run(main())
+
+
+def test_a_good_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connections_of_two_calls(GOOD, lambda: monkeypatch.setattr(connection, "CONNECTION_LIFE_S", -1.0)) == 1
+    assert connections_of_two_calls(GOOD) == 2
+
+
+@pytest.mark.parametrize("old_reply", [answer(503), answer(404, b"<html>"), GOOD])
+def test_a_name_that_moves_is_followed(monkeypatch: pytest.MonkeyPatch, old_reply: bytes) -> None:
+    """Though the machine at its old address answers, and keeps its connections open."""
+    monkeypatch.setattr(connection, "NAME_LIFE_S", 0)
+    addresses = ["127.0.0.1"]
+    look_up = socket.getaddrinfo
+
+    def names(host: Any, *rest: Any, **more: Any) -> Any:
+        return look_up(addresses[0] if host == "api.test" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+
+    async def main() -> None:
+        async with Machine(old_reply) as old, Machine(host="127.0.0.2", port=old.port) as new:
+            client = Client(old.port, "api.test")
+            await client.call()
+            addresses[0] = "127.0.0.2"
+            if old_reply == GOOD:
+                assert await client.call() == 204
+                assert new.requests == 0, "it is told from a good one by its age alone"
+                monkeypatch.setattr(connection, "CONNECTION_LIFE_S", -1.0)
+                await client.call()
+            before = old.requests
+            assert await client.call() == 204
+            assert (old.requests, new.requests) == (before, 1)
+            await client.transport.aclose()
+
+    asyncio.run(main())
