@@ -181,14 +181,15 @@ def hide(words: str) -> str:
 
 def secrets_in(value: object) -> Iterator[str]:
     """Every text in a value that is secret as a whole, such as a table of credentials or the JSON of one."""
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from secrets_in(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from secrets_in(inner)
-    elif isinstance(value, str) and value:
-        yield value
+    left = [value]  # a list, since what is given may be deeper than calls may be
+    while left:
+        inner = left.pop()
+        if isinstance(inner, Mapping):
+            left += inner.values()
+        elif isinstance(inner, list | tuple):
+            left += inner
+        elif isinstance(inner, str) and inner:
+            yield inner
 
 
 def passwords_in(url: str) -> Iterator[str]:
@@ -229,7 +230,7 @@ def _forms(value: str) -> set[bytes]:
         return set()
     data = value.encode("utf-8", "replace")
     quoted = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], repr(data)[2:-1]}
-    quoted |= {encode(value, safe=safe) for encode in (quote, quote_plus) for safe in ("", "/")}
+    quoted |= {encode(value, safe=safe, errors="replace") for encode in (quote, quote_plus) for safe in ("", "/")}
     forms = {value, unquote_plus(value), html.escape(value), *quoted}
     return {form.encode("utf-8", "replace") for form in forms}
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
+from .text import strings_in
 from .types import Duration, Group, PositiveDuration, format_duration, read_object
 
 Topic: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
@@ -154,12 +155,12 @@ class KafkaSettings(Group):
 
 
 def secrets_of_properties(given: object) -> Iterator[str]:
-    """The values of those properties that are secret; all of a text that cannot be read."""
+    """The values of those properties that are secret; every text in what cannot be read."""
     try:
         table = read_object(given)
         properties = dict(_flat(table)) if isinstance(table, Mapping) else {}
     except (ValueError, RecursionError):
-        yield str(given)
+        yield from (text for _, text in strings_in(given))
         return
     yield from (value for name, value in properties.items() if isinstance(value, str) and _SECRET.search(name))
 

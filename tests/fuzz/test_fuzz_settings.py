@@ -355,7 +355,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, kind: st
             if _readable(file):
                 pytest.skip("this user may read every file")
         case "long":
-            file = Path("x" * 5_000)
+            file = tmp_path / ("x" * 5_000)
         case "link to itself":
             file.symlink_to(file)
     config, environ = (file, {}) if name == "--config" else (None, {name: str(file)})

@@ -63,6 +63,9 @@ def test_what_one_client_has_against_it_stands_beside_what_another_has() -> None
 def test_a_password_that_librdkafka_repeats_is_hidden() -> None:
     text = said(settings(**{"sasl.password": "no.such", "no.such": "x"}))
     assert '"***"' in text
+    text = said(settings(**{"sasl.password": "s3cret", "security.protocol": "s3cret"}))
+    assert "s3cret" not in text
+    assert "***" in text
 
 
 @pytest.mark.parametrize(

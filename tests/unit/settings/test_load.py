@@ -215,7 +215,6 @@ PROXY = {"https_proxy": "http://user:s3cret@proxy:3128"}
         {"OPT_OUT_API__SECRET": "s3cret", "OPT_OUT_API__SECRET_FILE": "/run/s3cret"},
         {"OPT_OUT_API__CREDENTIALS": '{"P": {"key": "k1", "secret": "s3cret"}}', "OPT_OUT_LOG__LEVEL": "s3cret"},
         {"OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": "s3cret"}', "OPT_OUT_JOIN__WINDOW": "s3cret"},
-        {"OPT_OUT_KAFKA__PROPERTIES": '{"security.protocol": "s3cret", "sasl.password": "s3cret"}'},
         {**PROXY, "OPT_OUT_JOIN__WINDOW": "s3cret"},
         {"OPT_OUT_API__SECRET_FILE": "s3cret"},
         {"OPT_OUT_API__SECRET_FILE": "s3cret/of+base64=="},
