@@ -166,8 +166,13 @@ class AnswerConnector(aiohttp.TCPConnector):
         _carrier.set(None)
         connection = await super().connect(*given, **named)
         # An API that accepts no more for now gives a connection seconds after the gate was asked.
-        if not _may_leave.get(_always)():
-            connection.close()
+        may_leave = False
+        try:
+            may_leave = _may_leave.get(_always)()
+        finally:
+            if not may_leave:
+                connection.close()
+        if not may_leave:
             raise WithheldError("not sent: it was withheld while it waited for a connection")
         assert isinstance(connection.protocol, AnswerConnection)  # noqa: S101 - made by _factory
         _carrier.set(connection.protocol)
