@@ -6,14 +6,17 @@ import asyncio
 import gzip
 import socket
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from support.owner import OWNER, Owner
 
-from consumer.calls import Answer, AnswerKind, OptOutCall, Withheld
+from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall, Withheld
+from consumer.delivery.breaker import OFFERS_TO_OPEN
+from consumer.delivery.queue import Delivery
 from consumer.events import Reason, RecordRef
-from consumer.settings import ApiSettings
+from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover import connection
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
@@ -66,14 +69,14 @@ class Client:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         settings = ApiSettings(base_url=f"http://{host}:{port}/x", auth="none")
         self.transport = AiohttpTransport(settings, 4)
-        self._api = OptOutApi(settings, Credentials(settings, lambda: 0.0), self.transport, lambda: 0.0)
+        self.api = OptOutApi(settings, Credentials(settings, lambda: 0.0), self.transport, lambda: 0.0)
 
     async def call(self) -> int | None:
         return (await self.ask(OWNER)).status_code
 
     async def ask(self, owner: Owner) -> Answer:
         call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("offers", 0, 1), owner, 1)
-        return await self._api(call)
+        return await self.api(call)
 
 
 def connections_of_two_calls(reply: bytes, between: Callable[[], None] = lambda: None) -> int:
@@ -133,13 +136,51 @@ def test_a_call_that_is_withheld_while_it_waits_for_its_connection_does_not_leav
             bought = Owner()
             bought.withheld[1] = Withheld()
             answer = await client.ask(bought)
-            assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
-            assert answer.note is not None
-            assert answer.note.startswith("ConnectError: not sent")
+            assert (answer.kind, answer.status_code) == (AnswerKind.WITHHELD, None)
             await client.transport.aclose()
             assert machine.requests == int(connected)
 
     asyncio.run(main())
+
+
+def test_a_call_withheld_at_its_connection_counts_as_not_made() -> None:
+    """Else its offer would be said to be bought after an opt-out that nobody has sent, and its partner to fail."""
+
+    class Bought(Owner):
+        """A purchase is read between the gate and the connection."""
+
+        def withholds(self, call: OptOutCall) -> Withheld | None:
+            return Withheld() if call in asked or asked.add(call) else None  # type: ignore[func-returns-value]
+
+    asked: set[OptOutCall] = set()
+
+    async def main() -> list[CallResult]:
+        results: list[CallResult] = []
+        async with Machine() as machine:
+            client = Client(machine.port)
+            delivery = Delivery(
+                client.api,
+                DeliverySettings(rate_limit=0),
+                results.append,
+                credential_of=lambda partner: partner,
+                random=Random(1),
+            )
+            bought = Bought()
+            delivery.submit(
+                OptOutCall("P", f"o{at}", "s", Reason.DECLINED, {}, RecordRef("offers", 0, at), bought, at)
+                for at in range(OFFERS_TO_OPEN)
+            )
+            while len(results) < OFFERS_TO_OPEN:
+                await asyncio.sleep(0.01)
+            assert machine.requests == 0
+            assert delivery.snapshot().partners == {}
+            await delivery.close(1.0)
+            await client.transport.aclose()
+        return results
+
+    assert {(result.outcome, result.attempts, result.maybe_recorded) for result in asyncio.run(main())} == {
+        (None, 0, False)
+    }
 
 
 def test_a_good_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
