@@ -22,7 +22,7 @@ from ..settings.outside import proxy_secrets
 from .api_clock import OnTime, time_of
 from .auth import Credentials, signature_in
 from .body import is_of_the_api, unpacked
-from .transport import MAY_LEAVE, AiohttpTransport
+from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -98,6 +98,8 @@ class OptOutApi:
             if response.status_code == 204:
                 return RECORDED
             body = await _body(response)
+        except NotSentError:
+            return Answer(AnswerKind.WITHHELD)
         except httpx.RequestError as error:
             return Answer(AnswerKind.TRANSIENT, note=note(f"{type(error).__name__}: {error}"))
         except Exception as error:

@@ -29,6 +29,10 @@ MAY_LEAVE = "may_leave"
 _SOFT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
+class NotSentError(httpx.ConnectError):
+    """The call was withheld while it waited for its connection (`MAY_LEAVE`): nothing of it was sent."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends httpx requests over aiohttp. It must be made and closed on the event loop that uses it.
 
@@ -114,7 +118,9 @@ def _as_httpx_error(error: Exception, request: httpx.Request) -> httpx.Transport
             kind = httpx.ConnectTimeout
         case TimeoutError():
             return httpx.ReadTimeout(str(error) or "no answer in time", request=request)
-        case aiohttp.ClientConnectorError() | WithheldError():
+        case WithheldError():
+            kind = NotSentError
+        case aiohttp.ClientConnectorError():
             kind = httpx.ConnectError
         case aiohttp.ClientResponseError():
             kind = httpx.RemoteProtocolError
