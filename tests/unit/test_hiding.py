@@ -280,3 +280,11 @@ def test_what_is_secret_in_a_url(url: str, passwords: set[str]) -> None:
 
 def test_what_is_secret_in_a_table() -> None:
     assert set(secrets_in({"A": {"key": "k", "secret": "s"}, "B": ["x", 7, None, ""]})) == {"k", "s", "x"}
+
+
+@pytest.mark.parametrize("part", ["://", "://a:", "basic a ", "bearer ", "@://", ":// @"])
+def test_no_words_of_others_take_longer_than_their_length(part: str) -> None:
+    """The time of a regular expression may grow with the square of it: minutes for a record of some 100 kB."""
+    started = time.process_time()
+    hide(part * (100_000 // len(part)))
+    assert time.process_time() - started < 10.0

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from consumer.xcover.body import MAX_BODY, is_of_the_api, unpacked
+from consumer.xcover.body import MAX_BODY, bounded, is_of_the_api, unpacked
 
 
 @pytest.mark.parametrize("coding", ["gzip", "X-Gzip", " deflate "])
@@ -38,3 +38,16 @@ def test_the_apis_own_body_is_empty_or_an_object(body: bytes, is_own: bool) -> N
 
 def test_a_deep_body_is_not_the_apis_own() -> None:
     assert not is_of_the_api(b'{"a":' * 9_000)
+
+
+@pytest.mark.parametrize("begin", [b"", b"{}"])
+def test_a_body_that_is_cut_is_not_the_apis_own_whatever_is_left_of_it(begin: bytes) -> None:
+    assert is_of_the_api(bounded(begin + b" " * (MAX_BODY - len(begin))))
+    assert not is_of_the_api(bounded(begin + b" " * MAX_BODY + b"<html>"))
+
+
+@pytest.mark.parametrize("first", [b"", b"{}"])
+def test_what_stands_behind_a_packed_body_is_a_part_of_it(first: bytes) -> None:
+    assert not is_of_the_api(unpacked(gzip.compress(first, mtime=0) + gzip.compress(b"<html>", mtime=0), "gzip"))
+    assert not is_of_the_api(unpacked(gzip.compress(first, mtime=0) + b"<html>", "gzip"))
+    assert is_of_the_api(unpacked(gzip.compress(first, mtime=0) + bytes(8), "gzip")), "a member may be padded"
