@@ -61,8 +61,9 @@ _CONTROLS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 _USER = re.compile(
-    # A password may hold what should have been encoded; a port is no password.
-    rb"://([^\s/?#:@]*:(?!\d{1,5}(?:[/?#\s]|$))\S*|[^\s/?#]*)@"
+    # A password may hold what should have been encoded; a port is no password. Bounded, since it is looked for behind
+    # each ://, which would take a time of the square of the words.
+    rb"://([^\s/?#:@]*:(?!\d{1,5}(?:[/?#\s]|$))\S{0,1024}|[^\s/?#]*)@"
     rb"|\b(?i:basic|bearer) +((?=\S*(?:[\d=]|[a-z][A-Z]))[\w+/=.~-]{8,})",
 )
 """What is secret in anybody's words."""

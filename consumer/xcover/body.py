@@ -9,9 +9,16 @@ from typing import NoReturn
 MAX_BODY = 64 * 1024
 """Bytes kept of an answer's body, which is read for a message only. A longer one is cut, and its connection closed."""
 
+_CUT = b"..."
+"""At the end of one that was cut: blanks that are left of a page are no empty body, and `{}` no object of the API's."""
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _PACKED = b"[its body cannot be unpacked]"
 """In the place of such a body: its status counts all the same, and a 404 is not the API's own."""
+
+
+def bounded(body: bytes) -> bytes:
+    """The body, or as much of a longer one as is kept, so that it is never taken for the whole."""
+    return body if len(body) <= MAX_BODY else body[: MAX_BODY - len(_CUT)] + _CUT
 
 
 def unpacked(body: bytes, coding: str | None) -> bytes:
@@ -27,7 +34,8 @@ def unpacked(body: bytes, coding: str | None) -> bytes:
         plain = unpacker.decompress(body, MAX_BODY)
     except zlib.error:
         return _PACKED
-    return plain if unpacker.eof else _PACKED
+    # What stands behind is a part of it, too: another member, or a page. Zeros are none.
+    return plain if unpacker.eof and not unpacker.unused_data.strip(b"\0") else _PACKED
 
 
 def is_of_the_api(body: bytes) -> bool:

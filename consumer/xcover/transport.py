@@ -20,7 +20,7 @@ from yarl import URL
 from ..settings import ApiSettings
 from ..settings.network import without_password
 from ..settings.outside import proxy_of, tls_context
-from .body import MAX_BODY
+from .body import MAX_BODY, bounded
 from .connection import MAX_HEAD, AnswerConnector, WithheldError, arrived_for_this_call, begin_call, is_connected
 
 MAY_LEAVE = "may_leave"
@@ -75,7 +75,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                     raise httpx.ProxyError(f"through the proxy {self._proxy}: {_of_proxy(error)}") from error
                 raise _as_httpx_error(error, request) from error
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body[:MAX_BODY]), request=request
+            answer.status, headers=answer.headers, stream=httpx.ByteStream(bounded(answer.body)), request=request
         )
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
@@ -108,7 +108,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_BODY:
             response.close()
             break
-    return bytes(body[:MAX_BODY])
+    return bounded(bytes(body))
 
 
 def _as_httpx_error(error: Exception, request: httpx.Request) -> httpx.TransportError:
