@@ -218,6 +218,10 @@ PROXY = {"https_proxy": "http://user:s3cret@proxy:3128"}
         {**PROXY, "OPT_OUT_JOIN__WINDOW": "s3cret"},
         {"OPT_OUT_API__SECRET_FILE": "s3cret"},
         {"OPT_OUT_API__SECRET_FILE": "s3cret/of+base64=="},
+        {"OPT_OUT_API__SECRET_FILE": "/s3cret+of+base64=="},
+        {"OPT_OUT_API__SECRET_FILE": "a.token.s3cret"},
+        {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": "b1:9092,user:s3cret@b2:9092"},
+        {"OPT_OUT_API__BASE_URL": "user:s3cret@api.example/x"},
         {**PROXY, "OPT_OUT_API__BASE_URL": "s3cret"},
     ],
 )
@@ -240,6 +244,11 @@ def test_what_is_secret_in_the_settings_is_known_as_such_from_then_on(tmp_path: 
     words = "of-kafka the-key the-secret another-key another-secret of/proxy of%2Fproxy"
     assert hide(f"{words} Basic {basic}").split() == [*["***"] * 7, "Basic", "***"]
     assert hide("/etc/key.pem P user b1:9092") == "/etc/key.pem P user b1:9092"
+
+
+def test_a_password_that_is_a_number_is_a_secret_too() -> None:
+    load(None, {"OPT_OUT_KAFKA__PROPERTIES": '{"sasl.password": 13371337, "linger.ms": 7777777}'})
+    assert hide("13371337 7777777") == "*** 7777777"
 
 
 def test_a_secret_of_one_character_makes_no_text_unreadable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,14 @@ def test_what_is_held_against_a_file_or_a_folder_is_refused_by_name(tmp_path: Pa
         SettingsError, match=r"SSL_CERT_FILE in the environment is '.*bad.pem': it holds no certificate"
     ):
         load(None, {"SSL_CERT_FILE": str(bad)})
+
+
+def test_several_folders_are_taken_as_openssl_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "0123abcd.0").write_text(AUTHORITY)
+    folders = f"{tmp_path / 'missing'}{os.pathsep}{tmp_path / 'certs'}"
+    assert wrong(HTTPS, {"SSL_CERT_DIR": folders}) == []
+    assert wrong(HTTPS, {"SSL_CERT_DIR": f"{tmp_path / 'missing'}{os.pathsep}{tmp_path}"}) == ["SSL_CERT_DIR"]
 
 
 def test_a_log_of_tls_keys_is_told_and_tried(tmp_path: Path) -> None:
