@@ -162,7 +162,9 @@ def secrets_of_properties(given: object) -> Iterator[str]:
     except (ValueError, RecursionError):
         yield from (text for _, text in strings_in(given))
         return
-    yield from (value for name, value in properties.items() if isinstance(value, str) and _SECRET.search(name))
+    for name, value in properties.items():
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and _SECRET.search(name):
+            yield str(value)
 
 
 def read_moment(given: object) -> datetime | None:

@@ -169,7 +169,10 @@ def _secrets(values: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
                 yield from secrets_of_properties(value)
             elif name in SECRETS:
                 yield from secrets_in(_read(value))
-            elif isinstance(value, str) and "://" in value:
+            elif name == "kafka.bootstrap_servers" and isinstance(value, str):
+                for server in value.split(","):
+                    yield from passwords_in(server)
+            elif isinstance(value, str) and ("://" in value or key.endswith("_url")):
                 yield from passwords_in(value)
     for variable, url in environ.items():
         if variable.lower().endswith("_proxy"):
@@ -275,6 +278,11 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "; `opt-out settings` lists those there are"
 
 
+def _is_path(given: str) -> bool:
+    """Whether it is nothing else: base64 has no dots, a token has no slashes, and few secrets have two that begin so."""
+    return "/" in given and ("." in given or (given.startswith("/") and given.count("/") > 1))
+
+
 def _is_file(name: str) -> bool:
     return name.removesuffix("_file") in SECRETS and name.endswith("_file")
 
@@ -296,7 +304,7 @@ def _take(
             try:
                 content = Path(given).read_bytes()
             except (OSError, ValueError, TypeError) as error:
-                if isinstance(given, str) and "." not in given and not given.startswith("/"):
+                if isinstance(given, str) and not _is_path(given):
                     IN_USE.learn([given])  # it may be the secret itself
                 problems.append(
                     f"{both_names(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from pathlib import Path
@@ -50,17 +51,22 @@ def without_password(url: str) -> str:
     return f"{scheme}://(hidden)@{rest}" if found else f"(hidden)@{rest}"
 
 
-def check_authorities(file: Path | None = None, folder: Path | None = None) -> None:
-    """Try what certificates are to be held against: a PEM file, or a folder as OpenSSL reads it.
+def check_authorities(file: Path | None = None, folders: str | None = None) -> None:
+    """Try what certificates are to be held against: a PEM file, or folders as OpenSSL reads them, of which one will do.
 
     Raises:
         ValueError: there are no certificates in it, or it cannot be read.
     """
-    if folder is not None:
-        try:
-            names = [path.name for path in folder.iterdir()]
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}; name a folder of PEM certificates") from None
+    if folders is not None:
+        names: list[str] = []
+        unread: list[str] = []
+        for folder in folders.split(os.pathsep):
+            try:
+                names += os.listdir(folder)
+            except (OSError, ValueError) as error:
+                unread.append(_why(error))
+        if unread and not names:
+            raise ValueError(f"cannot be read: {unread[0]}; name a folder of PEM certificates")
         if not any(map(_HASHED.fullmatch, names)):
             raise ValueError("holds no certificate under the name of its hash; run `openssl rehash` on the folder")
         return

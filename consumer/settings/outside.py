@@ -188,7 +188,7 @@ def _certificates(api: ApiSettings, environ: Mapping[str, str]) -> Iterator[Outs
             yield OutsideVariable("SSL_CERT_DIR", folder, f"not used for the API: {first} is set")
         else:
             right = "the API's certificate is held against this folder alone"
-            yield _judged("SSL_CERT_DIR", folder, right, partial(check_authorities, folder=Path(folder)))
+            yield _judged("SSL_CERT_DIR", folder, right, partial(check_authorities, folders=folder))
     for name in _NOT_READ:
         if value := environ.get(name):
             yield OutsideVariable(name, value, "not read: set api.ca_file")

@@ -88,12 +88,12 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_holds_certificates_by_their_hashes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
-        check_authorities(folder=tmp_path / "missing")
+        check_authorities(folders=str(tmp_path / "missing"))
     written(tmp_path, AUTHORITY)
     with pytest.raises(ValueError, match="openssl rehash"):
-        check_authorities(folder=tmp_path)
+        check_authorities(folders=str(tmp_path))
     written(tmp_path, AUTHORITY, "0a1b2c3d.0")
-    check_authorities(folder=tmp_path)
+    check_authorities(folders=str(tmp_path))
 
 
 def test_a_client_certificate_has_its_key_with_it_or_in_a_file_of_its_own(
