@@ -279,7 +279,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _is_path(given: str) -> bool:
-    """Whether it is nothing else: base64 has no dots, a token has no slashes, and few secrets have two that begin so."""
+    """Whether it is nothing else: base64 has no dots, a token no slashes, and few secrets begin with one of several."""
     return "/" in given and ("." in given or (given.startswith("/") and given.count("/") > 1))
 
 

@@ -156,12 +156,19 @@ def test_a_call_withheld_at_its_connection_counts_as_not_made() -> None:
 
     async def main() -> list[CallResult]:
         results: list[CallResult] = []
+        all_told = asyncio.Event()
+
+        def on_result(result: CallResult) -> None:
+            results.append(result)
+            if len(results) == OFFERS_TO_OPEN:
+                all_told.set()
+
         async with Machine() as machine:
             client = Client(machine.port)
             delivery = Delivery(
                 client.api,
                 DeliverySettings(rate_limit=0),
-                results.append,
+                on_result,
                 credential_of=lambda partner: partner,
                 random=Random(1),
             )
@@ -170,8 +177,8 @@ def test_a_call_withheld_at_its_connection_counts_as_not_made() -> None:
                 OptOutCall("P", f"o{at}", "s", Reason.DECLINED, {}, RecordRef("offers", 0, at), bought, at)
                 for at in range(OFFERS_TO_OPEN)
             )
-            while len(results) < OFFERS_TO_OPEN:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                await all_told.wait()
             assert machine.requests == 0
             assert delivery.snapshot().partners == {}
             await delivery.close(1.0)
