@@ -110,3 +110,23 @@ def test_every_command_that_reads_settings_refuses_in_words(
     assert isinstance(error, SettingsError)
     assert "kafka.properties" in str(error)
     assert next(iter(properties)) in str(error)
+
+
+def test_a_trial_asks_nobody_for_a_token() -> None:
+    """One that is slow, or in trouble, would hold up each command by many seconds for each client."""
+    with socket.create_server(("127.0.0.1", 0)) as endpoint:
+        endpoint.settimeout(0.5)
+        try_clients(
+            KafkaSettings(
+                properties={
+                    "security.protocol": "SASL_SSL",
+                    "sasl.mechanism": "OAUTHBEARER",
+                    "sasl.oauthbearer.method": "oidc",
+                    "sasl.oauthbearer.client.id": "c",
+                    "sasl.oauthbearer.client.secret": "s",
+                    "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{endpoint.getsockname()[1]}/token",
+                }
+            )
+        )
+        with pytest.raises(TimeoutError):
+            endpoint.accept()
