@@ -30,6 +30,7 @@ from .refusals import hide_secrets
 _SILENT = logging.Logger("trial")
 _SILENT.addHandler(logging.NullHandler())
 
+_TOKENS = "sasl.oauthbearer.token.endpoint.url"
 _MAKER = re.compile(r"^Failed to create (consumer|producer|admin client): ")
 
 
@@ -63,8 +64,12 @@ def try_clients(settings: KafkaSettings) -> None:
 
 
 def _apart(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a client that knows no broker and says nothing."""
-    return {name: value for name, value in config.items() if name != "bootstrap.servers"} | {"logger": _SILENT}
+    """The configuration of a client that knows no broker, asks nobody for a token, and says nothing."""
+    apart = {name: value for name, value in config.items() if name != "bootstrap.servers"} | {"logger": _SILENT}
+    if apart.get(_TOKENS):
+        # It would be asked at once, by each client, and an endpoint that hangs would hold up the end of each.
+        apart[_TOKENS] = "none://"
+    return apart
 
 
 def _refused(make: Callable[[KafkaSettings], object], settings: KafkaSettings) -> str | None:
