@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import threading
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -188,6 +189,40 @@ def test_a_call_withheld_at_its_connection_counts_as_not_made() -> None:
     assert {(result.outcome, result.attempts, result.maybe_recorded) for result in asyncio.run(main())} == {
         (None, 0, False)
     }
+
+
+@pytest.mark.parametrize("surplus", [GOOD, b"{}", b""], ids=["another answer", "a body", "the end"])
+def test_what_has_come_since_the_last_answer_is_no_part_of_the_next(surplus: bytes) -> None:
+    """Though the loop has not read it yet: a busy one makes the next call in the same moment."""
+    done, sent = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        for number, reply in enumerate((GOOD, answer(404, b"{}"))):
+            with listener.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(reply)
+                if number == 0:
+                    assert done.wait(20)
+                    connection.sendall(surplus)
+                    if not surplus:
+                        connection.shutdown(socket.SHUT_WR)
+                    sent.set()
+                connection.settimeout(5)
+                connection.recv(65_536)
+
+    async def main() -> None:
+        client = Client(listener.getsockname()[1])
+        assert await client.call() == 204
+        done.set()
+        assert sent.wait(20)
+        assert await client.call() == 404
+        await client.transport.aclose()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        asyncio.run(main())
+        server.join(10)
 
 
 def test_a_good_connection_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
