@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
@@ -101,11 +102,13 @@ class AnswerConnection(ResponseHandler):
         self._opened = loop.time()
         self._received = bytearray()
         self._answer: Any = None  # aiohttp's message and its body
+        self._carried = False
 
     def set_response_params(self, **params: Any) -> None:
         """A call begins."""
         self._received.clear()
         self._answer = None
+        self._carried = True
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
@@ -126,6 +129,18 @@ class AnswerConnection(ResponseHandler):
         if data[0].code >= 200:
             self._answer = data
         super().feed_data(data, size)
+
+    def has_surplus(self) -> bool:
+        """Whether something has come since its last call that the loop has not read yet: its end, or nobody's bytes.
+
+        A busy loop makes the next call in the moment in which the last one was answered, and would take it for the
+        answer to that.
+        """
+        if not self._carried or self.transport is None:
+            return False
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(look.poll(0))
 
     @property
     def should_close(self) -> bool:
@@ -165,6 +180,9 @@ class AnswerConnector(aiohttp.TCPConnector):
         """A connection for the call of this task. Until it stands there is none: a proxy's answer is not the API's."""
         _carrier.set(None)
         connection = await super().connect(*given, **named)
+        while isinstance(kept := connection.protocol, AnswerConnection) and kept.has_surplus():
+            connection.close()
+            connection = await super().connect(*given, **named)
         # An API that accepts no more for now gives a connection seconds after the gate was asked.
         may_leave = False
         try:

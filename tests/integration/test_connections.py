@@ -7,6 +7,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -208,7 +209,8 @@ def test_what_has_come_since_the_last_answer_is_no_part_of_the_next(surplus: byt
                         connection.shutdown(socket.SHUT_WR)
                     sent.set()
                 connection.settimeout(5)
-                connection.recv(65_536)
+                with suppress(OSError):  # closed with bytes unread, it is reset
+                    connection.recv(65_536)
 
     async def main() -> None:
         client = Client(listener.getsockname()[1])
