@@ -5,20 +5,27 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from contextlib import suppress
+import threading
+import traceback
+from contextlib import closing, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__
 from .errors import OptOutError, SettingsError
+from .hiding import hide
 from .runbook import command_for, entry_of_error
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from .settings import Settings
 
 # What a command needs is imported in it: `--help` must not wait for Kafka's and the web server's libraries.
 # ruff: noqa: PLC0415
@@ -46,6 +53,7 @@ def program() -> None:
     delivery was loading its certificates ended by signal 11 about one time in twelve, instead of exit code 1. All that
     has to be closed or said is by then.
     """
+    hide_in_last_words()
     try:
         main()
         code = 0
@@ -70,9 +78,28 @@ def main() -> None:
     try:
         app()
     except OptOutError as error:
-        print(f"opt-out: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        print(hide(f"opt-out: {error}"), file=sys.stderr)  # noqa: T201 - the command's own words
         print(f"opt-out: see `{command_for(entry_of_error(error))}`", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def hide_in_last_words() -> None:
+    """No secret in what goes to standard error past the log: a traceback, or a line of a library without a log."""
+
+    def say(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.stderr is not None:
+            print(hide("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)  # noqa: T201
+
+    sys.excepthook = say
+    threading.excepthook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_HidingFormatter())
+
+
+class _HidingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record))
 
 
 def _version(wanted: bool) -> None:
@@ -105,9 +132,8 @@ def run(config: Config = None) -> None:
         opt-out run
     """
     from .logs import configure_logs
-    from .settings import load_settings
 
-    settings = load_settings(config, for_kafka=True, for_api=True)
+    settings = _settings(config, for_api=True)
     configure_logs(settings.log)
     from .runtime.run import run as run_service
 
@@ -200,20 +226,22 @@ def topics(
         )
     if check and create_inputs:
         raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
-    from .settings import load_settings
+    from .logs import hide_in_default_log
 
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
+    hide_in_default_log()
     from confluent_kafka.admin import AdminClient
 
     from .checks.topics import inspect_topics, table
+    from .kafka.causes import Causes
     from .kafka.config import admin_config
     from .kafka.topics import create_topics
 
-    admin = AdminClient(admin_config(settings.kafka))
-    created = (
-        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
-    )
-    report = inspect_topics(admin, settings, created)
+    kafka, causes = settings.kafka, Causes(settings.kafka, logs=False)
+    admin = causes.attend(AdminClient(admin_config(kafka, causes)))
+    with causes.explained():
+        created = frozenset() if check else create_topics(admin, kafka, inputs=create_inputs, partitions=partitions)
+        report = inspect_topics(admin, settings, created)
     _console().print(table(report))
     for note in report.notes:
         typer.echo(f"note: {note}")
@@ -248,18 +276,20 @@ def positions(
     """
     if accept and reset_to is not None:
         raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
-    from .settings import load_settings
+    from .logs import hide_in_default_log
     from .settings.kafka import read_moment
 
     moment = None if reset_to is None else read_moment(reset_to)
     if reset_to is not None and moment is None:
         raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
-    settings = load_settings(config, for_kafka=True)
+    settings = _settings(config)
+    hide_in_default_log()
     from .checks.positions import PositionsCommand, changes_table
+    from .kafka.causes import Causes
     from .runtime.tasks import rules_of
 
-    command = PositionsCommand(settings, rules_of(settings.join))
-    try:
+    causes = Causes(settings.kafka, logs=False)
+    with causes.explained(), closing(PositionsCommand(settings, rules_of(settings.join), causes)) as command:
         if accept or moment is not None:
             changes = command.accept() if moment is None else command.reset_to(int(moment.timestamp() * 1000))
             if changes:
@@ -267,8 +297,6 @@ def positions(
             typer.echo("a start goes on from these" if changes else "nothing is in doubt: nothing was changed")
             return
         report = command.show()
-    finally:
-        command.close()
     _console().print(report.table)
     typer.echo("\n".join(report.lines))
     typer.echo(report.refused or "a start would go on from here")
@@ -285,10 +313,15 @@ def show_settings(config: Config = None) -> None:
 
         opt-out settings --config opt-out.toml
     """
+    from .kafka.trial import try_clients
     from .settings import load
-    from .settings.table import table
+    from .settings.table import outside_table, table
 
-    _console().print(table(load(config)))
+    loaded = load(config)
+    try_clients(loaded.settings.kafka)
+    _console().print(table(loaded))
+    if (outside := outside_table(loaded)) is not None:
+        _console().print(outside)
 
 
 @app.command()
@@ -328,6 +361,16 @@ def manual(
     # A link is shown as what to give to this command; one within the page does not say which page it is.
     within = f"]({page.partition('#')[0]}#"
     _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
+
+
+def _settings(config: Path | None, *, for_api: bool = False) -> Settings:
+    """The settings of a command that needs Kafka, once each client that it may make was made for trial."""
+    from .kafka.trial import try_clients
+    from .settings import load_settings
+
+    settings = load_settings(config, for_kafka=True, for_api=for_api)
+    try_clients(settings.kafka)
+    return settings
 
 
 def _console() -> Console:

@@ -54,6 +54,8 @@ LINES: Mapping[str, str] = {
     "offers are read again": "offers-are-read-no-further",
     "decisions are held: the clock": "the-clock-is-wrong",
     "no idle watermark": "no-idle-watermark",
+    "the watermark stands still": "the-watermark-stands-still",
+    "the group has assigned nothing yet": "the-group-has-assigned-nothing",
     "the clock of this machine differs": "the-clock-is-wrong",
     "nobody tells the time": "nobody-tells-the-time",
     "nobody else tells the time": "nobody-tells-the-time",
@@ -66,6 +68,7 @@ LINES: Mapping[str, str] = {
     "some keys are in a wrong partition": "some-keys-are-in-a-wrong-partition",
     "the producers' partitioner is neither": "the-partitioner-is-unknown",
     "not all keys were sampled in time": "not-all-keys-were-sampled",
+    "no keys were sampled": "not-all-keys-were-sampled",
     # Reading and committing.
     "reading is paused": "reading-is-paused",
     "reading goes on": "reading-is-paused",
@@ -82,6 +85,7 @@ LINES: Mapping[str, str] = {
     "a held commit nears": "a-held-commit-nears-the-retention",
     # The start.
     "a new group starts": "a-new-group-starts",
+    "whether outcomes were told before": "a-new-group-starts",
     "lookback was raised": "lookback-was-raised",
     "found at the start of the task": "found-at-the-start-of-the-task",
     "topics": "a-note-about-the-topics",

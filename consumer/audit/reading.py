@@ -166,6 +166,8 @@ def read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[Me
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
+            # While its queue is full the client asks for nothing, and looks again after a second by default.
+            "fetch.queue.backoff.ms": 10,
             "log_level": 0,
         }
     )

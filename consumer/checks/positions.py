@@ -15,6 +15,7 @@ from ..core.checkpoint import OfferCheckpoint
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
 from ..errors import PositionsError, StartError
+from ..kafka.causes import Causes
 from ..kafka.config import admin_config, consumer_config, record_reader_config
 from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
@@ -45,24 +46,25 @@ class PositionsCommand:
 
     Args:
         rules: as `run` takes them from the settings.
+        causes: is told what the clients say.
 
     Raises:
         TopicsError: the topics do not fit.
         StartError: the broker does not answer.
     """
 
-    def __init__(self, settings: Settings, rules: DecisionRules) -> None:
+    def __init__(self, settings: Settings, rules: DecisionRules, causes: Causes) -> None:
         kafka = settings.kafka
         self._group = kafka.group_id
         self._topics = kafka.offer_topic, kafka.checkout_topic
-        self._admin = AdminClient(admin_config(kafka))
+        self._admin = causes.attend(AdminClient(admin_config(kafka, causes)))
         self._partitions = inspect_topics(self._admin, settings).partitions
         self._provenance = find_provenance(self._admin, settings)
-        self._reader = partial(Consumer, record_reader_config(kafka))
+        self._reader = partial(Consumer, record_reader_config(kafka, causes))
         history = GroupHistory(self._admin, self._reader, kafka, PlainCodec().decode_outcome)
         self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history)
         self._rules = rules
-        self._consumer = Consumer(consumer_config(kafka, on_error=lambda _: None))
+        self._consumer = Consumer(consumer_config(kafka, causes, on_error=causes.heard))
 
     def close(self) -> None:
         """End the clients."""

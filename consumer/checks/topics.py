@@ -107,8 +107,8 @@ def _missing(kafka: KafkaSettings, counts: dict[str, int]) -> Iterator[Check]:
         if name not in counts:
             yield Check(
                 "problem",
-                f"the input {name} does not exist: check the name, or create it with "
-                "`opt-out topics --create-inputs --partitions N`",
+                f"the input {name} does not exist, or this principal may not see it: check the name, or create it with "
+                "`opt-out topics --create-inputs --partitions N`, or allow Read and Describe on it",
             )
     for name in (kafka.outcome_topic, kafka.dead_letter_topic):
         if name not in counts:

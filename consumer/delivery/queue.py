@@ -247,7 +247,12 @@ class Delivery:
         except Exception as error:
             # A call must not be lost to a mistake of ours.
             answer = Answer(AnswerKind.UNEXPECTED, note=f"the call could not be made: {error!r}")
-        self._done(pending, answer, self._loop.time() - started)
+        if answer.kind is not AnswerKind.WITHHELD:
+            self._done(pending, answer, self._loop.time() - started)
+        elif self._gate.withholds(pending):
+            self._turn_away(pending)
+        else:
+            self._put_back(pending)
 
     def _put_back(self, pending: PendingCall) -> None:
         """It was given out and has not left: it takes its place again."""

@@ -32,17 +32,18 @@ class BackPressure:
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
         self.full = False
+        self.stops_offers = False
         self._topics = topics
         self._most = max_unsettled
 
     def wanted(self, runners: Collection[TaskRunner], suspension: Suspension) -> set[tuple[str, int]]:
         """The partitions to read nothing from."""
         self._measure(runners)
-        stops_offers = suspension.stops_offers([runner.task for runner in runners])
+        self.stops_offers = suspension.stops_offers([runner.task for runner in runners])
         wanted: set[tuple[str, int]] = set()
         for runner in runners:
             sides = runner.pauses()
-            if (self.full or stops_offers) and not runner.task.restoring:
+            if (self.full or self.stops_offers) and not runner.task.restoring:
                 # Checkouts are read on: each may be a purchase that takes back a call that waits, and they are what
                 # ends a suspension. But reading them has to wait for records that wait, which would else be kept in
                 # memory without end.

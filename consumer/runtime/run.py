@@ -17,6 +17,7 @@ from ..checks.rights import check_rights
 from ..checks.topics import check_topics
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
+from ..kafka.causes import Causes
 from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
@@ -74,10 +75,19 @@ def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
-    admin = AdminClient(admin_config(kafka))
+    causes = Causes(kafka)
+    admin = causes.attend(AdminClient(admin_config(kafka, causes)))
+    with causes.explained():
+        return _work(settings, admin, causes, releases, health, watchdog)
+
+
+def _work(
+    settings: Settings, admin: AdminClient, causes: Causes, releases: Releases, health: Health, watchdog: Watchdog
+) -> int:
+    kafka = settings.kafka
     topics = check_topics(admin, settings)
     check_rights(admin, kafka)
-    edges = _edges(settings, admin, releases, health)
+    edges = _edges(settings, admin, causes, releases, health)
     loop = Loop(settings, edges, partitions=topics.partitions, health=health, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -92,7 +102,7 @@ def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
     return 0
 
 
-def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: Health) -> Edges:
+def _edges(settings: Settings, admin: AdminClient, causes: Causes, releases: Releases, health: Health) -> Edges:
     kafka = settings.kafka
     codec = PlainCodec(settings.api.metadata_keys)
     api_clock = ApiClock(settings.api)
@@ -113,10 +123,10 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
         },
     )
     return Edges(
-        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
+        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, causes, on_error=on_error) | more),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         outputs=OutputProducer(
-            Producer(producer_config(kafka)),
+            Producer(producer_config(kafka, causes)),
             kafka.outcome_topic,
             kafka.dead_letter_topic,
             codec,
@@ -131,12 +141,13 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
             conditions=[clock_check.gate, recorded(writes), attended(health), same_topics(topic_watch)],
         ),
         codec=codec,
-        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
+        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka, causes))),
         releases=releases,
         clock_check=clock_check,
         retention=Retention(admin, (kafka.offer_topic, kafka.checkout_topic)),
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
         topic_watch=topic_watch,
+        causes=causes,
         provenance=provenance,
-        history=GroupHistory(admin, lambda: Consumer(record_reader_config(kafka)), kafka, codec.decode_outcome),
+        history=GroupHistory(admin, lambda: Consumer(record_reader_config(kafka, causes)), kafka, codec.decode_outcome),
     )

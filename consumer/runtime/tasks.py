@@ -99,6 +99,7 @@ class Tasks:
             edges.clock.monotonic,
             edges.is_spare,
             edges.topic_watch,
+            edges.causes,
         )
 
     # --- told by the consumer

@@ -43,6 +43,9 @@ threads take milliseconds, but on a busy machine."""
 PATIENCE = 60.0
 """Seconds that the poll thread waits for the brokers before that is said, and between two such lines."""
 
+LOOKS = 30
+"""How often in the length of the patience it is looked: the line, and that the wait is over, come by so much later."""
+
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 LAST_WORDS = 0.5
@@ -95,10 +98,16 @@ class Watchdog:
         os._exit(1)
 
     def _say_what_is_waited_for(self) -> None:
+        said: float | None = None
         while True:
-            time.sleep(PATIENCE)
-            waited = self._health.waiting_for()
-            if waited is not None and waited[1] >= PATIENCE:
+            time.sleep(PATIENCE / LOOKS)
+            waited, now = self._health.waiting_for(), time.monotonic()
+            if waited is None or waited[1] < PATIENCE:
+                if said is not None:
+                    said = None
+                    log.info("the brokers answer again")
+            elif said is None or now - said >= PATIENCE:
+                said = now
                 log.warning(
                     "the brokers do not answer: nothing is read, decided or committed until they do",
                     waits_for=waited[0],

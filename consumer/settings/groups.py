@@ -7,6 +7,7 @@ sits at the later one; it is left out if the earlier one is wrong already.
 from __future__ import annotations
 
 import re
+import ssl
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from .network import check_authorities, load_client_certificate, read_proxy
 from .types import Duration, Group, PositiveDuration, format_duration, read_json, read_object
 
 
@@ -29,6 +31,9 @@ def _in_a_header(key: str) -> str:
         )
     return key
 
+
+NO_PROXY_AT_ALL = "none"
+"""The value of `api.proxy` that leaves out what the environment says."""
 
 ApiKey: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
 
@@ -151,6 +156,23 @@ class ApiSettings(Group):
     allow_plain_http: bool = Field(
         default=False, description="Whether signed calls may go to an http:// URL of another machine."
     )
+    proxy: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="The HTTP proxy to the API, http://[user:password@]host:port; none = straight. "
+        "Not set: as https_proxy, http_proxy, all_proxy and no_proxy say.",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file that the API's certificate is held against. Not set: SSL_CERT_FILE, SSL_CERT_DIR, "
+        "or the certificates that certifi has.",
+    )
+    client_key: Path | None = Field(
+        default=None, description="PEM file of client_certificate's key, if that is in a file of its own."
+    )
+    client_certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate that we show, and its key."
+    )
     connect_timeout: PositiveDuration = Field(default=timedelta(seconds=5), description="Time to connect.")
     timeout: PositiveDuration = Field(default=timedelta(seconds=10), description="Time for a whole call.")
     use_date: bool = Field(default=True, description="Whether our clock is held against the Date of the API's answers.")
@@ -212,6 +234,30 @@ class ApiSettings(Group):
                 "encrypts, set api.allow_plain_http to true"
             )
         return allowed
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None and given.get_secret_value() != NO_PROXY_AT_ALL:
+            read_proxy(given.get_secret_value())
+        return given
+
+    @field_validator("ca_file")
+    @classmethod
+    def _has_authorities(cls, given: Path | None) -> Path | None:
+        if given is not None:
+            check_authorities(given)
+        return given
+
+    @field_validator("client_certificate")
+    @classmethod
+    def _has_its_key(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        key = info.data.get("client_key")
+        if given is not None and "client_key" in info.data:
+            load_client_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), given, key)
+        if given is None and key is not None:
+            raise ValueError("api.client_key is of no use without it; give both, or the certificate with its key in it")
+        return given
 
     @field_validator("metadata_keys", mode="before")
     @classmethod

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..errors import SettingsError
+from ..hiding import IN_USE, hide, passwords_in, secrets_in
 from .groups import (
     ApiSettings,
     AvroSettings,
@@ -29,13 +30,23 @@ from .groups import (
     LogSettings,
     ServerSettings,
 )
-from .kafka import KafkaSettings
-from .types import format_duration
+from .kafka import KafkaSettings, secrets_of_properties
+from .outside import OutsideVariable, outside_variables
+from .text import BLANKS, MARK, decoded, in_quotes, parsed, plain, strings_in, unseen
+from .types import format_duration, read_object
 
 PREFIX = "OPT_OUT_"
 
-SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
-"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
+SECRETS = frozenset(
+    {"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials", "api.proxy"}
+)
+"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` and `api.proxy` may hold a
+password; the rest of theirs is shown."""
+
+_OF_LINES = frozenset({"kafka.properties", "api.credentials", "api.metadata_keys"})
+"""Settings that are JSON, or may be."""
+_OURS = re.compile(rf"\W*{PREFIX}", re.IGNORECASE)
+"""A name that is ours, whatever stands before it: a file of variables with a byte order mark spoils its first one."""
 
 
 class Settings(BaseSettings):
@@ -75,10 +86,12 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default came from, by its name such as `join.window`."""
+    """Settings, and where each value that is not a default came from, by its name such as `join.window`; and the
+    variables that change how the API is reached and are none of ours."""
 
     settings: Settings
     origins: Mapping[str, str]
+    outside: tuple[OutsideVariable, ...] = ()
 
 
 def load_settings(
@@ -119,6 +132,8 @@ def load(
     if config is not None:
         _take(_from_toml(config, problems), f"file {config}", values, origins, problems)
     _take(_from_environment(environ, problems), "environment", values, origins, problems)
+    # One character by itself is in every text, and no secret.
+    IN_USE.learn(value for value in _secrets(values, environ) if len(value) > 1)
     settings: Settings | None = None
     wrong: set[str] = set()
     try:
@@ -128,12 +143,48 @@ def load(
             wrong.add(".".join(str(part) for part in detail["loc"][:2]))
             problems.append(_explain(detail, values))
     problems += _missing(values, wrong, for_kafka=for_kafka, for_api=for_api)
-    if settings is not None and for_kafka and not problems:
-        problems += _refused_by_librdkafka(settings.kafka)
+    outside = tuple(outside_variables(settings.api, environ)) if settings is not None else ()
+    problems += [
+        f"{variable.name} in the environment is {_quoted(variable.value)}: it {variable.effect}"
+        for variable in outside
+        if variable.is_wrong
+    ]
     if problems or settings is None:
-        count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return Loaded(settings, origins)
+        raise refusal(problems)
+    return Loaded(settings, origins, outside)
+
+
+def refusal(problems: Sequence[str]) -> SettingsError:
+    """The error that lists them, a line each."""
+    count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+    return SettingsError(hide(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems)))
+
+
+def _secrets(values: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]) -> Iterator[str]:
+    """What of the settings, and of the variables that name a proxy, must be in no text, be it right or wrong."""
+    for group, table in values.items():
+        for key, value in table.items():
+            name = f"{group}.{key}"
+            if name == "kafka.properties":
+                yield from secrets_of_properties(value)
+            elif name in SECRETS:
+                yield from secrets_in(_read(value))
+            elif name == "kafka.bootstrap_servers" and isinstance(value, str):
+                for server in value.split(","):
+                    yield from passwords_in(server)
+            elif isinstance(value, str) and ("://" in value or key.endswith("_url")):
+                yield from passwords_in(value)
+    for variable, url in environ.items():
+        if variable.lower().endswith("_proxy"):
+            yield from passwords_in(url)
+
+
+def _read(value: object) -> object:
+    """What a text holds that may be JSON, and is a secret by itself if it is not."""
+    try:
+        return read_object(value)
+    except ValueError:
+        return value
 
 
 def names() -> Iterator[tuple[str, str]]:
@@ -148,7 +199,8 @@ def _variable(name: str) -> str:
     return PREFIX + name.upper().replace(".", "__", 1)
 
 
-def _both(name: str) -> str:
+def both_names(name: str) -> str:
+    """What a setting is called in the environment and in a TOML file."""
     return f"{_variable(name)} ({name} in a TOML file)"
 
 
@@ -159,7 +211,8 @@ def _known() -> list[str]:
 
 def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+        text = decoded(config.read_bytes()).replace("\r\n", "\n")
+        tables = parsed(text)
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"the file {config} given by --config cannot be read: {error}")
         return {}
@@ -172,6 +225,7 @@ def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
         for key, value in table.items():
             if (name := f"{group}.{key}") in known:
                 flat[name] = value
+                problems += [f"{name} in {config}{mistake}" for mistake in _mistakes_in(name, value, text)]
             else:
                 problems.append(f"{name} in {config} is not a setting{_nearest(name, known)}")
     return flat
@@ -179,9 +233,17 @@ def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     known = {_variable(name): name for name in _known()}
-    given = {variable: text for variable, text in environ.items() if variable.upper().startswith(PREFIX) and text}
+    given = {
+        variable: text for variable, text in environ.items() if _OURS.match(variable) and text.strip(MARK + "\r\n")
+    }
+    for variable, name in known.items():
+        if variable in given:
+            try:
+                given[variable] = plain(given[variable], lines=name in _OF_LINES)
+            except ValueError as error:
+                problems.append(f"{both_names(name)} in the environment {error}")
     problems += [
-        f"{variable} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
+        f"{_seen(variable)} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
         for variable in given
         if variable not in known
     ]
@@ -194,9 +256,31 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     return files | {f"{group}.{key}": text for group, table in nested.items() for key, text in table.items()}
 
 
+def _mistakes_in(name: str, value: object, text: str) -> Iterator[str]:
+    """What is wrong with the texts of a setting as it stands in the file, by their place in it."""
+    allowed = BLANKS if name in _OF_LINES else " "
+    for place, inner in strings_in(value):
+        where = f" ({place})" if place else ""
+        if (found := unseen(inner.strip(BLANKS), allowed=allowed, within=text)) is not None:
+            yield f"{where} holds {found} of it; take it out, or write it as an escape if it is meant"
+        # A password of Kafka's is chosen by people: it may be anything.
+        elif name != "kafka.properties" and (quotes := in_quotes(inner, within=text)) is not None:
+            yield f"{where} is in quotes ({quotes}) within its quotes; leave them out"
+
+
+def _seen(variable: str) -> str:
+    found = unseen(variable)
+    return variable if found is None else f"{variable!r}, which holds {found},"
+
+
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else "; `opt-out settings` lists those there are"
+
+
+def _is_path(given: str) -> bool:
+    """Whether it is nothing else: base64 has no dots, a token no slashes, and few secrets begin with one of several."""
+    return "/" in given and ("." in given or (given.startswith("/") and given.count("/") > 1))
 
 
 def _is_file(name: str) -> bool:
@@ -216,13 +300,20 @@ def _take(
         if _is_file(name):
             setting = name.removesuffix("_file")
             if setting in flat:
-                problems.append(f"{_both(setting)} and {_both(name)} are both given; keep one")
+                problems.append(f"{both_names(setting)} and {both_names(name)} are both given; keep one")
             try:
-                value = Path(given).read_text(encoding="utf-8").strip()
+                content = Path(given).read_bytes()
             except (OSError, ValueError, TypeError) as error:
+                if isinstance(given, str) and not _is_path(given):
+                    IN_USE.learn([given])  # it may be the secret itself
                 problems.append(
-                    f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
+                    f"{both_names(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
                 )
+                continue
+            try:
+                value = plain(decoded(content), lines=setting in _OF_LINES)
+            except ValueError as error:
+                problems.append(f"{both_names(name)} is {_quoted(given)}, which {error}")
                 continue
             whence = f"file {given}"
         group, key = setting.split(".", 1)
@@ -251,7 +342,7 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> s
         given = "(its value is not shown)"
     else:
         given = f"is {_quoted(values[group][key])}"
-    return f"{_both(name)} {given}: {text}"
+    return f"{both_names(name)} {given}: {text}"
 
 
 def _quoted(value: object) -> str:
@@ -260,6 +351,7 @@ def _quoted(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError) as error:
         return f"something that cannot be shown ({error})"
+    text = hide(text)  # before it is cut: half of a secret is a leak as well
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
 
 
@@ -267,7 +359,7 @@ def _missing(
     values: Mapping[str, Mapping[str, Any]], wrong: set[str], *, for_kafka: bool, for_api: bool
 ) -> Iterator[str]:
     if for_kafka and not values.get("kafka", {}).get("bootstrap_servers"):
-        yield f"{_both('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
+        yield f"{both_names('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
     api = values.get("api", {})
     if (
         for_api
@@ -276,22 +368,8 @@ def _missing(
         and str(api.get("credentials", "")).strip() in ("", "{}")
         and not (api.get("key") and api.get("secret"))
     ):
+        key, secret, credentials = (both_names(f"api.{name}") for name in ("key", "secret", "credentials"))
         yield (
-            f"{_both('api.key')} and {_both('api.secret')} are not set, nor is {_both('api.credentials')}: calls "
-            "cannot be signed; give the key and the secret that the insurer handed out, or set api.auth to none"
+            f"{key} and {secret} are not set, nor is {credentials}: calls cannot be signed; give the key and the "
+            "secret that the insurer handed out, or set api.auth to none"
         )
-
-
-def _refused_by_librdkafka(kafka: KafkaSettings) -> Iterator[str]:
-    """What librdkafka itself says of the properties; it makes no connection without brokers."""
-    if not kafka.properties:
-        return
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - slow to load, and most have no properties
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - as above
-
-    try:
-        AdminClient({**kafka.properties, "log_level": 0})
-    except (KafkaException, TypeError, ValueError) as error:
-        cause = error.args[0]
-        text = cause.str() if hasattr(cause, "str") else str(cause)
-        yield f"{_both('kafka.properties')} (its value is not shown): {text}"

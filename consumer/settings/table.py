@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ..settings import Loaded
 from .load import SECRETS, names
+from .network import without_password
 from .types import format_duration
 
 HIDDEN = "(hidden)"
@@ -55,6 +56,18 @@ def table(loaded: Loaded) -> Table:
     return shown
 
 
+def outside_table(loaded: Loaded) -> Table | None:
+    """The variables that are not ours and change how the API is reached; None where none is set."""
+    if not loaded.outside:
+        return None
+    shown = Table(title="Variables of others", row_styles=["", "dim"])
+    for heading in ("variable", "value", "what it does"):
+        shown.add_column(heading, overflow="fold", no_wrap=heading == "variable")
+    for variable in loaded.outside:
+        shown.add_row(*(text.replace("[", r"\[") for text in (variable.name, variable.value, variable.effect)))
+    return shown
+
+
 def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
     if value is None or value in ("", (), {}):
         return NOT_SET
@@ -64,6 +77,8 @@ def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind o
             return ", ".join(f"{key}={HIDDEN if _SECRET_PROPERTY.search(key) else inner}" for key, inner in pairs)
         case "api.credentials", _:
             return f"{', '.join(sorted(value))}: {HIDDEN}"
+        case "api.proxy", _:
+            return without_password(value.get_secret_value())
         case _ if name in SECRETS:
             return HIDDEN
         case _, timedelta():

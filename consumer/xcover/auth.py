@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from email.utils import formatdate
 from urllib.parse import quote_plus
 
+from ..hiding import IN_USE
 from ..settings import ApiSettings
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -56,6 +57,7 @@ class Signer:
             authorization = sign(self.key, self._secret, date)
             self._headers = {"X-Api-Key": self.key, "Date": date, "Authorization": authorization}
             self._second = second
+            IN_USE.learn_passing(signature_in(self._headers))
         return self._headers
 
 

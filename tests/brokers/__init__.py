@@ -19,6 +19,7 @@ from .base import Broker, UnavailableError
 from .container import DockerBroker
 from .given import GivenBroker
 from .mock import MockBroker
+from .secured import SecuredBroker
 
 __all__ = [
     "ApacheBroker",
@@ -27,6 +28,7 @@ __all__ = [
     "MockBroker",
     "Search",
     "SecondBroker",
+    "SecuredBroker",
     "UnavailableError",
     "search",
 ]

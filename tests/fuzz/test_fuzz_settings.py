@@ -26,10 +26,10 @@ from consumer.runtime.releases import Releases
 from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings, load
 from consumer.settings.load import PREFIX, names
+from consumer.settings.outside import proxy_of
 from consumer.settings.types import format_duration, parse_duration
 from consumer.xcover.api import OptOutApi
 from consumer.xcover.auth import Credentials
-from consumer.xcover.transport import _proxy_for
 
 VARIABLES = [f"{PREFIX}{group.upper()}__{name.upper()}" for group, name in names()]
 SECRET_FILES = [f"{PREFIX}{name}_FILE" for name in ("API__KEY", "API__SECRET", "API__CREDENTIALS", "KAFKA__PROPERTIES")]
@@ -175,7 +175,7 @@ def check(settings: Settings) -> None:
     """What was taken can be used."""
     rules = rules_of(settings.join)
     assert 0 <= rules.checkout_grace <= rules.window <= rules.lookback
-    _proxy_for(settings.api.base_url)
+    proxy_of(settings.api)
     if settings.api.auth == "signature" and settings.api.key is None:
         return
     made: list[httpx.Request] = []
@@ -355,7 +355,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, kind: st
             if _readable(file):
                 pytest.skip("this user may read every file")
         case "long":
-            file = Path("x" * 5_000)
+            file = tmp_path / ("x" * 5_000)
         case "link to itself":
             file.symlink_to(file)
     config, environ = (file, {}) if name == "--config" else (None, {name: str(file)})

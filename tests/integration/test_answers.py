@@ -23,7 +23,8 @@ from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials, sign
-from consumer.xcover.transport import MAX_BODY, AiohttpTransport
+from consumer.xcover.body import MAX_BODY
+from consumer.xcover.transport import AiohttpTransport
 
 Writer = asyncio.StreamWriter
 Reply = Callable[[Writer], Awaitable[None]]
@@ -156,6 +157,7 @@ def answer_of(reply: Reply, **values: object) -> Answer:
         (raw("404 Not Found"), 404, AnswerKind.NOT_FOUND),
         (raw("404 Not Found", b'{"message": "Quote package does not exist"}'), 404, AnswerKind.NOT_FOUND),
         (raw("404 Not Found", b"[1]"), 404, AnswerKind.UNEXPECTED),
+        (raw("404 Not Found", b" " * MAX_BODY + b"<html></html>"), 404, AnswerKind.UNEXPECTED),
         (raw("404 Not Found", b"<html></html>", "Content-Type: text/html"), 404, AnswerKind.UNEXPECTED),
         (raw("408 Request Timeout"), 408, AnswerKind.TRANSIENT),
         (raw("422 Unprocessable", b'{"message": "Unexpected field"}'), 422, AnswerKind.REFUSED),

@@ -37,6 +37,7 @@ MEMBERSHIP = {
 }
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 4_000, 500, 8_000, 1_000
 WRONG_CLOCK = Path(__file__).with_name("wrong_clock.py")
+IMPATIENT = Path(__file__).with_name("impatient.py")
 AGE = 20_000
 """Milliseconds: an offer presented so long ago is due as soon as the topics are found idle."""
 
@@ -53,11 +54,19 @@ def until(condition: Callable[[], T], *, within: float, what: str) -> T:
 
 
 class Process:
-    """One consumer process and its log. `clock`: a file that says by how many seconds its wall clock is ahead."""
+    """One consumer process and its log.
 
-    def __init__(self, environ: dict[str, str], log: Path, clock: Path | None = None) -> None:
+    `clock`: a file that says by how many seconds its wall clock is ahead; `patience`: the seconds after which it says
+    what stands still.
+    """
+
+    def __init__(
+        self, environ: dict[str, str], log: Path, clock: Path | None = None, patience: float | None = None
+    ) -> None:
         self.log = log
         program = ["-m", "consumer"] if clock is None else [str(WRONG_CLOCK), str(clock)]
+        if patience is not None:
+            program = [str(IMPATIENT), str(patience)]
         with log.open("ab") as stream:
             self.popen = subprocess.Popen([sys.executable, *program, "run"], env=environ, stdout=stream, stderr=stream)
 
@@ -164,9 +173,9 @@ class Deployment:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
         return {**kept, **{f"OPT_OUT_{name}": value for name, value in ours.items()}}
 
-    def start(self, *, clock: Path | None = None, **settings: str) -> Process:
+    def start(self, *, clock: Path | None = None, patience: float | None = None, **settings: str) -> Process:
         log = self.folder / f"consumer-{len(self.processes)}.log"
-        process = Process(self.environ(**settings), log, clock)
+        process = Process(self.environ(**settings), log, clock, patience)
         self.processes.append(process)
         return process
 

@@ -134,6 +134,46 @@ def test_wrong_settings_exit_2_and_say_which_without_a_traceback() -> None:
     assert done.stdout == ""
 
 
+def test_a_url_with_a_password_is_refused_without_it() -> None:
+    done = opt_out("settings", OPT_OUT_API__BASE_URL="https://user:s3cret@api.xcover.com/x")
+    assert done.returncode == 2
+    assert "https://***@api.xcover.com/x" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+LAST_WORDS = """
+import logging, threading
+from consumer import cli, hiding
+hiding.IN_USE.learn(["the+s3cret"])
+def fail():
+    raise ValueError("http://user:s3cret@proxy and the%2Bs3cret")
+def main():
+    logging.getLogger("librdkafka.reader").warning("no log is set up: the+s3cret")
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    class Broken:
+        def __del__(self):
+            fail()
+    Broken()
+    fail()
+cli.main = main
+cli.program()
+"""
+
+
+def test_what_goes_past_the_log_has_no_secret_either(tmp_path: Path) -> None:
+    """Run from a file whose lines a traceback does not find: what it says of the source is not what is tested."""
+    program = "import sys\nexec(compile(sys.stdin.read(), 'gone', 'exec'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=LAST_WORDS, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("ValueError: http://***@proxy and ***") == 3
+    assert "no log is set up: ***" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_topics_needs_brokers_but_no_credentials() -> None:
     done = opt_out("topics")
     assert done.returncode == 2

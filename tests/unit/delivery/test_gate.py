@@ -11,7 +11,8 @@ from support import virtual_time
 from support.delivery_world import DENIED, FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, Highest, numbered
 from support.owner import OWNER, Owner
 
-from consumer.calls import Answer, CallResult, Withheld
+from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall, Withheld
+from consumer.delivery.breaker import OFFERS_TO_OPEN
 from consumer.delivery.gate import LOOK_S, OPEN, TRIAL_S, GateState, Opening
 from consumer.events import Outcome
 
@@ -270,5 +271,43 @@ def test_what_flies_is_not_cut_though_its_owner_withholds_it_and_is_tried_no_mor
         await world.until(100.0)
         assert world.outcomes() == {"heard": Outcome.OPTED_OUT, "fails": None}
         assert len(world.made) == 2
+
+    virtual_time.run(main())
+
+
+def test_a_call_that_is_withheld_while_it_waits_for_its_connection_was_no_try() -> None:
+    """Nothing of it was sent: the insurer cannot have it, and it speaks neither against the partner nor for it."""
+
+    async def main() -> None:
+        owner = Owner()
+
+        def answers(call: OptOutCall) -> Answer:
+            if call.offer_id != "last":
+                owner.withheld[call.chain_start] = Withheld()
+                return Answer(AnswerKind.WITHHELD)
+            return OK
+
+        world = DeliveryWorld(answers, concurrency=10)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(OFFERS_TO_OPEN), "last", owner=owner)
+            await world.until_results(OFFERS_TO_OPEN + 1)
+        results = {result.call.offer_id: result for _, result in world.results}
+        assert results.pop("last").outcome is Outcome.OPTED_OUT
+        assert {(result.outcome, result.attempts, result.maybe_recorded) for result in results.values()} == {
+            (None, 0, False)
+        }
+        assert not [line for line in logs if line["log_level"] == "warning"]
+
+    virtual_time.run(main())
+
+
+def test_a_call_whose_owner_withheld_it_for_a_moment_only_is_made() -> None:
+    async def main() -> None:
+        script = [Answer(AnswerKind.WITHHELD), OK]
+        world = DeliveryWorld(lambda _: script.pop(0))
+        world.submit("offer")
+        await world.until_results(1)
+        _, result = world.results[0]
+        assert (result.outcome, result.attempts) == (Outcome.OPTED_OUT, 1)
 
     virtual_time.run(main())

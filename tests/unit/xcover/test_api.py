@@ -145,6 +145,7 @@ def test_a_value_of_the_metadata_that_the_api_quotes_does_not_get_into_the_note(
         (404, b"\xff\xfe", AnswerKind.UNEXPECTED),
         (404, b"[" * 100_000, AnswerKind.UNEXPECTED),
         (405, b"", AnswerKind.REFUSED),
+        (407, b"", AnswerKind.TRANSIENT),
         (408, b"", AnswerKind.TRANSIENT),
         (409, b"", AnswerKind.REFUSED),
         (410, b"", AnswerKind.REFUSED),
