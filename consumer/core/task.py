@@ -99,6 +99,7 @@ class Task:
         admission = Admission.ACCEPTED
         plausible = self._inputs[0].observe(presented_at, timestamp, now)
         if self._found is not None and offset < self._until[0]:
+            plausible = self._found.believes(event, timestamp, now)
             admission = self._found.admission(event, self._horizon.value, plausible=plausible)
         elif not plausible:
             admission = Admission.IMPLAUSIBLE
@@ -107,7 +108,8 @@ class Task:
         if admission is Admission.ACCEPTED:
             self._offers.read(offset)
             self._earliest.add(offset, presented_at)
-            self._join.present(event)
+            for checkout in self._join.present(event):
+                self._checkouts.keep(checkout.offset, presented_at)
         elif admission is Admission.SETTLED:
             self._offers.skip_to(offset + 1)
         if self._found is not None:
@@ -129,28 +131,25 @@ class Task:
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
-        warning = None
-        newest = self._inputs[1].newest
-        plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
-        if self._inputs[1].newest > newest:
+        event.stamped_at = timestamp if timestamp >= 0 else event.completed_at
+        side, newest, warning = self._inputs[1], self._inputs[1].newest, None
+        # Written after what was read before it: so long it may be needed, whatever its date and stamp.
+        came = side.read_to if event.offset < self._until[1] else max(side.read_to, self._decided_to)
+        until = self._join.keep(event, max(came, min(timestamp, now)))
+        plausible = side.observe(event.completed_at, timestamp, now)
+        self.guard.checkout_dated(plausible=plausible)
+        if side.newest > newest:
             self.guard.newer_checkout(newest)
         if self._horizon.unknown and plausible:
             # The record's time tells where the log was cut; the first records left may hold old events.
-            warning = self._horizon.read(max(event.completed_at, min(timestamp, now)))
-        if plausible:
-            self._checkouts.read(event.offset, event.completed_at)
-            self._join.complete(event)
-            if event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
-                self._pending.completed(event.session_id, event.completed_at)
-        else:
-            between = possible_times(self._rules, timestamp, event.completed_at, now)
-            self._checkouts.read(event.offset, between[1])
-            self._join.complete_undated(Undated(event.session_id, *between, event))
-        after_call: list[Chain] = []
-        before_settled: list[Chain] = []
-        read_before = event.offset < self._until[1]
+            warning = self._horizon.read(max(event.completed_at, min(timestamp, now), came))
+        ahead = not plausible and not self._rules.is_far_behind(event.completed_at, event.stamped_at)
+        until = max(until, self._join.complete(event, now, ahead=ahead))
+        if plausible and event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
+            self._pending.completed(event.session_id, event.completed_at)
+        after_call, before_settled = list[Chain](), list[Chain]()
         for offer_id in event.purchased:
-            if not read_before:  # else it was reported then
+            if event.offset >= self._until[1]:  # else it was reported then
                 waiting, told = self._pending.bought(event, offer_id)
                 before_settled += waiting
                 after_call += told
@@ -158,6 +157,7 @@ class Task:
             counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self.guard.ids.purchased(event.session_id, offer_id, event.completed_at)
+        self._checkouts.read(event.offset, max([until, *(chain.last.presented_at for chain in before_settled)]))
         if self._found is not None:
             self._restore_if_read()
         if plausible and warning is None and not after_call and not before_settled:

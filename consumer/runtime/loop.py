@@ -283,6 +283,7 @@ class Loop:
                 partitions=put_off,
             )
         self.suspension.report(self._all_tasks())
+        self.tasks.misdated.report()
         runners = self.tasks.runners
         self._retention.look(runners, self.tasks.committed)
         for partition, runner in sorted(runners.items()):
