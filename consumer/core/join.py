@@ -211,6 +211,8 @@ class Join:
             if self._sessions.get(session.session_id) is session:
                 self._forget_in(session)
         for undated in self._undated_expiry.take(before):
+            if undated not in self._undated.get(undated.session_id, ()):
+                continue  # its date is believed since other rules are in force
             open_in = self._sessions.get(undated.session_id)
             needed_from = before if open_in is None else min(before, self._needed_from(open_in))
             if self._until(undated) >= needed_from:
@@ -243,9 +245,12 @@ class Join:
                 session.remove(checkout)
                 self.complete(checkout, checkout.stamped_at)
         for undated in behind:
-            if undated.checkout is not None:
+            checkout = undated.checkout
+            if checkout is None or self.rules.is_far_behind(checkout.completed_at, checkout.stamped_at):
+                continue
+            if checkout.completed_at <= undated.latest:  # else it lies ahead of the clock too
                 self._drop(undated)
-                self.complete(undated.checkout, undated.latest)
+                self.complete(checkout)
 
     def _named_long_before(self, event: OfferPresented, session: Session) -> Collection[CheckoutCompleted]:
         """The checkouts that name the offer and were completed more than lookback before it; they are kept for it."""

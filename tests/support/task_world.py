@@ -169,8 +169,8 @@ class TaskWorld:
 
     def known(self, rules: DecisionRules | None = None) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
         """The checkouts that count, by these rules or by those that the logs were made with. What the task has read
-        counts for all that is undecided; nothing that it has not read may matter, and what is overdue does not even
-        exist for it.
+        counts for all that is undecided; nothing that it has not read may matter, and what is overdue, or stamped as
+        if it were, does not even exist for it.
 
         Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
         """
@@ -182,7 +182,7 @@ class TaskWorld:
         doubtful = [r for r in self.logs.checkouts if self._is_doubtful(r, rules)]
         doubted = {r.offset for r in doubtful}
         read, unread = self.logs.checkouts[:count], self.logs.checkouts[count:]
-        missing = {r.offset for r in unread if r.overdue}
+        missing = {r.offset for r in unread if r.overdue or r.stale}
         return (
             [c for c in self.logs.completed if c.offset not in doubted and c.offset not in missing],
             [self.at_most(r) if r in read else self.at_least(r) for r in doubtful if r.offset not in missing],
