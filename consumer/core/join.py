@@ -28,7 +28,7 @@ would be ABANDONED, but no chain ends sooner for it: a purchase after it would t
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -179,6 +179,19 @@ class Join:
             self._kept[event.offset] = until
         return until
 
+    def keep_all(self, until: int, retain: Callable[[int, int], None]) -> None:
+        """Keep as long all checkouts that are dated more than lookback before `until` (ms), to which the log was read.
+
+        Each was written before what is read there, and perhaps not long before. Looks at all sessions, as after a gap.
+        `retain` is told of the offset of each, and until when it is kept.
+        """
+        since = until - self.rules.lookback
+        found = [c.offset for s in self._sessions.values() for c in s.checkouts if c.completed_at < since]
+        undated = [u for of_session in self._undated.values() for u in of_session if u.latest < since]
+        for offset in (*found, *(u.checkout.offset for u in undated if u.checkout is not None)):
+            self._kept[offset] = max(until, self._kept.get(offset, MIN_TIME))
+            retain(offset, until)
+
     def decide(self, watermark: int) -> Iterator[Chain]:
         """Take out, in order of decide_at, every chain with decide_at <= `watermark` (ms)."""
         for due, open_offer in self._index.pop(watermark):
@@ -245,12 +258,12 @@ class Join:
                 session.remove(checkout)
                 self.complete(checkout, checkout.stamped_at)
         for undated in behind:
-            checkout = undated.checkout
-            if checkout is None or self.rules.is_far_behind(checkout.completed_at, checkout.stamped_at):
+            misdated = undated.checkout
+            if misdated is None or self.rules.is_far_behind(misdated.completed_at, misdated.stamped_at):
                 continue
-            if checkout.completed_at <= undated.latest:  # else it lies ahead of the clock too
+            if misdated.completed_at <= undated.latest:  # else it lies ahead of the clock too
                 self._drop(undated)
-                self.complete(checkout)
+                self.complete(misdated)
 
     def _named_long_before(self, event: OfferPresented, session: Session) -> Collection[CheckoutCompleted]:
         """The checkouts that name the offer and were completed more than lookback before it; they are kept for it."""

@@ -164,7 +164,7 @@ class TaskRunner:
             return NONE
         value = message.value()
         if value is None:
-            self.task.skip(side, offset)
+            self.task.read_to(side, offset + 1)
             return NONE
         self._bad_records[side].read += 1
         if message.timestamp()[1] > self._clock_check.waits_beyond:

@@ -210,6 +210,47 @@ def test_a_late_reader_finds_it_wherever_it_reads_first(kind: str, stamped: bool
         assert is_bought(world.decide())
 
 
+@KIND
+@STAMPED
+@pytest.mark.parametrize("crashes", [0, 3])
+def test_first_in_its_log_it_buys_what_is_shown_after(kind: str, stamped: bool, crashes: int) -> None:
+    world = World(healthy=False)
+    dated = KINDS[kind](BOUGHT)
+    world.buy(dated, "o", stamp=stamp_of(dated, BOUGHT, stamped=stamped), now=BOUGHT)
+    world.decide()
+    world.idle(BOUGHT + S)
+    for _ in range(crashes):
+        world.decide()
+        world.crash()
+    world.decide()
+    world.show()
+    for _ in range(crashes):
+        world.crash()
+        world.decide()
+    world.idle(T + 2 * H)
+    assert is_bought(world.decide())
+
+
+@KIND
+@STAMPED
+@pytest.mark.parametrize("next_at", [BOUGHT + M, T + 100 * H], ids=["another comes next", "then the log ends"])
+def test_a_late_reader_finds_it_at_the_head_of_a_log(kind: str, stamped: bool, next_at: int) -> None:
+    world = World(healthy=False)
+    dated = KINDS[kind](BOUGHT)
+    for offset, name in enumerate("ox"):
+        event = bought(KINDS[kind](BOUGHT + offset), offset, name)
+        world.apply(Side.CHECKOUTS, event, stamp_of(dated, BOUGHT, stamped=stamped), T + 100 * H)
+    if next_at < T + H:
+        world.apply(Side.CHECKOUTS, bought(next_at, 2, session="x"), next_at, T + 100 * H)
+    world.task.idle(Side.CHECKOUTS, T + 100 * H)
+    world.apply(Side.OFFERS, shown(T - M, 0, "x", "x"), T - M, T + 100 * H)
+    assert world.decide() == []
+    world.apply(Side.OFFERS, shown(T, 1), T, T + 100 * H)
+    assert world.decide() == []
+    world.task.idle(Side.OFFERS, T + 100 * H)
+    assert is_bought(world.decide())
+
+
 @pytest.mark.parametrize("behind", [10 * M, H, 2 * H])
 def test_an_honest_backlog_declines_by_its_own_date(behind: int) -> None:
     world = World()

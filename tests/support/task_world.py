@@ -223,7 +223,7 @@ class TaskWorld:
         self.at[side] += 1
         self.produced[side] = max(self.produced[side], self.at[side])
         if record.event is None:
-            self.task.skip(side, record.offset)
+            self.task.read_to(side, record.offset + 1)
         elif isinstance(record.event, Garbage):
             if side is Side.OFFERS:
                 dead = self.task.unreadable_offer(record.offset)

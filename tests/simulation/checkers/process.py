@@ -106,6 +106,9 @@ class ProcessChecker:
         # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return
+        # Nor before the inputs are read again to where they had been before a restart.
+        if task.watermarks.lower < task._decided_to:
+            return
         if task.sessions > len(sessions) + self._doubtful + len(task._join._kept):
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
@@ -177,10 +180,12 @@ class ProcessChecker:
             counted.append((checkout, ids - named))
             named |= ids  # named again further on in the log, it is not counted
         run: set[tuple[str, str]] = set()
-        for checkout, ids in sorted(counted, key=lambda one: one[0].completed_at):
+        counted_ids = [(c, ids, all("booking" in purchased for purchased in c.purchased)) for c, ids in counted]
+        # Those of one time are judged in any order: one that matches may be the last of them.
+        for checkout, ids, is_booking in sorted(counted_ids, key=lambda one: (one[0].completed_at, not one[2])):
             if checkout.completed_at > judged_to:
                 break
-            if all("booking" in purchased for purchased in checkout.purchased):
+            if is_booking:
                 run |= ids
             else:
                 run.clear()

@@ -180,7 +180,7 @@ def test_read_again_an_offer_max_skew_ahead_of_the_clock_and_its_tolerance_is_pl
 def test_a_tombstone_is_read_and_is_nothing() -> None:
     task = fresh()
     for side in Side:
-        task.skip(side, 0)
+        task.read_to(side, 1)
         assert task.next_offset(side) == 1
 
 
