@@ -15,7 +15,7 @@ from consumer.core.chain import Chain
 from consumer.core.checkpoint import Position
 from consumer.core.commits import CommitPlan
 from consumer.core.task import Task
-from consumer.core.watermark import Side
+from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from consumer.runtime.outcomes import MAY_BE_BOUGHT
 
@@ -78,7 +78,7 @@ def test_one_of_another_session_takes_back_nothing() -> None:
 
 def test_one_that_lies_before_all_that_the_chain_looks_back_to_takes_back_nothing() -> None:
     world = Decided()
-    far = RULES.lookback + RULES.max_skew + 1
+    far = RULES.lookback + RULES.max_skew + CLOCK_TOLERANCE + 1
     _, waiting = world.task.unreadable_checkout(0, ("s",), START - far, START - far)
     assert waiting == []
     _, waiting = world.task.unreadable_checkout(1, ("s",), START - far, START - far + 1)
