@@ -269,7 +269,7 @@ def committed_at(seconds: int, *done: Shown, offers: list[Record]) -> TaskWorld:
 
 def test_without_open_offers_checkouts_are_held_for_the_oldest_presentation_that_would_not_be_late() -> None:
     # W - window - checkout_grace - lookback = 2000 - 100 - 10 - 300
-    world = committed_at(2000, (0, 1580, ""), (1, 1595, ""), (2, 1990, ""), offers=offer_log((0, 1500, "a")))
+    world = committed_at(2000, (0, 1580, ""), (1, 1595, ""), (2, 1850, ""), offers=offer_log((0, 1500, "a")))
     assert world.broker[1].offset == 1
 
 
