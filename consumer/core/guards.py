@@ -1,4 +1,4 @@
-"""Two guards against a broken checkout producer, which no rule of the join could tell from customers who buy nothing.
+"""Three guards against a broken checkout producer, which no rule of the join could tell from customers who buy nothing.
 
 Silence: presentations run more than `checkout_silence` of event time ahead of the newest checkout. A checkout of any
 of the instance's tasks ends it; where none was ever seen, the first presentation stands for it. Decisions go on once
@@ -9,6 +9,9 @@ between two checkouts of its log too: behind one it waits in the same way, by it
 partition has such a gap every night. The same log thus gives the same decisions however fast it is read. For example:
 checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the producer had kept back. All that is due after
 12:00 is decided when the checkouts are read to 13:20, with a lateness of 5 minutes; both guards have let go by then.
+
+Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
+example. One that is believed, on any of the tasks, ends it. That count is not remembered: a restart reads them again.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
@@ -39,6 +42,7 @@ class SuspendedBy(Enum):
     CLOCK = "clock"
     SILENCE = "checkout_silence"
     UNMATCHED = "unmatched_limit"
+    MISDATED = "misdated checkouts"
     LANDING = "checkouts landing"
 
 
@@ -99,6 +103,7 @@ class TaskGuard:
 
     Attributes:
         ids: the purchased ids.
+        misdated: checkouts in a row whose date is not believed. The guards set it to 0.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
     """
 
@@ -107,6 +112,8 @@ class TaskGuard:
     ) -> None:
         silence, lateness = rules.checkout_silence, rules.lateness
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
+        self.misdated = 0
+        self._believed = False
         self.resume_at = found.resume_at if silence else MIN_TIME
         self._watermarks = watermarks
         self._lateness = lateness
@@ -124,6 +131,16 @@ class TaskGuard:
         newest = self.newest_checkout
         if self._longest_gap and newest - newest_before > self._longest_gap:
             self.resume_at = max(self.resume_at, newest + self._lateness)
+
+    def checkout_dated(self, *, plausible: bool) -> None:
+        """A checkout was read, the next of the log."""
+        self.misdated = 0 if plausible else self.misdated + 1
+        self._believed |= plausible
+
+    def take_believed(self) -> bool:
+        """Whether a checkout's date was believed since this was asked last."""
+        believed, self._believed = self._believed, False
+        return believed
 
     @property
     def has_landed(self) -> bool:
@@ -183,13 +200,14 @@ class Guards:
 
     Args:
         checkout_silence: ms of event time; 0 = no such guard.
-        unmatched_limit: purchased ids in a row; 0 = no such guard.
+        unmatched_limit: purchased ids in a row, or misdated checkouts; 0 = no such guards.
         lateness: ms, as in the rules.
 
     Attributes:
         suspended_by: what was found by the last `judge`.
         newest_checkout, newest_offer: event times (ms) that silence was judged by; MIN_TIME: none was seen.
         unmatched: purchased ids in a row without a match.
+        misdated: checkouts in a row whose date is not believed.
         resume_at: after a silence of the instance, what the checkouts' watermark of a task must have reached (ms) for
             the task to decide; MIN_TIME: there was none, or all have reached it.
     """
@@ -197,7 +215,7 @@ class Guards:
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
         self.suspended_by = SuspendedBy.NONE
         self.newest_checkout = self.newest_offer = MIN_TIME
-        self.unmatched = 0
+        self.unmatched = self.misdated = 0
         self.resume_at = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
@@ -208,11 +226,14 @@ class Guards:
         # Of the others it is not known yet how far their checkouts are read.
         awake = [task for task in tasks if not task.restoring and task.guard.checkouts_read_to > MIN_TIME]
         self._judge_unmatched(tasks)
+        self._judge_misdated(tasks)
         silent = self._judge_silence(tasks, awake)
         if silent:
             self.suspended_by = SuspendedBy.SILENCE
         elif self._limit and self.unmatched >= self._limit:
             self.suspended_by = SuspendedBy.UNMATCHED
+        elif self._limit and self.misdated >= self._limit:
+            self.suspended_by = SuspendedBy.MISDATED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
         else:
@@ -262,3 +283,11 @@ class Guards:
                 if task not in matched:
                     task.guard.ids.unmatched = 0
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
+
+    def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
+        believed = [task for task in tasks if task.guard.take_believed()]
+        if believed:
+            for task in tasks:
+                if task not in believed:
+                    task.guard.misdated = 0
+        self.misdated = sum(task.guard.misdated for task in tasks)

@@ -99,6 +99,7 @@ class Task:
         admission = Admission.ACCEPTED
         plausible = self._inputs[0].observe(presented_at, timestamp, now)
         if self._found is not None and offset < self._until[0]:
+            plausible = self._found.believes(event, timestamp, now)
             admission = self._found.admission(event, self._horizon.value, plausible=plausible)
         elif not plausible:
             admission = Admission.IMPLAUSIBLE
@@ -107,7 +108,8 @@ class Task:
         if admission is Admission.ACCEPTED:
             self._offers.read(offset)
             self._earliest.add(offset, presented_at)
-            self._join.present(event)
+            for checkout in self._join.present(event):
+                self._checkouts.keep(checkout.offset, presented_at)
         elif admission is Admission.SETTLED:
             self._offers.skip_to(offset + 1)
         if self._found is not None:
@@ -129,28 +131,28 @@ class Task:
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
-        warning = None
-        newest = self._inputs[1].newest
-        plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
-        if self._inputs[1].newest > newest:
+        event.stamped_at = timestamp if timestamp >= 0 else event.completed_at
+        side, newest, warning = self._inputs[1], self._inputs[1].newest, None
+        # Written after what was read before it: so long it may be needed, whatever its date and stamp.
+        before = side.read_to
+        came = before if event.offset < self._until[1] else max(before, self._decided_to)
+        until = self._join.keep(event, max(came, min(timestamp, now)))
+        plausible = side.observe(event.completed_at, timestamp, now)
+        self.guard.checkout_dated(plausible=plausible)
+        if side.read_to - before > self._lookback:  # behind such a gap, any before it may have been written as late
+            self._join.keep_all(side.read_to, self._checkouts.keep)
+        if side.newest > newest:
             self.guard.newer_checkout(newest)
         if self._horizon.unknown and plausible:
             # The record's time tells where the log was cut; the first records left may hold old events.
-            warning = self._horizon.read(max(event.completed_at, min(timestamp, now)))
-        if plausible:
-            self._checkouts.read(event.offset, event.completed_at)
-            self._join.complete(event)
-            if event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
-                self._pending.completed(event.session_id, event.completed_at)
-        else:
-            between = possible_times(self._rules, timestamp, event.completed_at, now)
-            self._checkouts.read(event.offset, between[1])
-            self._join.complete_undated(Undated(event.session_id, *between, event))
-        after_call: list[Chain] = []
-        before_settled: list[Chain] = []
-        read_before = event.offset < self._until[1]
+            warning = self._horizon.read(max(event.completed_at, min(timestamp, now), came))
+        ahead = not plausible and not self._rules.is_far_behind(event.completed_at, event.stamped_at)
+        until = max(until, self._join.complete(event, now, ahead=ahead))
+        if plausible and event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
+            self._pending.completed(event.session_id, event.completed_at)
+        after_call, before_settled = list[Chain](), list[Chain]()
         for offer_id in event.purchased:
-            if not read_before:  # else it was reported then
+            if event.offset >= self._until[1]:  # else it was reported then
                 waiting, told = self._pending.bought(event, offer_id)
                 before_settled += waiting
                 after_call += told
@@ -158,6 +160,7 @@ class Task:
             counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
             if plausible and not counted and not self._join.named_before(event, offer_id):
                 self.guard.ids.purchased(event.session_id, offer_id, event.completed_at)
+        self._checkouts.read(event.offset, max([until, *(chain.last.presented_at for chain in before_settled)]))
         if self._found is not None:
             self._restore_if_read()
         if plausible and warning is None and not after_call and not before_settled:
@@ -167,8 +170,7 @@ class Task:
 
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
-        settled = self._found is not None and self._found.was_dead_lettered(offset)
-        if settled:
+        if settled := self._found is not None and self._found.was_dead_lettered(offset):
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
@@ -191,30 +193,28 @@ class Task:
             Whether it is to be dead-lettered, then `acknowledged`. And the chains that wait for their calls, which are
             not to be made, as far as they are not made yet: it may be their purchase. Each is told once.
         """
-        settled = offset < self._until[1]
         between = possible_times(self._rules, timestamp, MAX_TIME, now)
         self._checkouts.read(offset, between[1])
         for session_id in sessions:
             self._join.complete_undated(Undated(session_id, *between))
         waiting = [chain for session_id in sessions for chain in self._pending.quarantine(session_id, between[1])]
-        if not settled:
+        if is_new := offset >= self._until[1]:
             self._unacknowledged_checkouts.add(offset)
         self._restore_if_read()
-        return not settled, waiting
-
-    def skip(self, side: Side, offset: int) -> None:
-        """A tombstone was read."""
-        self.read_to(side, offset + 1)
+        return is_new, waiting
 
     def read_to(self, side: Side, offset: int) -> None:
-        """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
+        """Everything below `offset` was read, by its end, which steps over transaction markers, or by a tombstone."""
         (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
         self._restore_if_read()
 
     def idle(self, side: Side, asked_at: int) -> str | None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms). Returns what was
         found out about the start of the task by it, in words, for the log."""
-        self.watermarks.of(side).idle(asked_at)
+        before = self._inputs[side].read_to
+        self._inputs[side].idle(asked_at)
+        if side is Side.CHECKOUTS and asked_at - before > self._lookback:
+            self._join.keep_all(asked_at, self._checkouts.keep)
         if side is Side.OFFERS or not self._horizon.unknown:
             return None
         warning = self._horizon.idle(asked_at)
@@ -303,8 +303,7 @@ class Task:
     def decide(self, *, suspended: bool = False) -> list[Chain]:
         """The chains that are due at the present watermark, in order of decide_at. Each is to be settled.
 
-        First come those that were decided before the restart and are not settled, once. While decisions are
-        `suspended` they alone go on.
+        First come those decided before the restart and not settled, once. While decisions are `suspended` they alone.
         """
         if self.restoring:
             return []
@@ -317,7 +316,9 @@ class Task:
             self._decided_to = watermark
         # What still comes was presented at most window + checkout_grace ago and looks back by lookback; by one lookback
         # more the guards know a purchase that is told twice. What is open keeps what it needs, however long.
-        self._join.forget(watermark - self._late_after - 2 * self._lookback)
+        # Not before the inputs are read again to where they had been: what comes may tell that one is misdated.
+        if self.watermarks.lower >= self._decided_to:
+            self._join.forget(watermark - self._late_after - 2 * self._lookback)
         self._pending.forget(watermark)
         return due
 
@@ -365,7 +366,8 @@ class Task:
         fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)
         if fitted is None:
             return None
-        retain_from = self._planner.retain_from(self._decided_to, self._earliest.at(self._planner.committed))
+        decided_to = self._decided_to if self.watermarks.lower >= self._decided_to else MIN_TIME  # see `decide`
+        retain_from = self._planner.retain_from(decided_to, self._earliest.at(self._planner.committed))
         checkouts = CheckoutCheckpoint(
             self._partitions,
             self._checkouts.next_offset,

@@ -1,4 +1,4 @@
-"""Tells stragglers from a mass of presentations that come late or are dated ahead, for one task.
+"""Tells stragglers from a mass of presentations that come late or are dated implausibly, for one task.
 
 A straggler is dead-lettered: nobody can know whether it was bought. A mass of them is the end of an outage, or a clock
 that is wrong, and dead-lettering it would lose its opt-outs. So the first of them, and all that follows it, is kept
@@ -54,9 +54,10 @@ REMINDER = 60.0
 """Seconds after which what is suspended is judged anew, and told again."""
 
 _WHAT_TO_DO = (
-    "offers are kept back: too many of them come late or are dated ahead. None of them is dead-lettered, and nothing "
-    "from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise join.lateness "
-    "and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by dead_letter.late_run = 0"
+    "offers are kept back: too many of them come late or are dated implausibly. None of them is dead-lettered, and "
+    "nothing from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise "
+    "join.lateness and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by "
+    "dead_letter.late_run = 0"
 )
 
 

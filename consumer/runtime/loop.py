@@ -293,7 +293,7 @@ class Loop:
             in_doubt=watch is not None and not watch.certain,
             waits_for_clock=not task.restoring and side in runner.waiting(),
             kept_back=side is Side.OFFERS and runner.late_run.suspended,
-            full=self._back_pressure.full and not task.restoring,
+            full=side is Side.OFFERS and self._back_pressure.full and not task.restoring,
             offers_stopped=side is Side.OFFERS and self._back_pressure.stops_offers and not task.restoring,
         )
 
@@ -313,6 +313,7 @@ class Loop:
                 partitions=put_off,
             )
         self.suspension.report(self._all_tasks())
+        self.tasks.misdated.report()
         runners = self.tasks.runners
         self._retention.look(runners, self.tasks.committed)
         for partition, runner in sorted(runners.items()):

@@ -22,7 +22,8 @@ NOT_ADMITTED = {
     Admission.CUT_OFF: _LATE,
     Admission.IMPLAUSIBLE: (
         Reason.IMPLAUSIBLE_TIME,
-        "dated ahead of its record or of the clock by more than join.max_skew",
+        "dated ahead of its record or of the clock by more than join.max_skew, or behind its record by more than "
+        "join.lookback",
     ),
 }
 """Why a presentation is dead-lettered instead of joining, as a name and in words."""

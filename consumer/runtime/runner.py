@@ -20,6 +20,7 @@ from .bad_record_limit import BadRecordLimit
 from .edges import Edges
 from .first_calls import FirstCalls, call_of
 from .late_run import LateRun
+from .misdated import Misdated
 from .outcomes import NOT_ADMITTED, Outcomes
 from .same_record import is_same
 from .unreadable import sessions_of
@@ -31,15 +32,14 @@ NONE: tuple[int, ...] = ()
 
 
 class TaskRunner:
-    """One task for the length of one assignment, closed to results that come back after it.
-
-    Owned by the poll thread.
+    """One task for the length of one assignment, closed to results that come back after it. Owned by the poll thread.
 
     Args:
         topics: of the offers and of the checkouts.
         bad_records: the limit of each of them, which all tasks share.
         late_limit: see `LateRun`.
         checkouts_end: see `FirstCalls`.
+        misdated: reports implausible dates, for all tasks.
 
     Attributes:
         task: the pure part.
@@ -59,6 +59,7 @@ class TaskRunner:
         bad_records: tuple[BadRecordLimit, BadRecordLimit],
         late_limit: int,
         checkouts_end: int = 0,
+        misdated: Misdated | None = None,
     ) -> None:
         self.partition = partition
         self.task = task
@@ -81,10 +82,11 @@ class TaskRunner:
         self._maybe_told: set[int] = set()
         """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
         self._first_calls = FirstCalls(task, checkouts_end)
+        self._misdated = misdated or Misdated(edges.clock.wall)
         self._log = log.bind(partition=partition)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
         for warning in task.restore_warnings:
-            self._report_warning(warning)
+            self._log.warning("found at the start of the task", finding=warning)
 
     # --- records
 
@@ -162,7 +164,7 @@ class TaskRunner:
             return NONE
         value = message.value()
         if value is None:
-            self.task.skip(side, offset)
+            self.task.read_to(side, offset + 1)
             return NONE
         self._bad_records[side].read += 1
         if message.timestamp()[1] > self._clock_check.waits_beyond:
@@ -187,7 +189,7 @@ class TaskRunner:
         if completed.completed_at > self._clock_check.waits_beyond:
             return self._wait_for_clock(Side.CHECKOUTS, message)
         effect = self.task.checkout(completed, message.timestamp()[1], now)
-        return NONE if effect is JOINED else self._carry_out(effect, completed, message)
+        return NONE if effect is JOINED else self._carry_out(effect, completed)
 
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
         """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
@@ -199,17 +201,12 @@ class TaskRunner:
             self._clock_check.checkouts_wait(self, True)
         return NONE
 
-    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
+    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted) -> Sequence[int]:
         """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""
         if effect.warning is not None:
-            self._report_warning(effect.warning)
+            self._log.warning("found at the start of the task", finding=effect.warning)
         if effect.admission is not Admission.ACCEPTED:
-            self._log.warning(
-                "implausible checkout",
-                topic=message.topic(),
-                offset=message.offset(),
-                timestamp=message.timestamp()[1],
-            )
+            self._misdated.checkout(checkout, self._topics[Side.CHECKOUTS], self.partition)
         for chain in effect.bought_after_call:
             self._report_purchase(checkout, chain)
         return [chain.start for chain in effect.bought_before_settled]
@@ -237,7 +234,7 @@ class TaskRunner:
                 "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
         if (warning := self.task.end(side, offset)) is not None:
-            self._report_warning(warning)
+            self._log.warning("found at the start of the task", finding=warning)
 
     def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
         if admission is Admission.SETTLED:
@@ -248,6 +245,9 @@ class TaskRunner:
             return
         self.task.give_up(event.offset, admission)
         reason, why = NOT_ADMITTED[admission]
+        if admission is Admission.IMPLAUSIBLE:
+            seems = self._misdated.offer(event, message.timestamp()[1], self._topics[Side.OFFERS], self.partition)
+            why += f"; it seems to be {seems}"
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._outcomes.not_admitted(event, reason, why)
 
@@ -410,13 +410,12 @@ class TaskRunner:
         else:
             if told:
                 self._report_purchase(chain.bought_by, chain)
+            if chain.bought_by.completed_at < chain.begin:
+                self._misdated.checkout(chain.bought_by, self._topics[Side.CHECKOUTS], self.partition, chain.begin)
             self._outcomes.bought(chain, chain.bought_by, result)
         self.task.settle(chain, called=told)
 
     # --- reports
-
-    def _report_warning(self, warning: str) -> None:
-        self._log.warning("found at the start of the task", finding=warning)
 
     def _report_purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
         self._log.warning(

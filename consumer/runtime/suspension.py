@@ -21,6 +21,8 @@ WHAT_TO_DO = {
     "producer; decisions go on by themselves once checkouts come again and join.lateness has passed",
     SuspendedBy.UNMATCHED: "decisions are held: the purchased ids name no offer that was presented. Look at what "
     "the checkout producer writes into purchased_offer_ids; decisions go on by themselves once one matches",
+    SuspendedBy.MISDATED: "decisions are held: checkouts in a row are dated implausibly. Look at how their producer "
+    "dates them; decisions go on by themselves once one is dated right",
     SuspendedBy.LANDING: "checkouts come again: decisions go on once join.lateness has passed, for what was kept "
     "back to land",
 }
@@ -107,6 +109,8 @@ class Suspension:
             facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}
             return facts
+        if by is SuspendedBy.MISDATED:
+            return facts | {"in_a_row": guards.misdated, "unmatched_limit": self._limit}
         facts |= {"newest_checkout": when(guards.newest_checkout), "newest_offer": when(guards.newest_offer)}
         if by is SuspendedBy.LANDING:
             facts["resume_at"] = when(guards.resume_at)

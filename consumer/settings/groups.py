@@ -96,7 +96,8 @@ class JoinSettings(Group):
         description="How late an event may arrive: at least the producers' delivery time-out and clock skew.",
     )
     lookback: PositiveDuration = Field(
-        default=timedelta(hours=2), description="How far before a presentation a purchase still counts."
+        default=timedelta(hours=2),
+        description="How far before a presentation a purchase counts, and behind its record an event is believed.",
     )
     abandoned: Literal["opt-out", "ignore"] = Field(
         default="opt-out", description="What to do with an offer whose session never checked out."
@@ -109,7 +110,9 @@ class JoinSettings(Group):
         description="Offers without any checkout for so long stop the decisions; 0 = never.",
     )
     unmatched_limit: int = Field(
-        default=50, ge=0, description="So many purchased ids in a row naming no offer stop the decisions; 0 = never."
+        default=50,
+        ge=0,
+        description="So many purchased ids in a row naming no offer, or misdated checkouts, stop decisions; 0 = never.",
     )
     idle_after: PositiveDuration = Field(
         default=timedelta(seconds=5),

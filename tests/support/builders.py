@@ -13,13 +13,13 @@ NOW = 1_000_000
 CODEC = PlainCodec()
 
 
-def raw(topic: str, offset: int, key: str | None, value: bytes | None) -> Message:
-    """A record of any bytes in partition 0, stamped NOW."""
-    return Message(topic, 0, offset, None if key is None else key.encode(), value, timestamp=NOW)
+def raw(topic: str, offset: int, key: str | None, value: bytes | None, stamp: int = NOW) -> Message:
+    """A record of any bytes in partition 0, stamped NOW (ms) if not told otherwise."""
+    return Message(topic, 0, offset, None if key is None else key.encode(), value, timestamp=stamp)
 
 
 def offer(offset: int, at: int, *, session: str = "s1", offer_id: str = "o1") -> Message:
-    """A presentation by partner P, at so many ms."""
+    """A presentation by partner P, at so many ms, stamped as it is dated, but not ahead of NOW."""
     event = {
         "event_id": "e",
         "session_id": session,
@@ -27,13 +27,14 @@ def offer(offset: int, at: int, *, session: str = "s1", offer_id: str = "o1") ->
         "offer_id": offer_id,
         "presented_at": at,
     }
-    return raw("offers", offset, session, CODEC.encode_offer(event))
+    return raw("offers", offset, session, CODEC.encode_offer(event), min(at, NOW))
 
 
 def checkout(
     offset: int, at: int, *bought: str, session: str = "s0", key: str | None = None, checkout_id: str = "c"
 ) -> Message:
-    """A checkout that bought these offers, at so many ms; `key` is the record's, if it is another session's."""
+    """A checkout that bought these offers, at so many ms, stamped as an offer is; `key` is the record's, if it is
+    another session's."""
     event = {
         "event_id": "e",
         "session_id": session,
@@ -41,7 +42,7 @@ def checkout(
         "completed_at": at,
         "purchased_offer_ids": list(bought),
     }
-    return raw("checkouts", offset, key or session, CODEC.encode_checkout(event))
+    return raw("checkouts", offset, key or session, CODEC.encode_checkout(event), min(at, NOW))
 
 
 def end(topic: str, offset: int) -> Message:

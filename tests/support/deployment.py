@@ -191,7 +191,16 @@ class Deployment:
 
     # --- events
 
-    def present(self, offer_id: str, *, session: str = "s1", at: int | None = None, partner: str = "ACME") -> None:
+    def present(
+        self,
+        offer_id: str,
+        *,
+        session: str = "s1",
+        at: int | None = None,
+        partner: str = "ACME",
+        stamp: int | None = None,
+    ) -> None:
+        """An offer is shown; its record is stamped as it is dated, if not told otherwise (ms)."""
         at = now() if at is None else at
         self.send_offer(
             {
@@ -203,10 +212,18 @@ class Deployment:
                 "price": "9.90",
                 "metadata": {"secret-note": "do not show"},
             },
-            at,
+            at if stamp is None else stamp,
         )
 
-    def check_out(self, *bought: str, session: str = "s1", at: int | None = None, key: str | None = None) -> None:
+    def check_out(
+        self,
+        *bought: str,
+        session: str = "s1",
+        at: int | None = None,
+        key: str | None = None,
+        stamp: int | None = None,
+    ) -> None:
+        """A session checks out; its record is stamped as an offer's is."""
         at = now() if at is None else at
         event = {
             "event_id": uuid.uuid4().hex,
@@ -215,7 +232,9 @@ class Deployment:
             "completed_at": at,
             "purchased_offer_ids": list(bought),
         }
-        self.produce(self.checkout_topic, key or session, self.codec.encode_checkout(event), at)
+        self.produce(
+            self.checkout_topic, key or session, self.codec.encode_checkout(event), at if stamp is None else stamp
+        )
 
     def send_offer(self, event: dict[str, Any], timestamp: int) -> None:
         self.produce(self.offer_topic, event["session_id"], self.codec.encode_offer(event), timestamp)

@@ -198,7 +198,7 @@ class OutputChecker:
         fits = {
             "undecodable": written.event is None,
             "key_mismatch": written.event is None,
-            "implausible_time": topic == OFFERS and implausible(written, self._scenario.rules),
+            "implausible_time": topic == OFFERS and any(implausible(written, r) for r in self._scenario.settings),
             "late": topic == OFFERS and self._may_be_late(spot),
         }
         if not fits[reason]:

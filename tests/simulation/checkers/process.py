@@ -43,7 +43,7 @@ class ProcessChecker:
         self._open = max(rules.late_after for rules in settings) + self._lookback
         self._inputs: dict[tuple[str, int], list[tuple[int, int, int, str]]] = defaultdict(list)
         for written in self._scenario.records:
-            if written.event is not None and not implausible(written, self._scenario.rules):
+            if written.event is not None and not implausible(written, self._scenario.loosest):
                 event = written.event
                 # What a producer's clock says counts as far as the record's stamp goes along.
                 entry = written.offset, written.at, min(written.dated, written.timestamp), event.session_id
@@ -101,11 +101,15 @@ class ProcessChecker:
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
         needed_from = task.watermark - self._open - self._scenario.rules.max_skew - self._lookback - BUCKET
-        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= needed_from}
+        # One that is dated far behind is kept for what it names.
+        sessions = {s for _, s in offers} | {s for _, at, dated, s in held if max(dated, at) >= needed_from}
         # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return
-        if task.sessions > len(sessions) + self._doubtful:
+        # Nor before the inputs are read again to where they had been before a restart.
+        if task.watermarks.lower < task._decided_to:
+            return
+        if task.sessions > len(sessions) + self._doubtful + len(task._join._kept):
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
     def _is_decided_anew(self, partition: int, offset: int) -> bool:
@@ -176,10 +180,12 @@ class ProcessChecker:
             counted.append((checkout, ids - named))
             named |= ids  # named again further on in the log, it is not counted
         run: set[tuple[str, str]] = set()
-        for checkout, ids in sorted(counted, key=lambda one: one[0].completed_at):
+        counted_ids = [(c, ids, all("booking" in purchased for purchased in c.purchased)) for c, ids in counted]
+        # Those of one time are judged in any order: one that matches may be the last of them.
+        for checkout, ids, is_booking in sorted(counted_ids, key=lambda one: (one[0].completed_at, not one[2])):
             if checkout.completed_at > judged_to:
                 break
-            if all("booking" in purchased for purchased in checkout.purchased):
+            if is_booking:
                 run |= ids
             else:
                 run.clear()

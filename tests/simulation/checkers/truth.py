@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from simulation.checkers.violation import Violation
 from simulation.workload.kinds import Kind
-from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed, far_behind
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Call, Insurer
 from simulation.world.journal import Journal
@@ -196,7 +196,12 @@ class TruthChecker:
         assert purchase.record is not None
         shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
         record = purchase.record
-        return (record.at if record.event is None else record.dated) < shown - self._lookback
+        if record.event is None:
+            return record.at < shown - self._lookback
+        # Whoever goes back by time goes by the stamps, and may leave out one that is stamped as wrongly as it is dated.
+        is_misplaced = self._broker.lost_at >= 0 and record.timestamp < purchase.at
+        at = record.timestamp if is_misplaced else purchase.at
+        return max(at, record.dated) < shown - self._lookback
 
     # --- who is well
 
@@ -319,14 +324,18 @@ class TruthChecker:
         records and by whatever dates that are believed."""
         shown = self._shown[offer_id]
         sessions = {w.event.session_id for w in shown if w.event is not None}
-        mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id in sessions]
+        all_mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id in sessions]
+        # What is dated far behind its record ends nothing sooner, and buys as if its date were true.
+        far = [w for w in all_mine if w.topic == CHECKOUTS and far_behind(w, self._scenario.loosest)]
+        mine = [w for w in all_mine if w not in far]
         if not all(believed(w, self._scenario.rules) for w in mine):
             return False
         checkouts = [w for w in mine if w.topic == CHECKOUTS]
         errors = [w.dated - w.happened for w in mine] or [0]
         # What is within that of an edge may lie on either side of it, by the dates.
         blur = max(errors) - min(errors)
-        return bool(shown) and all(any(self._buys(c, w, offer_id, checkouts, blur) for c in checkouts) for w in shown)
+        buyers = [*checkouts, *far]
+        return bool(shown) and all(any(self._buys(c, w, offer_id, checkouts, blur) for c in buyers) for w in shown)
 
     def _buys(self, checkout: Written, shown: Written, offer_id: str, checkouts: list[Written], blur: int) -> bool:
         """Whether the checkout buys the offer as it was shown there, by all settings, and was written on time."""

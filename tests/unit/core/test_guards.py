@@ -174,6 +174,7 @@ def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() 
     (chain,) = instance.tasks[0].unsettled_chains()
     instance.tasks[0].settle(chain)
     instance.restart(silence=2_000)
+    instance.idle(2_001)
     instance.restart(silence=2_000)
     assert instance.tasks[0].prepare_commit().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
     instance.idle(3_000)
@@ -223,6 +224,7 @@ def test_a_silence_does_not_end_because_a_restart_has_read_no_checkouts_yet() ->
     instance.idle(2_001)
     instance.turn()
     instance.restart(silence=2_000)
+    instance.idle(2_001)
     instance.restart(silence=2_000)
     assert instance.tasks[0].guard.checkouts_read_to == MIN_TIME
     instance.turn()
