@@ -285,7 +285,6 @@ def test_a_way_back_that_is_gone_again_loses_nothing_that_was_not_settled(
         fate = right[chain.offer_id, chain.last.presented_at]
         if chain.reason is not Reason.PURCHASED and chain.bought_by is None:
             assert (chain.reason, chain.begin) == (fate.reason, fate.begin), "called, and not as the whole of it"
-        due = fate.last + RULES.late_after
-        assert due > START + 1_000 * to - RULES.lateness, "settled by that time, and called again"
-    after = {(f.offer_id, f.last) for f in told if f.last >= START + 1_000 * to}
+        assert fate.decide_at > START + 1_000 * to - RULES.lateness, "settled by that time, and called again"
+    after = {(f.offer_id, f.last) for f in told if f.decide_at > START + 1_000 * to - RULES.lateness}
     assert after <= {(chain.offer_id, chain.last.presented_at) for chain in made}
