@@ -63,6 +63,37 @@ def test_a_yes_to_a_group_that_has_nothing_is_one_commit() -> None:
     assert found is None or found.horizon >= FIRST, "else all checkouts of before count as never made"
 
 
+@pytest.mark.parametrize("refused", ["offers", "checkouts"])
+def test_a_yes_to_a_group_that_has_nothing_keeps_its_horizon_whatever_part_the_broker_took(refused: str) -> None:
+    """The offers' part alone would say of which topic it is. The next yes would take its first checkout for the first
+    that there ever was, and no offer for late."""
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    world.consumer.refused[refused] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(StartError, match=rf"in part only, not for {refused}\[0\].*do it again"):
+        world.accept()
+    world.consumer.refused.clear()
+    with pytest.raises(PositionsError):
+        check_positions("g", world.starts.positions(world.consumer), world.now, 1)
+    world.accept()
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon >= FIRST + RULES.max_skew + RULES.lateness
+
+
+def test_no_way_back_forgets_what_a_yes_to_a_group_that_has_nothing_does_not_know() -> None:
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    world.accept()
+    world.consumer.at = 0
+    world.changes.reset_to(NOW - 10_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon >= FIRST + RULES.max_skew + RULES.lateness
+
+
 HOUR = 3_600_000
 STAMPS = [NOW - HOUR + 10 * n for n in range(50)]
 
