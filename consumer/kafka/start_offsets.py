@@ -149,8 +149,8 @@ class StartOffsets:
     ) -> None:
         """Commit for all partitions what `start_from` means at `now` (wall clock, ms).
 
-        `first_tells`: the horizon (ms) of a checkout partition that is read from its very first record on, in a group
-        that has run before. None: it has not, and that is the first checkout there ever was.
+        `first_tells`: the horizon (ms) of a checkout partition by its first records, in a group that has run before:
+        the topic may be younger. None: the group is new, and the very first record is the first checkout there was.
         """
         start_from, at_first = self._settings.start_from, first_tells is None
         if start_from == "earliest":
@@ -204,8 +204,8 @@ class StartOffsets:
         """Positions that say that they are ours, and that nothing is decided from there on.
 
         The horizon of checkouts is None where it is to be learnt by reading, unless they begin at their very first
-        record; then see `commit_start_from`. What that tells is lost for good, and stands with the offers too: the
-        broker may take their part only, and a way back must not forget it.
+        record. What `first_tells` beyond it is lost for good, and stands with the offers too: the broker may take their
+        part only, and a way back must not forget it.
         """
         places: list[TopicPartition] = []
         lost: dict[int, int] = {}
@@ -216,9 +216,10 @@ class StartOffsets:
             elif horizon is None and offset > 0:
                 text = new_checkouts(offset)
             else:
-                if horizon is None and first_tells is not None:
-                    lost[partition] = first_tells(TopicPartition(topic, partition, offset))
-                text = self.checkouts_from(offset, lost.get(partition, MIN_TIME) if horizon is None else horizon)
+                known = MIN_TIME if horizon is None else horizon
+                if first_tells is not None and (told := first_tells(TopicPartition(topic, partition, offset))) > known:
+                    lost[partition] = known = told
+                text = self.checkouts_from(offset, known)
             places.append(TopicPartition(topic, partition, offset, metadata=text))
         return places[::-1]
 
