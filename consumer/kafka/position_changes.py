@@ -130,18 +130,19 @@ class PositionChanges:
     def _started(self, now: int) -> list[Change]:
         """This group, or one before it, has told outcomes: so the topic may be younger than what was decided by it, and
         its very first record is not known to be the first checkout that there was."""
-        younger: list[Change] = []
 
         def first_tells(place: TopicPartition) -> int:
-            checkouts = CommittedPosition.of(Side.CHECKOUTS, place)
-            horizon = self._horizon_of(checkouts, now)
-            what = f"but offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
-            younger.append(_change(checkouts, checkouts.offset, what))
-            return horizon
+            return self._horizon_of(CommittedPosition.of(Side.CHECKOUTS, place), now)
 
         self._starts.commit_start_from(self._consumer, now, first_tells)
-        after = self._starts.positions(self._consumer).by_place.values()
-        return [Change(p.topic, p.partition, -1, p.offset, "starts as kafka.start_from says") for p in after] + younger
+        after = self._starts.positions(self._consumer).by_place
+        changes = [_change(replace(p, offset=-1), p.offset, "starts as kafka.start_from says") for p in after.values()]
+        for partition in range(self._partitions):
+            if (lost_below := after[Side.OFFERS, partition].lost_below) != MIN_TIME:
+                what = f"but offers are {_LATE} presented before {readable(lost_below + self._rules.lookback)}"
+                checkouts = after[Side.CHECKOUTS, partition]
+                changes.append(_change(checkouts, checkouts.offset, what))
+        return changes
 
     def _accepted(self, partition: int, found: Positions, now: int) -> Iterator[tuple[Change, str]]:
         offers, checkouts = (found.by_place[side, partition] for side in Side)

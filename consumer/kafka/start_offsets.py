@@ -145,29 +145,25 @@ class StartOffsets:
             )
 
     def commit_start_from(
-        self, consumer: Consumer, now: int, first_tells: Callable[[TopicPartition], int] = lambda _: MIN_TIME
+        self, consumer: Consumer, now: int, first_tells: Callable[[TopicPartition], int] | None = None
     ) -> None:
         """Commit for all partitions what `start_from` means at `now` (wall clock, ms).
 
-        `first_tells`: the horizon (ms) of a checkout partition that is read from its very first record on. By default
-        that is the first checkout there ever was.
+        `first_tells`: the horizon (ms) of a checkout partition by its first records, in a group that has run before:
+        the topic may be younger. None: the group is new, and the very first record is the first checkout there was.
         """
-        start_from = self._settings.start_from
+        start_from, at_first = self._settings.start_from, first_tells is None
         if start_from == "earliest":
-            places = []
+            firsts: Wanted = {}
             for place in self._places():
-                place.offset, _ = bounds(consumer, place)
-                places.append(self._marked(place, None, now, first_tells))
-            self.commit(consumer, places, at_first=True)
+                firsts[Side(self.topics.index(place.topic)), place.partition] = bounds(consumer, place)[0], None
+            self.commit(consumer, self._marked(firsts, now, first_tells), at_first=at_first)
             log.warning("a new group starts at the first record of both topics", records=self._records(consumer))
             return
         moment = now if isinstance(start_from, str) else int(start_from.timestamp() * 1000)
         wanted = self.at(consumer, moment, offers_at_end=start_from == "latest")
-        places = [
-            self._marked(TopicPartition(self.topics[side], partition, offset), horizon, now, first_tells)
-            for (side, partition), (offset, horizon) in wanted.items()
-        ]
-        self.commit(consumer, places, at_first=True)
+        places = self._marked(wanted, now, first_tells)
+        self.commit(consumer, places, at_first=at_first)
         log.warning(
             "a new group starts in the middle of both topics: offers presented before are not looked at",
             offers_from=readable(moment),
@@ -203,21 +199,29 @@ class StartOffsets:
         return moment - self._rules.lookback - self._rules.lateness - self._rules.max_skew
 
     def _marked(
-        self, place: TopicPartition, horizon: int | None, now: int, first_tells: Callable[[TopicPartition], int]
-    ) -> TopicPartition:
-        """A position that says that it is ours, and that nothing is decided from there on.
+        self, wanted: Wanted, now: int, first_tells: Callable[[TopicPartition], int] | None
+    ) -> list[TopicPartition]:
+        """Positions that say that they are ours, and that nothing is decided from there on.
 
-        `horizon` (ms) is that of checkouts: None where it is to be learnt by reading, unless they begin at their
-        very first record; then see `commit_start_from`.
+        The horizon of checkouts is None where it is to be learnt by reading, unless they begin at their very first
+        record. What `first_tells` beyond it is lost for good, and stands with the offers too: the broker may take their
+        part only, and a way back must not forget it.
         """
-        offset = place.offset
-        if place.topic == self.topics[0]:
-            text = self.new_offers(offset, now)
-        elif horizon is None and offset > 0:
-            text = new_checkouts(offset)
-        else:
-            text = self.checkouts_from(offset, first_tells(place) if horizon is None else horizon)
-        return TopicPartition(place.topic, place.partition, offset, metadata=text)
+        places: list[TopicPartition] = []
+        lost: dict[int, int] = {}
+        for (side, partition), (offset, horizon) in sorted(wanted.items(), reverse=True):  # the checkouts first
+            topic = self.topics[side]
+            if side is Side.OFFERS:
+                text = replace(self.undecided(offset, now), lost_below=lost.get(partition, MIN_TIME)).encode(offset)
+            elif horizon is None and offset > 0:
+                text = new_checkouts(offset)
+            else:
+                known = MIN_TIME if horizon is None else horizon
+                if first_tells is not None and (told := first_tells(TopicPartition(topic, partition, offset))) > known:
+                    lost[partition] = known = told
+                text = self.checkouts_from(offset, known)
+            places.append(TopicPartition(topic, partition, offset, metadata=text))
+        return places[::-1]
 
     def new_offers(self, offset: int, now: int) -> str:
         """Metadata of ours for an offer partition of which nothing is decided from `offset` on."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.changes_world import NOW, OURS, ChangesWorld
@@ -21,6 +22,7 @@ from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
+from consumer.errors import StartError
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
@@ -233,3 +235,56 @@ def test_no_change_of_positions_makes_a_false_call_and_no_reset_misses_an_offer(
     if how == "reset":
         after = {(f.offer_id, f.last) for f in told if f.last >= START + 1_000 * to}
         assert after <= {(chain.offer_id, chain.last.presented_at) for chain in made}
+
+
+@examples(150)
+@given(
+    OFFERS,
+    CHECKOUTS,
+    st.integers(0, 700),
+    st.lists(st.integers(0, 600), min_size=1, max_size=2),
+    st.integers(0, 1_000),
+    st.sets(st.sampled_from("ab")),
+    st.sampled_from([frozenset(), frozenset({"checkouts"}), frozenset({"offers"})]),
+)
+def test_a_way_back_that_is_gone_again_loses_nothing_that_was_not_settled(
+    shown: list[Shown],
+    done: list[Shown],
+    to: int,
+    earlier: list[int],
+    settled: int,
+    waits: set[str],
+    refused: frozenset[str],
+) -> None:
+    """To a time, to the same one again, and to earlier ones. Of the first the broker may take the first part only."""
+    world = TwoLogs(shown, [(-3_000, ""), (-2_000, ""), *done])
+    told = fates(world.shown, world.done, RULES)
+    assume(not any(fate.last - fate.begin > 200_000 for fate in told))
+    world.settle_by(settled, waits=sorted(waits))
+    assume(world.offers()[0] >= world.starts.offsets_at(world.consumer, Side.OFFERS, START + 1_000 * to)[0])
+    if refused:
+        world.consumer.refused = dict.fromkeys(refused, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+        with pytest.raises(StartError, match="do it again"):
+            world.changes.reset_to(START + 1_000 * to, NOW)
+        world.consumer.refused = {}
+    world.changes.reset_to(START + 1_000 * to, NOW)
+    once = world.left("offers")
+    world.changes.reset_to(START + 1_000 * to, NOW)
+    assert world.left("offers") == once, "the same time twice is as once"
+    for before in sorted((to - less for less in earlier if less <= to), reverse=True):
+        world.changes.reset_to(START + 1_000 * before, NOW)
+        to = before
+    late: list[OfferPresented] = []
+    made = world.chains(crashes=True, late=late)
+    given_up = {one.offset for one in late}
+    right = {
+        (f.offer_id, f.last): f
+        for f in fates([one for one in world.shown if one.offset not in given_up], world.done, RULES)
+    }
+    for chain in made:
+        fate = right[chain.offer_id, chain.last.presented_at]
+        if chain.reason is not Reason.PURCHASED and chain.bought_by is None:
+            assert (chain.reason, chain.begin) == (fate.reason, fate.begin), "called, and not as the whole of it"
+        assert fate.decide_at > START + 1_000 * to - RULES.lateness, "settled by that time, and called again"
+    after = {(f.offer_id, f.last) for f in told if f.decide_at > START + 1_000 * to - RULES.lateness}
+    assert after <= {(chain.offer_id, chain.last.presented_at) for chain in made}

@@ -195,10 +195,12 @@ def test_a_group_without_any_position_starts_as_the_settings_say() -> None:
     world.commit("offers", -1001, "")
     world.commit("checkouts", -1001, "")
     assert [(c.topic, c.was, c.offset) for c in world.accept()][:2] == [("offers", -1, 0), ("checkouts", -1, 0)]
-    assert is_new(world.offers()[1], 0)
     _, checkouts = world.checkouts()
     assert checkouts is not None
     assert checkouts.horizon == FIRST + RULES.max_skew + RULES.lateness, "the topic may be younger than the group"
+    offers = world.offers()[1]
+    assert offers.lost_below == checkouts.horizon, "for good"
+    assert is_new(replace(offers, lost_below=MIN_TIME), 0)
 
 
 def test_another_number_of_partitions_is_not_accepted() -> None:

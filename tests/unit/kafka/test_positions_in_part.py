@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
-from support.changes_world import CHECKOUTS, FIRST, NOW, OFFERS, OURS, RULES, ChangesWorld
+from support.changes_world import CHECKOUTS, FIRST, KAFKA, NOW, OFFERS, OURS, RULES, ChangesWorld
 
 from consumer.core.checkpoint import OfferCheckpoint, Position, rules_key
 from consumer.core.task import Task
 from consumer.errors import PositionsError, StartError
 from consumer.kafka.positions import check_positions
+from consumer.kafka.start_offsets import StartOffsets
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
 
@@ -61,6 +62,56 @@ def test_a_yes_to_a_group_that_has_nothing_is_one_commit() -> None:
     assert len(commits) == 1
     _, found = world.checkouts()
     assert found is None or found.horizon >= FIRST, "else all checkouts of before count as never made"
+
+
+@pytest.mark.parametrize("refused", ["offers", "checkouts"])
+def test_a_yes_to_a_group_that_has_nothing_keeps_its_horizon_whatever_part_the_broker_took(refused: str) -> None:
+    """The offers' part alone would say of which topic it is. The next yes would take its first checkout for the first
+    that there ever was, and no offer for late."""
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    world.consumer.refused[refused] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(StartError, match=rf"in part only, not for {refused}\[0\].*do it again"):
+        world.accept()
+    world.consumer.refused.clear()
+    with pytest.raises(PositionsError):
+        check_positions("g", world.starts.positions(world.consumer), world.now, 1)
+    world.accept()
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon >= FIRST + RULES.max_skew + RULES.lateness
+
+
+def test_no_way_back_forgets_what_a_yes_to_a_group_that_has_nothing_does_not_know() -> None:
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    world.accept()
+    world.consumer.at = 0
+    world.changes.reset_to(NOW - 10_000, NOW)
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon >= FIRST + RULES.max_skew + RULES.lateness
+
+
+def test_a_topic_that_is_younger_than_the_group_is_not_taken_for_whole_where_it_starts_from_now() -> None:
+    """The offsets expired, and the checkout topic was made anew. Its very first offset is there, but its first record
+    is younger than all that an offer of now looks back to."""
+    world = ChangesWorld()
+    world.commit("offers", -1001, "")
+    world.commit("checkouts", -1001, "")
+    stamps = [NOW - 100 + n for n in range(50)]
+    world.consumer.stamps = {"offers": stamps, "checkouts": stamps}
+    latest = StartOffsets(KAFKA.model_copy(update={"start_from": "latest"}), RULES, 1, OURS)
+    changes = world.changes
+    changes._starts = latest
+    told = changes.accept(NOW)
+    _, checkouts = world.checkouts()
+    _, offers = world.offers()
+    assert checkouts is not None
+    assert checkouts.horizon == offers.lost_below == NOW - 100 + RULES.max_skew + RULES.lateness
+    assert "dead-lettered as late" in told[-1].what
 
 
 HOUR = 3_600_000
