@@ -62,7 +62,7 @@ def test_ready_once_the_group_has_assigned_partitions_and_live_before_and_while_
             holder.subscribe(topics)
             until(lambda: holder.poll(0.1) is None and holder.assignment(), within=30, what="the holder's assignment")
 
-            # From before the start on: its first question for the time is asked while it still waits for its partitions.
+            # From before the start on: the first question for the time is asked while it waits for its partitions.
             os.kill(deployment.api.pid, signal.SIGSTOP)
             probed = Probed(deployment)
             assert "the group has not said yet" in probed.until("/readyz", 503)
