@@ -110,6 +110,7 @@ class Watermarks:
         self._window = rules.window
         self._lookback = rules.lookback
         self._ahead: Side | None = None
+        self._bound = 0
 
     def of(self, side: Side) -> InputWatermark:
         """That of one input."""
@@ -135,10 +136,12 @@ class Watermarks:
                 in this partition any more; what is bought meanwhile must be known once the API is back.
         """
         ahead = self.offers.value - self.checkouts.value
-        most = self._lookback if calls_wait and ahead < 0 else self._window
+        side = Side.OFFERS if ahead > 0 else Side.CHECKOUTS
+        most = self._lookback if calls_wait and side is Side.CHECKOUTS else self._window
         if abs(ahead) > most:
-            self._ahead = Side.OFFERS if ahead > 0 else Side.CHECKOUTS
-        elif 2 * abs(ahead) <= most:
+            self._ahead, self._bound = side, most
+        elif self._ahead is not side or most > self._bound or 2 * abs(ahead) <= most:
+            # The other one is ahead now, or it may be further ahead than when it was paused, or is so no longer.
             self._ahead = None
         return self._ahead
 

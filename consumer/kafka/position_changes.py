@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts, rules_key
+from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
@@ -287,8 +287,6 @@ class PositionChanges:
             position = found.by_place[Side.OFFERS, partition]
             low, end = self._bounds(position)
             first = max(low, position.offset)
-            if self._is_settled(position, offset, moment):
-                continue
             # Where no record is as young as that, the position stays. A gap without records is nothing to be missed.
             if position.offset >= 0 and first < offset < end and self._first_record(position, first, offset):
                 forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
@@ -297,25 +295,8 @@ class PositionChanges:
             raise PositionsError(
                 f"group {self._group}: {readable(moment)} lies ahead of what is committed: "
                 f"{', '.join(forward[:_MOST_NAMED])}{more}. The offers between would be missed. Nothing was changed. "
-                "Choose an earlier time."
+                "Choose an earlier time: after a way back, what is committed lies before the time that it led to."
             )
-
-    def _is_settled(self, offers: CommittedPosition, wanted: int, moment: int) -> bool:
-        """Whether all is settled that a way back to `wanted` takes for settled: what is due by `moment` - lateness.
-
-        What is committed lies before the time that an earlier way back led to, by as long as a chain lasts. To go to
-        that time once more, or to one before it, passes over nothing. So it is where the position is ours, has decided
-        as far by the same rules, and lists nothing below `wanted`.
-        """
-        known = offers.checkpoint
-        return (
-            isinstance(known, OfferCheckpoint)
-            and known.rules == rules_key(self._rules)
-            and offers.provenance is not None
-            and not offers.provenance.differences(self._provenance)
-            and moment - self._rules.lateness <= known.decided_to
-            and wanted <= min([known.next_offset, *known.unsettled])
-        )
 
     def _back_to(
         self,
@@ -331,10 +312,9 @@ class PositionChanges:
         stands, if that is earlier. None: from where it stands."""
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
+        if offers.offset >= 0:
+            offset = max(low, min(offers.offset, offset))
         moment = now if moment is None else moment
-        if offers.offset >= 0 and not (wanted is not None and self._is_settled(offers, wanted, moment)):
-            offset = min(offers.offset, offset)
-        offset = max(low, offset)
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])
         beginning = WholeChains(self._consumer, self._starts, self._rules).before(partition, offset, moment, now)

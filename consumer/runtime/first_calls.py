@@ -31,6 +31,11 @@ class FirstCalls:
         """It is decided to be called."""
         self._kept.append(chain)
 
+    @property
+    def wait(self) -> bool:
+        """Whether there are some."""
+        return bool(self._kept)
+
     def take(self, *, at_once: bool) -> list[Chain]:
         """Those that may be called now; each is given out once.
 

@@ -132,9 +132,12 @@ class TaskRunner:
         """The inputs to be read no further for now."""
         if self.task.restoring:
             return self.waiting() | {side for side in Side if self._at_stop(side)}
-        ahead = self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0)
+        ahead = self._ahead()
         late = Side.OFFERS if self.late_run.suspended else None
         return self.waiting() | {side for side in Side if side in (ahead, late)}
+
+    def _ahead(self) -> Side | None:
+        return self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0 or self._first_calls.wait)
 
     def waiting(self) -> set[Side]:
         """The inputs of which records wait; see `buffering`."""
@@ -284,7 +287,7 @@ class TaskRunner:
                 self._first_calls.keep(chain)
         calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
-        stands = (at_once or self.late_run.suspended) and Side.CHECKOUTS in self.pauses()
+        stands = (at_once or self.late_run.suspended) and self._ahead() is Side.CHECKOUTS
         for chain in self._first_calls.take(at_once=stands):
             if chain.is_withheld:
                 self._settle_withheld(chain)

@@ -196,6 +196,7 @@ def test_an_implausible_presentation_is_found_again_where_the_list_had_no_room_f
     assert task.offer(event, stamp, 1_767_225_600_000) is Admission.IMPLAUSIBLE
 
 
+@pytest.mark.usefixtures("one_record_tells")
 @fuzz(20)
 @given(logs(overdue=True), schedules(), st.data())
 def test_after_metadata_was_spoilt_no_call_is_missed(drawn: Logs, schedule: list[Step], data: st.DataObject) -> None:

@@ -62,13 +62,13 @@ def test_ready_once_the_group_has_assigned_partitions_and_live_before_and_while_
             holder.subscribe(topics)
             until(lambda: holder.poll(0.1) is None and holder.assignment(), within=30, what="the holder's assignment")
 
+            # From before the start on: the first question for the time is asked while it waits for its partitions.
+            os.kill(deployment.api.pid, signal.SIGSTOP)
             probed = Probed(deployment)
             assert "the group has not said yet" in probed.until("/readyz", 503)
             until(lambda: len(deployment.assigned()) == 2, within=30, what="the consumer to have joined")
             status, reason = probed.ask("/readyz")
             assert (status, probed.ask("/livez")[0]) == (503, 200), reason
-
-            os.kill(deployment.api.pid, signal.SIGSTOP)
         finally:
             holder.close()
         try:

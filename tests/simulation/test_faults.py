@@ -21,6 +21,7 @@ def test_retention_spares_what_a_member_reads_again_and_will_commit() -> None:
     broker.group.committed[place] = 5, "with the lookback of the run before"
     process: Any = SimpleNamespace(name="p1", **dict.fromkeys(("touch", "tell", "begins"), lambda _: None))
     process.wait = lambda until, timeout: until()
+    process.wall = lambda: broker.clock.now
     process.consumer = SimulatedConsumer(broker, process, lambda _: None)
     process.consumer.subscribe([], lambda consumer, _: consumer.assign([TopicPartition(*place, 2)]), None, None)
     while not process.consumer.began:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 from support.changes_world import CHECKOUTS, FIRST, KAFKA, NOW, OFFERS, OURS, RULES, ChangesWorld
 
-from consumer.core.checkpoint import OfferCheckpoint, Position, rules_key
+from consumer.core.checkpoint import OfferCheckpoint, Position
 from consumer.core.task import Task
 from consumer.errors import PositionsError, StartError
 from consumer.kafka.positions import check_positions
@@ -118,28 +117,9 @@ HOUR = 3_600_000
 STAMPS = [NOW - HOUR + 10 * n for n in range(50)]
 
 
-def went_back(n: int) -> ChangesWorld:
-    """A group that had read 46 offers, and has gone back to the time of the nth."""
-    world = ChangesWorld()
-    world.consumer.stamps = {"offers": STAMPS, "checkouts": STAMPS}
-    world.commit("offers", 45, replace(OFFERS, next_offset=46, unsettled=frozenset()).encode(45))
-    world.changes.reset_to(STAMPS[n], NOW)
-    return world
-
-
 def decided_anew_from(world: ChangesWorld) -> int:
     offset, text = world.left("offers")
     return OfferCheckpoint.decode(text, offset).next_offset
-
-
-def test_to_go_back_to_the_same_time_twice_is_no_way_forward_and_changes_nothing() -> None:
-    """The first time leads to an offset that lies before that time, by as long as a chain lasts."""
-    world = went_back(40)
-    first = world.left("offers")
-    assert decided_anew_from(world) == 40
-    assert first[0] < 40
-    world.changes.reset_to(STAMPS[40], NOW)
-    assert world.left("offers") == first
 
 
 def test_to_go_back_can_be_done_again_after_the_broker_took_a_part_of_it() -> None:
@@ -155,30 +135,3 @@ def test_to_go_back_can_be_done_again_after_the_broker_took_a_part_of_it() -> No
         world.consumer.refused.clear()
     world.changes.reset_to(STAMPS[40], NOW)
     assert decided_anew_from(world) == 40
-
-
-def test_after_a_way_back_an_earlier_time_is_no_way_forward() -> None:
-    """Ten o'clock first, then half past nine: the first offset lies hours before both."""
-    world = went_back(40)
-    world.changes.reset_to(STAMPS[35], NOW)
-    assert decided_anew_from(world) == 35
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        {"unsettled": frozenset({20})},
-        {"decided_to": STAMPS[30]},
-        {"rules": rules_key(replace(RULES, window=RULES.window + 1))},
-        {"next_offset": 38},
-    ],
-    ids=["an offer below it is listed as unsettled", "less is decided", "by other rules", "less was read"],
-)
-def test_after_a_way_back_what_is_not_settled_is_not_passed_over(then: dict[str, Any]) -> None:
-    world = went_back(40)
-    offset, text = world.left("offers")
-    world.commit("offers", offset, replace(OfferCheckpoint.decode(text, offset), **then).encode(offset))
-    before = world.left("offers")
-    with pytest.raises(PositionsError, match="would be missed"):
-        world.changes.reset_to(STAMPS[39], NOW)
-    assert world.left("offers") == before

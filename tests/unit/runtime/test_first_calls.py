@@ -62,7 +62,9 @@ def test_calls_wait_for_no_checkout_that_is_not_read_before_they_are_made() -> N
     runner, _ = begun(end=1)
     assert decide(runner, at_once=True) == [], "it can be read"
     runner.task.idle(Side.CHECKOUTS, AT + 12_000)
-    assert runner.pauses() == {Side.CHECKOUTS}, "the offers, which are read no further, are behind"
+    assert decide(runner, at_once=True) == [], "a window ahead it still can"
+    runner.task.idle(Side.CHECKOUTS, AT + 10_000 + RUNNER_RULES.lookback + 1)
+    assert runner.pauses() == {Side.CHECKOUTS}, "the offers, which are read no further, are behind by lookback"
     assert decide(runner) == []
     assert decide(runner, at_once=True) == ["o1"]
 
@@ -85,5 +87,8 @@ def test_a_task_that_is_full_of_what_waits_for_checkouts_makes_its_calls_once_th
     assert world.delivery.calls == []
     assert world.consumer.paused == {"offers"}
     world.turn([checkout(0, AT + 12_000)])
+    world.turn()
+    assert world.delivery.calls == []
+    world.turn([checkout(1, AT + 12_000 + RUNNER_RULES.lookback)])
     world.turn()
     assert [call.offer_id for call in world.delivery.calls] == ["o1"]
