@@ -115,6 +115,7 @@ class ApacheBroker(Broker):
         """See `Broker`."""
         assert self._process is not None, "it runs"
         self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)  # its threads stop one by one, and until then it answers
         try:
             yield
         finally:
