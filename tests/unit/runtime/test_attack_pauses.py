@@ -1,0 +1,62 @@
+"""Which input is paused, and what that lets leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.builders import checkout, offer
+from support.runner_world import AT, edges, limits
+from support.runner_world import RULES as RUNNER_RULES
+
+from consumer.core.checkpoint import Position
+from consumer.core.rules import MIN_TIME
+from consumer.core.task import Task
+from consumer.core.watermark import Side, Watermarks
+from consumer.runtime.runner import TaskRunner
+
+RULES = replace(RUNNER_RULES, max_skew=10_000_000)  # window 1,000, lookback 5,000, no lateness
+NOW = 100_000_000
+
+
+def read(watermarks: Watermarks, side: Side, at: int) -> None:
+    watermarks.of(side).observe(at, at, NOW)
+
+
+@pytest.mark.parametrize("calls_wait", [False, True])
+def test_the_input_that_holds_the_watermark_is_never_paused(calls_wait: bool) -> None:
+    """In a quiet partition: checkouts are ahead, and the next offer comes an hour after the one before."""
+    watermarks = Watermarks(RULES, MIN_TIME, MIN_TIME)
+    ahead = 5_100 if calls_wait else 1_100
+    read(watermarks, Side.OFFERS, AT)
+    read(watermarks, Side.CHECKOUTS, AT + ahead)
+    assert watermarks.input_to_pause(calls_wait=calls_wait) is Side.CHECKOUTS
+    read(watermarks, Side.OFFERS, AT + ahead + 700)  # by less than a window, and more than half of one
+    assert watermarks.input_to_pause(calls_wait=calls_wait) is not Side.CHECKOUTS
+
+
+def begun(end: int) -> TaskRunner:
+    """One offer is shown at AT, and nothing after it; the checkouts' log ended there as the task began."""
+    runner = TaskRunner(
+        0,
+        Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
+        topics=("offers", "checkouts"),
+        edges=edges(outputs=None),  # type: ignore[arg-type]
+        bad_records=limits(100),
+        late_limit=0,
+        checkouts_end=end,
+    )
+    runner.on_message(Side.OFFERS, offer(0, AT), AT)
+    runner.task.idle(Side.OFFERS, AT + 2_000)
+    return runner
+
+
+def test_first_calls_that_wait_let_checkouts_be_read_as_far_as_those_that_were_handed_over() -> None:
+    """The offers are read no further (`at_once`: so many are unsettled). The purchase stands 1.6 windows ahead, was
+    there as the task began, and is read in the turn after the call was handed over: up to lookback, calls wait."""
+    runner = begun(end=2)
+    runner.on_message(Side.CHECKOUTS, checkout(0, AT + 3_500, session="another"), AT + 3_500)
+    calls = runner.decide(at_once=True)
+    told = [call.offer_id for call in calls]
+    assert Side.CHECKOUTS not in runner.pauses() or told == [], "given out, though not read as far as calls let read"
+    assert told == [], "the next record, which is read now, is its purchase"
