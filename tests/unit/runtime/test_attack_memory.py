@@ -1,0 +1,42 @@
+"""Checkouts that are read on while offers are not: what bounds them?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from support.builders import checkout, offer
+from support.loop_world import LoopWorld
+
+from consumer.core.guards import SuspendedBy
+from consumer.runtime.clock_check import ClockCheck
+
+
+@pytest.mark.parametrize("by", [SuspendedBy.UNMATCHED, SuspendedBy.CLOCK, SuspendedBy.NONE])
+def test_while_decisions_are_held_and_offers_are_read_no_further_checkouts_are_not_read_without_bound(
+    by: SuspendedBy,
+) -> None:
+    """A weekend: the ids match nothing, or our clock is wrong. All that is written meanwhile would be in memory, since
+    nothing above W is forgotten; and as it counts as read, a restart reads all of it again."""
+    check = ClockCheck(lambda: 1_000.0, lambda: 0.0, max_skew=10.0, ask=lambda: None)
+    world = LoopWorld(
+        join={"unmatched_limit": 2 if by is SuspendedBy.UNMATCHED else 0, "checkout_silence": timedelta(0)},
+        clock_check=check,
+    )
+    world.begin()
+    world.set_max_unsettled(1)
+    world.decide()
+    if by is SuspendedBy.CLOCK:
+        check.api_told(1_000.0 - 3_600.0, 0.0, 0.0)
+    if by is SuspendedBy.UNMATCHED:
+        world.turn([checkout(0, 10_000, "booking-1", "booking-2", session="s9")])
+    world.turn()
+    world.turn([offer(1, 20_000, session="s1")])
+    assert world.loop.suspension.by is by
+    assert "offers" in world.consumer.paused
+    before = world.loop.sessions
+    for n in range(200):  # 100 lookbacks
+        if "checkouts" not in world.consumer.paused:
+            world.turn([checkout(1 + n, 20_000 + 1_000 * n, session=f"later{n}")])
+            world.turn()
+    assert world.loop.sessions - before < 20, "lookback is two seconds, and one checkout comes a second"
