@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError
 from rules.test_changed_positions import RULES, START, Shown, TwoLogs
-from support.changes_world import NOW
+from support.changes_world import NOW, OURS
 
 from consumer.core.admission import Admission
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import OfferPresented
+from consumer.errors import StartError
+from consumer.events import CheckoutCompleted, OfferPresented
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
 
@@ -96,3 +99,41 @@ def test_a_late_checkout_behind_what_was_read_settles_nothing_by_a_way_back(to: 
     assert traced(world) >= {"r", "next"}, "without a way back"
     world.changes.reset_to(START + 1_000 * to, START + 10_000_000)
     assert traced(world) >= {"r", "next"}
+
+
+@pytest.mark.parametrize("to", [499, 528])
+def test_an_undecided_offer_does_not_vanish_by_a_yes_to_a_new_checkout_topic_and_a_way_back(to: int) -> None:
+    """As positions.md has it: a time cannot be found in a topic that was made anew, say yes to that first."""
+    world = live([(-3_000, ""), (-2_000, ""), (90, ""), (520, ""), (522, "")])
+    world.now = replace(OURS, checkout_topic_id="another")
+    world.done = [replace_offset(world.done[3], n, START + 1_000 * at) for n, at in enumerate((560, 570))]
+    world.consumer.stamps["checkouts"] = [done.completed_at for done in world.done]
+    world.accept()
+    assert traced(world) >= {"r", "next"}, "late, and said so"
+    world.changes.reset_to(START + 1_000 * to, START + 10_000_000)
+    assert traced(world) >= {"r", "next"}
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["at once", "in two parts"])
+def test_no_way_back_forgets_a_loss_that_was_said_yes_to_in_two_parts(refused: bool) -> None:
+    """The end of the checkouts was lost, `r`'s purchase with it. The broker takes the checkouts' part of the yes only;
+    before it is said again, the log has grown past what was read of it before."""
+    world = live([(-3_000, ""), (-2_000, ""), (90, ""), (510, "r"), (522, "")])
+    del world.done[3:]
+    del world.consumer.stamps["checkouts"][3:]
+    if refused:
+        world.consumer.refused["offers"] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        with pytest.raises(StartError, match="do it again"):
+            world.accept()
+        world.consumer.refused.clear()
+        for offset, at in ((3, 700), (4, 710), (5, 720)):
+            world.done.append(replace_offset(world.done[0], offset, START + 1_000 * at))
+            world.consumer.stamps["checkouts"].append(START + 1_000 * at)
+    world.accept()
+    world.changes.reset_to(START + 499_000, START + 10_000_000)
+    made = {chain.offer_id: chain.reason for chain in world.chains()}
+    assert "r" not in made, f"it was bought, by a checkout that is known to be lost: {made}"
+
+
+def replace_offset(done: CheckoutCompleted, offset: int, at: int) -> CheckoutCompleted:
+    return CheckoutCompleted(done.session_id, done.checkout_id, at, offset, ())

@@ -60,3 +60,14 @@ def test_first_calls_that_wait_let_checkouts_be_read_as_far_as_those_that_were_h
     told = [call.offer_id for call in calls]
     assert Side.CHECKOUTS not in runner.pauses() or told == [], "given out, though not read as far as calls let read"
     assert told == [], "the next record, which is read now, is its purchase"
+
+
+@pytest.mark.parametrize(("lookback", "ahead"), [(1_500, 1_100), (5_000, 2_600)], ids=["a short lookback", "a batch"])
+def test_checkouts_that_are_paused_a_window_ahead_are_read_on_once_a_call_waits(lookback: int, ahead: int) -> None:
+    """Paused before the call was there, and less than lookback ahead. With a lookback of less than two windows, or
+    where one batch led further than half of lookback, they stay so."""
+    watermarks = Watermarks(replace(RULES, lookback=lookback), MIN_TIME, MIN_TIME)
+    read(watermarks, Side.OFFERS, AT)
+    read(watermarks, Side.CHECKOUTS, AT + ahead)
+    assert watermarks.input_to_pause() is Side.CHECKOUTS
+    assert watermarks.input_to_pause(calls_wait=True) is None
