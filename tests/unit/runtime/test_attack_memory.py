@@ -9,6 +9,7 @@ from support.builders import checkout, offer
 from support.loop_world import LoopWorld
 
 from consumer.core.guards import SuspendedBy
+from consumer.delivery.gate import Opening
 from consumer.runtime.clock_check import ClockCheck
 
 
@@ -40,3 +41,27 @@ def test_while_decisions_are_held_and_offers_are_read_no_further_checkouts_are_n
             world.turn([checkout(1 + n, 20_000 + 1_000 * n, session=f"later{n}")])
             world.turn()
     assert world.loop.sessions - before < 20, "lookback is two seconds, and one checkout comes a second"
+
+
+def test_first_calls_are_not_given_out_while_checkouts_only_wait_for_somebody_to_tell_the_time() -> None:
+    """So many are unsettled that no offer is read. The first checkout is dated ahead of our clock, which nobody has
+    confirmed yet: it waits, and those behind it are read in the moment in which the API tells. But the calls were given
+    out meanwhile, and leave in that moment too: the gate opens before what was there at the start is read."""
+    check = ClockCheck(lambda: 1_000.0, lambda: 0.0, max_skew=10.0, ask=lambda: None)
+    world = LoopWorld(clock_check=check)
+    world.consumer.ends["checkouts"] = 5
+    world.set_max_unsettled(1)
+    world.begin()
+    world.turn([offer(0, 10_000)])
+    world.idle(20_000)
+    world.turn()
+    assert world.delivery.calls == []
+    world.turn([checkout(0, 1_500_000, session="another")])
+    assert world.runner.waiting() != set()
+    world.turn()
+    check.api_told(1_000.0, 0.0, 0.0)
+    world.turn()
+    assert world.runner.waiting() == set()
+    assert check.gate().opening is Opening.OPEN
+    leave = [call.offer_id for call in world.delivery.calls if world.runner.withholds(call) is None]
+    assert leave == [], "four checkouts that were there are not read, and now they may be"
