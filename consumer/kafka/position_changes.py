@@ -399,9 +399,12 @@ class PositionChanges:
     def _commit(self, changes: list[tuple[Change, str]]) -> list[Change]:
         """Commit the checkouts' part first. Whose a position is stands with the offers: where the broker takes only the
         first part, or a part of it, the next start is still refused, or reads more than it must."""
-        places = [TopicPartition(c.topic, c.partition, c.offset, metadata=text) for c, text in changes]
-        for topic in sorted({place.topic for place in places}, key=self._starts.topics.index, reverse=True):
-            self._starts.commit(self._consumer, [place for place in places if place.topic == topic])
+        for topic in reversed(self._starts.topics):
+            places = [
+                TopicPartition(c.topic, c.partition, c.offset, metadata=text) for c, text in changes if c.topic == topic
+            ]
+            if places:
+                self._starts.commit(self._consumer, places)
         return [change for change, _ in changes]
 
 

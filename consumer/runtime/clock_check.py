@@ -307,7 +307,8 @@ class ClockCheck:
             counts = is_fresh or (name == API and self._undated <= one.taken)
             if counts:
                 most = max(most, ahead)
-                worst, witness = max((worst, witness), (ahead, name), key=lambda found: abs(found[0]))
+            if counts and abs(ahead) > abs(worst):
+                worst, witness = ahead, name
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
             confirmed = confirmed or (is_fresh and one.most < float("inf"))
         if abs(worst) > TOLERANCE:

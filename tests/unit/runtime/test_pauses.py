@@ -54,7 +54,7 @@ def begun(end: int) -> TaskRunner:
 
 def test_first_calls_that_wait_let_checkouts_be_read_as_far_as_those_that_were_handed_over() -> None:
     """The offers are read no further (`at_once`: so many are unsettled). The purchase stands 1.6 windows ahead, was
-    there as the task began, and is read in the turn after the call was handed over: up to lookback, calls wait."""
+    there as the task began, and is to be read before the call is handed over: calls wait, so up to lookback ahead."""
     runner = begun(end=2)
     runner.on_message(Side.CHECKOUTS, checkout(0, AT + 3_500, session="another"), AT + 3_500)
     calls = runner.decide(at_once=True)
@@ -65,8 +65,8 @@ def test_first_calls_that_wait_let_checkouts_be_read_as_far_as_those_that_were_h
 
 @pytest.mark.parametrize(("lookback", "ahead"), [(1_500, 1_100), (5_000, 2_600)], ids=["a short lookback", "a batch"])
 def test_checkouts_that_are_paused_a_window_ahead_are_read_on_once_a_call_waits(lookback: int, ahead: int) -> None:
-    """Paused before the call was there, and less than lookback ahead. With a lookback of less than two windows, or
-    where one batch led further than half of lookback, they stay so."""
+    """Paused before the call was there, and less than lookback ahead: also with a lookback of less than two windows,
+    and where one batch led further than half of lookback."""
     watermarks = Watermarks(replace(RULES, lookback=lookback), MIN_TIME, MIN_TIME)
     read(watermarks, Side.OFFERS, AT)
     read(watermarks, Side.CHECKOUTS, AT + ahead)
@@ -81,8 +81,7 @@ def _stamped(message: Message, at: int) -> Message:
 
 def test_checkouts_are_read_on_while_offers_are_kept_back() -> None:
     """One offer, checkouts paused 1.1 windows ahead; the next offer comes 1.8 windows after the first one. Behind it
-    come late ones, a mass of them. Neither input is read on any more, for as long as an operator does nothing; the
-    checkouts, which hold W, should be read up to a window beyond the offers."""
+    come late ones, a mass of them, which stand until an operator acts. The checkouts, which hold W now, are read on."""
     runner = TaskRunner(
         0,
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
