@@ -15,7 +15,7 @@ WORKERS ?= 2
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint kafka acceptance torture simulate mutants fuzz bench manual lock clean
+.PHONY: help install demo test lint schemas kafka acceptance torture simulate mutants fuzz bench manual lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,11 +29,15 @@ demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minu
 test: $(INSTALLED) ## run all tests, on as many workers as WORKERS says; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(ARGS)
 
-lint: $(INSTALLED) ## ruff, mypy --strict, and the direction of imports
+lint: $(INSTALLED) ## ruff, mypy --strict, the direction of imports, and whether schemas are compatible
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+	@$(MAKE) --no-print-directory schemas
+
+schemas: $(INSTALLED) ## hold schemas/ against those that were released, in both directions
+	@cd tests && $(abspath $(BIN))/python -m support.released_schemas
 
 kafka: $(INSTALLED) ## run the tests' Kafka in the foreground, until Ctrl-C
 	@cd tests && exec $(abspath $(BIN))/python -m brokers
@@ -53,15 +57,16 @@ mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 p
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
-bench: $(INSTALLED) ## figures of this machine: events joined, calls made
+bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
+	@$(BIN)/python tests/benchmarks/bench_codecs.py
 
 manual: $(INSTALLED) ## write the manual's page of settings anew, from the code
 	@$(BIN)/python -m consumer.manual.settings_page
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
+	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock --quiet
 
 clean: ## remove .venv and everything else that was made here

@@ -83,6 +83,8 @@ class AnswerKind(Enum):
     """Not in the contract (a redirect, a 200, a gateway's page): retried like TRANSIENT, and reported."""
     REFUSED = auto()
     """Another 4xx: this request is wrong, and will be until somebody changes something."""
+    WITHHELD = auto()
+    """No answer, and no try: when its connection stood the call might leave no more. Nothing of it was sent."""
 
 
 class Answer(NamedTuple):

@@ -5,38 +5,46 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
+import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import TracebackType
+from typing import Annotated
 
 import typer
 
 from . import __version__
+from .commands.doctor import doctor
+from .commands.mapping import map_records
+from .commands.options import Config, loaded
+from .commands.positions import positions
+from .commands.settings import settings
+from .commands.topics import topics
 from .errors import OptOutError, SettingsError
+from .hiding import hide
+from .output import is_terminal
 from .runbook import command_for, entry_of_error
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # What a command needs is imported in it: `--help` must not wait for Kafka's and the web server's libraries.
 # ruff: noqa: PLC0415
+
+# Typer asks which shell is running, unless it is told not to. A shell that is named counts in the build of an image,
+# in a pipe, and in another shell, too.
+os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
 
 app = typer.Typer(
     name="opt-out",
     help="Tells the insurer of every offer that was presented and not bought.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="TOML file with settings; the environment wins over it."),
-]
 
 
 def program() -> None:
@@ -46,6 +54,7 @@ def program() -> None:
     delivery was loading its certificates ended by signal 11 about one time in twelve, instead of exit code 1. All that
     has to be closed or said is by then.
     """
+    hide_in_last_words()
     try:
         main()
         code = 0
@@ -70,9 +79,28 @@ def main() -> None:
     try:
         app()
     except OptOutError as error:
-        print(f"opt-out: {error}", file=sys.stderr)  # noqa: T201 - the command's own words
+        print(hide(f"opt-out: {error}"), file=sys.stderr)  # noqa: T201 - the command's own words
         print(f"opt-out: see `{command_for(entry_of_error(error))}`", file=sys.stderr)  # noqa: T201 - as above
         sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+
+def hide_in_last_words() -> None:
+    """No secret in what goes to standard error past the log: a traceback, or a line of a library without a log."""
+
+    def say(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.stderr is not None:
+            print(hide("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)  # noqa: T201
+
+    sys.excepthook = say
+    threading.excepthook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: say(args.exc_type, args.exc_value, args.exc_traceback)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_HidingFormatter())
+
+
+class _HidingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return hide(super().format(record))
 
 
 def _version(wanted: bool) -> None:
@@ -105,13 +133,13 @@ def run(config: Config = None) -> None:
         opt-out run
     """
     from .logs import configure_logs
-    from .settings import load_settings
 
-    settings = load_settings(config, for_kafka=True, for_api=True)
-    configure_logs(settings.log)
+    found = loaded(config, for_api=True)
+    configure_logs(found.settings.log)
     from .runtime.run import run as run_service
+    from .settings import read_kafka
 
-    raise typer.Exit(run_service(settings))
+    raise typer.Exit(run_service(found, partial(read_kafka, config)))
 
 
 @app.command()
@@ -175,120 +203,11 @@ def emulate_api(
         raise OptOutError(f"the emulator cannot listen at {host}:{port}: {error}. Choose another --port.") from error
 
 
-@app.command()
-def topics(
-    config: Config = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check; create nothing.")] = False,
-    create_inputs: Annotated[bool, typer.Option("--create-inputs", help="Create missing input topics too.")] = False,
-    partitions: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Partitions of input topics that are created.")
-    ] = None,
-) -> None:
-    """Create the outcome and dead-letter topics if missing, and check that all four topics fit together.
-
-    The inputs must have equal partition counts and must not be compacted;
-    the outputs need as many partitions.
-
-    Example:
-
-        opt-out topics --config opt-out.toml
-        opt-out topics --create-inputs --partitions 12
-    """
-    if create_inputs and partitions is None:
-        raise typer.BadParameter(
-            "say how many partitions they are to have", param_hint="--create-inputs without --partitions"
-        )
-    if check and create_inputs:
-        raise typer.BadParameter("--check creates nothing; leave one of them out", param_hint="--create-inputs")
-    from .settings import load_settings
-
-    settings = load_settings(config, for_kafka=True)
-    from confluent_kafka.admin import AdminClient
-
-    from .checks.topics import inspect_topics, table
-    from .kafka.config import admin_config
-    from .kafka.topics import create_topics
-
-    admin = AdminClient(admin_config(settings.kafka))
-    created = (
-        frozenset() if check else create_topics(admin, settings.kafka, inputs=create_inputs, partitions=partitions)
-    )
-    report = inspect_topics(admin, settings, created)
-    _console().print(table(report))
-    for note in report.notes:
-        typer.echo(f"note: {note}")
-
-
-@app.command()
-def positions(
-    config: Config = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Say yes to what is there, so that a start goes on; says what that costs.")
-    ] = False,
-    reset_to: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Go back to the offers of this time; never forward.", show_default=False),
-    ] = None,
-) -> None:
-    """Show in words what the group has committed, and whether a start would go on from it.
-
-    Exits 0 if it would, 1 if it would be refused. That only reads, and may be
-    done while the service runs. To change positions, stop all instances first.
-
-    --accept keeps what is known and gives up the rest: offers are called once
-    more, or dead-lettered as late where their checkouts may be gone.
-    --reset-to reads the offers from TIME on again, and calls those not bought
-    once more; their checkouts are read from before that.
-
-    Example:
-
-        opt-out positions --config opt-out.toml
-        opt-out positions --accept
-        opt-out positions --reset-to 2026-11-01T00:00:00Z
-    """
-    if accept and reset_to is not None:
-        raise typer.BadParameter("--accept says yes to what is there; leave one of them out", param_hint="--reset-to")
-    from .settings import load_settings
-    from .settings.kafka import read_moment
-
-    moment = None if reset_to is None else read_moment(reset_to)
-    if reset_to is not None and moment is None:
-        raise typer.BadParameter("must be a time with its zone such as 2026-11-01T00:00:00Z", param_hint="--reset-to")
-    settings = load_settings(config, for_kafka=True)
-    from .checks.positions import PositionsCommand, changes_table
-    from .runtime.tasks import rules_of
-
-    command = PositionsCommand(settings, rules_of(settings.join))
-    try:
-        if accept or moment is not None:
-            changes = command.accept() if moment is None else command.reset_to(int(moment.timestamp() * 1000))
-            if changes:
-                _console().print(changes_table(changes))
-            typer.echo("a start goes on from these" if changes else "nothing is in doubt: nothing was changed")
-            return
-        report = command.show()
-    finally:
-        command.close()
-    _console().print(report.table)
-    typer.echo("\n".join(report.lines))
-    typer.echo(report.refused or "a start would go on from here")
-    raise typer.Exit(1 if report.refused else 0)
-
-
-@app.command("settings")
-def show_settings(config: Config = None) -> None:
-    """Show every setting in force, with secrets hidden, and where its value came from.
-
-    Checks the values as `run` does, but asks for nothing that only `run` needs.
-
-    Example:
-
-        opt-out settings --config opt-out.toml
-    """
-    from .settings import load
-    from .settings.table import table
-
-    _console().print(table(load(config)))
+app.command()(topics)
+app.command()(positions)
+app.command()(settings)
+app.command("map")(map_records)
+app.command()(doctor)
 
 
 @app.command()
@@ -320,18 +239,12 @@ def manual(
         text = text_of(page)
     except LookupError as error:
         raise typer.BadParameter(error.args[0], param_hint="PAGE") from None
-    if not sys.stdout.isatty():
+    if not is_terminal():
         typer.echo(text, nl=False)
         return
+    from rich.console import Console
     from rich.markdown import Markdown
 
     # A link is shown as what to give to this command; one within the page does not say which page it is.
     within = f"]({page.partition('#')[0]}#"
-    _console().print(Markdown(text.replace("](#", within), hyperlinks=False))
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # Piped into a file or grep, a table must not be cut to 80 columns.
-    return Console() if sys.stdout.isatty() else Console(width=180)
+    Console().print(Markdown(text.replace("](#", within), hyperlinks=False))

@@ -13,7 +13,8 @@
     │   ├── TooManyDeadLettersError  the input looks systematically wrong
     │   ├── TruncatedLogError    a log is shorter than what was already read from it
     │   └── TopicMadeAnewError   a topic was deleted, or deleted and made anew, while running
-    └── DecodeError              one record cannot be decoded: it is dead-lettered, the service goes on
+    ├── DecodeError              one record cannot be decoded: it is dead-lettered, the service goes on
+    └── SchemaWaitError          it is not known yet whether a record can be decoded: it waits, the service goes on
 
 A message says what happened, to what, and what to do.
 """
@@ -73,6 +74,10 @@ class TopicMadeAnewError(StopError):
     """An input topic was deleted, or deleted and made anew, while running: the offsets mean nothing in the new one."""
 
 
+class OutdatedLoginError(OptOutError):
+    """A certificate or a secret has changed that no client takes while it lives: the service stopped for a restart."""
+
+
 class DecodeError(OptOutError):
     """One record cannot be decoded.
 
@@ -84,3 +89,7 @@ class DecodeError(OptOutError):
         super().__init__(message)
         self.reason = reason
         self.session_id = session_id or None
+
+
+class SchemaWaitError(OptOutError):
+    """The schema that a record was written with is not known yet: the registry is being asked. The record waits."""

@@ -88,16 +88,19 @@ class OfferPresented:
 
 
 class CheckoutCompleted:
-    """A checkout was completed in a session; `purchased` holds the offer ids it bought, each once, often none."""
+    """A checkout was completed in a session; `purchased` holds the offer ids it bought, each once, often none.
 
-    __slots__ = ("checkout_id", "completed_at", "offset", "purchased", "session_id")
+    `stamped_at` is its record's timestamp (ms); `completed_at` while that is not known.
+    """
+
+    __slots__ = ("checkout_id", "completed_at", "offset", "purchased", "session_id", "stamped_at")
 
     def __init__(
         self, session_id: str, checkout_id: str, completed_at: int, offset: int, purchased: tuple[str, ...] = ()
     ) -> None:
         self.session_id = session_id
         self.checkout_id = checkout_id
-        self.completed_at = completed_at
+        self.completed_at = self.stamped_at = completed_at
         self.offset = offset
         # An offer holds several products, and a producer may name it for each.
         self.purchased = purchased if len(purchased) < 2 else tuple(dict.fromkeys(purchased))

@@ -1,7 +1,8 @@
 """Structured logs: one line an event on standard error, JSON for machines or coloured for a terminal.
 
 What libraries log through the standard library goes the same way. Each warning names its entry of the runbook. Secrets
-and the values of metadata never get out, whatever a caller passes.
+and the values of metadata never get out, whatever a caller passes: they are hidden by the name that they stand under,
+and by their value (see `hiding`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .hiding import hide
 from .runbook import name_entry
 from .settings import LogSettings
 
@@ -25,6 +27,9 @@ _SECRET = re.compile(
 )
 _METADATA = re.compile(r"metadata$", re.IGNORECASE)
 _SIGNED = re.compile(r'(signature=")[^"]*"', re.IGNORECASE)
+
+_OURS = frozenset({"level", "logger", "timestamp", "runbook"})
+"""Fields that nobody but us fills."""
 
 _TOO_CHATTY = ("httpx", "httpcore", "asyncio", "uvicorn.access")
 """Libraries that log each call at INFO or below: our own line for it says more."""
@@ -80,9 +85,20 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
+def hide_in_default_log() -> None:
+    """For a command that sends its log nowhere else: what is printed of it has no secrets either."""
+    processors = structlog.get_config()["processors"]
+    structlog.configure(
+        processors=[*processors[:-1], structlog.processors.format_exc_info, hide_secrets, processors[-1]]
+    )
+
+
 def hide_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A processor: hides what stands under a name of a secret, and the values of metadata, at any depth."""
-    return {name: _hide(name, value) for name, value in event.items()}
+    """A processor: hides each secret in use, what stands under a name of one, and the values of metadata, at any depth.
+
+    To come last before the renderer, when exceptions are text.
+    """
+    return {name: value if name in _OURS else _hide(name, value) for name, value in event.items()}
 
 
 def _hide(name: str, value: Any) -> Any:
@@ -91,7 +107,10 @@ def _hide(name: str, value: Any) -> Any:
         return HIDDEN
     if isinstance(value, Mapping):
         all_of_it = _METADATA.search(name)
-        return {key: HIDDEN if all_of_it else _hide(str(key), inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+        return {hide(str(key)): HIDDEN if all_of_it else _hide(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_hide("", inner) for inner in value]
-    return _SIGNED.sub(rf'\1{HIDDEN}"', value) if isinstance(value, str) else value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # Whatever else it is, the renderers would show this of it.
+    return _SIGNED.sub(rf'\1{HIDDEN}"', hide(value if isinstance(value, str) else repr(value)))

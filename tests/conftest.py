@@ -13,6 +13,7 @@ from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 
 from consumer.core.horizon import Horizon
+from consumer.hiding import IN_USE
 
 # For `make mutants`: whether a mutant lives must not depend on luck, and nobody reads a shrunk example.
 hypothesis_settings.register_profile("mutants", derandomize=True, phases=(Phase.explicit, Phase.generate))
@@ -41,6 +42,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if used is not None:
         terminalreporter.section("Kafka")
         terminalreporter.write_line(used)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test() -> Iterator[None]:
+    """What a process has learnt to hide it hides for good; a test's secrets are words in others."""
+    yield
+    IN_USE.forget()
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,10 @@ def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, An
 
 
 def _outcome(schema: Any, message: Message) -> OutcomeRecord:
-    fields: Any = fastavro.schemaless_reader(io.BytesIO(message.value() or b""), schema, None)
+    value = message.value() or b""
+    # A registry's id of four bytes, behind a 0; an outcome without one begins with the length of its offer's id.
+    payload = value[5:] if value[:1] == b"\0" else value
+    fields: Any = fastavro.schemaless_reader(io.BytesIO(payload), schema, None)
     source = fields["source"]
     return OutcomeRecord(
         fields["session_id"],
@@ -166,6 +169,8 @@ def read_topic(bootstrap: str, topic: str, timeout_s: float = 60) -> Iterator[Me
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
+            # While its queue is full the client asks for nothing, and looks again after a second by default.
+            "fetch.queue.backoff.ms": 10,
             "log_level": 0,
         }
     )

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from rich.table import Table
+from confluent_kafka import KafkaException, TopicPartition
 
 from ..codecs.plain import PlainCodec
 from ..core.checkpoint import OfferCheckpoint
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
+from ..core.watermark import Side
 from ..errors import PositionsError, StartError
-from ..kafka.config import admin_config, consumer_config, record_reader_config
+from ..kafka.causes import Causes
+from ..kafka.clients import Clients
 from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.position_changes import Change, PositionChanges
 from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
 from ..kafka.start_offsets import StartOffsets, readable
+from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
 from .topics import inspect_topics
 
@@ -30,14 +31,12 @@ class PositionsReport:
     """What was found.
 
     Attributes:
-        table: each partition, for a terminal.
-        lines: what should be known, in words.
-        refused: why a start would be refused; empty if it would go on.
+        document: each partition, and in words what should be known.
+        refused: whether a start would be refused.
     """
 
-    table: Table
-    lines: tuple[str, ...]
-    refused: str
+    document: Document
+    refused: bool
 
 
 class PositionsCommand:
@@ -45,24 +44,26 @@ class PositionsCommand:
 
     Args:
         rules: as `run` takes them from the settings.
+        causes: is told what the clients say.
 
     Raises:
         TopicsError: the topics do not fit.
         StartError: the broker does not answer.
     """
 
-    def __init__(self, settings: Settings, rules: DecisionRules) -> None:
+    def __init__(self, settings: Settings, rules: DecisionRules, causes: Causes) -> None:
         kafka = settings.kafka
         self._group = kafka.group_id
         self._topics = kafka.offer_topic, kafka.checkout_topic
-        self._admin = AdminClient(admin_config(kafka))
+        clients = Clients(kafka, causes)
+        self._admin = causes.attend(clients.admin())
         self._partitions = inspect_topics(self._admin, settings).partitions
         self._provenance = find_provenance(self._admin, settings)
-        self._reader = partial(Consumer, record_reader_config(kafka))
+        self._reader = clients.record_reader
         history = GroupHistory(self._admin, self._reader, kafka, PlainCodec().decode_outcome)
         self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history)
         self._rules = rules
-        self._consumer = Consumer(consumer_config(kafka, on_error=lambda _: None))
+        self._consumer = clients.member(causes.heard)
 
     def close(self) -> None:
         """End the clients."""
@@ -101,37 +102,46 @@ class PositionsCommand:
             place: bounds(self._consumer, TopicPartition(found.topic, found.partition))
             for place, found in positions.by_place.items()
         }
-        shown = Table(title=f"Positions of group {self._group}")
-        for heading in ("topic", "p", "offset", "log", "behind", "ours", "committed", "decided to", "unsettled"):
-            shown.add_column(heading, justify="right" if heading in _NUMBERS else "left")
-        for place, found in positions.by_place.items():
-            shown.add_row(*_row(found, *logs[place]))
+        rows = [_row(found, *logs[place]) for place, found in positions.by_place.items()]
+        shown = TableShown(f"Positions of group {self._group}", COLUMNS, rows)
         lines = list(_whose({found.provenance for found in positions.by_place.values() if found.provenance}))
         lines.append(f"now: {_words(self._provenance)}")
+        refused = ""
         if positions.none_at_all:
             try:
                 self._starts.check_really_new()
+                lines.append("nothing is committed: a start begins at kafka.start_from")
             except PositionsError as error:
-                return PositionsReport(shown, tuple(lines), str(error))
-            return PositionsReport(shown, (*lines, "nothing is committed: a start begins at kafka.start_from"), "")
+                refused = str(error)
+        else:
+            refused = self._why_refused(positions, logs)
+        lines.append(refused or "a start would go on from here")
+        facts = {"group": self._group, "goes_on": not refused}
+        return PositionsReport(Document({"positions": shown}, facts, lines), bool(refused))
+
+    def _why_refused(self, positions: Positions, logs: Mapping[tuple[Side, int], tuple[int, int]]) -> str:
+        """Why a start would be refused; empty if it would go on."""
         try:
             check_partition_count(self._group, positions, self._partitions)
         except StartError as error:
-            return PositionsReport(shown, tuple(lines), str(error))
+            return str(error)
         if doubts := list(positions.doubts(self._provenance, logs)):
-            return PositionsReport(shown, tuple(lines), refusal(self._group, doubts))
-        return PositionsReport(shown, tuple(lines), _ahead(positions))
+            return refusal(self._group, doubts)
+        return _ahead(positions)
 
 
-def changes_table(changes: list[Change]) -> Table:
-    """What was changed, for a terminal."""
-    shown = Table(title="Positions that were changed")
-    for heading in ("topic", "p", "was", "now", "what that means"):
-        shown.add_column(heading, justify="right" if heading in {"p", "was", "now"} else "left")
-    for one in changes:
-        was = str(one.was) if one.was >= 0 else "none"
-        shown.add_row(one.topic, str(one.partition), was, str(one.offset), one.what)
-    return shown
+def changes_document(changes: list[Change]) -> Document:
+    """What was changed."""
+    columns = [
+        Column("topic", "topic"),
+        Column("partition", "p", is_number=True),
+        Column("was", "was", is_number=True),
+        Column("now", "now", is_number=True),
+        Column("meaning", "what that means"),
+    ]
+    rows = [[one.topic, one.partition, _offset(one.was), one.offset, one.what] for one in changes]
+    said = "a start goes on from these" if changes else "nothing is in doubt: nothing was changed"
+    return Document({"changes": TableShown("Positions that were changed", columns, rows)}, notes=[said])
 
 
 def _ahead(positions: Positions) -> str:
@@ -150,23 +160,41 @@ def _ahead(positions: Positions) -> str:
     )
 
 
-_NUMBERS = frozenset({"p", "offset", "behind", "unsettled"})
+COLUMNS = (
+    Column("topic", "topic"),
+    Column("partition", "p", is_number=True),
+    Column("offset", "offset", is_number=True),
+    Column("log", "log"),
+    Column("log_start"),
+    Column("log_end"),
+    Column("behind", "behind", is_number=True),
+    Column("ours", "ours"),
+    Column("committed", "committed"),
+    Column("decided_to", "decided to"),
+    Column("unsettled", "unsettled", is_number=True),
+)
+"""Those of the table of positions."""
 
 
-def _row(found: CommittedPosition, low: int, high: int) -> list[str]:
-    row = [found.topic, str(found.partition)]
-    row += [str(found.offset) if found.offset >= 0 else "none", f"{low} to {high}"]
-    row += [str(max(0, high - max(found.offset, low))), "yes" if found.doubt is None else _SHORT[found.doubt.name]]
+def _row(found: CommittedPosition, low: int, high: int) -> list[object]:
+    ours = "yes" if found.doubt is None else _SHORT[found.doubt.name]
+    behind = max(0, high - max(found.offset, low))
+    row: list[object] = [found.topic, found.partition, _offset(found.offset), f"{low} to {high}", low, high]
+    row += [behind, ours]
     checkpoint = found.checkpoint
     if not isinstance(checkpoint, OfferCheckpoint):
-        return [*row, "", "", ""]
+        return [*row, None, None, None]
     whose = checkpoint.provenance
     return [
         *row,
-        "?" if whose.committed_at == MIN_TIME else readable(whose.committed_at),
-        "nothing yet" if checkpoint.decided_to == MIN_TIME else readable(checkpoint.decided_to),
-        str(len(checkpoint.unsettled)),
+        Cell("?", None) if whose.committed_at == MIN_TIME else readable(whose.committed_at),
+        Cell("nothing yet", None) if checkpoint.decided_to == MIN_TIME else readable(checkpoint.decided_to),
+        len(checkpoint.unsettled),
     ]
+
+
+def _offset(offset: int) -> Cell:
+    return Cell(str(offset), offset) if offset >= 0 else Cell("none", None)
 
 
 _SHORT = {"MISSING": "nothing is committed", "UNMARKED": "no: no metadata", "FOREIGN": "no: not ours, or changed"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from ..errors import DecodeError
 from ..events import CheckoutCompleted, OfferOutcome, OfferPresented
@@ -37,24 +37,52 @@ def refuse_too_large(names: Iterable[str], fields: Mapping[str, str | None]) -> 
         DecodeError: one is; with the reason `too_large`.
     """
     for name in names:
-        size = len((fields[name] or "").encode())
-        if size > MOST_BYTES:
+        text = fields[name] or ""
+        # No character takes more than four bytes: few texts have to be encoded to know.
+        if 4 * len(text) > MOST_BYTES and (size := len(text.encode())) > MOST_BYTES:
             raise DecodeError(
                 TOO_LARGE, f"{name} has {size} bytes, and {MOST_BYTES} is the most that is taken", fields["session_id"]
             )
 
 
+Headers: TypeAlias = Callable[[], Any]
+"""Gives a record's headers, as the Kafka client does. Most formats never ask, and no list is made in vain."""
+
+
+def no_headers() -> None:
+    """The `Headers` of a record that has none."""
+
+
+def header_pairs(headers: Headers) -> Sequence[tuple[str, bytes | None]]:
+    """A record's headers in their order; none where the client hands out none, since a name is not UTF-8."""
+    try:
+        return headers() or ()
+    except UnicodeDecodeError:
+        return ()
+
+
+def header_of(headers: Headers, name: str) -> bytes | None:
+    """The last header of this name, None where there is none."""
+    pairs = header_pairs(headers)
+    return next((value for found, value in reversed(pairs) if found == name), None) if pairs else None
+
+
 class Codec(Protocol):
     """From the bytes of a record to an event, and from an outcome to bytes.
 
-    `offset` is where the record stands in its partition. A `DecodeError` has one of the four reasons above.
+    `offset` is where the record stands in its partition. A `DecodeError` has one of the four reasons above. None is a
+    record that is of no concern: it is neither an offer nor a checkout, and is passed over.
     """
 
-    def decode_offer(self, key: bytes | None, value: bytes, offset: int) -> OfferPresented:
-        """Raises `DecodeError`."""
+    def decode_offer(
+        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
+    ) -> OfferPresented | None:
+        """Raises `DecodeError`, or `SchemaWaitError` if it cannot be told yet."""
 
-    def decode_checkout(self, key: bytes | None, value: bytes, offset: int) -> CheckoutCompleted:
-        """Raises `DecodeError`."""
+    def decode_checkout(
+        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
+    ) -> CheckoutCompleted | None:
+        """Raises `DecodeError`, or `SchemaWaitError` if it cannot be told yet."""
 
     def encode_outcome(self, outcome: OfferOutcome) -> bytes:
         """The value bytes of an outcome."""

@@ -6,17 +6,14 @@ once. Measured by `tests/benchmarks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from io import BytesIO
-from operator import itemgetter
-from sys import intern
-from typing import Any, NoReturn
+from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from ..errors import DecodeError
 from ..events import (
-    NO_METADATA,
     CheckoutCompleted,
     Details,
     Mode,
@@ -26,93 +23,49 @@ from ..events import (
     Reason,
     RecordRef,
 )
-from .codec import EMPTY_ID, KEY_MISMATCH, MOST_BYTES, UNDECODABLE, refuse_too_large
+from .builder import EventBuilder
+from .codec import UNDECODABLE, Headers, no_headers
+from .framing import framed, is_framed, payload_of
 from .schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
 
-_SHARED_DETAILS = 16_384
-"""Details kept to be shared. Prices vary, so the store is emptied when it is full rather than grow."""
-
-_NO_COUNT = b"\xff" * 9
+NO_COUNT = b"\xff" * 9
 """How the lowest of all longs begins. As a count of items it has no opposite, and fastavro reads it as no items."""
-
-_OFFER_TEXTS = ("event_id", "session_id", "partner_code", "offer_id", *Details._fields)
-_CHECKOUT_TEXTS = ("event_id", "session_id", "checkout_id")
-
-# One call each into C, instead of a look-up per field.
-_OFFER: Callable[[dict[str, Any]], tuple[str, str, str, int, dict[str, str]]] = itemgetter(
-    "session_id", "partner_code", "offer_id", "presented_at", "metadata"
-)
-_DETAILS: Callable[[dict[str, Any]], tuple[str | None, ...]] = itemgetter(*Details._fields)
-_CHECKOUT: Callable[[dict[str, Any]], tuple[str, str, int, list[str]]] = itemgetter(
-    "session_id", "checkout_id", "completed_at", "purchased_offer_ids"
-)
 
 
 class PlainCodec:
-    """Avro without any framing.
+    """Avro without any framing, but for the outcomes if they are to have one.
 
     Args:
-        metadata_keys: the keys of an offer's metadata that are kept; the rest is dropped here, since it may be
-            personal data and nothing needs it.
+        metadata_keys: see `EventBuilder`.
+        outcome_schema_id: what a registry knows the schema of the outcomes by; None: they have no frame.
     """
 
-    def __init__(self, metadata_keys: Collection[str] = ()) -> None:
-        self._metadata_keys = frozenset(metadata_keys)
+    def __init__(self, metadata_keys: Collection[str] = (), outcome_schema_id: int | None = None) -> None:
+        self._outcome_schema_id = outcome_schema_id
+        self._build = EventBuilder(metadata_keys)
         self._offer = parse_schema(without_logical_types(load_schema(OFFER_PRESENTED)))
         self._checkout = parse_schema(without_logical_types(load_schema(CHECKOUT_COMPLETED)))
         self._outcome = parse_schema(without_logical_types(load_schema(OFFER_OUTCOME)))
-        self._details: dict[tuple[str | None, ...], Details] = {}
 
-    def decode_offer(self, key: bytes | None, value: bytes, offset: int) -> OfferPresented:
+    def decode_offer(
+        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
+    ) -> OfferPresented:
         """See `Codec`."""
-        fields = _read(self._offer, value)
-        session_id, partner_code, offer_id, presented_at, metadata = _OFFER(fields)
-        if not (session_id and partner_code and offer_id):
-            _refuse_empty(fields, ("session_id", "partner_code", "offer_id"))
-        if len(value) > MOST_BYTES:  # hardly any record is, and in no other one can a text be
-            refuse_too_large(_OFFER_TEXTS, fields)
-        if key != session_id.encode():
-            _refuse_key(key, session_id)
-        shown = _DETAILS(fields)
-        details = self._details.get(shown)
-        if details is None:
-            details = self._share(shown)
-        return OfferPresented(
-            session_id,
-            intern(partner_code),
-            offer_id,
-            presented_at,
-            offset,
-            details,
-            self._allowed(metadata) if metadata else NO_METADATA,
-        )
+        return self._build.offer(key, read_record(self._offer, value), offset, len(value))
 
-    def decode_checkout(self, key: bytes | None, value: bytes, offset: int) -> CheckoutCompleted:
+    def decode_checkout(
+        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
+    ) -> CheckoutCompleted:
         """See `Codec`."""
-        fields = _read(self._checkout, value)
-        session_id, checkout_id, completed_at, purchased = _CHECKOUT(fields)
-        # As the checkout's time it is one, if an odd one. No text holds these bytes.
-        if value.count(_NO_COUNT) > (completed_at == -(2**63)):
-            raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", session_id)
-        if not (session_id and checkout_id):
-            _refuse_empty(fields, ("session_id", "checkout_id"))
-        if len(value) > MOST_BYTES:
-            refuse_too_large(_CHECKOUT_TEXTS, fields)
-            # A longer id names no offer that was admitted. Cut to one character more than the most, it is no other
-            # offer's either: it still counts as an id that matches nothing, and takes no more memory than that.
-            purchased = [offer_id[: MOST_BYTES + 1] for offer_id in purchased]
-        if "" in purchased:
-            # Something was bought and cannot be named: reading on would take it for not bought.
-            raise DecodeError(EMPTY_ID, "purchased_offer_ids contains an empty id", session_id)
-        if key != session_id.encode():
-            _refuse_key(key, session_id)
-        return CheckoutCompleted(session_id, checkout_id, completed_at, offset, tuple(purchased))
+        fields = read_record(self._checkout, value)
+        refuse_hidden_items(value, fields)
+        return self._build.checkout(key, fields, offset, len(value))
 
     def encode_outcome(self, outcome: OfferOutcome) -> bytes:
         """See `Codec`."""
         product_code, country, currency, price = outcome.details
         topic, partition, offset = outcome.source
-        return _write(
+        payload = _write(
             self._outcome,
             {
                 "offer_id": outcome.offer_id,
@@ -135,6 +88,7 @@ class PlainCodec:
                 "note": outcome.note,
             },
         )
+        return payload if self._outcome_schema_id is None else framed(self._outcome_schema_id, payload)
 
     # --- the other directions, for producers of test data and readers of outcomes
 
@@ -147,8 +101,12 @@ class PlainCodec:
         return _write(self._checkout, fields)
 
     def decode_outcome(self, value: bytes) -> OfferOutcome:
-        """Raises `DecodeError` with the reason `undecodable`."""
-        fields: dict[str, Any] = _read(self._outcome, value)
+        """An outcome, be it framed or not: the schema's id behind which it stands is that of ours.
+
+        Raises:
+            DecodeError: it is none; with the reason `undecodable`.
+        """
+        fields: dict[str, Any] = read_record(self._outcome, payload_of(value) if is_framed(value) else value)
         details = Details(*(fields.pop(name) for name in Details._fields))
         return OfferOutcome(
             **fields
@@ -161,21 +119,13 @@ class PlainCodec:
             }
         )
 
-    # --- inside
 
-    def _share(self, shown: tuple[str | None, ...]) -> Details:
-        if len(self._details) >= _SHARED_DETAILS:
-            self._details.clear()
-        # Many details differ in the price alone.
-        details = Details(*(text and intern(text) for text in shown))
-        self._details[details] = details
-        return details
+def read_record(schema: Any, value: bytes) -> Any:
+    """The fields of a record that was written with this schema, which fastavro has parsed.
 
-    def _allowed(self, metadata: dict[str, str]) -> Mapping[str, str]:
-        return {key: metadata[key] for key in self._metadata_keys if key in metadata} or NO_METADATA
-
-
-def _read(schema: Any, value: bytes) -> Any:
+    Raises:
+        DecodeError: these bytes are no such record.
+    """
     stream = BytesIO(value)
     try:
         fields: Any = schemaless_reader(stream, schema, None)
@@ -190,22 +140,18 @@ def _read(schema: Any, value: bytes) -> Any:
     return fields
 
 
+def refuse_hidden_items(value: bytes, fields: Mapping[str, Any]) -> None:
+    """See that no item of a checkout is hidden behind a count of which fastavro makes none.
+
+    Raises:
+        DecodeError: what it bought may be more than what was read.
+    """
+    # As the checkout's time these bytes are one, if an odd one. No text holds them.
+    if value.count(NO_COUNT) > (fields["completed_at"] == -(2**63)):
+        raise DecodeError(UNDECODABLE, "what it bought may be hidden behind a count that is none", fields["session_id"])
+
+
 def _write(schema: Any, fields: Mapping[str, Any]) -> bytes:
     stream = BytesIO()
     schemaless_writer(stream, schema, fields)
     return stream.getvalue()
-
-
-def _refuse_empty(fields: Mapping[str, Any], names: tuple[str, ...]) -> NoReturn:
-    empty = next(name for name in names if not fields[name])
-    raise DecodeError(EMPTY_ID, f"{empty} is empty", fields["session_id"])
-
-
-def _refuse_key(key: bytes | None, session_id: str) -> NoReturn:
-    found = "no key" if key is None else f"the key {key[:100]!r}"
-    raise DecodeError(
-        KEY_MISMATCH,
-        f"it has {found}, but its session_id is {session_id[:100]!r}: the topic cannot be trusted to hold a session's "
-        "records in the partition where its checkouts are",
-        session_id,
-    )

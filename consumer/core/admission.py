@@ -43,3 +43,13 @@ class CheckoutEffect(NamedTuple):
 
 JOINED = CheckoutEffect(Admission.ACCEPTED)
 """The usual effect, shared by all checkouts that did nothing but join."""
+
+
+def effect_of(
+    plausible: bool, after_call: list[Chain], before_settled: list[Chain], warning: str | None
+) -> CheckoutEffect:
+    """What such a checkout brought about; `plausible`: its date is believed."""
+    if plausible and warning is None and not after_call and not before_settled:
+        return JOINED
+    admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
+    return CheckoutEffect(admission, tuple(after_call), tuple(before_settled), warning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
 
@@ -78,3 +79,15 @@ class Chain:
             return last
         latest = last.presented_at
         return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)
+
+
+class Listed(NamedTuple):
+    """Presentations of one offer that are undecided, and that a commit has to list all the same.
+
+    Attributes:
+        least_due: when a restart may find the first of them due at the earliest (ms).
+        presentations: in order of event time.
+    """
+
+    least_due: int
+    presentations: list[OfferPresented]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
-from .chain import Chain
+from .chain import Chain, Listed
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position
 from .pending import PendingChains
 from .rules import MIN_TIME, DecisionRules
@@ -44,11 +44,14 @@ class StraddlingChains:
     def __init__(self) -> None:
         self._dropped = MIN_TIME
         self._chains: list[Straddling] = []
+        self._join_at = 2 * self.MOST
 
-    def add(self, chain: Chain) -> None:
-        """The chain was settled."""
+    def add(self, chain: Chain, planned: int) -> None:
+        """The chain was settled; no commit will be below the offset `planned`."""
         offsets = [presentation.offset for presentation in chain.presentations]
         self._chains.append(Straddling(min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
+        if len(self._chains) > self._join_at:
+            self._join(planned)
 
     def start(self, offset: int, decided_to: int) -> int:
         """`offset`, or the lower one at which no chain is cut that may not be."""
@@ -74,6 +77,28 @@ class StraddlingChains:
             dropped = [one for one in self._chains if not one.disordered and one.decide_at <= decided_to]
             self._dropped = max((self._dropped, *(one.decide_at for one in dropped)))
             self._chains = [one for one in self._chains if one.disordered or one.decide_at > decided_to]
+
+    def _join(self, planned: int) -> None:
+        """Take neighbours for one chain, two and two.
+
+        `decided_to` stands while more is unsettled than the list can carry, so that none of them may be dropped, for
+        days maybe. What is cut by no commit as one is not cut as two either. But a commit may be held longer for it,
+        and a restart repeats more: no more than chains that reach over each other would make it anyway.
+        """
+        cut = [one for one in self._chains if one.first < planned]  # a commit may have cut these already
+        rest = sorted(one for one in self._chains if one.first >= planned)
+        pairs = [rest[n : n + 2] for n in range(0, len(rest), 2)]
+        self._chains = cut + [_as_one(pair) for pair in pairs]
+        self._join_at = max(2 * self.MOST, 2 * len(self._chains))
+
+
+def _as_one(chains: list[Straddling]) -> Straddling:
+    return Straddling(
+        min(one.first for one in chains),
+        max(one.last for one in chains),
+        max(one.decide_at for one in chains),
+        any(one.disordered for one in chains),
+    )
 
 
 LEAST_METADATA = 640
@@ -129,7 +154,7 @@ class CommitPlanner:
     def settled(self, chain: Chain) -> None:
         """The chain was settled: a commit may come to cut it."""
         if len(chain.presentations) > 1:
-            self._straddling.add(chain)
+            self._straddling.add(chain, self._planned)
 
     def settled_by_other_spans(self, chain: Chain) -> None:
         """The chain was settled by the rules of before a restart, by which it was due earlier than it may be by these.
@@ -146,7 +171,12 @@ class CommitPlanner:
         return self._limit
 
     def prepare(
-        self, whole: OfferCheckpoint, lowest_open: int, pending: PendingChains, unacknowledged: Collection[int]
+        self,
+        whole: OfferCheckpoint,
+        lowest_open: int,
+        pending: PendingChains,
+        unacknowledged: Collection[int],
+        doubted: Collection[Listed],
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint; None where nothing better than the last commit can be said.
 
@@ -155,8 +185,9 @@ class CommitPlanner:
             lowest_open: the lowest offset that is not settled.
             pending: the decided and unsettled chains.
             unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
+            doubted: what is open, and may be due sooner for whoever reads all again.
         """
-        fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, unacknowledged)
+        fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, unacknowledged, doubted)
         if fitted is None or fitted[1].decided_to < self._least_decided_to:
             return None
         # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
@@ -197,7 +228,12 @@ class CommitPlanner:
         return retain - self._rules.lookback
 
     def fit_metadata(
-        self, whole: OfferCheckpoint, lowest: int, pending: PendingChains, unacknowledged: Collection[int]
+        self,
+        whole: OfferCheckpoint,
+        lowest: int,
+        pending: PendingChains,
+        unacknowledged: Collection[int],
+        doubted: Collection[Listed] = (),
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint, with `decided_to` as high as the room for the list allows.
 
@@ -206,10 +242,11 @@ class CommitPlanner:
         """
         # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
         most = 2 * self._limit
-        chains = list(islice(pending.by_start.values(), most + 1))
-        complete = len(chains) <= most
-        late_decided = pending.late_decided.values()
-        chains = sorted({id(c): c for c in (*chains, *late_decided)}.values(), key=lambda c: c.least_due)
+        newest = list(islice(pending.by_start.values(), most + 1))
+        complete = len(newest) <= most
+        open_ones = (one for one in doubted if one.least_due <= whole.decided_to)
+        found: list[Chain | Listed] = [*newest, *pending.late_decided.values(), *open_ones]
+        chains = sorted({id(one): one for one in found}.values(), key=lambda one: one.least_due)
 
         everything = self._listing(whole, lowest, chains, len(chains), unacknowledged) if complete else None
         if everything is not None:
@@ -217,18 +254,23 @@ class CommitPlanner:
         low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, unacknowledged)
         while best is not None and high - low > 1:
             middle = (low + high) // 2
-            found = self._listing(whole, lowest, chains, middle, unacknowledged)
-            if found is None:
+            fitting = self._listing(whole, lowest, chains, middle, unacknowledged)
+            if fitting is None:
                 high = middle
             else:
-                low, best = middle, found
+                low, best = middle, fitting
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, unacknowledged)
+            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, unacknowledged, doubted)
         return best
 
     def _listing(
-        self, whole: OfferCheckpoint, lowest: int, chains: list[Chain], count: int, unacknowledged: Collection[int]
+        self,
+        whole: OfferCheckpoint,
+        lowest: int,
+        chains: list[Chain | Listed],
+        count: int,
+        unacknowledged: Collection[int],
     ) -> tuple[int, OfferCheckpoint] | None:
         """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
         decided_to = whole.decided_to

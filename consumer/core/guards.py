@@ -1,4 +1,4 @@
-"""Two guards against a broken checkout producer, which no rule of the join could tell from customers who buy nothing.
+"""Three guards against a broken checkout producer, which no rule of the join could tell from customers who buy nothing.
 
 Silence: presentations run more than `checkout_silence` of event time ahead of the newest checkout. A checkout of any
 of the instance's tasks ends it; where none was ever seen, the first presentation stands for it. Decisions go on once
@@ -9,6 +9,11 @@ between two checkouts of its log too: behind one it waits in the same way, by it
 partition has such a gap every night. The same log thus gives the same decisions however fast it is read. For example:
 checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the producer had kept back. All that is due after
 12:00 is decided when the checkouts are read to 13:20, with a lateness of 5 minutes; both guards have let go by then.
+Only what is due behind a gap is held by it, so that where checkouts are always rare each gap lets go of what is due
+before the next one. What is remembered over a restart is one time, and until then all is held.
+
+Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
+example. One that is believed, on any of the tasks, ends it. That count is not remembered: a restart reads them again.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
@@ -22,10 +27,11 @@ that decisions stay suspended after a restart or with another member.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .checkpoint import GuardState
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
@@ -39,6 +45,7 @@ class SuspendedBy(Enum):
     CLOCK = "clock"
     SILENCE = "checkout_silence"
     UNMATCHED = "unmatched_limit"
+    MISDATED = "misdated checkouts"
     LANDING = "checkouts landing"
 
 
@@ -88,6 +95,18 @@ class PurchasedIds:
         return matched
 
 
+class Gap(NamedTuple):
+    """A gap between two checkouts of a task's log, in which checkouts may have been kept back.
+
+    Attributes:
+        decides_to: what is due up to this time (ms) could be decided before the checkout behind the gap was read.
+        lands_at: the checkouts' watermark (ms) by which what was kept back has had its time to come.
+    """
+
+    decides_to: int
+    lands_at: int
+
+
 class TaskGuard:
     """What one task tells the guards, and what they remember with it.
 
@@ -99,6 +118,7 @@ class TaskGuard:
 
     Attributes:
         ids: the purchased ids.
+        misdated: checkouts in a row whose date is not believed. The guards set it to 0.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
     """
 
@@ -107,7 +127,11 @@ class TaskGuard:
     ) -> None:
         silence, lateness = rules.checkout_silence, rules.lateness
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
+        self.misdated = 0
+        self._believed = False
         self.resume_at = found.resume_at if silence else MIN_TIME
+        self._gaps = deque[Gap]()
+        self._last_lands_at = MIN_TIME
         self._watermarks = watermarks
         self._lateness = lateness
         # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be
@@ -118,17 +142,48 @@ class TaskGuard:
     def newer_checkout(self, newest_before: int) -> None:
         """A checkout was read that is newer than all before it, of which the newest was of that time (ms).
 
-        Behind a gap the task waits until lateness has passed, as after a silence. So it does behind the first checkout
-        of all: how long there was none before it, only the offers tell, which may be read later.
+        What is due behind a gap waits until lateness has passed, as after a silence. So does all where it is the first
+        checkout of all: how long there was none before it, only the offers tell, which may be read later.
         """
         newest = self.newest_checkout
         if self._longest_gap and newest - newest_before > self._longest_gap:
-            self.resume_at = max(self.resume_at, newest + self._lateness)
+            self._forget_landed()
+            self._last_lands_at = newest + self._lateness
+            # No further than the checkout before the gap had moved the watermark: one that was on its way when its
+            # producer broke down is kept back too, and may be dated before that one.
+            self._gaps.append(Gap(max(MIN_TIME, newest_before - self._lateness - 1), self._last_lands_at))
+
+    def checkout_dated(self, *, plausible: bool) -> None:
+        """A checkout was read, the next of the log."""
+        self.misdated = 0 if plausible else self.misdated + 1
+        self._believed |= plausible
+
+    def take_believed(self) -> bool:
+        """Whether a checkout's date was believed since this was asked last."""
+        believed, self._believed = self._believed, False
+        return believed
 
     @property
     def has_landed(self) -> bool:
-        """Whether what was kept back in the last gap between two checkouts has had its time to come."""
+        """Whether what was kept back in the last silence has had its time to come."""
         return self.checkouts_watermark >= self.resume_at
+
+    @property
+    def decides_to(self) -> int:
+        """Up to when (ms) no gap holds what is due; MAX_TIME: there is none behind which checkouts may still land."""
+        if self._gaps:
+            self._forget_landed()
+        return self._gaps[0].decides_to if self._gaps else MAX_TIME
+
+    @property
+    def behind_gap(self) -> bool:
+        """Whether a gap holds what else may be due."""
+        return self.decides_to < self._watermarks.lower
+
+    def _forget_landed(self) -> None:
+        # A newer gap postpones none before it: each is followed by its own lateness.
+        while self._gaps and self._gaps[0].lands_at <= self.checkouts_watermark:
+            self._gaps.popleft()
 
     @property
     def first_offer(self) -> int:
@@ -156,10 +211,9 @@ class TaskGuard:
         return self._watermarks.checkouts.value
 
     def state(self) -> GuardState:
-        """What is to be remembered over a restart."""
-        return GuardState(
-            self.newest_checkout, self.first_offer, self.resume_at, self.ids.unmatched, self.ids.judged_to
-        )
+        """What is to be remembered over a restart. Of the gaps it is when the last one lands: all waits until then."""
+        resume_at = max(self.resume_at, self._last_lands_at)
+        return GuardState(self.newest_checkout, self.first_offer, resume_at, self.ids.unmatched, self.ids.judged_to)
 
 
 class Guarded(Protocol):
@@ -183,13 +237,14 @@ class Guards:
 
     Args:
         checkout_silence: ms of event time; 0 = no such guard.
-        unmatched_limit: purchased ids in a row; 0 = no such guard.
+        unmatched_limit: purchased ids in a row, or misdated checkouts; 0 = no such guards.
         lateness: ms, as in the rules.
 
     Attributes:
         suspended_by: what was found by the last `judge`.
         newest_checkout, newest_offer: event times (ms) that silence was judged by; MIN_TIME: none was seen.
         unmatched: purchased ids in a row without a match.
+        misdated: checkouts in a row whose date is not believed.
         resume_at: after a silence of the instance, what the checkouts' watermark of a task must have reached (ms) for
             the task to decide; MIN_TIME: there was none, or all have reached it.
     """
@@ -197,7 +252,7 @@ class Guards:
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
         self.suspended_by = SuspendedBy.NONE
         self.newest_checkout = self.newest_offer = MIN_TIME
-        self.unmatched = 0
+        self.unmatched = self.misdated = 0
         self.resume_at = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
@@ -208,11 +263,14 @@ class Guards:
         # Of the others it is not known yet how far their checkouts are read.
         awake = [task for task in tasks if not task.restoring and task.guard.checkouts_read_to > MIN_TIME]
         self._judge_unmatched(tasks)
+        self._judge_misdated(tasks)
         silent = self._judge_silence(tasks, awake)
         if silent:
             self.suspended_by = SuspendedBy.SILENCE
         elif self._limit and self.unmatched >= self._limit:
             self.suspended_by = SuspendedBy.UNMATCHED
+        elif self._limit and self.misdated >= self._limit:
+            self.suspended_by = SuspendedBy.MISDATED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
         else:
@@ -262,3 +320,11 @@ class Guards:
                 if task not in matched:
                     task.guard.ids.unmatched = 0
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
+
+    def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
+        believed = [task for task in tasks if task.guard.take_believed()]
+        if believed:
+            for task in tasks:
+                if task not in believed:
+                    task.guard.misdated = 0
+        self.misdated = sum(task.guard.misdated for task in tasks)

@@ -3,17 +3,14 @@
 What is gone was written before the first record that is left, and, on time, happened up to lateness before it was
 written. So all that is gone happened before that record + lateness, if this record is on time itself. One that some
 outage kept back is not: it would put H hours too low, and each offer whose purchase is gone would be called. So not one
-record tells, but the first `Horizon.HEAD` of them: the newest counts.
+record tells, but the first `Horizon.HEAD` of them: the newest counts. A log that ends before tells by the clock.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from .rules import MAX_TIME, MIN_TIME, DecisionRules
-
-LOG_IS_EMPTY = "the checkout log holds no record, and its first ones are gone"
-"""What is to be logged where the horizon is learnt from the end of the checkouts."""
+from .rules import MAX_TIME, MIN_TIME, DecisionRules, is_before_kafka
 
 
 class Horizon:
@@ -32,12 +29,12 @@ class Horizon:
     """Records that tell how old the beginning of a log is. Fewer may easily be all from one producer that was cut off.
     More cost offers where checkouts are rare: those presented up to lookback after the last of them are late."""
 
-    __slots__ = ("_lateness", "_least", "_lookback", "_newest", "_seen", "value")
+    __slots__ = ("_lateness", "_least", "_lookback", "_max_skew", "_newest", "_seen", "value")
 
     def __init__(self, value: int, rules: DecisionRules, least: int = MIN_TIME) -> None:
         self.value = max(value, least)
         self._least = least
-        self._lateness, self._lookback = rules.lateness, rules.lookback
+        self._lateness, self._lookback, self._max_skew = rules.lateness, rules.lookback, rules.max_skew
         self._seen, self._newest = 0, MIN_TIME
 
     @property
@@ -50,26 +47,34 @@ class Horizon:
         """Presentations from before this time (ms) are late by it; MIN_TIME: none is."""
         return MIN_TIME if self.value == MIN_TIME else self.value + self._lookback
 
-    def read(self, time: int) -> str | None:
-        """While it is unknown: one more checkout was read, of this time (ms).
+    def read(self, time: int, came: int, now: int) -> str | None:
+        """While it is unknown: one more checkout was read.
+
+        One in seconds is no sample of the log, nor one whose date is not believed; see `read_undated`.
+
+        Args:
+            time: of the record (ms).
+            came: of what was read before it.
+            now: the wall clock (ms).
 
         Returns:
-            What was found out by it, in words, for the log. So do `end` and `idle`.
+            What was found out by it, in words, for the log. So does `idle`.
         """
+        self._newest = max(self._newest, time, came)
+        if is_before_kafka(time, now):
+            return None
         self._seen += 1
-        self._newest = max(self._newest, time)
         return self._learn(self._newest) if self._seen >= self.HEAD else None
 
-    def end(self) -> str | None:
-        """While it is unknown: the log holds no more. Those that it holds tell, if there are any."""
-        return self._learn(self._newest) if self._seen else None
+    def read_undated(self, timestamp: int, now: int) -> None:
+        """A checkout was read whose date is not believed, or none can be read; `timestamp` is the record's, `now` the
+        wall clock (ms). A stamp that the clock disproves tells nothing."""
+        if timestamp <= now + self._max_skew:
+            self._newest = max(self._newest, min(timestamp, now))
 
     def idle(self, asked_at: int) -> str:
         """While it is unknown: the log held no more when its end was asked for (wall clock, ms)."""
-        if (found := self.end()) is not None:
-            return found
-        self.value = max(asked_at + self._lateness, self._least)
-        return LOG_IS_EMPTY
+        return self._learn(asked_at)
 
     def _learn(self, newest: int) -> str:
         self.value = max(newest + self._lateness, self._least)

@@ -94,9 +94,11 @@ class CheckoutOffsets:
         # (first offset, latest second) of stretches of the log, both rising. A record that is no later than
         # one before it is retained no longer than that one, and stands further back: it needs no entry.
         self._latest: deque[tuple[int, int]] = deque()
+        self._kept: dict[int, int] = {}
+        self._lowest = start
 
     def read(self, offset: int, completed_at: int) -> None:
-        """A checkout was applied. Offsets come in rising order."""
+        """A checkout was applied, to be retained as long as this time is. Offsets come in rising order."""
         second = completed_at >> 10
         if not self._latest or second > self._latest[-1][1]:
             self._latest.append((offset, second))
@@ -106,9 +108,21 @@ class CheckoutOffsets:
         """Nothing to be retained stands between what was read before and `offset`, which is the next to be read."""
         self.next_offset = max(self.next_offset, offset)
 
+    def keep(self, offset: int, until: int) -> None:
+        """One that was applied is to be retained as long as this time is (ms), whatever was said of it before.
+
+        Where it is no longer retained already, that is not taken back: what is committed does not fall.
+        """
+        if offset >= self._lowest:
+            self._kept[offset] = max(until >> 10, self._kept.get(offset, until >> 10))
+
     def lowest_retained(self, retain_from: int) -> int:
         """The lowest offset of a checkout with completed_at >= `retain_from` (ms, may not fall), else `next_offset`."""
         latest = self._latest
         while latest and latest[0][1] < retain_from >> 10:
             latest.popleft()
-        return latest[0][0] if latest else self.next_offset
+        self._lowest = latest[0][0] if latest else self.next_offset
+        if self._kept:
+            self._kept = {offset: second for offset, second in self._kept.items() if second >= retain_from >> 10}
+            self._lowest = min(self._lowest, *self._kept) if self._kept else self._lowest
+        return self._lowest

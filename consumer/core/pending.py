@@ -38,7 +38,7 @@ class PendingChains:
         """The chain was decided, and is to be settled."""
         start = chain.start
         self.by_start[start] = chain
-        if late_decided:
+        if late_decided or chain.least_due < chain.decide_at:
             self.late_decided[start] = chain
         if chain.split:
             self.chain_starts.add(start)
@@ -77,15 +77,16 @@ class PendingChains:
         """The one that begins first in the log."""
         return self.by_start[min(self.by_start)] if self.by_start else None
 
-    def completed(self, session_id: str, completed_at: int) -> None:
+    def completed(self, session_id: str, completed_at: int | None) -> None:
         """A checkout of the session was read: its chains that wait may be due sooner for whoever reads all again.
 
         For example: shown at 10:00, decided at 10:30, and then a checkout of 10:05 comes. A restart finds the chain due
         at 10:06. A commit that lists what is due by 10:10 must list this one too, or it would be taken for settled.
+        `completed_at` (ms) None: its date is not believed, or cannot be read. A restart may find that another way.
         """
         for chain in self._of_session.get(session_id, ()):
-            due = completed_at + self._rules.checkout_grace
-            if chain.begin <= completed_at and due < chain.least_due:
+            due = chain.begin if completed_at is None else completed_at + self._rules.checkout_grace
+            if (completed_at is None or chain.begin <= completed_at) and due < chain.least_due:
                 chain.least_due = due
                 self.late_decided[chain.start] = chain
 
@@ -122,6 +123,7 @@ class PendingChains:
         Returns:
             The unsettled chains of which that was not known, nor a purchase: it is noted with them.
         """
+        self.completed(session_id, None)
         waiting: list[Chain] = []
         for chain in self._of_session.get(session_id, ()):
             if not chain.is_withheld and latest >= chain.begin - self._rules.lookback:

@@ -27,6 +27,7 @@ from .checkpoint import (
 )
 from .join import Join
 from .rules import MIN_TIME, DecisionRules
+from .watermark import InputWatermark
 
 
 class Phase(Enum):
@@ -86,6 +87,7 @@ class Restore:
         now = rules_key(rules)
         self.rules_changed, self.spans_changed = self.offers.rules != now, self.offers.rules[:3] != now[:3]
         self.until = self.offers.next_offset, max(self.offers.next_checkout, self.checkouts.next_offset)
+        self._believed = InputWatermark(self.rules_then)
 
     @property
     def rules_then(self) -> DecisionRules:
@@ -100,13 +102,17 @@ class Restore:
         """
         return offset in self.offers.dead and offset not in self.offers.unsettled
 
+    def believes(self, event: OfferPresented, timestamp: int, now: int) -> bool:
+        """Whether the date of a presentation from below `until` was believed, as far as settings decide that."""
+        return self._believed.observe(event.presented_at, timestamp, now)
+
     def admission(self, event: OfferPresented, horizon: int, *, plausible: bool) -> Admission:
         """A presentation from below `until`: what was found about it before is found again.
 
         Args:
             event: the presentation.
             horizon: H (ms): checkouts from before it may be gone.
-            plausible: whether its date is believed now.
+            plausible: whether its date is believed.
         """
         found, offset = self.offers, event.offset
         if offset in found.dead:
@@ -123,7 +129,7 @@ class Restore:
         """With the checkouts that the list was made with: take out what was settled, and put back what waits."""
         settled, waiting = self._tell_apart(join)
         if self.rules_changed:
-            join.change_rules(self._rules)
+            join.change_rules(self._rules, settled)
         for chain in waiting:
             join.reopen(chain)
         return settled

@@ -8,12 +8,12 @@ A session of many is therefore indexed: by offer, by the time of the presentatio
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 
 from ..events import CheckoutCompleted, OfferPresented
 from .calendar import EXPIRY_BITS, NEVER
-from .rules import MAX_TIME
+from .rules import MAX_TIME, MIN_TIME
 
 FEW = 32
 """Offers, or checkouts, that are looked through. Beyond, an index costs about 300 bytes of each and saves the time."""
@@ -82,6 +82,13 @@ class Session:
             return self._index.earliest()
         return min((open_offer.presentations[0].presented_at for open_offer in self._offers), default=MAX_TIME)
 
+    def shown_last(self, offer_id: str) -> int:
+        """When an open offer of this id was presented last (ms), or later by a little; MIN_TIME if none is open."""
+        if self._index is not None:
+            return self._index.latest() if offer_id in self._index.named else MIN_TIME
+        shown = (o.presentations[-1] for o in self._offers)
+        return max((last.presented_at for last in shown if last.offer_id == offer_id), default=MIN_TIME)
+
     def open(self, open_offer: OpenOffer) -> None:
         """An offer of another name was presented."""
         if self._index is not None:
@@ -124,16 +131,36 @@ class Session:
             since = checkouts[at - 1].completed_at + 1
         return self._index.presented_between(since, event.completed_at)
 
+    def remove(self, event: CheckoutCompleted) -> None:
+        """Take out a checkout."""
+        self.checkouts.remove(event)
+        if self._index is not None:
+            self._index.forget((event,))
+
     def buying(self, offer_id: str) -> Collection[CheckoutCompleted]:
         """In their order the checkouts that name the offer, and perhaps others."""
         return self.checkouts if self._index is None else self._index.buying.get(offer_id, ())
 
-    def forget(self, before: int) -> None:
-        """Drop the checkouts completed before this time (ms)."""
-        gone = bisect_left(self.checkouts, before, key=_completed)
+    def named_by_others(self, event: CheckoutCompleted) -> set[str]:
+        """Which ids of a checkout another one names. It may have thousands, as many as a record has room for."""
         if self._index is not None:
-            self._index.forget(self.checkouts[:gone])
-        del self.checkouts[:gone]
+            buying = self._index.buying
+            return {name for name in event.purchased if any(c is not event for c in buying.get(name, ()))}
+        return set(event.purchased).intersection(n for c in self.checkouts if c is not event for n in c.purchased)
+
+    def forget(self, before: int, kept: Mapping[int, int]) -> list[CheckoutCompleted]:
+        """Drop the checkouts completed before this time (ms), but for those that are `kept`, by offset, until later.
+
+        Returns:
+            What was dropped.
+        """
+        old = self.checkouts[: bisect_left(self.checkouts, before, key=_completed)]
+        stay = [c for c in old if kept.get(c.offset, MIN_TIME) >= before] if kept else []
+        gone = [c for c in old if kept.get(c.offset, MIN_TIME) < before] if stay else old
+        if self._index is not None:
+            self._index.forget(gone)
+        self.checkouts[: len(old)] = stay
+        return gone
 
     def _make_index(self) -> None:
         index = self._index = _Index()
@@ -188,6 +215,9 @@ class _Index:
 
     def earliest(self) -> int:
         return self._presented[min(self._presented)][0][0] if self._presented else MAX_TIME
+
+    def latest(self) -> int:
+        return (max(self._presented) + 1) << EXPIRY_BITS
 
     def presented_between(self, since: int, until: int) -> Collection[OpenOffer]:
         """Each offer once that was presented between these times (ms), both included."""

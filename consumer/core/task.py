@@ -2,8 +2,7 @@
 
 The log is the state. A task starts from what was committed, reads again what had been read without deciding anything,
 and tells by that what was settled before (see `restore`, and its `Phase`). From then on it runs. Everything here is a
-function of the records, of the answers that it is told of, and of the clock that it is told; it does no input or
-output.
+function of the records, of the answers and of the clock that it is told; it does no input or output.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..events import CheckoutCompleted, OfferPresented
-from .admission import JOINED, Admission, CheckoutEffect
+from .admission import Admission, CheckoutEffect, effect_of
 from .chain import Chain
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
 from .commits import CommitPlan, CommitPlanner
@@ -22,7 +21,7 @@ from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance, date_step
 from .restore import Phase, Restore
-from .rules import MAX_TIME, MIN_TIME, DecisionRules
+from .rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules, is_before_kafka
 from .watermark import InputWatermark, Side, Watermarks, possible_times
 
 
@@ -58,18 +57,16 @@ class Task:
         provenance: Provenance = NOT_KNOWN,
     ) -> None:
         self._rules = rules
-        self._provenance = provenance
+        self._provenance, self._partitions = provenance, partitions
         self._late_after, self._lookback = rules.late_after, rules.lookback
-        self._partitions = partitions
         found = Restore(rules, partitions, offers, checkouts, horizon)
         self.restore_warnings = found.warnings
         self._found: Restore | None = found
         self._told = False
         self._until = found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
-        self._decided_to = found.offers.decided_to
+        self._decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
         self._dead = set(found.offers.dead)
-        self._lost_below = found.offers.lost_below
 
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
@@ -78,8 +75,7 @@ class Task:
         self.guard = TaskGuard(self.watermarks, self._knows, remembered, rules)
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
-        self._offers = OfferOffsets(offers.offset)
-        self._checkouts = CheckoutOffsets(checkouts.offset)
+        self._offers, self._checkouts = OfferOffsets(offers.offset), CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
         self._pending = PendingChains(rules)
         self._planner = CommitPlanner(rules, offers.offset, found.offers.decided_to, metadata_limit)
@@ -97,8 +93,10 @@ class Task:
         """
         offset, presented_at = event.offset, event.presented_at
         admission = Admission.ACCEPTED
-        plausible = self._inputs[0].observe(presented_at, timestamp, now)
+        # `is_before_kafka` spelt out, for every offer.
+        plausible = not now >= YEAR_2000 > presented_at and self._inputs[0].observe(presented_at, timestamp, now)
         if self._found is not None and offset < self._until[0]:
+            plausible = self._found.believes(event, timestamp, now)
             admission = self._found.admission(event, self._horizon.value, plausible=plausible)
         elif not plausible:
             admission = Admission.IMPLAUSIBLE
@@ -107,7 +105,8 @@ class Task:
         if admission is Admission.ACCEPTED:
             self._offers.read(offset)
             self._earliest.add(offset, presented_at)
-            self._join.present(event)
+            for checkout in self._join.present(event):
+                self._checkouts.keep(checkout.offset, presented_at)
         elif admission is Admission.SETTLED:
             self._offers.skip_to(offset + 1)
         if self._found is not None:
@@ -116,8 +115,9 @@ class Task:
 
     def would_refuse(self, event: OfferPresented, timestamp: int, now: int) -> bool:
         """Whether `offer` would find it late or implausible if it were the next. Asking changes nothing."""
-        plausible = InputWatermark(self._rules).observe(event.presented_at, timestamp, now)
-        return not plausible or self._is_behind(event.presented_at)
+        at = event.presented_at
+        plausible = InputWatermark(self._rules).observe(at, timestamp, now) and not is_before_kafka(at, now)
+        return not plausible or self._is_behind(at)
 
     def give_up(self, offset: int, admission: Admission) -> None:
         """The presentation that was not admitted is to be dead-lettered, then `acknowledged`."""
@@ -129,46 +129,46 @@ class Task:
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
         """A checkout was read. It is never late; an implausibly dated one buys whatever it may have bought."""
-        warning = None
-        newest = self._inputs[1].newest
-        plausible = self._inputs[1].observe(event.completed_at, timestamp, now)
-        if self._inputs[1].newest > newest:
+        event.stamped_at = timestamp if timestamp >= 0 else event.completed_at
+        side, newest, warning = self._inputs[1], self._inputs[1].newest, None
+        # Written after what was read before it: so long it may be needed, whatever its date and stamp.
+        before = side.read_to
+        came = before if event.offset < self._until[1] else max(before, self._decided_to)
+        until = self._join.keep(event, max(came, min(timestamp, now)))
+        plausible = side.observe(event.completed_at, timestamp, now)
+        self.guard.checkout_dated(plausible=plausible)
+        if side.read_to - before > self._lookback:  # behind such a gap, any before it may have been written as late
+            self._join.keep_all(side.read_to, self._checkouts.keep)
+        if side.newest > newest:
             self.guard.newer_checkout(newest)
-        if self._horizon.unknown and plausible:
+        if not plausible:
+            self._horizon.read_undated(timestamp, now)
+        elif self._horizon.unknown:
             # The record's time tells where the log was cut; the first records left may hold old events.
-            warning = self._horizon.read(max(event.completed_at, min(timestamp, now)))
-        if plausible:
-            self._checkouts.read(event.offset, event.completed_at)
-            self._join.complete(event)
-            if event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
-                self._pending.completed(event.session_id, event.completed_at)
-        else:
-            between = possible_times(self._rules, timestamp, event.completed_at, now)
-            self._checkouts.read(event.offset, between[1])
-            self._join.complete_undated(Undated(event.session_id, *between, event))
-        after_call: list[Chain] = []
-        before_settled: list[Chain] = []
-        read_before = event.offset < self._until[1]
+            warning = self._horizon.read(max(event.completed_at, min(timestamp, now)), came, now)
+        ahead = not plausible and not self._rules.is_far_behind(event.completed_at, event.stamped_at)
+        until = max(until, self._join.complete(event, now, ahead=ahead))
+        if not plausible or event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
+            self._pending.completed(event.session_id, event.completed_at if plausible else None)
+        after_call, before_settled = list[Chain](), list[Chain]()
+        named = self._join.named_before(event)
+        # Read again, and judged before, its offers may be settled and gone.
+        counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
         for offer_id in event.purchased:
-            if not read_before:  # else it was reported then
+            if event.offset >= self._until[1]:  # else it was reported then
                 waiting, told = self._pending.bought(event, offer_id)
                 before_settled += waiting
                 after_call += told
-            # Read again, and judged before, its offers may be settled and gone.
-            counted = event.offset < self._counted_below and event.completed_at <= self._counted_to
-            if plausible and not counted and not self._join.named_before(event, offer_id):
+            if plausible and not counted and offer_id not in named:
                 self.guard.ids.purchased(event.session_id, offer_id, event.completed_at)
+        self._checkouts.read(event.offset, max([until, *(chain.last.presented_at for chain in before_settled)]))
         if self._found is not None:
             self._restore_if_read()
-        if plausible and warning is None and not after_call and not before_settled:
-            return JOINED
-        admission = Admission.ACCEPTED if plausible else Admission.IMPLAUSIBLE
-        return CheckoutEffect(admission, tuple(after_call), tuple(before_settled), warning)
+        return effect_of(plausible, after_call, before_settled, warning)
 
     def unreadable_offer(self, offset: int) -> bool:
         """An undecodable presentation was read. True: it is to be dead-lettered, then `acknowledged`."""
-        settled = self._found is not None and self._found.was_dead_lettered(offset)
-        if settled:
+        if settled := self._found is not None and self._found.was_dead_lettered(offset):
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
@@ -191,40 +191,33 @@ class Task:
             Whether it is to be dead-lettered, then `acknowledged`. And the chains that wait for their calls, which are
             not to be made, as far as they are not made yet: it may be their purchase. Each is told once.
         """
-        settled = offset < self._until[1]
         between = possible_times(self._rules, timestamp, MAX_TIME, now)
         self._checkouts.read(offset, between[1])
+        self._horizon.read_undated(timestamp, now)
         for session_id in sessions:
             self._join.complete_undated(Undated(session_id, *between))
         waiting = [chain for session_id in sessions for chain in self._pending.quarantine(session_id, between[1])]
-        if not settled:
+        if is_new := offset >= self._until[1]:
             self._unacknowledged_checkouts.add(offset)
         self._restore_if_read()
-        return not settled, waiting
-
-    def skip(self, side: Side, offset: int) -> None:
-        """A tombstone was read."""
-        self.read_to(side, offset + 1)
+        return is_new, waiting
 
     def read_to(self, side: Side, offset: int) -> None:
-        """Everything below `offset` was read, by what the partition's end says; it steps over transaction markers."""
+        """Everything below `offset` was read, by its end, which steps over transaction markers, or by a tombstone."""
         (self._offers if side is Side.OFFERS else self._checkouts).skip_to(offset)
         self._restore_if_read()
 
     def idle(self, side: Side, asked_at: int) -> str | None:
         """The input was read to its end, and its end was asked for at `asked_at` (wall clock, ms). Returns what was
         found out about the start of the task by it, in words, for the log."""
-        self.watermarks.of(side).idle(asked_at)
+        before = self._inputs[side].read_to
+        self._inputs[side].idle(asked_at)
+        if side is Side.CHECKOUTS and asked_at - before > self._lookback:
+            self._join.keep_all(asked_at, self._checkouts.keep)
         if side is Side.OFFERS or not self._horizon.unknown:
             return None
         warning = self._horizon.idle(asked_at)
         self._restore_if_read()
-        return warning
-
-    def end(self, side: Side, offset: int) -> str | None:
-        """The partition ends at `offset` for now. Returns what `idle` does."""
-        warning = self._horizon.end() if side is Side.CHECKOUTS and self._horizon.unknown else None
-        self.read_to(side, offset)
         return warning
 
     # --- how far it has come
@@ -303,29 +296,29 @@ class Task:
     def decide(self, *, suspended: bool = False) -> list[Chain]:
         """The chains that are due at the present watermark, in order of decide_at. Each is to be settled.
 
-        First come those that were decided before the restart and are not settled, once. While decisions are
-        `suspended` they alone go on.
+        First come those decided before the restart and not settled, once. While decisions are `suspended` they alone.
         """
         if self.restoring:
             return []
         due, self._listed = self._listed, []
         watermark = self.watermark
-        if not suspended:
-            for chain in self._join.decide(watermark):
+        until = min(watermark, self.guard.decides_to)
+        # Held by a gap, what a checkout that lands makes due in what was decided before waits for the others too.
+        if not suspended and (until > self._decided_to or self.guard.decides_to == MAX_TIME):
+            for chain in self._join.decide(until):
                 self._pending.add(chain, late_decided=chain.decide_at <= self._decided_to)
                 due.append(chain)
-            self._decided_to = watermark
+            self._decided_to = until
         # What still comes was presented at most window + checkout_grace ago and looks back by lookback; by one lookback
         # more the guards know a purchase that is told twice. What is open keeps what it needs, however long.
-        self._join.forget(watermark - self._late_after - 2 * self._lookback)
+        # Not before the inputs are read again to where they had been: what comes may tell that one is misdated.
+        if self.watermarks.lower >= self._decided_to:
+            self._join.forget(watermark - self._late_after - 2 * self._lookback)
         self._pending.forget(watermark)
         return due
 
     def settle(self, chain: Chain, *, called: bool = True) -> None:
-        """Nothing more will be done for the chain, and its outcome is handed to the producer.
-
-        `called` False: the insurer was never told of it, so that a purchase that comes later is no surprise.
-        """
+        """Nothing more will be done for the chain, its outcome is handed over. `called`: the insurer was told of it."""
         if self._pending.settle(chain, called=called):
             self._settle_offsets(chain)
 
@@ -362,10 +355,13 @@ class Task:
             trusted_since=trusted_since,
             lost_below=self._lost_below,
         )
-        fitted = self._planner.prepare(whole, self._offers.lowest_open(), self._pending, self._unacknowledged)
+        fitted = self._planner.prepare(
+            whole, self._offers.lowest_open(), self._pending, self._unacknowledged, self._join.doubted()
+        )
         if fitted is None:
             return None
-        retain_from = self._planner.retain_from(self._decided_to, self._earliest.at(self._planner.committed))
+        decided_to = self._decided_to if self.watermarks.lower >= self._decided_to else MIN_TIME  # see `decide`
+        retain_from = self._planner.retain_from(decided_to, self._earliest.at(self._planner.committed))
         checkouts = CheckoutCheckpoint(
             self._partitions,
             self._checkouts.next_offset,
@@ -393,8 +389,7 @@ class Task:
         return self._pending.knows(session_id, offer_id) or self._join.has_open(session_id, offer_id)
 
     def _is_late(self, presented_at: int) -> bool:
-        # `watermark` spelt out: this runs for every offer.
-        offers, checkouts = self._inputs[0].value, self._inputs[1].value
+        offers, checkouts = self._inputs[0].value, self._inputs[1].value  # `watermark` spelt out, for every offer
         watermark = offers if offers < checkouts else checkouts
         if watermark < self._decided_to:  # noqa: PLR1730 - max() costs a call
             watermark = self._decided_to
@@ -416,6 +411,8 @@ class Task:
                     self._planner.settled_by_other_spans(chain)
                 self._pending.add_settled(chain)
                 self._settle_offsets(chain)
+            if found.spans_changed:  # by a shorter lookback, others are dated too far behind what stands beside them
+                self._join.keep_all(self._inputs[1].read_to, self._checkouts.keep)
         if self._told and self._checkouts.next_offset >= self._until[1]:
             self._found = None
             self._listed = found.tell_listed(self._join)

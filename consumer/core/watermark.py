@@ -11,6 +11,10 @@ from enum import IntEnum
 
 from .rules import MIN_TIME, DecisionRules
 
+TOLERANCE = 2.0
+"""Seconds between our clock and another that mean nothing: a Date has no fractions, and servers write it anew once a
+second. Lateness, which it is taken from, is minutes."""
+
 CLOCK_TOLERANCE = 3_000
 """Milliseconds by which the wall clock may be behind although others confirm it.
 
@@ -33,7 +37,7 @@ class InputWatermark:
     MIN_TIME while there is none. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another one.
     """
 
-    __slots__ = ("_believed_ahead", "_lag", "_max_skew", "clock_ahead", "first", "newest", "value")
+    __slots__ = ("_believed_ahead", "_believed_behind", "_lag", "_max_skew", "clock_ahead", "first", "newest", "value")
 
     def __init__(self, rules: DecisionRules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
         self.value = MIN_TIME
@@ -44,6 +48,7 @@ class InputWatermark:
         self._lag = rules.lateness + 1
         self._max_skew = rules.max_skew
         self._believed_ahead = rules.max_skew + CLOCK_TOLERANCE
+        self._believed_behind = rules.lookback
 
     def observe(self, event_time: int, timestamp: int, now: int) -> bool:
         """Move with a record. Returns False for an implausible event, which moves nothing.
@@ -54,7 +59,8 @@ class InputWatermark:
             now: the wall clock (ms).
 
         An event dated more than `max_skew` ahead of its record, or more than that and its tolerance ahead of the wall
-        clock, is implausible: one event dated 2099 must not close every session. The lower of the two times counts, so
+        clock, is implausible: one event dated 2099 must not close every session. So is one dated more than `lookback`
+        behind its record, in seconds instead of milliseconds for example. The lower of the two times counts, so
         that neither a producer's clock nor a record's stamp alone can push the watermark. Where both are ahead, by less
         than that, they are believed, but the watermark stays `lateness` behind the wall clock, and behind the one that
         this is known to be ahead of: or a producer whose clock is 4m50s ahead would leave all others ten seconds of the
@@ -64,6 +70,8 @@ class InputWatermark:
             timestamp = event_time
         seen = event_time if event_time < timestamp else timestamp
         if event_time - self._max_skew > timestamp or event_time - self._believed_ahead > now:
+            return False
+        if event_time + self._believed_behind < timestamp:
             return False
         if seen > self.newest:
             self.newest = seen
@@ -145,12 +153,13 @@ class Watermarks:
 def possible_times(rules: DecisionRules, timestamp: int, dated: int, now: int) -> tuple[int, int]:
     """The earliest and the latest time (ms) at which an event happened whose own date is not believed.
 
-    On time, it came at most lateness before its record was stamped. A stamp that is missing or lies ahead of the clock
-    tells nothing, and it may have happened at any time. It had happened when it was read, and is not older than it
-    says, since dates are wrong ahead. An old stamp is no upper bound, since that may be the wrong one of the two.
+    On time, it came at most lateness before its record was stamped; or as early as it says, if that is earlier. A stamp
+    that is missing or lies ahead of the clock tells nothing, and it may have happened at any time. It had happened when
+    it was read, and by the later of date and stamp: either may be the wrong one of the two.
 
     The clock may be behind by its tolerance, and disproves a stamp only where it would disprove a date. A right stamp
-    that a clock were to disprove would put all in doubt that its session was ever shown.
+    that a clock were to disprove would put all in doubt that its session was ever shown. A stamp that it does not
+    disprove stands, though the clock says less: one that is 10 s behind would end too early what ends with the stamp.
 
     Args:
         timestamp: the record's (ms); negative if it has none.
@@ -159,5 +168,6 @@ def possible_times(rules: DecisionRules, timestamp: int, dated: int, now: int) -
     """
     now += CLOCK_TOLERANCE
     stamped = 0 <= timestamp <= now + rules.max_skew
-    earliest = timestamp - rules.lateness if stamped else MIN_TIME
-    return earliest, min(dated, now) + rules.max_skew
+    earliest = min(dated, timestamp - rules.lateness) if stamped else MIN_TIME
+    read_at = max(now, timestamp) if stamped else now
+    return earliest, min(max(dated, timestamp), read_at) + rules.max_skew

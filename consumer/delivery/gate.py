@@ -1,5 +1,8 @@
 """The gate that every call passes at the moment it leaves: the first try, a retry, a held one, one after a restart.
 
+That is when its connection stands, for which it may have waited for seconds. Before it is begun the gate is looked at
+too, so that nothing connects in vain.
+
 Of each call its owner is asked: is a purchase of the offer known, is it released, is the task still ours? What the
 owner withholds is given up. What holds for all calls is a *condition*: that our own writes succeed, that our clock is
 believable. While one of them is closed no call leaves, and those that wait keep their place.
@@ -65,6 +68,7 @@ class Gate:
         self._now = now
         self._openings = [Opening.OPEN] * len(self._conditions)
         self._trial_until = 0.0
+        self._begun_at = 0.0
         self._left_at = 0.0
         self._log = structlog.get_logger(__name__).bind()
 
@@ -73,16 +77,20 @@ class Gate:
         """Whether it was open when it was last looked at."""
         return all(opening is Opening.OPEN for opening in self._openings)
 
-    def lets_leave(self, others_in_flight: int) -> bool:
-        """Whether a call may leave now, beside so many that are in flight."""
-        if not self._conditions:
-            return True
-        opening = self._look()
-        if opening is Opening.ONE_AT_A_TIME:
-            now = self._now()
-            # One that is not answered must not hold up those of other partners: another one may follow after a while.
-            return now >= self._trial_until and (others_in_flight == 0 or now >= self._left_at + TRIAL_S)
-        return opening is Opening.OPEN
+    def lets_begin(self, others_in_flight: int) -> bool:
+        """Whether a call may be begun now, which connects first, beside so many that are in flight."""
+        return self._lets(others_in_flight, max(self._begun_at, self._left_at))
+
+    def begun(self) -> None:
+        """A call is begun now."""
+        self._begun_at = self._now()
+
+    def lets_leave(self, pending: PendingCall, others_in_flight: int) -> bool:
+        """Whether this call, whose connection stands, may leave now, which it then does."""
+        if self.withholds(pending) or not self._lets(others_in_flight, self._left_at):
+            return False
+        self._left_at = self._now()
+        return True
 
     def withholds(self, pending: PendingCall) -> bool:
         """Whether the call is not to be made any more. Then it is marked as given up, with why."""
@@ -90,10 +98,6 @@ class Gate:
             pending.released = withheld.released
             pending.cancelled = withheld.released is None
         return pending.given_up
-
-    def left(self) -> None:
-        """A call leaves now."""
-        self._left_at = self._now()
 
     def settled(self) -> None:
         """The insurer has answered a call for good: its outcome is going to be written."""
@@ -103,6 +107,17 @@ class Gate:
     def reasons(self) -> tuple[str, ...]:
         """Why it is not open, in words. May be called from another thread."""
         return tuple(state.reason for ask in self._conditions if (state := ask()).opening is not Opening.OPEN)
+
+    def _lets(self, others_in_flight: int, last_at: float) -> bool:
+        """Whether the conditions let a call go on; the last one did so at `last_at`."""
+        if not self._conditions:
+            return True
+        opening = self._look()
+        if opening is Opening.ONE_AT_A_TIME:
+            now = self._now()
+            # One that is not answered must not hold up those of other partners: another one may follow after a while.
+            return now >= self._trial_until and (others_in_flight == 0 or now >= last_at + TRIAL_S)
+        return opening is Opening.OPEN
 
     def _look(self) -> Opening:
         """Ask every condition, and log each that has changed. Returns how far the gate is open."""

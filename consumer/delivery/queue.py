@@ -31,9 +31,12 @@ REFUSED_RETRY_S = 300.0
 
 
 class Caller(Protocol):
-    """Makes one call once. It must end by itself, in bounded time, since calls in flight are not cancelled."""
+    """Makes one call once. It must end by itself, in bounded time, since calls in flight are not cancelled.
 
-    async def __call__(self, call: OptOutCall, /) -> Answer: ...
+    `may_leave` is asked when all is ready for the call to be sent; if it says no, the answer is WITHHELD.
+    """
+
+    async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool], /) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +198,19 @@ class Delivery:
     # -- making calls ---------------------------------------------------------------------------------------------
 
     def _next(self) -> PendingCall | None:
-        if self._closing or not self._gate_lets_leave(len(self._running)):
+        if self._closing or not self._gate_lets_begin(len(self._running)):
             return None
         pending = self._scheduler.next()
         if pending is not None:
             self._running.add(pending)
         return pending
 
-    def _gate_lets_leave(self, others_in_flight: int) -> bool:
-        """Whether the conditions of all calls let one leave. Where they do not, they are looked at again soon."""
-        lets_leave = self._gate.lets_leave(others_in_flight)
+    def _gate_lets_begin(self, others_in_flight: int) -> bool:
+        """Whether the conditions of all calls let one begin. Where they do not, they are looked at again soon."""
+        lets_begin = self._gate.lets_begin(others_in_flight)
         if not self._gate.is_open and self._look_again is None and not self._closing:
             self._look_again = self._loop.call_later(LOOK_S, self._look_at_gate)
-        return lets_leave
+        return lets_begin
 
     def _look_at_gate(self) -> None:
         self._look_again = None
@@ -224,20 +227,20 @@ class Delivery:
         pending: PendingCall | None = first
         while pending is not None:
             # Here and not when it was given out: the loop has done other things since, and so has the poll thread.
-            if self._gate.withholds(pending):
-                self._turn_away(pending)
-            elif self._gate_lets_leave(len(self._running) - 1):
+            if not self._gate.withholds(pending) and self._gate_lets_begin(len(self._running) - 1):
                 await self._call(pending)
             else:
-                self._put_back(pending)
+                self._not_left(pending)
             pending = self._next()
             self._pump()
 
     async def _call(self, pending: PendingCall) -> None:
         started = self._loop.time()
-        self._gate.left()
+        self._gate.begun()
         try:
-            answer = await self._caller(pending.call)
+            answer = await self._caller(
+                pending.call, lambda: self._gate.lets_leave(pending, others_in_flight=len(self._running) - 1)
+            )
         except asyncio.CancelledError:
             self._running.discard(pending)
             pending.partner.leave(pending)
@@ -247,20 +250,21 @@ class Delivery:
         except Exception as error:
             # A call must not be lost to a mistake of ours.
             answer = Answer(AnswerKind.UNEXPECTED, note=f"the call could not be made: {error!r}")
-        self._done(pending, answer, self._loop.time() - started)
+        if answer.kind is AnswerKind.WITHHELD:
+            self._not_left(pending)
+        else:
+            self._done(pending, answer, self._loop.time() - started)
 
-    def _put_back(self, pending: PendingCall) -> None:
-        """It was given out and has not left: it takes its place again."""
+    def _not_left(self, pending: PendingCall) -> None:
+        """It was given out and has not left: it takes its place again, or is to be made no more."""
         self._running.discard(pending)
-        pending.partner.put_back(pending)
+        if withheld := self._gate.withholds(pending):
+            pending.partner.not_left(pending)
+        else:
+            pending.partner.put_back(pending)
         self._scheduler.enqueue(pending.partner)
-
-    def _turn_away(self, pending: PendingCall) -> None:
-        """It was given out and is to be made no more."""
-        self._running.discard(pending)
-        pending.partner.not_left(pending)
-        self._scheduler.enqueue(pending.partner)
-        self._give_up(pending)
+        if withheld:
+            self._give_up(pending)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

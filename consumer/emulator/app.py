@@ -49,6 +49,8 @@ class EmulatorApp:
         self._log = log
         # On the raw path: an id's %2F must stay inside the id.
         self._route = re.compile(re.escape(prefix.rstrip("/")) + r"/partners/([^/]+)/offers/([^/]+)/opt_out/")
+        # Where offers are created, by POST. Known of it is that a bad signature is refused.
+        self._offers = re.compile(re.escape(prefix.rstrip("/")) + r"/partners/[^/]+/offers/")
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,10 +63,12 @@ class EmulatorApp:
             response = await self._control(request)
         elif raw_path == ELSEWHERE_PATH:
             response = Response(status_code=204)
+        elif self._offers.fullmatch(raw_path) is not None:
+            response = _not_allowed(request) if self._authentic(request) else _problem(403, *_PROBLEMS[403])
         elif (match := self._route.fullmatch(raw_path)) is None:
             response = _html_404()
         elif request.method != "POST":
-            response = _problem(405, "api_error", f'Method "{request.method}" not allowed.')
+            response = _not_allowed(request)
         else:
             body = await request.body()
             answer = self._opt_out(request, unquote(match[1]), unquote(match[2]), body)
@@ -188,6 +192,10 @@ def _read_body(body: bytes) -> tuple[dict[str, Any], Response | None]:
 
 def _problem(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     return JSONResponse({"type": kind, "message": message}, status_code=status, headers=headers)
+
+
+def _not_allowed(request: Request) -> Response:
+    return _problem(405, "api_error", f'Method "{request.method}" not allowed.')
 
 
 def _html_404() -> Response:

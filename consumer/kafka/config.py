@@ -14,6 +14,8 @@ from typing import Any
 from confluent_kafka import KafkaError
 
 from ..settings import KafkaSettings
+from .causes import Causes
+from .tokens import aws_msk_iam
 
 _CONNECTIONS: Mapping[str, Any] = {
     # Brokers close connections that were idle for ten minutes. The client closes them first, so that a quiet night
@@ -39,21 +41,27 @@ SMALL_FETCHES: Mapping[str, Any] = {
     "fetch.message.max.bytes": 65_536,
     "queued.min.messages": 1,
     "fetch.wait.max.ms": 50,
+    "fetch.error.backoff.ms": 50,
     # While its queue is full the client asks for nothing, and looks again after a second by default.
     "fetch.queue.backoff.ms": 10,
 }
 """Laid over a configuration to look at a few records only."""
 
 
-def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """The member of the group, which reads both inputs and commits."""
+def consumer_config(
+    settings: KafkaSettings, causes: Causes | None = None, *, on_error: Callable[[KafkaError], None]
+) -> dict[str, Any]:
+    """The member of the group, which reads both inputs and commits.
+
+    `causes` is told what the client's log says, here and below, and of a client without `on_error` its errors too.
+    """
     config: dict[str, Any] = {
         **_CONNECTIONS,
         # How soon a topic that grew is noticed, which stops the service; well within any window.
         "topic.metadata.refresh.interval.ms": 60_000,
         # Per member. Two topics are read at most a window apart, so a deep queue is thrown away at each pause.
         "queued.max.messages.kbytes": 32_768,
-        **settings.properties,
+        **_given(settings, causes),
         **_READING,
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
@@ -61,34 +69,37 @@ def consumer_config(settings: KafkaSettings, *, on_error: Callable[[KafkaError],
         # Partition p of both topics goes to one member.
         "group.remote.assignor" if settings.group_protocol == "consumer" else "partition.assignment.strategy": "range",
         "error_cb": on_error,
-        "logger": _logger("consumer"),
+        "logger": _logger("consumer", causes),
     }
     if settings.group_instance_id:
         config["group.instance.id"] = settings.group_instance_id
     return config
 
 
-def record_reader_config(settings: KafkaSettings) -> dict[str, Any]:
+def record_reader_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
     """Reads single records again. The group is named for the rights that go with it; it is not joined."""
     return {
         **_CONNECTIONS,
-        **settings.properties,
+        **_given(settings, causes),
         **_READING,
         **SMALL_FETCHES,
         "bootstrap.servers": settings.bootstrap_servers,
         "group.id": settings.group_id,
-        "logger": _logger("reader"),
+        **_told("reader", causes),
     }
 
+
+BATCH = 65_536
+"""Bytes that are written at once, at the most, but for a record that is larger by itself."""
 
 _SMALL_BATCHES: Mapping[str, Any] = {
     # A broker refuses a batch that is larger than the topic's max.message.bytes as a whole, and what is good in it with
     # it. No topic's limit is below this, and a larger record is in a batch of its own.
-    "batch.size": 65_536,
+    "batch.size": BATCH,
 }
 
 
-def producer_config(settings: KafkaSettings) -> dict[str, Any]:
+def producer_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
     """Writes outcomes and dead letters."""
     config = {
         **_CONNECTIONS,
@@ -96,10 +107,10 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         "message.timeout.ms": 0,
         # A dead letter is as large as its record and some headers. The broker's limit is the one that counts.
         "message.max.bytes": 100_000_000,
-        **settings.properties,
+        **_given(settings, causes),
         **_SMALL_BATCHES,
         "bootstrap.servers": settings.bootstrap_servers,
-        "logger": _logger("producer"),
+        **_told("producer", causes),
     }
     return in_order(config)
 
@@ -135,13 +146,16 @@ def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, **_IN_ORDER}
 
 
-def admin_config(settings: KafkaSettings) -> dict[str, Any]:
-    """Asks about topics, ends of partitions and members of the group."""
+def admin_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
+    """Asks about topics, ends of partitions and members of the group. With `causes`, have them attend the client."""
+    # What it cannot reach, its answers say; without anybody to be told, its own log lines would go past the log.
+    told = {"log_level": 2} if causes is None else _told("admin", causes)
     return {
-        **settings.properties,
+        # By default half a minute, when a start has long given up without a cause: see topics.py.
+        "socket.connection.setup.timeout.ms": 10_000,
+        **_given(settings, causes),
+        **told,
         "bootstrap.servers": settings.bootstrap_servers,
-        # What it cannot reach, its answers say; its own log lines would go past the log.
-        "log_level": 2,
         # A broker that was restarted refuses the leader epoch that the client remembers until it asks anew: by
         # default after 15 minutes, in which no quiet topic's watermark would move.
         "metadata.max.age.ms": 5_000,
@@ -157,8 +171,31 @@ def unless_ignored(record: logging.LogRecord) -> bool:
     return " property and will be ignored by this " not in record.getMessage()
 
 
-def _logger(client: str) -> logging.Logger:
-    """Makes librdkafka's own words lines of the log like all others."""
-    logger = logging.getLogger(f"librdkafka.{client}")
-    logger.addFilter(unless_ignored)  # the second time it is there already
+def _given(settings: KafkaSettings, causes: Causes | None) -> dict[str, Any]:
+    """What the settings pass through, and who gives tokens: each client asks on a thread of its own."""
+    if settings.token is None:
+        return settings.properties
+    return {**settings.properties, "oauth_cb": aws_msk_iam(None if causes is None else causes.told)}
+
+
+def _told(client: str, causes: Causes | None) -> dict[str, Any]:
+    """Who is told of what the client says unasked."""
+    return {"logger": _logger(client, causes)} | ({} if causes is None else {"error_cb": causes.heard})
+
+
+def _logger(client: str, causes: Causes | None) -> logging.Logger:
+    """Makes librdkafka's own words lines of the log like all others, but for what is told as a cause."""
+    logger = logging.Logger(f"librdkafka.{client}")
+    # One of its own for each client, since each run has causes of its own; the levels and handlers are everybody's.
+    logger.parent = logging.getLogger("librdkafka")
+    logger.addFilter(unless_ignored)
+    if causes is not None:
+        # Also what the log is not to have, since it may be all that tells a cause.
+        logger.setLevel(logging.INFO)
+        logger.addFilter(causes.passes)
+        logger.addFilter(_is_wanted)
     return logger
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return logging.getLogger("librdkafka").isEnabledFor(record.levelno)

@@ -20,6 +20,7 @@ from ..core.watermark import Side
 from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
+from .causes import Causes
 from .start_offsets import StartOffsets, TaskStart
 from .topic_watch import TopicWatch
 
@@ -86,6 +87,7 @@ class GroupConsumer:
         is_spare: tells by its member id whether a member that was told nothing has joined and gets nothing; where the
             client tells that by itself, None.
         topic_watch: sees that a topic was made anew; None: nobody does.
+        causes: is told of the errors.
     """
 
     def __init__(
@@ -98,8 +100,10 @@ class GroupConsumer:
         monotonic: Callable[[], float] = time.monotonic,
         is_spare: Callable[[str], bool] | None = None,
         topic_watch: TopicWatch | None = None,
+        causes: Causes | None = None,
     ) -> None:
         self._topic_watch = topic_watch
+        self._causes = causes or Causes(settings)
         self._waiting: list[Message] = []
         """Read, and not to be handed on while the topics may have been made anew."""
         self._held = False
@@ -274,7 +278,7 @@ class GroupConsumer:
         if error.fatal():
             self._failure = _cannot_go_on(error)
         else:
-            log.warning("kafka", error=error.str(), code=error.name())
+            self._causes.heard(error)
             self._trouble(error.str())
 
     # --- inside
@@ -365,7 +369,7 @@ class GroupConsumer:
             raise _cannot_go_on(error)
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             raise StopError(f"{message.topic()}: {error.str()}. Check that the topic exists and may be read.")
-        log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error.str())
+        self._causes.heard(error, message.topic(), message.partition())
         self._trouble(error.str())
         return False
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import NamedTuple, TypeAlias
 
 from ..codecs.codec import MOST_BYTES
+from ..hiding import hide
 from .record import Record
 
 _ERROR_LENGTH = 1_000
@@ -44,7 +45,7 @@ def forms(record: Record, reason: str, error: str) -> Iterator[Form]:
     """The ways to write it, the best first, each smaller than the one before."""
     own: Headers = list(record.headers)
     ours: Headers = [
-        ("error", error[:_ERROR_LENGTH]),
+        ("error", hide(error)[:_ERROR_LENGTH]),
         ("reason", reason),
         ("source.topic", record.topic),
         ("source.partition", str(record.partition)),

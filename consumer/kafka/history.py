@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import structlog
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
@@ -27,6 +28,8 @@ from ..settings import KafkaSettings, Settings
 from .end_offsets import TIMEOUT, bounds
 from .reader import LogReader
 from .topic_watch import id_of
+
+log = structlog.get_logger(__name__)
 
 _TIMEOUT = 15.0
 """Seconds to wait for an answer."""
@@ -163,15 +166,22 @@ class GroupHistory:
             problems.append("" if error is None else error.str())
 
         reader = LogReader(consumer, on_error)
+        told = 0
         for message in reader.read(ranges, lambda: time.monotonic() < deadline):
             try:
                 source = self._decode(message.value() or b"").source
             except DecodeError:
                 continue  # of another program, or of another format
+            told += 1
             if source.topic == self._kafka.offer_topic:
                 return RecordRef(message.topic() or "", message.partition() or 0, message.offset() or 0)
         if reader.unread:
             raise StartError(_unread(self._kafka.outcome_topic, problems[-1] if problems else "it took too long"))
+        if not told:
+            log.warning(
+                "whether outcomes were told before is not known: the last records of the outcome topic are none",
+                topic=self._kafka.outcome_topic,
+            )
         return None
 
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ..errors import StartError, StopError
 from ..settings import KafkaSettings
+from .causes import Causes
 from .config import SMALL_FETCHES
 from .group import unread
 from .partitioners import WINDOW, Agreement, Finding, SampledKeys
-from .reader import LogReader, error_text
+from .reader import LogReader
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +52,17 @@ class KeyCheck:
     Args:
         partitions: how many partitions each of the two topics has.
         monotonic: a clock in seconds.
+        causes: is told of errors.
     """
 
     def __init__(
-        self, settings: KafkaSettings, partitions: int, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: KafkaSettings,
+        partitions: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        causes: Causes | None = None,
     ) -> None:
+        self._causes = causes or Causes(settings)
         self._topics = settings.offer_topic, settings.checkout_topic
         self._group = settings.group_id
         self._count = partitions
@@ -76,10 +84,9 @@ class KeyCheck:
         """
         if self._count == 1:
             return
-        reader = consumer(_on_error, **SMALL_FETCHES)
+        reader = consumer(self._causes.heard, **SMALL_FETCHES)
         try:
-            for message in self._sample(reader):
-                self._add(message)
+            self._sample(reader)
         except KafkaException as error:
             raise StartError(
                 f"group {self._group}: the broker does not give the keys to be sampled: {error.args[0]}. Check the "
@@ -146,27 +153,31 @@ class KeyCheck:
             )
         self._misplaced = finding.misplaced
 
-    def _sample(self, consumer: Consumer) -> Iterator[Message]:
-        """The first and the last records of what is to be read, as far as they come in time."""
+    def _sample(self, consumer: Consumer) -> None:
+        """Look at the first and the last records of what is to be read, as far as they come in time."""
         deadline = self._monotonic() + AT_START
-        reader = LogReader(consumer, _on_read_error)
+        reader = LogReader(consumer, self._on_read_error)
         spans = unread(consumer, self._topics, self._count)
         each = -(-WINDOW // (2 * self._count))
         first = {place: (begin, min(end, begin + each)) for place, (begin, end) in spans.items()}
         last = {place: (max(begin + each, end - each), end) for place, (begin, end) in spans.items()}
-        for wanted in (first, last):
+        for part, wanted in (("first", first), ("last", last)):
             ranges = {place: span for place, span in wanted.items() if span[0] < span[1]}
             if not ranges:
                 continue
-            yield from reader.read(ranges, lambda: self._monotonic() < deadline, round_s=0.2)
+            messages = reader.read(ranges, lambda: self._monotonic() < deadline, round_s=0.2)
+            found = Counter(message.topic() for message in messages if self._add(message))
+            keys, without = found.total(), sorted({topic for topic, _ in ranges} - found.keys())
+            log.info("keys were sampled", part=part, keys=keys, partitions=len(ranges))
             if reader.unread:
                 places = [f"{topic}[{partition}]" for topic, partition in sorted(reader.unread)]
                 log.warning("not all keys were sampled in time: the rest is seen while running", partitions=places)
+            elif without:
+                # Such as markers of transactions and what was aborted. It is no sign that all is well.
+                log.warning(
+                    "no keys were sampled: where they should be are no records with a key", part=part, topics=without
+                )
 
-
-def _on_read_error(message: Message) -> None:
-    log.warning("kafka", topic=message.topic(), partition=message.partition(), error=error_text(message))
-
-
-def _on_error(error: KafkaError) -> None:
-    log.warning("kafka", error=error.str(), code=error.name())
+    def _on_read_error(self, message: Message) -> None:
+        if (error := message.error()) is not None:
+            self._causes.heard(error, topic=message.topic(), partition=message.partition())

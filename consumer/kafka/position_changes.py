@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
-from ..core.rules import MIN_TIME, DecisionRules
+from ..core.rules import MIN_TIME, YEAR_2000, DecisionRules
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
 from .end_offsets import TIMEOUT, bounds
@@ -96,7 +96,7 @@ class PositionChanges:
         changes: list[tuple[Change, str]] = []
         for partition in range(self._partitions):
             changes += self._accepted(partition, positions, now)
-        return self._commit(changes)
+        return self._commit(changes, positions)
 
     def reset_to(self, moment: int, now: int) -> list[Change]:
         """Go back to the offers of `moment` and the checkouts that these need. Times are wall clock (ms).
@@ -123,7 +123,7 @@ class PositionChanges:
         for partition, offset in wanted.items():
             offers, checkouts = (positions.by_place[side, partition] for side in Side)
             changes += self._back_to(partition, offers, checkouts, now, offers.lost_below, offset, moment)
-        return self._commit(changes)
+        return self._commit(changes, positions)
 
     # --- yes to what is there
 
@@ -227,7 +227,7 @@ class PositionChanges:
         offset = checkouts.offset if stays else low
         known = not cut and lost_below == MIN_TIME
         if offset > 0 and known:
-            what = f"starts anew: offers are {_LATE} presented up to join.lookback after the first checkout read"
+            what = f"starts anew: offers are {_LATE} presented up to join.lookback after the first checkouts read"
             return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
         if (stays or whole) and known:
             what = "starts at its very first record: none is gone"
@@ -242,13 +242,14 @@ class PositionChanges:
     ) -> int:
         """The time (ms) below which checkouts may be missing from a log, by its first record, or by the clock.
 
-        So many `records` tell, by default `Horizon.HEAD`, and of them the newest.
+        So many `records` tell, by default `Horizon.HEAD`, and of them the newest; the clock, where there are fewer.
         """
         low, high = self._bounds(checkouts)
-        first = now
+        needed, first = records or Horizon.HEAD, now
         if high > low and not since_now:
-            head = self._first_records(checkouts, low, high, records or Horizon.HEAD)
-            first = max([min(now, record.timestamp()[1]) for record in head if record.timestamp()[1] > 0], default=now)
+            head = self._first_records(checkouts, low, high, needed)
+            stamps = [min(now, record.timestamp()[1]) for record in head]
+            first = max(stamps) if len(stamps) >= needed and min(stamps) >= YEAR_2000 else now
         return first + self._rules.max_skew + self._rules.lateness
 
     def _first_record(self, position: CommittedPosition, low: int, high: int) -> Message | None:
@@ -317,7 +318,8 @@ class PositionChanges:
         moment = now if moment is None else moment
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])
-        beginning = WholeChains(self._consumer, self._starts, self._rules).before(partition, offset, moment, now)
+        whole = WholeChains(self._consumer, self._starts, self._rules)
+        beginning = whole.before(partition, offset, moment, now, offers)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
         checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, same=same)
@@ -396,16 +398,32 @@ class PositionChanges:
                 "timed out; then do this again."
             )
 
-    def _commit(self, changes: list[tuple[Change, str]]) -> list[Change]:
+    def _commit(self, changes: list[tuple[Change, str]], found: Positions) -> list[Change]:
         """Commit the checkouts' part first. Whose a position is stands with the offers: where the broker takes only the
         first part, or a part of it, the next start is still refused, or reads more than it must."""
-        for topic in reversed(self._starts.topics):
-            places = [
-                TopicPartition(c.topic, c.partition, c.offset, metadata=text) for c, text in changes if c.topic == topic
-            ]
+        offers, checkouts = ([one for one in changes if one[0].topic == topic] for topic in self._starts.topics)
+        first = [_place(change, text) for change, text in checkouts]
+        first += [place for change, text in offers if (place := _lost(change, text, found))]
+        for places in (first, [_place(change, text) for change, text in offers]):
             if places:
                 self._starts.commit(self._consumer, places)
         return [change for change, _ in changes]
+
+
+def _lost(change: Change, text: str, found: Positions) -> TopicPartition | None:
+    """The offers' position as it was found, with no more than what a change says is lost for good; None if it says
+    nothing of that. It is true whatever else the broker takes: the checkouts' log may grow past what was read of it
+    before the change is made again, and then nothing else says that some are lost."""
+    was = found.by_place[Side.OFFERS, change.partition]
+    lost_below = OfferCheckpoint.decode(text, change.offset).lost_below
+    if not isinstance(was.checkpoint, OfferCheckpoint) or lost_below <= was.lost_below:
+        return None
+    same = replace(was.checkpoint, lost_below=lost_below).encode(was.offset)
+    return TopicPartition(was.topic, was.partition, was.offset, metadata=same)
+
+
+def _place(change: Change, text: str) -> TopicPartition:
+    return TopicPartition(change.topic, change.partition, change.offset, metadata=text)
 
 
 def _change(position: CommittedPosition, offset: int, what: str) -> Change:

@@ -106,17 +106,17 @@ class OutputProducer:
 
     def poll(self) -> None:
         """Take in what the broker has acknowledged, without waiting."""
-        self._producer.poll(0)
+        self._serve(0)
         self._write_what_was_too_large()
         self._writes.look()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait up to `timeout_s` seconds. True: all that was ever written is acknowledged."""
         deadline = time.monotonic() + timeout_s
-        left = self._producer.flush(timeout_s)
+        left = self._flush(timeout_s)
         while self._smaller:
             self._write_what_was_too_large()
-            left = self._producer.flush(max(0.0, deadline - time.monotonic()))
+            left = self._flush(max(0.0, deadline - time.monotonic()))
         self._writes.look()
         return left == 0 and self._failure is None
 
@@ -128,6 +128,19 @@ class OutputProducer:
             raise DeadLetterError(self._failure)
 
     # --- inside
+
+    def _serve(self, wait_s: float) -> None:
+        try:
+            self._producer.poll(wait_s)
+        except KafkaException as error:  # of an error for good the client tells no callback: it is raised here
+            self._fail("whatever is written", error.args[0])
+
+    def _flush(self, timeout_s: float) -> int:
+        try:
+            return self._producer.flush(timeout_s)
+        except KafkaException as error:  # as above
+            self._fail("whatever is written", error.args[0])
+            return len(self._producer)
 
     def _write_smaller(self, record: Record, smaller: Iterator[Form], on_ack: Callable[[], None]) -> None:
         """Write a dead letter in its next form."""
@@ -185,7 +198,7 @@ class OutputProducer:
                         f"the producer's queue stayed full for {self._queue_timeout:g} s",
                     )
                     return
-                self._producer.poll(0.1)
+                self._serve(0.1)
             except KafkaException as error:
                 delivered(error.args[0], None)
                 return

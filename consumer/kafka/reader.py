@@ -74,28 +74,30 @@ class LogReader:
         most = min(_BATCH, sum(end - begin for begin, end in ranges.values()))
         self.unread = set(ends)
         self._consumer.assign([TopicPartition(*place, begin) for place, (begin, _) in ranges.items()])
-        while ends and go_on():
-            for message in self._consumer.consume(most, round_s):
-                error, place, offset = message.error(), place_of(message), message.offset() or 0
-                if error is not None and error.code() not in _ENDS:
-                    self._on_error(message)
-                    continue
-                if place not in ends:
-                    continue
-                if error is not None and error.code() in _GONE:
-                    gone.add(place)
-                # Offsets have gaps: behind one, a record may stand beyond the range.
-                if error is None and offset < ends[place]:
-                    yield message
-                # What stands last may be a transaction's marker, told of as the partition's end.
-                if error is not None or offset >= ends[place] - 1:
-                    del ends[place]
-                    paused.append(place)
-                    self._consumer.pause([TopicPartition(*place)])
-            self.unread = ends.keys() | gone
-        # Or they would stay paused: to the client a pause outlives the assignment.
-        self._consumer.resume([TopicPartition(*place) for place in paused])
-        self._consumer.unassign()
+        try:
+            while ends and go_on():
+                for message in self._consumer.consume(most, round_s):
+                    error, place, offset = message.error(), place_of(message), message.offset() or 0
+                    if error is not None and error.code() not in _ENDS:
+                        self._on_error(message)
+                        continue
+                    if place not in ends:
+                        continue
+                    if error is not None and error.code() in _GONE:
+                        gone.add(place)
+                    # Offsets have gaps: behind one, a record may stand beyond the range.
+                    if error is None and offset < ends[place]:
+                        yield message
+                    # What stands last may be a transaction's marker, told of as the partition's end.
+                    if error is not None or offset >= ends[place] - 1:
+                        del ends[place]
+                        paused.append(place)
+                        self._consumer.pause([TopicPartition(*place)])
+                self.unread = ends.keys() | gone
+        finally:
+            # Or they would stay paused, also where nobody reads on: to the client a pause outlives the assignment.
+            self._consumer.resume([TopicPartition(*place) for place in paused])
+            self._consumer.unassign()
 
 
 class RecordReader(Generic[T]):

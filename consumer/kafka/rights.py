@@ -20,35 +20,39 @@ class Rights(NamedTuple):
     """What may be done; None where the brokers do not tell.
 
     Attributes:
-        write: to each of the topics.
+        read: each of the inputs.
+        write: to each of the outputs.
         read_group: join the group, and commit for it.
         untold: why some of it is not known, in words.
     """
 
+    read: dict[str, bool | None]
     write: dict[str, bool | None]
     read_group: bool | None
     untold: tuple[str, ...] = ()
 
 
-def rights_of(admin: AdminClient, topics: Sequence[str], group: str) -> Rights:
+def rights_of(admin: AdminClient, inputs: Sequence[str], outputs: Sequence[str], group: str) -> Rights:
     """Ask the brokers for the rights on these topics and on the group.
 
     Brokers before 2.3 do not tell, nor does a cluster that names no controller, such as librdkafka's mock.
     """
+    unknown = Rights(dict.fromkeys(inputs), dict.fromkeys(outputs), None)
     try:
         cluster = admin.list_topics(timeout=_TIMEOUT)
         if cluster.controller_id not in cluster.brokers:
             # The question would wait for one, and time out.
-            return Rights(dict.fromkeys(topics), None, ("the cluster does not tell what this client may do",))
+            return unknown._replace(untold=("the cluster does not tell what this client may do",))
         of_topics = admin.describe_topics(
-            TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=_TIMEOUT
+            TopicCollection([*inputs, *outputs]), include_authorized_operations=True, request_timeout=_TIMEOUT
         )
         of_group = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=_TIMEOUT)
     except KafkaException as error:
-        return Rights(dict.fromkeys(topics), None, (error.args[0].str(),))
+        return unknown._replace(untold=(error.args[0].str(),))
     untold: list[str] = []
-    write = {name: _may(of_topics[name], AclOperation.WRITE, untold.append) for name in topics}
-    return Rights(write, _may(of_group[group], AclOperation.READ, untold.append), tuple(untold))
+    read = {name: _may(of_topics[name], AclOperation.READ, untold.append) for name in inputs}
+    write = {name: _may(of_topics[name], AclOperation.WRITE, untold.append) for name in outputs}
+    return Rights(read, write, _may(of_group[group], AclOperation.READ, untold.append), tuple(untold))
 
 
 def _may(answer: Future[Any], operation: AclOperation, untold: Callable[[str], None]) -> bool | None:

@@ -318,8 +318,8 @@ class StartOffsets:
             raise KafkaException(told.error)
         low, end = bounds(consumer, place)
         wanted = told.offset if told.offset >= 0 else end
-        if low > 0 and wanted <= self.offsets_at(consumer, Side.CHECKOUTS, 0, (partition,))[partition]:
-            return checkouts  # those that are needed now may be gone
+        if low > 0 and wanted < self.offsets_at(consumer, Side.CHECKOUTS, 0, (partition,))[partition] + Horizon.HEAD:
+            return checkouts  # those that are needed now may be gone: fewer older ones may all have come late
         start = min(wanted, checkouts.offset)
         log.warning("lookback was raised: checkouts are read again", partition=partition, from_offset=start)
         return Position(start, replace(found, horizon=horizon, lookback=self._rules.lookback).encode(start))

@@ -6,8 +6,10 @@ What they must be like is judged in `checks.topics`; nothing here asks for that.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
@@ -24,6 +26,9 @@ from ..settings import KafkaSettings
 _TIMEOUT = 15.0
 """Seconds to wait for a broker's answer."""
 
+_TIMEOUT_LIMITS = 5.0
+"""Seconds to wait for what is good to know, and is no obstacle."""
+
 OUTPUT_RETENTION = timedelta(days=365)
 """Outcomes are what conversion is proved with, and dead letters wait for people."""
 
@@ -35,19 +40,53 @@ STAMPED_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
 """Of what we write, the broker's stamp tells what time it has. Ours would tell nothing that `settled_at` does not."""
 
 
+class TopicConfig(NamedTuple):
+    """What the broker tells of a topic's settings.
+
+    Attributes:
+        policy: cleanup.policy.
+        retention: retention.ms; None: for ever.
+        min_insync: min.insync.replicas; None where it is not told, here and below.
+        max_message: max.message.bytes.
+    """
+
+    policy: str
+    retention: timedelta | None
+    min_insync: int | None = None
+    max_message: int | None = None
+
+
+class BrokerLimits(NamedTuple):
+    """What a broker tells of its own settings; None where it does not.
+
+    Attributes:
+        offset_metadata: offset.metadata.max.bytes.
+        offsets_kept: offsets.retention.minutes: how long positions outlive the last member of their group.
+        message: message.max.bytes.
+    """
+
+    offset_metadata: int | None
+    offsets_kept: timedelta | None
+    message: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """What the broker tells of the four topics.
 
     Attributes:
         counts: the partitions of each topic that exists.
-        configs: (cleanup.policy, retention.ms) of each topic of which the broker tells. No retention is for ever.
-        untold: in words, what the broker does not tell.
+        copies: of the partition of each topic that has the fewest.
+        configs: the settings of each topic of which the broker tells.
+        untold: in words, what the broker does not tell of the topics, and what to do about it.
+        limits: None where the broker does not tell.
     """
 
     counts: dict[str, int]
-    configs: dict[str, tuple[str, timedelta | None]]
-    untold: list[str]
+    copies: dict[str, int]
+    configs: dict[str, TopicConfig]
+    untold: list[tuple[str, str]]
+    limits: BrokerLimits | None
 
 
 def topic_names(kafka: KafkaSettings) -> list[str]:
@@ -64,7 +103,8 @@ def look_at_topics(admin: AdminClient, kafka: KafkaSettings) -> TopicFacts:
     metadata = _metadata(admin, kafka)
     names = topic_names(kafka)
     counts = _counts(metadata, names)
-    return TopicFacts(counts, *_configs(admin, metadata, [name for name in names if name in counts]))
+    copies = {name: min(len(one.replicas) for one in metadata.topics[name].partitions.values()) for name in counts}
+    return TopicFacts(counts, copies, *_configs(admin, metadata, list(counts)))
 
 
 def create_topics(
@@ -149,26 +189,49 @@ def _has_controller(metadata: ClusterMetadata) -> bool:
 
 def _configs(
     admin: AdminClient, metadata: ClusterMetadata, names: list[str]
-) -> tuple[dict[str, tuple[str, timedelta | None]], list[str]]:
-    """(cleanup.policy, retention) of each topic of which the broker tells, and what it did not tell."""
+) -> tuple[dict[str, TopicConfig], list[tuple[str, str]], BrokerLimits | None]:
+    """The settings of each topic of which the broker tells, what it did not tell, and its own."""
     if not _has_controller(metadata):
         # Such as librdkafka's mock cluster, which would let the question time out.
-        return {}, ["the cluster does not describe topic settings: whether the inputs are compacted was not checked"]
-    configs: dict[str, tuple[str, timedelta | None]] = {}
-    notes: list[str] = []
+        untold = "the cluster does not describe topic settings, so whether the inputs are compacted was not checked"
+        return {}, [(untold, "")], None
+    configs: dict[str, TopicConfig] = {}
+    not_told: list[tuple[str, str]] = []
+    # In a request of its own: not every broker answers that one, and the topics are what a start needs.
+    broker = ConfigResource(ResourceType.BROKER, str(metadata.controller_id))
+    limits = admin.describe_configs([broker], request_timeout=_TIMEOUT_LIMITS)[broker]
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT) if resources else {}
     for resource, answer in answers.items():
         try:
-            entries = answer.result()
+            configs[resource.name] = _topic_config(answer.result())
         except KafkaException as error:
-            notes.append(
-                f"the broker does not describe {resource.name} ({error.args[0].str()}): whether it is compacted was "
-                "not checked; allow DescribeConfigs on it"
-            )
-            continue
-        kept = int(entries["retention.ms"].value)
-        # Longer than a timedelta can say is for ever.
-        retention = None if kept < 0 or kept > 10**14 else timedelta(milliseconds=kept)
-        configs[resource.name] = entries["cleanup.policy"].value, retention
-    return configs, notes
+            words = f"the broker does not describe {resource.name} ({error.args[0].str()}), so whether it is compacted "
+            not_told.append((f"{words}was not checked", "allow DescribeConfigs on it"))
+    try:
+        return configs, not_told, _limits(limits.result())
+    except KafkaException:  # such as without the right on the cluster, which a start does not need
+        return configs, not_told, None
+
+
+def _topic_config(entries: Mapping[str, Any]) -> TopicConfig:
+    kept = int(entries["retention.ms"].value)
+    # Longer than a timedelta can say is for ever.
+    retention = None if kept < 0 or kept > 10**14 else timedelta(milliseconds=kept)
+    policy = entries["cleanup.policy"].value
+    return TopicConfig(
+        policy, retention, _number(entries, "min.insync.replicas"), _number(entries, "max.message.bytes")
+    )
+
+
+def _limits(entries: Mapping[str, Any]) -> BrokerLimits:
+    kept = _number(entries, "offsets.retention.minutes")
+    return BrokerLimits(
+        _number(entries, "offset.metadata.max.bytes"),
+        None if kept is None else timedelta(minutes=kept),
+        _number(entries, "message.max.bytes"),
+    )
+
+
+def _number(entries: Mapping[str, Any], name: str) -> int | None:
+    return int(entries[name].value) if name in entries else None

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer
 
-from ..core.checkpoint import OfferCheckpoint
+from ..core.checkpoint import OfferCheckpoint, rules_key
 from ..core.rules import DecisionRules
 from ..core.watermark import Side
+from .positions import CommittedPosition
 from .start_offsets import StartOffsets
 
 
@@ -55,21 +56,26 @@ class WholeChains:
         self._starts = starts
         self._rules = rules
 
-    def before(self, partition: int, offset: int, moment: int, now: int) -> Beginning:
+    def before(self, partition: int, offset: int, moment: int, now: int, found: CommittedPosition) -> Beginning:
         """The beginning from which every offer at or behind `offset` is judged whole.
 
         Args:
             offset: the first offer of which nothing is known.
             moment: a time (wall clock, ms): what is on time and dated `lateness` before it stands before `offset`.
             now: the wall clock (ms).
+            found: what is committed. What was due at that moment was so by its rules: by a narrower window of now,
+                offers that were not due then would be taken for settled.
         """
+        rules = found.checkpoint.rules if isinstance(found.checkpoint, OfferCheckpoint) else rules_key(self._rules)
+        window, grace, lookback, _ = rules
         decided_to = moment - self._rules.lateness
         # Of a chain with a record before the beginning, the first is dated at most max_skew after that record's stamp.
-        last_begin = decided_to - self._rules.late_after - self._rules.lookback
+        lasts = max(window + grace, self._rules.late_after) + max(lookback, self._rules.lookback)
+        last_begin = decided_to - lasts
         wanted = self._starts.at(self._consumer, last_begin - self._rules.max_skew, partitions=(partition,))
         begin = min(offset, wanted[Side.OFFERS, partition][0])
         checkouts, horizon = wanted[Side.CHECKOUTS, partition]
-        checkpoint = self._starts.undecided(offset, now)
+        checkpoint = replace(self._starts.undecided(offset, now), rules=rules)
         if begin < offset:  # else there is nothing before it
             checkpoint = replace(
                 checkpoint,

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ..settings import Settings
 from ..settings.kafka import CLASSIC_PROPERTIES, REFUSED_PROPERTIES
-from ..settings.load import SECRETS
+from ..settings.model import SECRETS, groups
 from ..settings.types import format_duration
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -25,12 +25,14 @@ and where each value comes from.
 - A setting is a variable of the environment, `OPT_OUT_<GROUP>__<NAME>`, or a line of a TOML file that is given by
   `--config`. `join.window` is `OPT_OUT_JOIN__WINDOW`, or `window` in the table `[join]`. The environment wins over the
   file. [Operations](operations.md#configure-it) has an example.
+- `input.offers.format` is `OPT_OUT_INPUT__OFFERS__FORMAT`, or `format` in the table `[input.offers]`.
 - A duration is written as `500ms`, `30s`, `5m` or `2h`.
-- A secret may also be given as a file, by `..._FILE`. These settings are secrets: {secrets}.
+- A secret may also be given as a file, by `..._FILE`. These settings are secrets: {secrets}. So may each property in
+  `kafka.properties`, by its name with `_file` behind it.
 - A wrong or unknown setting stops the start with exit code 2. The message names the setting, what is wrong with it and
   what would be right.
 - `kafka.group_protocol = consumer` (KIP-848) needs brokers of Kafka 4.0 or newer.
-- Of `avro.format` only `plain` is built. `registry` and the `avro.registry_...` settings are refused.
+- A [schema registry](operations.md#schema-registry) needs the extra packages of `offer-opt-out[registry]`.
 """
 
 _PROPERTIES = """
@@ -53,9 +55,7 @@ def render() -> str:
     """The page as Markdown."""
     secrets = ", ".join(f"`{name}`" for name in sorted(SECRETS))
     parts = [_INTRODUCTION.format(secrets=secrets)]
-    for group, field in Settings.model_fields.items():
-        model = field.annotation
-        assert model is not None  # noqa: S101 - each group is a model
+    for group, model in groups(Settings):
         rows = "".join(_row(f"{group}.{name}", setting) for name, setting in model.model_fields.items())
         parts.append(f"\n## {group}\n\n{model.__doc__}\n\n| setting | default | what it is |\n|---|---|---|\n{rows}")
     parts.append(_PROPERTIES.format(refused=_reasons(REFUSED_PROPERTIES), classic=_reasons(CLASSIC_PROPERTIES)))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import structlog
 
-from ..core.guards import SuspendedBy
+from ..core.task import Task
 from ..core.watermark import Side
 from .runner import TaskRunner
 from .suspension import Suspension
@@ -28,30 +28,35 @@ class BackPressure:
 
     Attributes:
         full: no offers are read until some of them are settled.
+        stops_offers: nor while so many are undecided, by what holds decisions.
     """
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
         self.full = False
+        self.stops_offers = False
         self._topics = topics
         self._most = max_unsettled
 
     def wanted(self, runners: Collection[TaskRunner], suspension: Suspension) -> set[tuple[str, int]]:
         """The partitions to read nothing from."""
-        self._measure(runners)
-        stops_offers = suspension.stops_offers([runner.task for runner in runners])
+        tasks = [runner.task for runner in runners]
+        self._measure(tasks)
+        self.stops_offers = suspension.stops_offers(tasks)
+        stopped = self.full or self.stops_offers
+        reads_checkouts = stopped and suspension.reads_checkouts(tasks)
         wanted: set[tuple[str, int]] = set()
         for runner in runners:
             sides = runner.pauses()
-            if (self.full or stops_offers) and not runner.task.restoring:
-                # Checkouts are read on: each may be a purchase that takes back a call that waits, and they are what
-                # ends a suspension. But reading them has to wait for records that wait, which would else be kept in
-                # memory without end.
-                sides = {Side.OFFERS, *(sides if suspension.by is SuspendedBy.NONE else runner.waiting())}
+            if stopped and not runner.task.restoring:
+                # Checkouts are read on: each may be a purchase that takes back a call that waits, or what ends a
+                # suspension. But reading them has to wait for records that wait, which would else be kept in memory
+                # without end.
+                sides = {Side.OFFERS, *(runner.waiting() if reads_checkouts else sides)}
             wanted.update((self._topics[side], runner.partition) for side in sides)
         return wanted
 
-    def _measure(self, runners: Collection[TaskRunner]) -> None:
-        unsettled = sum(runner.task.unsettled for runner in runners)
+    def _measure(self, tasks: Collection[Task]) -> None:
+        unsettled = sum(task.unsettled for task in tasks)
         # A tenth of slack: each pause throws away what the client had fetched.
         full = unsettled >= (0.9 * self._most if self.full else self._most)
         if full != self.full:

@@ -24,15 +24,11 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from ..core.watermark import CLOCK_TOLERANCE
+from ..core.watermark import CLOCK_TOLERANCE, TOLERANCE
 from ..delivery.gate import OPEN, GateState, Opening
 from ..events import OfferPresented
 
 log = structlog.get_logger(__name__)
-
-TOLERANCE = 2.0
-"""Seconds between our clock and another that mean nothing: a Date has no fractions, and servers write it anew once a
-second. Lateness, which it is taken from, is minutes."""
 
 PERIOD = 600.0
 """Seconds after which a quiet deployment asks again. A clock that nobody sets drifts by 100 ppm at the most: 0.06 s."""
@@ -173,6 +169,8 @@ class ClockCheck:
         self._doubted_at, self._sure_until = float("inf"), float("-inf")
         """When a record waited first since the time was told, and until when no other one has to."""
         self._unread: set[object] = set()
+        self._decided_by = float("-inf")
+        """What our clock showed at least when something was decided by it (s)."""
         self._drift = wall() - monotonic()
         self.finding = self._judge()
         self.waits_beyond = NO_RECORD
@@ -199,6 +197,12 @@ class ClockCheck:
             return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
         if self._unread:
             return _UNREAD_CHECKOUTS
+        if (ahead := self._decided_by - self._wall()) > TOLERANCE:
+            return GateState(
+                Opening.CLOSED,
+                f"the clock of this machine was set back, and calls were decided by it when it was {ahead:.0f} s ahead "
+                "of what it shows now: they wait until it has come there again, since what is bought until then counts",
+            )
         return self._told_lately() if finding.state is ClockState.UNKNOWN else OPEN
 
     def _told_lately(self) -> GateState:
@@ -243,6 +247,14 @@ class ClockCheck:
     def want(self) -> None:
         """Something is about to rest on our clock: if nobody has told the time lately, the API is to be asked."""
         self._wanted = True
+
+    def decided(self, by: float) -> None:
+        """Calls are decided that no clock before `by` (s) would have decided. None leaves before our clock shows that.
+
+        For example: our clock and one producer's are an hour ahead, and nobody tells the time at first. What is decided
+        by them waits until somebody does, and our clock is set right: it was decided an hour too early.
+        """
+        self._decided_by = max(self._decided_by, by)
 
     def checkouts_wait(self, whose: object, waits: bool) -> None:
         """Whether checkouts of this task are kept back by `waits_beyond`. Any of them may be the purchase of an offer

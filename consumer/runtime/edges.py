@@ -16,6 +16,8 @@ from ..calls import OptOutCall
 from ..codecs.codec import Codec
 from ..core.provenance import NOT_KNOWN, Provenance
 from ..delivery.thread import DeliveryThread
+from ..kafka.causes import Causes
+from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.history import GroupHistory
 from ..kafka.producer import OutputProducer
@@ -58,6 +60,8 @@ class Edges:
         provenance: whose the commits of this run are.
         history: what is known of the group beside its offsets.
         retention: how long the inputs are kept; None: nobody is warned of it.
+        causes: is told what the clients say of brokers that refuse them.
+        clients: makes the clients, and sees to what they log in with; None: it stays as it is.
     """
 
     consumer: Callable[..., Consumer]
@@ -75,3 +79,5 @@ class Edges:
     provenance: Provenance = NOT_KNOWN
     history: GroupHistory | None = None
     retention: Retention | None = None
+    causes: Causes = field(default_factory=Causes)
+    clients: Clients | None = None

@@ -51,6 +51,26 @@ class Moment(NamedTuple):
     wall: int
 
 
+class IdleFacts(NamedTuple):
+    """Why an input gives no idle watermark, as far as that is known here.
+
+    Attributes:
+        end: where it ended by the last answer, what is in open transactions included; None: no answer has come.
+        unanswered: seconds for which questions for it have had no answer.
+        distrusted_until: when its idleness is believed again (wall clock, ms), if it was not by the last answer.
+        distrusted_after: where that distrust comes from, in words.
+        trouble: the last trouble of this run, if there was any.
+        would_be: the watermark (ms) that an answer to a question of now would give.
+    """
+
+    end: int | None
+    unanswered: float
+    distrusted_until: int | None
+    distrusted_after: str
+    trouble: str | None
+    would_be: int
+
+
 class Idleness:
     """Asks for ends and moves the tasks' idle watermarks. All durations are in seconds."""
 
@@ -76,7 +96,10 @@ class Idleness:
         self._watched: dict[int, Moment] = {}
         self._heard: dict[tuple[Side, int], float] = {}
         self._next_question = 0.0
-        self._asked = 0.0
+        self._asked = self._answered = float("-inf")
+        self._told: dict[tuple[Side, int], int] = {}
+        self._unanswered: dict[tuple[Side, int], float] = {}
+        self._reason: str | None = None
 
     def begin(self, partition: int, committed: Position) -> None:
         """Both inputs were just assigned; `committed` is the offers' position."""
@@ -92,12 +115,30 @@ class Idleness:
     def heard(self, side: Side, partition: int) -> None:
         """A record came that moved the input's watermark."""
         self._heard[side, partition] = self._monotonic()
+        self._unanswered.pop((side, partition), None)
+
+    def facts(self, side: Side, partition: int) -> IdleFacts:
+        """Why an input gives no idle watermark."""
+        now, place = self._monotonic(), (side, partition)
+        wall = int(self._wall() * 1000)
+        since = max(self._watched[partition], self._trouble)
+        distrusted = self._answered - since.monotonic < self._lateness
+        return IdleFacts(
+            end=self._told.get(place),
+            unanswered=now - self._unanswered.get(place, now),
+            distrusted_until=wall + int(1000 * (since.monotonic + self._lateness - now)) if distrusted else None,
+            distrusted_after=(since is self._trouble and self._reason) or "the inputs were not watched before",
+            trouble=self._reason,
+            would_be=wall - int(1000 * self._lateness) - 1,
+        )
 
     def drop(self, partition: int) -> None:
         """The inputs are no longer assigned."""
         del self._watched[partition]
         for side in Side:
             del self._heard[side, partition]
+            self._told.pop((side, partition), None)
+            self._unanswered.pop((side, partition), None)
 
     def trouble(self, reason: str) -> None:
         """Something happened after which producers may still be delivering what they had buffered."""
@@ -105,7 +146,7 @@ class Idleness:
         if now >= self._trouble.monotonic + self._lateness or now >= self._next_reminder:
             self._next_reminder = now + REMINDER
             log.warning("no idle watermark for the length of lateness", reason=reason, seconds=self._lateness)
-        self._trouble = Moment(now, int(self._wall() * 1000))
+        self._trouble, self._reason = Moment(now, int(self._wall() * 1000)), reason
 
     def look(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
         """Take the answer that has come, and ask when it is time. To be called once a turn.
@@ -117,17 +158,15 @@ class Idleness:
         self._look_at_clocks(now)
         moved = self._take_answer(tasks, topics)
         if not self._ends.waiting and now >= self._next_question:
-            quiet = [
-                (topics[side], partition)
-                for (side, partition), heard in self._heard.items()
-                if now - heard >= self._idle_after
-            ]
+            quiet = [place for place, heard in self._heard.items() if now - heard >= self._idle_after]
             if quiet:
                 self._clock_check.want()
             if quiet and self._clock_check.finding.confirmed:
                 self._next_question = now + self._idle_after
                 self._asked = now
-                self._ends.ask(quiet)
+                for place in quiet:
+                    self._unanswered.setdefault(place, now)
+                self._ends.ask([(topics[side], partition) for side, partition in quiet])
         return moved
 
     # --- inside
@@ -153,16 +192,20 @@ class Idleness:
 
     def _take_answer(self, tasks: Mapping[int, Task], topics: tuple[str, str]) -> bool:
         answer = self._ends.answers()
-        if answer is None or not self._clock_check.finding.confirmed:
+        if answer is None:
             return False
         asked_at, ends = answer
-        moved = False
+        self._answered = self._asked
+        moved, confirmed = False, self._clock_check.finding.confirmed
         for side in Side:
             for partition, task in tasks.items():
                 end = ends.get((topics[side], partition))
+                if end is not None:
+                    self._told[side, partition] = end
+                    self._unanswered.pop((side, partition), None)
                 since = max(self._watched[partition], self._trouble)
                 watched = self._asked - since.monotonic >= self._lateness
-                if watched and end is not None and end <= task.next_offset(side):
+                if confirmed and watched and end is not None and end <= task.next_offset(side):
                     moved = True
                     warning = task.idle(side, asked_at)
                     if warning is not None:

@@ -1,4 +1,4 @@
-"""Tells stragglers from a mass of presentations that come late or are dated ahead, for one task.
+"""Tells stragglers from a mass of presentations that come late or are dated implausibly, for one task.
 
 A straggler is dead-lettered: nobody can know whether it was bought. A mass of them is the end of an outage, or a clock
 that is wrong, and dead-lettering it would lose its opt-outs. So the first of them, and all that follows it, is kept
@@ -7,12 +7,13 @@ back until the records behind it tell:
 - More than `limit` of the SPAN offsets from the first one on are late or ahead, or BURST of any BURST_SPAN of them: the
   offers of this partition are suspended. Nothing of what is kept back is dead-lettered, applied or committed, and no
   more is read.
-- Else, once SPAN offsets are read or HELD seconds have passed, they are stragglers, and the task goes on.
+- Else, once SPAN offsets are read or HELD seconds have passed, they are stragglers, and the task goes on. That is said
+  of those alone which were found late or ahead: what is late only by an offer that stood between is kept back in turn.
 
 So it is a function of the log from the first of them on. Whoever reads on after a restart or a rebalance finds the same
-first one, since nothing behind it is committed, and suspends again. What comes so slowly that HELD seconds pass first
-is counted as long as this task lives: too many suspend then too, the first ones lost. The next task counts anew, so
-that each loses less than BURST where all are late.
+first one, since nothing behind it is committed, and suspends again. Stragglers are counted for SPAN offsets, as long as
+this task lives: where too many come so slowly, or make one another late, it suspends then too, the first ones lost. The
+next task counts anew, so that each loses less than BURST where all are late.
 
 An on-time presentation does not disprove a mass: behind a link that was down for two hours, those of others come in
 between, and its own last ones are on time. For a late one nothing does, since the watermark never falls. One that is
@@ -31,7 +32,7 @@ from structlog.typing import FilteringBoundLogger
 
 from ..core.task import Task
 from ..core.watermark import Side
-from ..errors import DecodeError
+from ..errors import DecodeError, SchemaWaitError
 from .edges import Edges
 from .suspension import when
 
@@ -54,9 +55,10 @@ REMINDER = 60.0
 """Seconds after which what is suspended is judged anew, and told again."""
 
 _WHAT_TO_DO = (
-    "offers are kept back: too many of them come late or are dated ahead. None of them is dead-lettered, and nothing "
-    "from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise join.lateness "
-    "and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by dead_letter.late_run = 0"
+    "offers are kept back: too many of them come late or are dated implausibly. None of them is dead-lettered, and "
+    "nothing from the first one on is committed; the other partitions go on. Mend the producer's clock, or raise "
+    "join.lateness and go back by `opt-out positions --reset-to TIME`, or have them dead-lettered by "
+    "dead_letter.late_run = 0"
 )
 
 
@@ -86,22 +88,25 @@ class LateRun:
         self._clock, self._clock_check = edges.clock, edges.clock_check
         self._log = log
         self._judged_below = task.read_before_restart(Side.OFFERS)
+        self._judged: frozenset[int] = frozenset()
+        """Offsets of those behind that which were found to be stragglers."""
         self._begun_at = 0.0
         self._since: float | None = None
         self._refused: dict[int, int] = {}
         """When those that are kept back were presented (ms), by offset."""
         self._counted: deque[int] = deque()
-        """Offsets of those, behind those of the last SPAN that were let go only because time had passed."""
+        """Offsets of those, behind those of the last SPAN that were found to be stragglers."""
 
     def keeps(self, offset: int) -> bool:
         """Whether a late or implausible presentation at this offset is to be kept back: it was not judged yet."""
-        return self._limit > 0 and offset >= self._judged_below
+        return self._limit > 0 and offset >= self._judged_below and offset not in self._judged
 
     def keep(self, message: Message, now: int) -> None:
         """Keep a message back, and see whether it is one too many. `now` is the wall clock (ms)."""
         offset = message.offset() or 0
         if not self.kept:
             self._begun_at = self._clock.monotonic()
+            self._uncount(offset)
         self.kept.append(message)
         first = self.kept[0].offset() or 0
         if self.suspended or offset >= first + SPAN or (presented_at := self._refused_at(message, now)) is None:
@@ -125,14 +130,17 @@ class LateRun:
         waited, is_whole = self._clock.monotonic() - self._begun_at, behind >= first + SPAN
         if waited < REMINDER if self.suspended else (waited < HELD and not is_whole):
             return []
-        if not self.suspended:
-            self._judged_below = min(first + SPAN, behind)
-        if self.suspended or is_whole:
-            for _ in self._refused:
-                self._counted.pop()
+        if self.suspended:
+            self._uncount(first)
+        self._judged = frozenset() if self.suspended else frozenset((first, *self._refused))
         kept, self.kept, self.suspended = self.kept, [], False
         self._refused.clear()
         return kept
+
+    def _uncount(self, first: int) -> None:
+        """Those from offset `first` on are judged once more, and are counted then."""
+        while self._counted and self._counted[-1] >= first:
+            self._counted.pop()
 
     def _is_burst(self, newest: int) -> bool:
         return len(self._counted) >= BURST and self._counted[-BURST] > newest - BURST_SPAN
@@ -140,14 +148,17 @@ class LateRun:
     def _refused_at(self, message: Message, now: int) -> int | None:
         """When it was presented, if it would be late or implausible; what cannot be read is neither.
 
-        Nor is what only our clock finds ahead: when its turn comes it waits until somebody has told the time.
+        Nor is what only our clock finds ahead, or what was written with a schema that is not known yet: when its turn
+        comes it waits until somebody has told the time, or the schema.
         """
         value = message.value()
         if message.error() is not None or value is None:
             return None
         try:
-            shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
-        except DecodeError:
+            shown = self._codec.decode_offer(message.key(), value, message.offset() or 0, message.headers)
+        except (DecodeError, SchemaWaitError):
+            return None
+        if shown is None:
             return None
         timestamp, check = message.timestamp()[1], self._clock_check
         if max(timestamp, shown.presented_at) > check.waits_beyond and not check.is_misdated(shown, timestamp):
@@ -160,7 +171,7 @@ class LateRun:
             _WHAT_TO_DO,
             topic=self._topic,
             from_offset=first,
-            late_or_ahead=len(self._refused),
+            late_or_ahead=len(self._counted),
             presented_from=when(min(self._refused.values())),
             presented_to=when(max(self._refused.values())),
             watermark=when(self._task.watermark),

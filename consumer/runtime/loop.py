@@ -10,7 +10,7 @@ The order within a turn (`Loop.run_once`) is what the promises rest on:
 5. apply what was buffered while a task was restoring, and take back the calls of what was bought meanwhile,
 6. ask the guards, then decide what the watermark allows, and hand over the calls,
 7. pause the inputs that are to be read no further for now,
-8. see whether outcomes were written, and whether the other threads live,
+8. see whether outcomes were written, and whether the other threads live; and say which watermarks stand still, and why,
 9. at an interval: flush the outcomes, then commit what is settled.
 
 Steps 5 to 7 are functions of what was read, of the watermarks, of what was found of our clock, and of the tasks that
@@ -37,6 +37,7 @@ from .edges import Edges
 from .idleness import Idleness
 from .retention import RetentionWatch
 from .runner import TaskRunner
+from .standstill import InputFacts, Standstill
 from .suspension import Suspension
 from .tasks import Tasks, rules_of
 
@@ -89,13 +90,13 @@ class Loop:
         self._on_end = on_end
         self._health = health or Health(bound_of(settings), clock.monotonic)
         self._topics = kafka.offer_topic, kafka.checkout_topic
-        self._keys = KeyCheck(kafka, partitions, clock.monotonic)
-        self._clock_check = edges.clock_check
+        self._keys = KeyCheck(kafka, partitions, clock.monotonic, edges.causes)
+        self._clock_check, self._lateness = edges.clock_check, join.lateness.total_seconds()
         self._idleness = Idleness(
             edges.ends,
             self._clock_check,
             idle_after=join.idle_after.total_seconds(),
-            lateness=join.lateness.total_seconds(),
+            lateness=self._lateness,
             wall=clock.wall,
             monotonic=clock.monotonic,
         )
@@ -103,6 +104,13 @@ class Loop:
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
         self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
         self._retention = RetentionWatch(edges.retention, self._topics, clock.wall)
+        self._standstill = Standstill(
+            self._topics,
+            self._known_of,
+            idle_after=join.idle_after.total_seconds(),
+            wall=clock.wall,
+            monotonic=clock.monotonic,
+        )
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
         self._next_commit = 0.0
@@ -174,6 +182,7 @@ class Loop:
             # First calls that wait for checkouts wait no longer: nothing is read on before calls are made.
             self.tasks.changed = self.tasks.changed or (self._back_pressure.full and not was_full)
         self._check_edges()
+        self._standstill.look(self.tasks.runners.values(), assigned=self.tasks.consumer.assigned)
         self._commit_and_report_at_intervals()
         self._tell_health()
 
@@ -189,7 +198,9 @@ class Loop:
             if route is None:
                 continue
             runner, side = route
-            if route not in watermarks and message.error() is None:
+            if message.error() is not None:
+                self._standstill.partition_end(runner, side, message.offset() or 0)
+            elif route not in watermarks:
                 watermarks[route] = runner.task.watermarks.of(side).value
                 self._retention.read(runner, side, message)
             if starts := runner.on_message(side, message, now):
@@ -234,12 +245,16 @@ class Loop:
         for runner in runners:
             suspended = not self.suspension.lets_decide(runner.task)
             if calls := runner.decide(suspended=suspended, at_once=self._back_pressure.full):
+                self._clock_check.decided(runner.task.watermark / 1000 + self._lateness)
                 delivery.submit(calls)
         self._restoring = tuple(partition for partition, runner in self.tasks.runners.items() if runner.task.restoring)
 
     def _check_edges(self) -> None:
         """Take in what was acknowledged, and see that nothing has failed that must not."""
         edges = self._edges
+        edges.causes.look()
+        if edges.clients is not None and edges.clients.look():
+            self.stop()
         edges.outputs.poll()
         edges.outputs.check()
         edges.delivery.check()
@@ -260,12 +275,31 @@ class Loop:
             tasks=tuple(self.tasks.runners),
             restoring=self._restoring,
             stopping=self._stopping,
+            standing=self._standstill.words,
         )
 
     # --- inside
 
     def _all_tasks(self) -> list[Task]:
         return [runner.task for runner in self.tasks.runners.values()]
+
+    def _known_of(self, runner: TaskRunner, side: Side, read_ago: float, partition_end: int | None) -> InputFacts:
+        """What is known of an input whose watermark stands still."""
+        task, watch = runner.task, self._edges.topic_watch
+        return InputFacts(
+            watermark=task.watermarks.of(side).value,
+            next_offset=task.next_offset(side),
+            read_ago=read_ago,
+            partition_end=partition_end,
+            idle=self._idleness.facts(side, runner.partition),
+            clock_confirmed=self._clock_check.finding.confirmed,
+            in_doubt=watch is not None and not watch.certain,
+            schema=runner.schema_waits.get(side),
+            waits_for_clock=not task.restoring and side in runner.waiting(),
+            kept_back=side is Side.OFFERS and runner.late_run.suspended,
+            full=side is Side.OFFERS and self._back_pressure.full and not task.restoring,
+            offers_stopped=side is Side.OFFERS and self._back_pressure.stops_offers and not task.restoring,
+        )
 
     def _now(self) -> int:
         return int(self._edges.clock.wall() * 1000)
@@ -283,6 +317,7 @@ class Loop:
                 partitions=put_off,
             )
         self.suspension.report(self._all_tasks())
+        self.tasks.misdated.report()
         runners = self.tasks.runners
         self._retention.look(runners, self.tasks.committed)
         for partition, runner in sorted(runners.items()):
@@ -296,6 +331,7 @@ class Loop:
                 sessions=task.sessions,
                 unsettled=task.unsettled,
                 oldest_unsettled=None if oldest is None else f"{oldest.partner_code}/{oldest.offer_id}",
+                left_out=runner.left_out,
                 next_offer=task.next_offset(Side.OFFERS),
                 next_checkout=task.next_offset(Side.CHECKOUTS),
             )

@@ -12,6 +12,7 @@ from ..calls import CallResult
 from ..core.admission import Admission
 from ..core.chain import Chain
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from ..hiding import hide
 from ..kafka.producer import OutputProducer
 
 _LATE = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
@@ -21,7 +22,8 @@ NOT_ADMITTED = {
     Admission.CUT_OFF: _LATE,
     Admission.IMPLAUSIBLE: (
         Reason.IMPLAUSIBLE_TIME,
-        "dated ahead of its record or of the clock by more than join.max_skew",
+        "dated ahead of its record or of the clock by more than join.max_skew, or behind its record by more than "
+        "join.lookback",
     ),
 }
 """Why a presentation is dead-lettered instead of joining, as a name and in words."""
@@ -114,6 +116,6 @@ class Outcomes:
             details=event.details,
             source=RecordRef(self._topic, self._partition, event.offset),
             mode=Mode.LIVE,
-            note=settlement.note,
+            note=None if settlement.note is None else hide(settlement.note),
         )
         self._outputs.outcome(outcome, self._partition)

@@ -19,7 +19,6 @@ no statement about any offer: the last good one stays in force, and that is said
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -28,6 +27,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from ..errors import SettingsError
+from ..settings.text import decoded, in_quotes, parsed, unseen
 
 log = structlog.get_logger(__name__)
 
@@ -75,11 +75,7 @@ class Releases:
         self._seen: bytes | str = b""
         self.notes: Mapping[Offer, str] = {}
         if path is not None:
-            self._seen = _content(path)
-            try:
-                self.notes = read(self._seen)
-            except ValueError as error:
-                raise SettingsError(f"{_SETTING} is '{path}': {error}") from None
+            self._seen, self.notes = read_release_file(path)
             log.info("release file read", file=str(path), entries=len(self.notes))
 
     def changed(self, now: float) -> bool:
@@ -105,6 +101,19 @@ class Releases:
         return True
 
 
+def read_release_file(path: Path) -> tuple[bytes | str, Mapping[Offer, str]]:
+    """What is in the file, and the offers that it lets go, as a start reads it.
+
+    Raises:
+        SettingsError: the file cannot be read, or is wrong; every mistake is named.
+    """
+    content = _content(path)
+    try:
+        return content, read(content)
+    except ValueError as error:
+        raise SettingsError(f"{_SETTING} is '{path}': {error}") from None
+
+
 def read(content: bytes | str) -> dict[Offer, str]:
     """The offers that a file lets go, with the note for each, by its content, or by why it has none.
 
@@ -116,7 +125,11 @@ def read(content: bytes | str) -> dict[Offer, str]:
             f"it cannot be read: {content}. Name a readable file, which may be empty, or leave the setting out"
         )
     try:
-        tables = tomllib.loads(content.decode())
+        text = decoded(content)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from None
+    try:
+        tables = parsed(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not TOML: {error}; {_RIGHT}") from None
     try:
@@ -126,10 +139,20 @@ def read(content: bytes | str) -> dict[Offer, str]:
     notes: dict[Offer, str] = {}
     for number, entry in enumerate(entries, 1):
         offer = entry.partner_code, entry.offer_id
+        for name, given in zip(("partner_code", "offer_id"), offer, strict=True):
+            _check_id(f"entry {number} ({_shown(offer)}): {name}", given, text)
         if offer in notes:
             raise ValueError(f"entry {number} ({_shown(offer)}): the offer is named twice; keep one entry for it")
         notes[offer] = f"released by {entry.who}: {entry.why}"
     return notes
+
+
+def _check_id(name: str, given: str, text: str) -> None:
+    """An id with what nobody sees in it would let no offer go, and nothing would say so."""
+    if (found := unseen(given, allowed="", within=text)) is not None:
+        raise ValueError(f"{name} holds {found} of it; take it out, or write it as an escape if it is meant")
+    if (quotes := in_quotes(given, within=text)) is not None:
+        raise ValueError(f"{name} is in quotes ({quotes}) within its quotes; leave them out, or write them as escapes")
 
 
 def _content(path: Path) -> bytes | str:

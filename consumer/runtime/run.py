@@ -6,18 +6,21 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 
 import structlog
-from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from ..checks.rights import check_rights
 from ..checks.topics import check_topics
+from ..codecs.inputs import codec_of
 from ..codecs.plain import PlainCodec
 from ..delivery.thread import DeliveryThread
-from ..kafka.config import admin_config, consumer_config, producer_config, record_reader_config
+from ..errors import OutdatedLoginError
+from ..kafka.causes import Causes
+from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
 from ..kafka.history import GroupHistory, find_provenance
@@ -28,9 +31,10 @@ from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
 from ..server.health import Health, bound_of, since_boot
 from ..server.http import serving
-from ..settings import Settings
+from ..settings import KafkaSettings, Loaded, Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
+from ..xcover.secret_files import SecretFiles
 from .clock_check import ClockCheck
 from .conditions import attended, recorded, same_topics
 from .edges import Edges
@@ -52,49 +56,83 @@ def spare_the_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def run(settings: Settings) -> int:
+def run(loaded: Loaded, read_kafka: Callable[[], KafkaSettings] | None = None) -> int:
     """`opt-out run`: start, work until SIGTERM or SIGINT, return the exit code.
+
+    Args:
+        loaded: the settings, and the files that hold secrets: they may change while it runs.
+        read_kafka: the settings of Kafka as their sources have them now, asked again and again while it runs.
 
     Raises:
         OptOutError: it must not start, or not go on.
     """
     # A container's first process has no default for SIGTERM: a stop during the start would be lost.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = loaded.settings
     health = Health(bound_of(settings), boottime=since_boot)
     watchdog = Watchdog(settings.delivery.shutdown_timeout.total_seconds(), health)
     watchdog.start()
     with serving(settings.server, health):
         try:
-            return _run(within_memory(settings), health, watchdog)
+            secrets = SecretFiles(loaded.files, settings.api)
+            return _run(within_memory(settings), secrets, read_kafka, health, watchdog)
         finally:
             watchdog.count_down()
 
 
-def _run(settings: Settings, health: Health, watchdog: Watchdog) -> int:
+def _run(
+    settings: Settings,
+    secrets: SecretFiles,
+    read_kafka: Callable[[], KafkaSettings] | None,
+    health: Health,
+    watchdog: Watchdog,
+) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
     releases = Releases(settings.delivery.release_file)
-    admin = AdminClient(admin_config(kafka))
-    topics = check_topics(admin, settings)
-    check_rights(admin, kafka)
-    edges = _edges(settings, admin, releases, health)
-    loop = Loop(settings, edges, partitions=topics.partitions, health=health, on_end=watchdog.count_down)
+    causes = Causes(kafka)
+    clients = Clients(kafka, causes, read_kafka)
+    with causes.explained():
+        admin = causes.attend(clients.admin())
+        watchdog.ask = lambda: causes.ask(clients.admin)
+        topics = check_topics(admin, settings)
+        check_rights(admin, kafka)
+        edges = _edges(settings, secrets, admin, clients, causes, releases, health)
+        _work(settings, edges, topics.partitions, health, watchdog)
+        if clients.outdated:
+            raise OutdatedLoginError(
+                f"{clients.outdated} of kafka.properties changed, which a client reads once: the service has stopped "
+                "in order, and everything settled is committed. Start it again; it takes what is there now."
+            )
+    return 0
+
+
+def _work(settings: Settings, edges: Edges, partitions: int, health: Health, watchdog: Watchdog) -> None:
+    """Run the loop until a signal ends it, or the loop itself."""
+    loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
         loop.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    log.info("starting", group=kafka.group_id, partitions=topics.partitions)
+    log.info("starting", group=settings.kafka.group_id, partitions=partitions)
     spare_the_collector()
     loop.run()
     log.info("stopped")
-    return 0
 
 
-def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: Health) -> Edges:
+def _edges(
+    settings: Settings,
+    secrets: SecretFiles,
+    admin: AdminClient,
+    clients: Clients,
+    causes: Causes,
+    releases: Releases,
+    health: Health,
+) -> Edges:
     kafka = settings.kafka
-    codec = PlainCodec(settings.api.metadata_keys)
+    codec = codec_of(settings)
     api_clock = ApiClock(settings.api)
     uses_date = settings.api.use_date
     clock_check = ClockCheck(
@@ -113,10 +151,10 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
         },
     )
     return Edges(
-        consumer=lambda on_error, **more: Consumer(consumer_config(kafka, on_error=on_error) | more),
+        consumer=clients.member,
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
         outputs=OutputProducer(
-            Producer(producer_config(kafka)),
+            clients.producer(),
             kafka.outcome_topic,
             kafka.dead_letter_topic,
             codec,
@@ -125,18 +163,20 @@ def _edges(settings: Settings, admin: AdminClient, releases: Releases, health: H
         ),
         writes=writes,
         delivery=DeliveryThread(
-            partial(connect, settings.api, on_time=clock_check.api_told if uses_date else None),
+            partial(connect, settings.api, on_time=clock_check.api_told if uses_date else None, files=secrets),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
             conditions=[clock_check.gate, recorded(writes), attended(health), same_topics(topic_watch)],
         ),
         codec=codec,
-        record_reader=RecordReader(lambda: Consumer(record_reader_config(kafka))),
+        record_reader=RecordReader(clients.record_reader),
         releases=releases,
         clock_check=clock_check,
         retention=Retention(admin, (kafka.offer_topic, kafka.checkout_topic)),
         is_spare=Membership(admin, kafka.group_id).is_spare if kafka.group_protocol == "consumer" else None,
         topic_watch=topic_watch,
+        causes=causes,
+        clients=clients,
         provenance=provenance,
-        history=GroupHistory(admin, lambda: Consumer(record_reader_config(kafka)), kafka, codec.decode_outcome),
+        history=GroupHistory(admin, clients.record_reader, kafka, PlainCodec().decode_outcome),
     )

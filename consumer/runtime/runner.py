@@ -13,14 +13,16 @@ from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
-from ..errors import DecodeError, TruncatedLogError
+from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
 from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
 from .first_calls import FirstCalls, call_of
 from .late_run import LateRun
+from .misdated import Misdated
 from .outcomes import NOT_ADMITTED, Outcomes
+from .reports import Reports
 from .same_record import is_same
 from .unreadable import sessions_of
 
@@ -31,22 +33,24 @@ NONE: tuple[int, ...] = ()
 
 
 class TaskRunner:
-    """One task for the length of one assignment, closed to results that come back after it.
-
-    Owned by the poll thread.
+    """One task for the length of one assignment, closed to results that come back after it. Owned by the poll thread.
 
     Args:
         topics: of the offers and of the checkouts.
         bad_records: the limit of each of them, which all tasks share.
         late_limit: see `LateRun`.
         checkouts_end: see `FirstCalls`.
+        misdated: reports implausible dates, for all tasks.
 
     Attributes:
         task: the pure part.
         late_run: what is kept back of its offers.
         outstanding: calls that are with the delivery, or whose record is fetched to be dead-lettered.
         draining: no new calls: the task is about to go.
-        buffering: records wait, for the task to be restored, or for our clock to tell whether they are ahead of it.
+        left_out: records of both inputs that are of another kind, so far.
+        buffering: records wait, for the task to be restored, for our clock to tell whether they are ahead of it, or for
+            the schema that they were written with.
+        schema_waits: which inputs wait for a schema, and why that is not known.
     """
 
     def __init__(
@@ -59,12 +63,13 @@ class TaskRunner:
         bad_records: tuple[BadRecordLimit, BadRecordLimit],
         late_limit: int,
         checkouts_end: int = 0,
+        misdated: Misdated | None = None,
     ) -> None:
         self.partition = partition
         self.task = task
-        self.outstanding = 0
-        self.draining = False
-        self.buffering = False
+        self.outstanding = self.left_out = 0
+        self.draining = self.buffering = False
+        self.schema_waits: dict[Side, str] = {}
         self._topics = topics
         self._codec = edges.codec
         self._outputs = edges.outputs
@@ -78,13 +83,15 @@ class TaskRunner:
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
+        self._checkouts_wait_for_clock = False
         self._maybe_told: set[int] = set()
         """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
         self._first_calls = FirstCalls(task, checkouts_end)
-        self._log = log.bind(partition=partition)
-        self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, self._log)
-        for warning in task.restore_warnings:
-            self._report_warning(warning)
+        self._misdated = misdated or Misdated(edges.clock.wall)
+        self._reports = Reports(partition)
+        self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, log.bind(partition=partition))
+        for finding in task.restore_warnings:
+            self._reports.finding(finding)
 
     # --- records
 
@@ -92,8 +99,7 @@ class TaskRunner:
         """A record or a partition end, in the order of the log. `now` is the wall clock (ms).
 
         Returns:
-            The starts of the chains that it bought, or may have bought, after they were decided: their calls, if they
-            are not made yet, are to be made no more.
+            The starts of the chains that it bought, or may have bought, after they were decided: no call is to be made.
         """
         if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
             self._buffered[side].append(message)
@@ -116,13 +122,14 @@ class TaskRunner:
     def drain_buffer(self, now: int) -> list[int]:
         """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
         withdrawn: list[int] = []
-        self.buffering = False
+        self.buffering = self._checkouts_wait_for_clock = False
+        self.schema_waits.clear()
         for side in Side:
             waiting = self._buffered[side].copy()
             self._buffered[side].clear()
             for message in waiting:
                 withdrawn += self.on_message(side, message, now)
-        if not self._buffered[Side.CHECKOUTS]:
+        if not self._checkouts_wait_for_clock:
             self._clock_check.checkouts_wait(self, False)
         return withdrawn
 
@@ -130,9 +137,8 @@ class TaskRunner:
         """The inputs to be read no further for now."""
         if self.task.restoring:
             return self.waiting() | {side for side in Side if self._at_stop(side)}
-        ahead = self._ahead()
-        late = Side.OFFERS if self.late_run.suspended else None
-        return self.waiting() | {side for side in Side if side in (ahead, late)}
+        stopped = {self._ahead(), Side.OFFERS if self.late_run.suspended else None}
+        return self.waiting() | {side for side in Side if side in stopped}
 
     def _ahead(self) -> Side | None:
         return self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0 or self._first_calls.wait)
@@ -165,19 +171,28 @@ class TaskRunner:
             return NONE
         value = message.value()
         if value is None:
-            self.task.skip(side, offset)
+            self.task.read_to(side, offset + 1)
             return NONE
         self._bad_records[side].read += 1
         if message.timestamp()[1] > self._clock_check.waits_beyond:
             return self._wait_for_clock(side, message)
+        return self._apply_value(side, message, value, now)
+
+    def _apply_value(self, side: Side, message: Message, value: bytes, now: int) -> Sequence[int]:
         apply = self._apply_offer if side is Side.OFFERS else self._apply_checkout
         try:
             return apply(message, value, now)
         except DecodeError as error:
             return self._take_unreadable(side, message, error, now)
+        except SchemaWaitError as error:
+            self.schema_waits[side] = str(error)
+            return self._wait(side, message)
 
     def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
-        shown = self._codec.decode_offer(message.key(), value, message.offset() or 0)
+        offset = message.offset() or 0
+        shown = self._codec.decode_offer(message.key(), value, offset, message.headers)
+        if shown is None:
+            return self._pass_over(Side.OFFERS, offset)
         timestamp, clock_check = message.timestamp()[1], self._clock_check
         if shown.presented_at > clock_check.waits_beyond and not clock_check.is_misdated(shown, timestamp):
             return self._wait_for_clock(Side.OFFERS, message)
@@ -186,32 +201,42 @@ class TaskRunner:
         return NONE
 
     def _apply_checkout(self, message: Message, value: bytes, now: int) -> Sequence[int]:
-        completed = self._codec.decode_checkout(message.key(), value, message.offset() or 0)
+        offset = message.offset() or 0
+        completed = self._codec.decode_checkout(message.key(), value, offset, message.headers)
+        if completed is None:
+            return self._pass_over(Side.CHECKOUTS, offset)
         if completed.completed_at > self._clock_check.waits_beyond:
             return self._wait_for_clock(Side.CHECKOUTS, message)
         effect = self.task.checkout(completed, message.timestamp()[1], now)
-        return NONE if effect is JOINED else self._carry_out(effect, completed, message)
+        return NONE if effect is JOINED else self._carry_out(effect, completed)
+
+    def _pass_over(self, side: Side, offset: int) -> Sequence[int]:
+        """It is of another kind, by `input.….when`."""
+        self.task.read_to(side, offset + 1)
+        self.left_out += 1
+        return NONE
 
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
         """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
-        self._bad_records[side].read -= 1  # it will be, once it is applied
         self._clock_check.waits(message)
+        if side is Side.CHECKOUTS:
+            self._checkouts_wait_for_clock = True
+            self._clock_check.checkouts_wait(self, True)
+        return self._wait(side, message)
+
+    def _wait(self, side: Side, message: Message) -> Sequence[int]:
+        self._bad_records[side].read -= 1  # it will be, once it is applied
         self._buffered[side].append(message)
         self.buffering = True
-        if side is Side.CHECKOUTS:
-            self._clock_check.checkouts_wait(self, True)
         return NONE
 
-    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted, message: Message) -> Sequence[int]:
+    def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted) -> Sequence[int]:
         """Report what a checkout has changed. Returns the starts of the chains whose calls are to be taken back."""
-        if effect.warning is not None:
-            self._report_warning(effect.warning)
+        self._reports.finding(effect.warning)
         if effect.admission is not Admission.ACCEPTED:
-            self._log.warning(
-                "implausible checkout", topic=message.topic(), offset=message.offset(), timestamp=message.timestamp()[1]
-            )
+            self._misdated.checkout(checkout, self._topics[Side.CHECKOUTS], self.partition)
         for chain in effect.bought_after_call:
-            self._report_purchase(checkout, chain)
+            self._reports.purchase(checkout, chain)
         return [chain.start for chain in effect.bought_before_settled]
 
     def _take_unreadable(self, side: Side, message: Message, error: DecodeError, now: int) -> Sequence[int]:
@@ -236,8 +261,7 @@ class TaskRunner:
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
-        if (warning := self.task.end(side, offset)) is not None:
-            self._report_warning(warning)
+        self.task.read_to(side, offset)
 
     def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
         if admission is Admission.SETTLED:
@@ -248,6 +272,9 @@ class TaskRunner:
             return
         self.task.give_up(event.offset, admission)
         reason, why = NOT_ADMITTED[admission]
+        if admission is Admission.IMPLAUSIBLE:
+            seems = self._misdated.offer(event, message.timestamp()[1], self._topics[Side.OFFERS], self.partition)
+            why += f"; it seems to be {seems}"
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
         self._outcomes.not_admitted(event, reason, why)
 
@@ -256,14 +283,7 @@ class TaskRunner:
         self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, side))
 
     def _write_dead_letter(self, record: Record, reason: str, error: str, on_ack: Callable[[], None]) -> None:
-        self._log.warning(
-            "dead letter",
-            topic=record.topic,
-            offset=record.offset,
-            reason=reason,
-            error=error,
-            watermark=self.task.watermark,
-        )
+        self._reports.dead_letter(record, reason, error, self.task.watermark)
         self._outputs.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
     # --- decisions and their fates
@@ -324,7 +344,7 @@ class TaskRunner:
         elif result.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
             self._outcomes.called(chain, result.outcome, result)
             if chain.bought_by is not None:
-                self._report_purchase(chain.bought_by, chain)
+                self._reports.purchase(chain.bought_by, chain)
             if not self._closed:
                 self.task.settle(chain)
 
@@ -344,17 +364,7 @@ class TaskRunner:
             record = None
         note = self._released(chain) if record is None else None
         if record is None and note is None and not (self.draining or self._closed):
-            self._log.error(
-                "rejected, and its record is gone: it cannot be dead-lettered, and holds the commit of its partition. "
-                "Mend what the API refuses, or let the offer go by delivery.release_file",
-                partner_code=chain.partner_code,
-                offer_id=chain.offer_id,
-                session_id=chain.session_id,
-                topic=self._topics[Side.OFFERS],
-                offset=chain.last.offset,
-                status=result.status_code,
-                note=result.note,
-            )
+            self._reports.record_gone(chain, self._topics[Side.OFFERS], result)
             if result.maybe_recorded:
                 self._maybe_told.add(chain.start)
             return result.call
@@ -376,22 +386,11 @@ class TaskRunner:
         self._clock_check.checkouts_wait(self, False)
 
     def _released(self, chain: Chain) -> str | None:
-        notes = self._releases.notes
-        return notes.get((chain.partner_code, chain.offer_id)) if notes else None
+        return self._releases.notes.get((chain.partner_code, chain.offer_id))
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
-        attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
         told = result is not None and result.maybe_recorded
-        self._log.warning(
-            "released",
-            partner_code=chain.partner_code,
-            offer_id=chain.offer_id,
-            session_id=chain.session_id,
-            offset=chain.last.offset,
-            status=status_code,
-            attempts=attempts,
-            note=note,
-        )
+        self._reports.released(chain, note, result)
         self._outcomes.released(chain, note, result)
         self.task.settle(chain, called=told)
 
@@ -409,22 +408,8 @@ class TaskRunner:
             self._outcomes.quarantined(chain, result)
         else:
             if told:
-                self._report_purchase(chain.bought_by, chain)
+                self._reports.purchase(chain.bought_by, chain)
+            if chain.bought_by.completed_at < chain.begin:
+                self._misdated.checkout(chain.bought_by, self._topics[Side.CHECKOUTS], self.partition, chain.begin)
             self._outcomes.bought(chain, chain.bought_by, result)
         self.task.settle(chain, called=told)
-
-    # --- reports
-
-    def _report_warning(self, warning: str) -> None:
-        self._log.warning("found at the start of the task", finding=warning)
-
-    def _report_purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
-        self._log.warning(
-            "purchase_after_opt_out",
-            partner_code=chain.partner_code,
-            offer_id=chain.offer_id,
-            session_id=chain.session_id,
-            checkout_id=checkout.checkout_id,
-            completed_at=checkout.completed_at,
-            decided_at=chain.decide_at,
-        )

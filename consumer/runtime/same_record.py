@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..codecs.codec import Codec
-from ..errors import DecodeError
+from ..errors import DecodeError, SchemaWaitError
 from ..events import OfferPresented
 from ..kafka.record import Record
 
@@ -11,10 +11,11 @@ from ..kafka.record import Record
 def is_same(codec: Codec, record: Record, event: OfferPresented) -> bool:
     """Whether the record tells of this presentation."""
     try:
-        found = codec.decode_offer(record.key, record.value or b"", record.offset)
-    except DecodeError:
+        found = codec.decode_offer(record.key, record.value or b"", record.offset, lambda: record.headers)
+    except (DecodeError, SchemaWaitError):
+        # The schema of the presentation is known, since it was read: this one was written with another.
         return False
-    return (found.session_id, found.partner_code, found.offer_id, found.presented_at) == (
+    return found is not None and (found.session_id, found.partner_code, found.offer_id, found.presented_at) == (
         event.session_id,
         event.partner_code,
         event.offer_id,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 
 import structlog
 
+from ..core.dating import iso_of
 from ..core.guards import Guards, SuspendedBy
 from ..core.rules import MIN_TIME, DecisionRules
 from ..core.task import Task
@@ -21,6 +21,8 @@ WHAT_TO_DO = {
     "producer; decisions go on by themselves once checkouts come again and join.lateness has passed",
     SuspendedBy.UNMATCHED: "decisions are held: the purchased ids name no offer that was presented. Look at what "
     "the checkout producer writes into purchased_offer_ids; decisions go on by themselves once one matches",
+    SuspendedBy.MISDATED: "decisions are held: checkouts in a row are dated implausibly. Look at how their producer "
+    "dates them; decisions go on by themselves once one is dated right",
     SuspendedBy.LANDING: "checkouts come again: decisions go on once join.lateness has passed, for what was kept "
     "back to land",
 }
@@ -29,6 +31,20 @@ _FULL = (
     "offers are read no further while decisions are held. Checkouts are, but a purchased id only matches an offer that "
     "is read: if none does any more, a restart reads as many again"
 )
+
+_CHECKOUTS_FULL = (
+    "checkouts are read no further either: too many would be kept. Have their producer mended, and write again what it "
+    "wrote wrongly. Then start again, with a higher delivery.max_unsettled if the decisions do not go on by themselves"
+)
+
+_ENDED_BY_A_CHECKOUT = frozenset({SuspendedBy.UNMATCHED, SuspendedBy.MISDATED})
+"""By one that is written later than all those of that time, so that these are to be read on, for days maybe."""
+
+_LANDS_SOON = frozenset({SuspendedBy.SILENCE, SuspendedBy.LANDING})
+"""No checkouts come, or they do for `lateness` only."""
+
+_LEAST_KEPT = 50_000
+"""Sessions of checkouts that are kept however few offers may be unsettled: 20 MB."""
 
 
 class Suspension:
@@ -54,6 +70,10 @@ class Suspension:
         self._clock = BELIEVED
         self._undecided_before: dict[Task, int] = {}
         self._full = False
+        self._sessions_before: int | None = None
+        self._checkouts_full = False
+        self._behind_gap: dict[Task, int] = {}
+        """The tasks of which a gap in their checkouts holds what is due, with what was undecided when it began to."""
 
     def judge(self, tasks: Collection[Task], clock: ClockFinding = BELIEVED) -> None:
         """Judge what was read, and what was found of our clock. To be called before decisions are made."""
@@ -65,22 +85,47 @@ class Suspension:
         if self.by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
+        behind = [task for task in tasks if not task.restoring and task.guard.behind_gap]
+        self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
         return self.by is not SuspendedBy.CLOCK and self._guards.lets_decide(task)
 
     def stops_offers(self, tasks: Collection[Task]) -> bool:
-        """Whether so much is undecided that no more offers may be read. Checkouts are: they end the suspension."""
+        """Whether so much is undecided that no more offers may be read. Checkouts are: they end what holds decisions.
+
+        Where decisions are not suspended, counted are the tasks that a gap in their checkouts holds.
+        """
         if self.by is SuspendedBy.NONE:
-            return False
-        undecided = sum(task.undecided for task in tasks if not task.restoring)
-        most = sum(self._undecided_before.values()) + self._most
-        full = undecided >= (0.9 * most if self._full else most)
+            before, held = self._behind_gap, [task for task in tasks if task in self._behind_gap]
+        else:
+            before, held = self._undecided_before, [task for task in tasks if not task.restoring]
+        undecided = sum(task.undecided for task in held)
+        most = sum(before.values()) + self._most
+        full = bool(held) and undecided >= (0.9 * most if self._full else most)
         if full != self._full:
             self._full = full
             log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
         return full
+
+    def reads_checkouts(self, tasks: Collection[Task]) -> bool:
+        """Whether checkouts are to be read on though no offers are, further ahead of them than else.
+
+        They are where only a checkout ends the suspension: what a mended producer writes again stands behind what it
+        has written wrongly. So many are kept as offers may be unsettled.
+        """
+        if self.by not in _ENDED_BY_A_CHECKOUT:
+            return self.by in _LANDS_SOON or (self.by is SuspendedBy.NONE and self._full)
+        sessions = sum(task.sessions for task in tasks)
+        if self._sessions_before is None:
+            self._sessions_before = sessions
+        most = self._sessions_before + max(self._most, _LEAST_KEPT)
+        full = sessions >= most
+        if full and not self._checkouts_full:
+            log.warning(_CHECKOUTS_FULL, sessions=sessions)
+        self._checkouts_full = full
+        return not full
 
     def report(self, tasks: Collection[Task]) -> None:
         """Say again that decisions are suspended, if they are."""
@@ -90,7 +135,8 @@ class Suspension:
     def _change(self, by: SuspendedBy, tasks: Collection[Task]) -> None:
         before, self.by = self.by, by
         if by is SuspendedBy.NONE:
-            self._full = False
+            self._full = self._checkouts_full = False
+            self._sessions_before = None
             self._undecided_before.clear()
             log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
         else:
@@ -107,6 +153,8 @@ class Suspension:
             facts |= {"in_a_row": guards.unmatched, "unmatched_limit": self._limit}
             facts |= {"session_id": session_id, "purchased_id": purchased_id}
             return facts
+        if by is SuspendedBy.MISDATED:
+            return facts | {"in_a_row": guards.misdated, "unmatched_limit": self._limit}
         facts |= {"newest_checkout": when(guards.newest_checkout), "newest_offer": when(guards.newest_offer)}
         if by is SuspendedBy.LANDING:
             facts["resume_at"] = when(guards.resume_at)
@@ -117,7 +165,4 @@ def when(ms: int) -> str | None:
     """For people: a time (ms) as they write it; None for MIN_TIME."""
     if ms == MIN_TIME:
         return None
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"  # an event may be dated in a year that no calendar has
+    return iso_of(ms) or f"{ms} ms"

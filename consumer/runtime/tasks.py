@@ -19,6 +19,7 @@ from ..settings import JoinSettings, Settings
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
 from .idleness import Idleness
+from .misdated import Misdated
 from .runner import TaskRunner
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Tasks:
         consumer: the member of the group.
         runners: by partition.
         routes: the same, by topic and partition, with the input that it is.
+        misdated: what is dated implausibly.
         changed: a task came or went, or has records buffered: guards and decisions are to be asked once more.
         committed: by partition, what the broker has acknowledged last, of this assignment.
         failed: the run ends by an error: tasks that go commit nothing. Or a restart loop would put one more stretch
@@ -88,6 +90,7 @@ class Tasks:
             BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
         )
         self._late_limit = dead.late_run
+        self.misdated = Misdated(edges.clock.wall)
         self.committed: dict[int, CommitPlan] = {}
         self._put_off: set[int] = set()
         self.consumer = GroupConsumer(
@@ -99,6 +102,7 @@ class Tasks:
             edges.clock.monotonic,
             edges.is_spare,
             edges.topic_watch,
+            edges.causes,
         )
 
     # --- told by the consumer
@@ -128,6 +132,7 @@ class Tasks:
             bad_records=self._bad_records,
             late_limit=self._late_limit,
             checkouts_end=start.checkouts_end,
+            misdated=self.misdated,
         )
         self.runners[partition] = runner
         for side in Side:

@@ -27,6 +27,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -43,6 +44,9 @@ threads take milliseconds, but on a busy machine."""
 PATIENCE = 60.0
 """Seconds that the poll thread waits for the brokers before that is said, and between two such lines."""
 
+LOOKS = 30
+"""How often in the length of the patience it is looked: the line, and that the wait is over, come by so much later."""
+
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 LAST_WORDS = 0.5
@@ -55,9 +59,14 @@ class Watchdog:
     Args:
         shutdown_timeout: seconds after which the process ends; `LEAST` if that is more.
         health: says what is waited for.
+
+    Attributes:
+        ask: is called each time that the brokers are said not to answer, to find out why; it may wait. The clients have
+            nobody then who listens to them.
     """
 
     def __init__(self, shutdown_timeout: float, health: Health) -> None:
+        self.ask: Callable[[], None] = _nothing
         self._limit = max(shutdown_timeout, LEAST)
         self._health = health
         self._heard, self._told = socket.socketpair()
@@ -95,15 +104,26 @@ class Watchdog:
         os._exit(1)
 
     def _say_what_is_waited_for(self) -> None:
+        said: float | None = None
         while True:
-            time.sleep(PATIENCE)
-            waited = self._health.waiting_for()
-            if waited is not None and waited[1] >= PATIENCE:
+            time.sleep(PATIENCE / LOOKS)
+            waited, now = self._health.waiting_for(), time.monotonic()
+            if waited is None or waited[1] < PATIENCE:
+                if said is not None:
+                    said = None
+                    log.info("the brokers answer again")
+            elif said is None or now - said >= PATIENCE:
+                said = now
                 log.warning(
                     "the brokers do not answer: nothing is read, decided or committed until they do",
                     waits_for=waited[0],
                     seconds=round(waited[1]),
                 )
+                self.ask()
+
+
+def _nothing() -> None:
+    """There is nobody to ask yet."""
 
 
 def _standard_error_that_never_blocks() -> int:

@@ -34,6 +34,9 @@ CALM = 2.0
 """Seconds of turns after a stall until the loop knows again what is so: the group's answer to a member that was stopped
 comes within a heartbeat's way to the broker and back."""
 
+MOST_STANDING = 3
+"""Watermarks of which it is told one by one that they stand still: often all do for one reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -46,6 +49,7 @@ class Heartbeat:
         restoring: those of them that read again what had been read before.
         stopping: it was asked to stop.
         waits_for: what it waits for that only a broker can end.
+        standing: which watermarks stand still, and why, in words.
     """
 
     ended: float
@@ -54,6 +58,7 @@ class Heartbeat:
     restoring: tuple[int, ...] = ()
     stopping: bool = False
     waits_for: str | None = None
+    standing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,18 @@ class Health:
         self._last = Heartbeat(monotonic())
         self._calm_from = monotonic()
 
-    def turned(self, *, assigned: bool, tasks: tuple[int, ...], restoring: tuple[int, ...], stopping: bool) -> None:
+    def turned(
+        self,
+        *,
+        assigned: bool,
+        tasks: tuple[int, ...],
+        restoring: tuple[int, ...],
+        stopping: bool,
+        standing: tuple[str, ...] = (),
+    ) -> None:
         """A turn has ended; see `Heartbeat`."""
         now = self._note_stall()
-        self._last = Heartbeat(now, assigned, tasks, restoring, stopping)
+        self._last = Heartbeat(now, assigned, tasks, restoring, stopping, standing=standing)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -159,7 +172,7 @@ class Health:
             return HealthStatus(False, f"reading again what was read before the start: {_listed(last.restoring)}")
         if not last.tasks:
             return HealthStatus(True, "spare: the group has more members than partitions")
-        return HealthStatus(True, f"running {_listed(last.tasks)}")
+        return HealthStatus(True, "; ".join([f"running {_listed(last.tasks)}", *_waits(last)]))
 
 
 def bound_of(settings: Settings) -> float:
@@ -171,6 +184,15 @@ def bound_of(settings: Settings) -> float:
     """
     waits = settings.kafka.revoke_timeout + settings.delivery.shutdown_timeout
     return ANSWER + waits.total_seconds()
+
+
+def _waits(last: Heartbeat) -> Iterator[str]:
+    """What an instance that is ready waits for: a restart would not end it."""
+    if last.waits_for is not None:
+        yield f"waiting for the brokers: {last.waits_for}"
+    yield from last.standing[:MOST_STANDING]
+    if len(last.standing) > MOST_STANDING:
+        yield f"and {len(last.standing) - MOST_STANDING} more"
 
 
 def _listed(partitions: tuple[int, ...]) -> str:

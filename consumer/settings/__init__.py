@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from .avro import AvroSettings
 from .groups import (
     ApiSettings,
-    AvroSettings,
     DeadLetterSettings,
     DeliverySettings,
     JoinSettings,
@@ -12,21 +12,28 @@ from .groups import (
     PartnerCredentials,
     ServerSettings,
 )
+from .inputs import CheckoutInputSettings, InputSettings, InputsSettings, OfferInputSettings
 from .kafka import KafkaSettings
-from .load import Loaded, Settings, load, load_settings
+from .load import Loaded, load, load_settings, read_kafka
+from .model import Settings
 
 __all__ = [
     "ApiSettings",
     "AvroSettings",
+    "CheckoutInputSettings",
     "DeadLetterSettings",
     "DeliverySettings",
+    "InputSettings",
+    "InputsSettings",
     "JoinSettings",
     "KafkaSettings",
     "Loaded",
     "LogSettings",
+    "OfferInputSettings",
     "PartnerCredentials",
     "ServerSettings",
     "Settings",
     "load",
     "load_settings",
+    "read_kafka",
 ]

@@ -1,4 +1,4 @@
-"""The settings of all groups but `kafka`: names, defaults, and what each value must be.
+"""The settings of all groups but `kafka`, `avro` and `input`: names, defaults, and what each value must be.
 
 Every value is checked even if others are wrong, so that one start lists all mistakes. A check between two settings
 sits at the later one; it is left out if the earlier one is wrong already.
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from .network import check_authorities, check_own_certificate, read_proxy
 from .types import Duration, Group, PositiveDuration, format_duration, read_json, read_object
 
 
@@ -29,6 +30,9 @@ def _in_a_header(key: str) -> str:
         )
     return key
 
+
+NO_PROXY_AT_ALL = "none"
+"""The value of `api.proxy` that leaves out what the environment says."""
 
 ApiKey: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
 
@@ -52,31 +56,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-class AvroSettings(Group):
-    """How values are framed."""
-
-    format: Literal["plain", "registry"] = Field(
-        default="plain", description="Plain Avro, or with a schema registry's id."
-    )
-    registry_url: str | None = Field(default=None, description="The schema registry.")
-    registry_user: str | None = Field(default=None, description="User name at the registry.")
-    registry_password: SecretStr | None = Field(default=None, description="Password at the registry.")
-
-    @field_validator("format")
-    @classmethod
-    def _plain_only(cls, given: str) -> str:
-        if given != "plain":
-            raise ValueError("is not built yet in this version; use plain")
-        return given
-
-    @field_validator("registry_url", "registry_user", "registry_password")
-    @classmethod
-    def _no_registry(cls, given: object) -> object:
-        if given is not None:
-            raise ValueError("is not built yet in this version; leave it out")
-        return given
-
-
 class JoinSettings(Group):
     """When an offer counts as not bought. Event time throughout."""
 
@@ -91,7 +70,8 @@ class JoinSettings(Group):
         description="How late an event may arrive: at least the producers' delivery time-out and clock skew.",
     )
     lookback: PositiveDuration = Field(
-        default=timedelta(hours=2), description="How far before a presentation a purchase still counts."
+        default=timedelta(hours=2),
+        description="How far before a presentation a purchase counts, and behind its record an event is believed.",
     )
     abandoned: Literal["opt-out", "ignore"] = Field(
         default="opt-out", description="What to do with an offer whose session never checked out."
@@ -104,7 +84,9 @@ class JoinSettings(Group):
         description="Offers without any checkout for so long stop the decisions; 0 = never.",
     )
     unmatched_limit: int = Field(
-        default=50, ge=0, description="So many purchased ids in a row naming no offer stop the decisions; 0 = never."
+        default=50,
+        ge=0,
+        description="So many purchased ids in a row naming no offer, or misdated checkouts, stop decisions; 0 = never.",
     )
     idle_after: PositiveDuration = Field(
         default=timedelta(seconds=5),
@@ -131,8 +113,8 @@ class JoinSettings(Group):
 class PartnerCredentials(Group):
     """What the calls of one partner are signed with."""
 
-    key: ApiKey = Field(repr=False)
-    secret: SecretStr = Field(min_length=1)
+    key: ApiKey = Field(repr=False, description="The partner's API key.")
+    secret: SecretStr = Field(min_length=1, description="The secret that belongs to it.")
 
 
 class ApiSettings(Group):
@@ -150,6 +132,23 @@ class ApiSettings(Group):
     )
     allow_plain_http: bool = Field(
         default=False, description="Whether signed calls may go to an http:// URL of another machine."
+    )
+    proxy: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="The HTTP proxy to the API, http://[user:password@]host:port; none = straight. "
+        "Not set: as https_proxy, http_proxy, all_proxy and no_proxy say.",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file that the API's certificate is held against. Not set: SSL_CERT_FILE, SSL_CERT_DIR, "
+        "or the certificates that certifi has.",
+    )
+    client_key: Path | None = Field(
+        default=None, description="PEM file of client_certificate's key, if that is in a file of its own."
+    )
+    client_certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate that we show, and its key."
     )
     connect_timeout: PositiveDuration = Field(default=timedelta(seconds=5), description="Time to connect.")
     timeout: PositiveDuration = Field(default=timedelta(seconds=10), description="Time for a whole call.")
@@ -212,6 +211,26 @@ class ApiSettings(Group):
                 "encrypts, set api.allow_plain_http to true"
             )
         return allowed
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None and given.get_secret_value() != NO_PROXY_AT_ALL:
+            read_proxy(given.get_secret_value())
+        return given
+
+    @field_validator("ca_file")
+    @classmethod
+    def _has_authorities(cls, given: Path | None) -> Path | None:
+        if given is not None:
+            check_authorities(given)
+        return given
+
+    @field_validator("client_certificate")
+    @classmethod
+    def _has_its_key(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        check_own_certificate(given, info, "api.client_key")
+        return given
 
     @field_validator("metadata_keys", mode="before")
     @classmethod

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
+from .text import decoded, plain, strings_in
 from .types import Duration, Group, PositiveDuration, format_duration, read_object
 
 Topic: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+
+_ORDER = "of one offer the outcomes must stand in the order of its calls, which takes one request at a time"
 
 REFUSED_PROPERTIES: Mapping[str, str] = {
     "enable.auto.commit": "offsets are committed only once opt-outs are settled",
@@ -34,6 +39,12 @@ REFUSED_PROPERTIES: Mapping[str, str] = {
     "batch.size": "a broker refuses a batch that is too large as a whole, and what is good in it with it",
     "delivery.report.only.error": "what relies on a write is committed once the write is acknowledged",
     "transactional.id": "outcomes are not written in transactions, and such a producer could write nothing",
+    "max.in.flight": _ORDER,
+    "max.in.flight.requests.per.connection": _ORDER,
+    "test.mock.num.brokers": "each client would talk to a cluster of its own making",
+    "enabled_events": "what a write depends on, and what went wrong, would no longer be told",
+    "logger": "it is no setting of librdkafka's, and takes a program's object",
+    "error_cb": "it is no setting of librdkafka's, and takes a program's function",
 }
 """librdkafka settings that would break a promise or contradict a setting of ours, and why."""
 
@@ -44,6 +55,20 @@ CLASSIC_PROPERTIES: Mapping[str, str] = {
     "group.protocol.type": "it belongs to the classic protocol",
 }
 """librdkafka settings that it takes on the classic group protocol only, and what to do instead."""
+
+
+TOKEN_LOGIN: Mapping[str, str] = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
+"""What `kafka.token` sets of librdkafka's settings."""
+
+
+_BROKER = re.compile(
+    r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(\[[0-9a-f:.%]+\]|[^\s:/@\[\]]+)(:(?P<port>[0-9]{1,5}))?",
+    re.IGNORECASE,
+)
+_SECRET = re.compile(r"password|passphrase|secret|jaas|\.pem$|oauthbearer\.config$|token$", re.IGNORECASE)
+"""librdkafka settings whose value must be in no text. Where a file lies is none."""
+_FILE = "_file"
+"""Behind the name of a property: its value stands in a file."""
 
 
 class KafkaSettings(Group):
@@ -62,6 +87,9 @@ class KafkaSettings(Group):
         default="classic", description="How the group shares partitions."
     )
     group_instance_id: str | None = Field(default=None, description="A fixed member name, for static membership.")
+    token: Literal["aws-msk-iam"] | None = Field(
+        default=None, description="Who gives tokens to log in with: aws-msk-iam (needs `offer-opt-out[aws]`)."
+    )
     properties: dict[str, str | int | float | bool] = Field(
         repr=False, default_factory=dict, description="More librdkafka settings, as JSON or a TOML table."
     )
@@ -69,6 +97,16 @@ class KafkaSettings(Group):
     revoke_timeout: Duration = Field(
         default=timedelta(seconds=10), description="Time for calls in flight to end when partitions are taken away."
     )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _name_brokers(cls, servers: str) -> str:
+        # librdkafka takes a port of which it can read nothing for 0, and 99999 for 34463.
+        for server in filter(None, (part.strip() for part in servers.split(","))):
+            found = _BROKER.fullmatch(server)
+            if found is None or not 1 <= int(found["port"] or 9092) <= 65_535:
+                raise ValueError(f"names brokers as host:port, comma-separated, and {server!r} is none")
+        return servers
 
     @field_validator("checkout_topic", "outcome_topic", "dead_letter_topic")
     @classmethod
@@ -93,7 +131,7 @@ class KafkaSettings(Group):
     def _read_properties(cls, given: object) -> object:
         table = read_object(given)
         try:
-            return dict(_flat(table)) if isinstance(table, Mapping) else table
+            return dict(_with_files(dict(_flat(table)))) if isinstance(table, Mapping) else table
         except RecursionError:
             raise ValueError("its tables are nested too deep") from None
 
@@ -107,10 +145,22 @@ class KafkaSettings(Group):
                 for name in properties
                 if name in CLASSIC_PROPERTIES
             ]
+        token = info.data.get("token")
+        if token is not None:
+            wrong += [
+                f"{name} is refused with kafka.token = {token}, which sets how to log in"
+                for name in properties
+                if name == "security.protocol" or name.startswith("sasl.")
+            ]
+        elif _has_nobody_to_give_tokens(properties):
+            wrong.append(
+                "sasl.mechanism OAUTHBEARER needs sasl.oauthbearer.method oidc, or kafka.token in its place: nobody "
+                "else gives it tokens"
+            )
         if wrong:
             raise ValueError("; ".join(wrong))
         _poll_interval(properties)
-        return properties
+        return properties if token is None else {**properties, **TOKEN_LOGIN}
 
     @field_validator("revoke_timeout")
     @classmethod
@@ -124,6 +174,32 @@ class KafkaSettings(Group):
         return timeout
 
 
+def secrets_of_properties(given: object) -> Iterator[str]:
+    """The values of those properties that are secret; every text in what cannot be read."""
+    try:
+        table = read_object(given)
+        properties = dict(_flat(table)) if isinstance(table, Mapping) else {}
+    except (ValueError, RecursionError):
+        yield from (text for _, text in strings_in(given))
+        return
+    for name, value in properties.items():
+        if not is_secret(name) or isinstance(value, bool) or not isinstance(value, str | int | float):
+            continue
+        if not name.endswith(_FILE):
+            yield str(value)
+            continue
+        try:
+            yield _content(name, value)
+        except ValueError:
+            if "/" not in str(value):
+                yield str(value)  # it may be the secret itself
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of this property must be in no text."""
+    return _SECRET.search(name.removesuffix(_FILE)) is not None
+
+
 def read_moment(given: object) -> datetime | None:
     """A time with its zone, as ISO 8601 has it; None if it is none."""
     try:
@@ -131,6 +207,36 @@ def read_moment(given: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
+
+
+def _has_nobody_to_give_tokens(properties: Mapping[str, Any]) -> bool:
+    """The client would wait for one, and say nothing."""
+    given = {name: str(value).lower() for name, value in properties.items()}
+    return (
+        "oauthbearer" in (given.get("sasl.mechanism"), given.get("sasl.mechanisms"))
+        and given.get("sasl.oauthbearer.method") != "oidc"
+        and given.get("enable.sasl.oauthbearer.unsecure.jwt") != "true"
+    )
+
+
+def _with_files(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each property by its own name, be it given as a value or, with `_file` behind its name, as a file of it."""
+    for given, value in properties.items():
+        name = given.removesuffix(_FILE)
+        if name != given and name in properties:
+            raise ValueError(f"{name} and {given} are both given; keep one")
+        yield name, value if name == given else _content(given, value)
+
+
+def _content(name: str, file: object) -> str:
+    try:
+        data = Path(str(file)).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} names a file that cannot be read: {error}; name a readable file") from None
+    try:
+        return plain(decoded(data))
+    except ValueError as error:
+        raise ValueError(f"{name} names a file which {error}") from None
 
 
 def _poll_interval(properties: Mapping[str, Any]) -> timedelta:

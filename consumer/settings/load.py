@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,68 +17,33 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import EnvSettingsSource
 
 from ..errors import SettingsError
-from .groups import (
-    ApiSettings,
-    AvroSettings,
-    DeadLetterSettings,
-    DeliverySettings,
-    JoinSettings,
-    LogSettings,
-    ServerSettings,
+from ..hiding import IN_USE, hide, passwords_in, secrets_in
+from .kafka import KafkaSettings, secrets_of_properties
+from .model import PREFIX, SECRETS, Settings, both_names, known_names, variable_of
+from .outside import OutsideVariable, outside_variables
+from .text import BLANKS, MARK, decoded, in_quotes, parsed, plain, strings_in, unseen
+from .types import format_duration, read_object
+
+_OF_LINES = frozenset(
+    {"kafka.properties", "api.credentials", "api.metadata_keys", "input.offers.fields", "input.checkouts.fields"}
 )
-from .kafka import KafkaSettings
-from .types import format_duration
-
-PREFIX = "OPT_OUT_"
-
-SECRETS = frozenset({"kafka.properties", "avro.registry_password", "api.key", "api.secret", "api.credentials"})
-"""Settings whose value is never shown, and which may be given as a file. `kafka.properties` may hold a password."""
-
-
-class Settings(BaseSettings):
-    """All settings. Built directly it reads nothing from outside; see `load_settings`."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        # JSON is read by the fields that take it, so that a mistake in it is listed among the others.
-        enable_decoding=False,
-    )
-
-    kafka: KafkaSettings = KafkaSettings()
-    avro: AvroSettings = AvroSettings()
-    join: JoinSettings = JoinSettings()
-    api: ApiSettings = ApiSettings()
-    delivery: DeliverySettings = DeliverySettings()
-    dead_letter: DeadLetterSettings = DeadLetterSettings()
-    server: ServerSettings = ServerSettings()
-    log: LogSettings = LogSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: the sources are read by `load`, which says of all of them what is wrong."""
-        return (init_settings,)
+"""Settings that are JSON, or may be."""
+_OURS = re.compile(rf"\W*{PREFIX}", re.IGNORECASE)
+"""A name that is ours, whatever stands before it: a file of variables with a byte order mark spoils its first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each value that is not a default came from, by its name such as `join.window`."""
+    """Settings, and where each value that is not a default came from, by its name such as `join.window`; the variables
+    that change how the API is reached and are none of ours; and the files that hold a secret, by its name."""
 
     settings: Settings
     origins: Mapping[str, str]
+    outside: tuple[OutsideVariable, ...]
+    files: Mapping[str, Path]
 
 
 def load_settings(
@@ -113,75 +78,156 @@ def load(
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
-    values: dict[str, dict[str, Any]] = {}
-    origins: dict[str, str] = {}
-    # The later ones win.
-    if config is not None:
-        _take(_from_toml(config, problems), f"file {config}", values, origins, problems)
-    _take(_from_environment(environ, problems), "environment", values, origins, problems)
+    values, origins, files = _gathered(config, environ, problems)
     settings: Settings | None = None
     wrong: set[str] = set()
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(_nested(values))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            wrong.add(".".join(str(part) for part in detail["loc"][:2]))
+            wrong.add(_place(detail)[0])
             problems.append(_explain(detail, values))
+    if settings is not None:
+        problems += _contradictions(settings)
     problems += _missing(values, wrong, for_kafka=for_kafka, for_api=for_api)
-    if settings is not None and for_kafka and not problems:
-        problems += _refused_by_librdkafka(settings.kafka)
+    outside = tuple(outside_variables(settings.api, environ)) if settings is not None else ()
+    problems += [
+        f"{variable.name} in the environment is {_quoted(variable.value)}: it {variable.effect}"
+        for variable in outside
+        if variable.is_wrong
+    ]
     if problems or settings is None:
-        count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise SettingsError(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return Loaded(settings, origins)
+        raise refusal(problems)
+    return Loaded(settings, origins, outside, files)
 
 
-def names() -> Iterator[tuple[str, str]]:
-    """(group, name) of every setting, in the order they are shown."""
-    for group, field in Settings.model_fields.items():
-        assert field.annotation is not None  # noqa: S101 - each group is a model
-        for name in field.annotation.model_fields:
-            yield group, name
+def read_kafka(config: Path | None, environ: Mapping[str, str] | None = None) -> KafkaSettings:
+    """The settings of Kafka as the sources have them now, for a service that runs: files may have changed.
+
+    Raises:
+        SettingsError: as `load`, of this group alone.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    values, _, _ = _gathered(config, environ, problems)
+    try:
+        if not problems:
+            return KafkaSettings.model_validate(values.get("kafka", {}))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        problems += [_explain({**detail, "loc": ("kafka", *detail["loc"])}, values) for detail in details]
+    raise refusal(problems)
 
 
-def _variable(name: str) -> str:
-    return PREFIX + name.upper().replace(".", "__", 1)
+def _gathered(
+    config: Path | None, environ: Mapping[str, str], problems: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[str, Path]]:
+    """What the sources give, by group and name; where each value came from; and the files that hold a secret, by its
+    name. What is secret of it is known then."""
+    values: dict[str, dict[str, Any]] = {}
+    origins: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    # The later ones win.
+    if config is not None:
+        _take(_from_toml(config, problems), f"file {config}", values, origins, files, problems)
+    _take(_from_environment(environ, problems), "environment", values, origins, files, problems)
+    # One character by itself is in every text, and no secret.
+    IN_USE.learn(value for value in _secrets(values, environ) if len(value) > 1)
+    return values, origins, files
 
 
-def _both(name: str) -> str:
-    return f"{_variable(name)} ({name} in a TOML file)"
+def refusal(problems: Sequence[str]) -> SettingsError:
+    """The error that lists them, a line each."""
+    count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+    return SettingsError(hide(f"{count} wrong:\n" + "\n".join(f"  {problem}" for problem in problems)))
 
 
-def _known() -> list[str]:
-    known = [f"{group}.{name}" for group, name in names()]
-    return known + [f"{name}_file" for name in known if name in SECRETS]
+def _secrets(values: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]) -> Iterator[str]:
+    """What of the settings, and of the variables that name a proxy, must be in no text, be it right or wrong."""
+    for group, table in values.items():
+        for key, value in table.items():
+            name = f"{group}.{key}"
+            if name == "kafka.properties":
+                yield from secrets_of_properties(value)
+            elif name in SECRETS:
+                yield from secrets_in(_read(value))
+            elif name == "kafka.bootstrap_servers" and isinstance(value, str):
+                for server in value.split(","):
+                    yield from passwords_in(server)
+            elif isinstance(value, str) and ("://" in value or key.endswith("_url")):
+                yield from passwords_in(value)
+    for variable, given in environ.items():
+        if variable.lower().endswith("_proxy"):
+            yield from passwords_in(given)
+        elif variable in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):  # what kafka.token signs with
+            yield given
+
+
+def _read(value: object) -> object:
+    """What a text holds that may be JSON, and is a secret by itself if it is not."""
+    try:
+        return read_object(value)
+    except ValueError:
+        return value
 
 
 def _from_toml(config: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+        text = decoded(config.read_bytes()).replace("\r\n", "\n")
+        tables = parsed(text)
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"the file {config} given by --config cannot be read: {error}")
         return {}
-    known = _known()
+    known = known_names()
     flat: dict[str, Any] = {}
     for group, table in tables.items():
         if not isinstance(table, dict):
             problems.append(f"{group} in {config} is not in a table{_nearest(group, known)}")
             continue
-        for key, value in table.items():
-            if (name := f"{group}.{key}") in known:
+        for name, value in _flat(group, table, known):
+            if name in known:
                 flat[name] = value
+                problems += [f"{name} in {config}{mistake}" for mistake in _mistakes_in(name, value, text)]
             else:
                 problems.append(f"{name} in {config} is not a setting{_nearest(name, known)}")
     return flat
 
 
+def _flat(group: str, table: Mapping[str, Any], known: list[str]) -> Iterator[tuple[str, Any]]:
+    """The settings in a table by their whole names, and what is none."""
+    for key, value in table.items():
+        name = f"{group}.{key}"
+        if isinstance(value, dict) and any(other.startswith(f"{name}.") for other in known):
+            yield from _flat(name, value, known)
+        else:
+            yield name, value
+
+
+def _nested(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Groups by their path as groups within groups."""
+    nested: dict[str, Any] = {}
+    for path, table in values.items():
+        within = nested
+        *outer, group = path.split(".")
+        for name in outer:
+            within = within.setdefault(name, {})
+        within[group] = dict(table)
+    return nested
+
+
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
-    known = {_variable(name): name for name in _known()}
-    given = {variable: text for variable, text in environ.items() if variable.upper().startswith(PREFIX) and text}
+    known = {variable_of(name): name for name in known_names()}
+    given = {
+        variable: text for variable, text in environ.items() if _OURS.match(variable) and text.strip(MARK + "\r\n")
+    }
+    for variable, name in known.items():
+        if variable in given:
+            try:
+                given[variable] = plain(given[variable], lines=name in _OF_LINES)
+            except ValueError as error:
+                problems.append(f"{both_names(name)} in the environment {error}")
     problems += [
-        f"{variable} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
+        f"{_seen(variable)} in the environment is not a setting{_nearest(variable.upper(), list(known))}"
         for variable in given
         if variable not in known
     ]
@@ -190,13 +236,37 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     source.env_vars = {
         variable.lower(): given[variable] for variable, name in known.items() if variable in given and name not in files
     }
-    nested: dict[str, dict[str, str]] = source()
-    return files | {f"{group}.{key}": text for group, table in nested.items() for key, text in table.items()}
+    nested: dict[str, dict[str, Any]] = source()
+    return files | {
+        name: text for group, table in nested.items() for name, text in _flat(group, table, list(known.values()))
+    }
+
+
+def _mistakes_in(name: str, value: object, text: str) -> Iterator[str]:
+    """What is wrong with the texts of a setting as it stands in the file, by their place in it."""
+    allowed = BLANKS if name in _OF_LINES else " "
+    for place, inner in strings_in(value):
+        where = f" ({place})" if place else ""
+        if (found := unseen(inner.strip(BLANKS), allowed=allowed, within=text)) is not None:
+            yield f"{where} holds {found} of it; take it out, or write it as an escape if it is meant"
+        # A password of Kafka's is chosen by people: it may be anything.
+        elif name != "kafka.properties" and (quotes := in_quotes(inner, within=text)) is not None:
+            yield f"{where} is in quotes ({quotes}) within its quotes; leave them out"
+
+
+def _seen(variable: str) -> str:
+    found = unseen(variable)
+    return variable if found is None else f"{variable!r}, which holds {found},"
 
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else "; `opt-out settings` lists those there are"
+
+
+def _is_path(given: str) -> bool:
+    """Whether it is nothing else: base64 has no dots, a token no slashes, and few secrets begin with one of several."""
+    return "/" in given and ("." in given or (given.startswith("/") and given.count("/") > 1))
 
 
 def _is_file(name: str) -> bool:
@@ -208,32 +278,57 @@ def _take(
     origin: str,
     values: dict[str, dict[str, Any]],
     origins: dict[str, str],
+    files: dict[str, Path],
     problems: list[str],
 ) -> None:
     """Lay one source over those before it, reading the files it points to."""
     for name, given in flat.items():
         value, setting, whence = given, name, origin
+        files.pop(name, None)
         if _is_file(name):
             setting = name.removesuffix("_file")
             if setting in flat:
-                problems.append(f"{_both(setting)} and {_both(name)} are both given; keep one")
+                problems.append(f"{both_names(setting)} and {both_names(name)} are both given; keep one")
             try:
-                value = Path(given).read_text(encoding="utf-8").strip()
+                content = Path(given).read_bytes()
             except (OSError, ValueError, TypeError) as error:
+                if isinstance(given, str) and not _is_path(given):
+                    IN_USE.learn([given])  # it may be the secret itself
                 problems.append(
-                    f"{_both(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
+                    f"{both_names(name)} is {_quoted(given)}, which cannot be read: {error}; name a readable file"
                 )
                 continue
+            try:
+                value = secret_in(setting, content)
+            except ValueError as error:
+                problems.append(f"{both_names(name)} is {_quoted(given)}, which {error}")
+                continue
             whence = f"file {given}"
-        group, key = setting.split(".", 1)
+            files[setting] = Path(given)
+        group, key = setting.rsplit(".", 1)
         values.setdefault(group, {})[key] = value
         origins[setting] = whence
 
 
+def _place(detail: ErrorDetails) -> tuple[str, str]:
+    """The setting that is wrong, and where in it."""
+    parts, known = [str(part) for part in detail["loc"]], known_names()
+    length = next((end for end in range(2, len(parts)) if ".".join(parts[:end]) in known), len(parts))
+    return ".".join(parts[:length]), ".".join(parts[length:])
+
+
+def secret_in(setting: str, content: bytes) -> str:
+    """The secret that a file holds.
+
+    Raises:
+        ValueError: there is something in it that cannot be meant; says what and where, not the secret.
+    """
+    return plain(decoded(content), lines=setting in _OF_LINES)
+
+
 def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> str:
-    name = ".".join(str(part) for part in detail["loc"][:2])
-    group, _, key = name.partition(".")
-    within = ".".join(str(part) for part in detail["loc"][2:])
+    name, within = _place(detail)
+    group, _, key = name.rpartition(".")
     context = detail.get("ctx", {})
     if detail["type"] == "value_error":
         text = str(context["error"])
@@ -251,7 +346,7 @@ def _explain(detail: ErrorDetails, values: Mapping[str, Mapping[str, Any]]) -> s
         given = "(its value is not shown)"
     else:
         given = f"is {_quoted(values[group][key])}"
-    return f"{_both(name)} {given}: {text}"
+    return f"{both_names(name)} {given}: {text}"
 
 
 def _quoted(value: object) -> str:
@@ -260,14 +355,30 @@ def _quoted(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError) as error:
         return f"something that cannot be shown ({error})"
+    text = hide(text)  # before it is cut: half of a secret is a leak as well
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What is wrong between two groups."""
+    if settings.avro.registry_url is None and (asking := settings.needs_registry) is not None:
+        yield f"{both_names('avro.registry_url')} is not set, and {asking} is registry: give the registry's URL"
+    for side, given in (("offers", settings.input.offers), ("checkouts", settings.input.checkouts)):
+        if given.maps and given.format == "avro" and settings.avro.format == "plain":
+            names = ", ".join(
+                f"input.{side}.{name}" for name in ("fields", "when", "time") if name in given.model_fields_set
+            )
+            yield (
+                f"{names}: plain Avro says nothing of its schema, so it is read by ours, and nothing is mapped. Set "
+                f"{both_names(f'input.{side}.format')} to json or registry, or leave {names} out"
+            )
 
 
 def _missing(
     values: Mapping[str, Mapping[str, Any]], wrong: set[str], *, for_kafka: bool, for_api: bool
 ) -> Iterator[str]:
     if for_kafka and not values.get("kafka", {}).get("bootstrap_servers"):
-        yield f"{_both('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
+        yield f"{both_names('kafka.bootstrap_servers')} is not set: give the brokers as host:port, comma-separated"
     api = values.get("api", {})
     if (
         for_api
@@ -276,22 +387,8 @@ def _missing(
         and str(api.get("credentials", "")).strip() in ("", "{}")
         and not (api.get("key") and api.get("secret"))
     ):
+        key, secret, credentials = (both_names(f"api.{name}") for name in ("key", "secret", "credentials"))
         yield (
-            f"{_both('api.key')} and {_both('api.secret')} are not set, nor is {_both('api.credentials')}: calls "
-            "cannot be signed; give the key and the secret that the insurer handed out, or set api.auth to none"
+            f"{key} and {secret} are not set, nor is {credentials}: calls cannot be signed; give the key and the "
+            "secret that the insurer handed out, or set api.auth to none"
         )
-
-
-def _refused_by_librdkafka(kafka: KafkaSettings) -> Iterator[str]:
-    """What librdkafka itself says of the properties; it makes no connection without brokers."""
-    if not kafka.properties:
-        return
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - slow to load, and most have no properties
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - as above
-
-    try:
-        AdminClient({**kafka.properties, "log_level": 0})
-    except (KafkaException, TypeError, ValueError) as error:
-        cause = error.args[0]
-        text = cause.str() if hasattr(cause, "str") else str(cause)
-        yield f"{_both('kafka.properties')} (its value is not shown): {text}"

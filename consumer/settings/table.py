@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from rich.table import Table
-
+from ..output import Column, Document, TableShown
 from ..settings import Loaded
-from .load import SECRETS, names
+from .model import SECRETS, names
+from .network import without_password
 from .types import format_duration
 
 HIDDEN = "(hidden)"
@@ -31,7 +32,7 @@ class Row(NamedTuple):
 def rows(loaded: Loaded) -> Iterator[Row]:
     """Every setting, in the order of the groups."""
     for group, name in names():
-        model = getattr(loaded.settings, group)
+        model = attrgetter(group)(loaded.settings)
         full = f"{group}.{name}"
         yield Row(
             full,
@@ -41,18 +42,23 @@ def rows(loaded: Loaded) -> Iterator[Row]:
         )
 
 
-def table(loaded: Loaded) -> Table:
-    """The rows as a table for a terminal."""
-    shown = Table(
-        title="Settings in force",
-        caption=r"join.window is OPT_OUT_JOIN__WINDOW in the environment, and window in table \[join] of a TOML file",
-        row_styles=["", "dim"],
-    )
-    for heading in ("setting", "value", "source", "meaning"):
-        shown.add_column(heading, overflow="fold", no_wrap=heading == "setting")
-    for row in rows(loaded):
-        shown.add_row(*(text.replace("[", r"\[") for text in row))
-    return shown
+def document(loaded: Loaded) -> Document:
+    """The rows, and the variables that are not ours and change how the API is reached, if any is set."""
+    tables = {
+        "settings": TableShown(
+            "Settings in force",
+            [Column(name, name) for name in ("setting", "value", "source", "meaning")],
+            list(rows(loaded)),
+            "join.window is OPT_OUT_JOIN__WINDOW in the environment, and window in table [join] of a TOML file",
+        )
+    }
+    if loaded.outside:
+        tables["variables"] = TableShown(
+            "Variables of others",
+            [Column("variable", "variable"), Column("value", "value"), Column("effect", "what it does")],
+            [(variable.name, variable.value, variable.effect) for variable in loaded.outside],
+        )
+    return Document(tables)
 
 
 def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind of value
@@ -64,12 +70,16 @@ def _shown(name: str, value: Any) -> str:  # noqa: PLR0911 - one return a kind o
             return ", ".join(f"{key}={HIDDEN if _SECRET_PROPERTY.search(key) else inner}" for key, inner in pairs)
         case "api.credentials", _:
             return f"{', '.join(sorted(value))}: {HIDDEN}"
+        case "api.proxy", _:
+            return without_password(value.get_secret_value())
         case _ if name in SECRETS:
             return HIDDEN
         case _, timedelta():
             return format_duration(value)
         case _, datetime():
             return value.isoformat()
+        case _, Mapping():
+            return ", ".join(f"{key} = {inner}" for key, inner in value.items())
         case _, tuple():
             return ", ".join(value)
         case _:

@@ -12,7 +12,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -26,7 +26,7 @@ _WHOLE = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d))+")
 
 
 def parse_duration(text: object) -> timedelta:
-    """Read a duration; a `timedelta` is given back as it is, and `0` needs no unit.
+    """Read a duration; a `timedelta` is given back as it is, and 0 needs no unit.
 
     Raises:
         ValueError: it is anything else, a number without a unit included.
@@ -34,7 +34,7 @@ def parse_duration(text: object) -> timedelta:
     if isinstance(text, timedelta):
         return text
     written = str(text).strip()
-    if written == "0":
+    if written in ("0", "0.0", "-0.0"):  # in TOML, 0.0 is a number of its own
         return timedelta()
     if not isinstance(text, str) or not _WHOLE.fullmatch(written):
         raise ValueError("not a duration; write whole numbers with their unit, such as 500ms, 30s, 5m, 2h or 1d")
@@ -77,6 +77,14 @@ class Group(BaseModel):
         hide_input_in_errors=True,
         str_strip_whitespace=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: object, info: ValidationInfo) -> object:
+        # Python takes true for 1.
+        if isinstance(given, bool) and info.field_name and cls.model_fields[info.field_name].annotation in (int, float):
+            raise ValueError("must be a number")
+        return given
 
 
 def read_json(text: str, right: str) -> Any:

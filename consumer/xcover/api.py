@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
 from urllib.parse import quote
 
 import httpx
 
 from ..calls import RECORDED, Answer, AnswerKind, OptOutCall
+from ..hiding import Hider
 from ..settings import ApiSettings
+from ..settings.outside import proxy_secrets
 from .api_clock import OnTime, time_of
-from .auth import Credentials, signature_in
-from .hiding import Hider
-from .transport import MAX_BODY, AiohttpTransport
+from .auth import USER_AGENT, Credentials, Signer, signature_in
+from .body import is_of_the_api, unpacked
+from .secret_files import SecretFiles
+from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -34,12 +35,8 @@ NOTE_LENGTH = 200
 TIME_EVERY_S = 1.0
 """So often the Date of an answer is looked at: it has no fractions, and a call is to cost no more by it."""
 
-_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
-_PACKED = b"[its body cannot be unpacked]"
-"""In the place of such a body: its status counts all the same, and a 404 is not the API's own."""
-
 _TRANSIENT = frozenset({408, 423, 425, 429})
-_JSON = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "offer-opt-out"}
+_JSON = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
 
 
 class OptOutApi:
@@ -55,7 +52,7 @@ class OptOutApi:
     ) -> None:
         """`on_time` is told what time the API has, by an answer a second at the most."""
         self._credentials = credentials
-        self._hide = Hider(credentials.secrets())
+        self._hide = Hider([*credentials.secrets(), *proxy_secrets(settings)])
         self._transport = transport
         self._wall_clock = wall_clock
         self._on_time = on_time
@@ -63,24 +60,42 @@ class OptOutApi:
         self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
         self._with_metadata = settings.body == "metadata"
 
-    async def __call__(self, call: OptOutCall) -> Answer:
-        """Make the call once. Never raises for what the network or the server does."""
-        headers = self._credentials.headers(call.partner_code)
-        if headers is None:
+    async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool]) -> Answer:
+        """Make the call once; once more if the credentials that signed it are refused and there are others.
+
+        Never raises for what the network or the server does. `may_leave` is asked when its connection stands.
+        """
+        signed = self._credentials.sign(call.partner_code)
+        if signed is None:
             return Answer(
                 AnswerKind.CREDENTIALS,
                 note="no credentials for this partner_code: set api.credentials or api.key, and restart",
             )
-        if not (_fits_in_a_path(call.partner_code) and _fits_in_a_path(call.offer_id)):
+        if not (fits_in_a_path(call.partner_code) and fits_in_a_path(call.offer_id)):
             return Answer(AnswerKind.REFUSED, note="not sent: an id that is empty, '.' or '..' would change the path")
+        tried: list[Signer | None] = []
+        while True:
+            answer = await self._try(call, signed.headers, may_leave)
+            tried.append(signed.signer)
+            again = self._credentials.answered(signed, answer)
+            if again is None or again.signer in tried:
+                return answer
+            signed = again
 
+    async def _try(self, call: OptOutCall, headers: Mapping[str, str], may_leave: Callable[[], bool]) -> Answer:
         def note(words: str) -> str:
             # The API may quote what it refuses: our headers, and metadata's values.
             metadata = call.metadata.values()
             return _shortened(self._hide(words, [signature_in(headers), *metadata], always=metadata))
 
         try:
-            request = httpx.Request("POST", self.url(call), headers={**_JSON, **headers}, content=self.body(call))
+            request = httpx.Request(
+                "POST",
+                self.url(call),
+                headers={**_JSON, **headers},
+                content=self.body(call),
+                extensions={MAY_LEAVE: may_leave},
+            )
         except (httpx.InvalidURL, UnicodeError) as error:
             return Answer(AnswerKind.REFUSED, note=note(f"not sent: no URL can be made of its ids: {error}"))
         return await self._send(request, note)
@@ -91,10 +106,13 @@ class OptOutApi:
             # call needs none, at half of the throughput.
             sent = time.monotonic()
             response = await self._transport.handle_async_request(request)
-            self._tell_time(response, sent)
+            if response.status_code != 407:  # whose Date is the proxy's
+                self._tell_time(response, sent)
             if response.status_code == 204:
                 return RECORDED
-            body = await _unpacked(response)
+            body = await _body(response)
+        except NotSentError:
+            return Answer(AnswerKind.WITHHELD)
         except httpx.RequestError as error:
             return Answer(AnswerKind.TRANSIENT, note=note(f"{type(error).__name__}: {error}"))
         except Exception as error:
@@ -129,10 +147,12 @@ class OptOutApi:
         return json.dumps({"partner_metadata": {**call.metadata, "reason": call.reason.value}}).encode()
 
 
-def connect(settings: ApiSettings, connections: int, on_time: OnTime | None = None) -> OptOutApi:
+def connect(
+    settings: ApiSettings, connections: int, on_time: OnTime | None = None, files: SecretFiles | None = None
+) -> OptOutApi:
     """The API over the transport that ships, with at most so many connections; made on the loop that uses it."""
     transport = AiohttpTransport(settings, connections)
-    return OptOutApi(settings, Credentials(settings, time.time), transport, time.time, on_time)
+    return OptOutApi(settings, Credentials(settings, time.time, files), transport, time.time, on_time)
 
 
 def classify(  # noqa: PLR0911 - a table
@@ -149,9 +169,14 @@ def classify(  # noqa: PLR0911 - a table
     words = (note or _shortened)(_words(body)) or None
     if status in {401, 403}:
         return Answer(AnswerKind.CREDENTIALS, status, None, words)
-    if status == 404 and _is_empty_or_object(body):
+    if status == 404 and is_of_the_api(body):
         return Answer(AnswerKind.NOT_FOUND, status, None, words)
     pause = parse_retry_after(retry_after, now)
+    if status == 407:
+        why = (
+            f"a proxy on the way to the API asks for a user and a password (407): see api.proxy. {words or ''}".rstrip()
+        )
+        return Answer(AnswerKind.TRANSIENT, status, pause, why)
     if status == 404:
         why = f"404 without the API's own body: a wrong route or a gateway. {words or ''}".rstrip()
         return Answer(AnswerKind.UNEXPECTED, status, pause, why)
@@ -179,39 +204,17 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
 
 
-async def _unpacked(response: httpx.Response) -> bytes:
-    """The body as the API wrote it. Not by httpx: it takes a part of a packed body for the whole, and a part of a few
-    bytes for an empty one, which would be terminal with a 404; and what it unpacks has no bounds."""
+async def _body(response: httpx.Response) -> bytes:
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - it comes from an asynchronous transport
     body = b"".join([chunk async for chunk in response.stream])
-    if not body or response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
-        return body
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # finds out by itself which of the two it is
-    try:
-        unpacked = unpacker.decompress(body, MAX_BODY)
-    except zlib.error:
-        return _PACKED
-    return unpacked if unpacker.eof else _PACKED
+    return unpacked(body, response.headers.get("Content-Encoding"))
 
 
-def _fits_in_a_path(text: str) -> bool:
+def fits_in_a_path(text: str) -> bool:
+    """Whether an id can be a part of a call's path."""
     # Percent-encoding does not protect a whole segment of dots: "%2E%2E" is ".." to the URL standard that clients
     # and proxies follow, so the call would arrive at another path.
     return text not in {"", ".", ".."}
-
-
-def _is_empty_or_object(body: bytes) -> bool:
-    if not body.strip():
-        return True
-    try:
-        return isinstance(json.loads(body, parse_constant=_no_json), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _no_json(constant: str) -> NoReturn:
-    """Python reads NaN and Infinity, which are not JSON: whoever writes them is not the API."""
-    raise ValueError(constant)
 
 
 def _shortened(words: str) -> str:

@@ -14,10 +14,12 @@ import httpx
 import structlog
 
 from ..settings import ApiSettings
+from ..settings.outside import proxy_of, tls_context
+from .auth import USER_AGENT
 
 log = structlog.get_logger(__name__)
 
-_HEADERS = {"User-Agent": "offer-opt-out", "Cache-Control": "no-cache"}
+_HEADERS = {"User-Agent": USER_AGENT, "Cache-Control": "no-cache"}
 
 OnTime: TypeAlias = Callable[[float | None, float, float], None]
 """Is told of an answer: its Date in seconds since the epoch, None if it has none; when the request was sent and when
@@ -47,6 +49,7 @@ class ApiClock:
     """
 
     def __init__(self, settings: ApiSettings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
         self._url = settings.base_url
         connect, whole = settings.connect_timeout.total_seconds(), settings.timeout.total_seconds()
         self._timeout = httpx.Timeout(whole, connect=connect)
@@ -63,7 +66,7 @@ class ApiClock:
     def _ask(self, on_time: OnTime) -> None:
         try:
             told, sent, received = asyncio.run(self._head())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             log.info("the API does not tell the time", error=f"{type(error).__name__}: {error}")
         else:
             on_time(told, sent, received)
@@ -72,9 +75,12 @@ class ApiClock:
 
     async def _head(self) -> tuple[float | None, float, float]:
         """One question, and what `OnTime` is told of its answer. A TimeoutError is an OSError."""
-        async with asyncio.timeout(self._in_all), httpx.AsyncClient(timeout=self._timeout) as client:
+        # By the same way as the calls, and not by what httpx makes of the environment.
+        proxy, verify = proxy_of(self._settings), tls_context(self._settings)
+        client = httpx.AsyncClient(timeout=self._timeout, proxy=proxy, verify=verify, trust_env=False)
+        async with asyncio.timeout(self._in_all), client:
             sent = self._monotonic()
-            response = await client.head(
-                self._url, headers={"User-Agent": "offer-opt-out", "Cache-Control": "no-cache"}
-            )
-            return time_of(response.headers), sent, self._monotonic()
+            response = await client.head(self._url, headers=_HEADERS)
+            # Of this status the Date is the proxy's.
+            told = time_of(response.headers) if response.status_code != 407 else None
+            return told, sent, self._monotonic()

@@ -13,20 +13,24 @@ re-written before it is sent, and reports a dropped connection as a connect time
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.request import getproxies, proxy_bypass
-
 import aiohttp
 import httpx
 from yarl import URL
 
 from ..settings import ApiSettings
+from ..settings.network import without_password
+from ..settings.outside import proxy_of, tls_context
+from .body import MAX_BODY, bounded
+from .connection import MAX_HEAD, AnswerConnector, WithheldError, arrived_for_this_call, begin_call, is_connected
 
-MAX_BODY = 64 * 1024
-"""Bytes kept of an answer's body, which is read for a message only. A longer one is cut, and its connection closed."""
+MAY_LEAVE = "may_leave"
+"""An extension of a request: a function that says, when its connection stands, whether it is still to be sent."""
 
 _SOFT_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+class NotSentError(httpx.ConnectError):
+    """The call was withheld while it waited for its connection (`MAY_LEAVE`): nothing of it was sent."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -39,39 +43,55 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def __init__(self, settings: ApiSettings, connections: int) -> None:
         """`connections` is the most that are open at a time; at least the number of calls in flight."""
         self._session = aiohttp.ClientSession(
-            # httpx's choice of certificates: those of certifi, or SSL_CERT_FILE. A slim image has none of its own.
-            connector=aiohttp.TCPConnector(limit=connections, ssl=httpx.create_ssl_context()),
+            connector=AnswerConnector(limit=connections, ssl=tls_context(settings)),
             timeout=aiohttp.ClientTimeout(
                 total=settings.timeout.total_seconds(), sock_connect=settings.connect_timeout.total_seconds()
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            # One bound for the whole head, which the connection watches: see MAX_HEAD.
+            max_line_size=MAX_HEAD,
+            max_field_size=MAX_HEAD,
+            max_headers=MAX_HEAD,
             # What a gateway compresses unasked is unpacked within bounds, once its status is known.
             auto_decompress=False,
             skip_auto_headers=_SOFT_HEADERS,
             # Not trust_env: it would read the environment at every call, which makes it five times as slow, and add
             # credentials out of a .netrc file.
-            proxy=_proxy_for(settings.base_url),
+            proxy=URL(proxy) if (proxy := proxy_of(settings)) is not None else None,
         )
+        self._proxy = without_password(proxy) if proxy is not None else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read its answer whole. Raises subclasses of httpx.TransportError only."""
-        with _as_httpx_errors(request):
-            response = await self._session.request(
-                request.method,
-                # "encoded": sent as it stands, so that no second hand decides what the ids in it mean.
-                URL(str(request.url), encoded=True),
-                data=request.content,
-                # As they are kept: httpx would work out the encoding of all of them once for each.
-                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-                allow_redirects=False,
-            )
-            try:
-                body = await _read(response) if response.status != 204 else b""
-            finally:
-                if response.status == 204 and not _is_bare(response):
-                    response.close()  # what follows on that connection may be anything
-                else:
-                    response.release()
+        """Send one request and read its answer whole. Raises subclasses of httpx.TransportError only.
+
+        An answer that has arrived counts, whatever goes wrong behind it: see `arrived_answer`.
+        """
+        begin_call(request.extensions.get(MAY_LEAVE))
+        try:
+            return await self._send(request)
+        except Exception as error:
+            if (answer := arrived_for_this_call()) is None:
+                if self._proxy is not None and not is_connected() and not isinstance(error, WithheldError):
+                    raise httpx.ProxyError(f"through the proxy {self._proxy}: {_of_proxy(error)}") from error
+                raise _as_httpx_error(error, request) from error
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=httpx.ByteStream(bounded(answer.body)), request=request
+        )
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self._session.request(
+            request.method,
+            # "encoded": sent as it stands, so that no second hand decides what the ids in it mean.
+            URL(str(request.url), encoded=True),
+            data=request.content,
+            # As they are kept: httpx would work out the encoding of all of them once for each.
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+            allow_redirects=False,
+        )
+        try:
+            body = await _read(response) if response.status != 204 else b""
+        finally:
+            response.release()
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=httpx.ByteStream(body), request=request
         )
@@ -81,18 +101,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         await self._session.close()
 
 
-def _proxy_for(base_url: str) -> URL | None:
-    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for the API, as httpx's own pool would use it."""
-    url = URL(base_url)
-    proxy = getproxies().get(url.scheme)
-    return URL(proxy) if proxy and url.host and not proxy_bypass(url.host) else None
-
-
-def _is_bare(response: aiohttp.ClientResponse) -> bool:
-    """Whether an answer that may have no body announces none."""
-    return response.headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in response.headers
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -100,23 +108,33 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_BODY:
             response.close()
             break
-    return bytes(body[:MAX_BODY])
+    return bounded(bytes(body))
 
 
-@contextmanager
-def _as_httpx_errors(request: httpx.Request) -> Iterator[None]:
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout(_text(error), request=request) from error
-    except TimeoutError as error:
-        raise httpx.ReadTimeout(_text(error) or "no answer in time", request=request) from error
-    except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(_text(error), request=request) from error
-    except aiohttp.ClientResponseError as error:
-        raise httpx.RemoteProtocolError(_text(error), request=request) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise httpx.ReadError(_text(error), request=request) from error
+def _as_httpx_error(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    kind: type[httpx.TransportError]
+    match error:  # the narrower kinds first
+        case aiohttp.ConnectionTimeoutError():
+            kind = httpx.ConnectTimeout
+        case TimeoutError():
+            return httpx.ReadTimeout(str(error) or "no answer in time", request=request)
+        case WithheldError():
+            kind = NotSentError
+        case aiohttp.ClientConnectorError():
+            kind = httpx.ConnectError
+        case aiohttp.ClientResponseError():
+            kind = httpx.RemoteProtocolError
+        case aiohttp.ClientError() | OSError():
+            kind = httpx.ReadError
+        case _:
+            raise error
+    return kind(_text(error), request=request)
+
+
+def _of_proxy(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own words have the URL with the password
+        return f"it answered {error.status} {error.message} when asked to connect to the API"
+    return _text(error)
 
 
 def _text(error: BaseException) -> str:

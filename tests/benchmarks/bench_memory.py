@@ -15,7 +15,7 @@ import asyncio
 import gc
 import sys
 import uuid
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from random import Random
 
@@ -48,7 +48,7 @@ BEGIN = 1_700_000_000_000
 class Hanging:
     """An API that never answers."""
 
-    async def __call__(self, call: OptOutCall, /) -> Answer:
+    async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool], /) -> Answer:
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 

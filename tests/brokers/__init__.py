@@ -18,15 +18,19 @@ from .apache import ApacheBroker, AuthorizingBroker, SecondBroker
 from .base import Broker, UnavailableError
 from .container import DockerBroker
 from .given import GivenBroker
+from .logins import LoginsBroker
 from .mock import MockBroker
+from .secured import SecuredBroker
 
 __all__ = [
     "ApacheBroker",
     "AuthorizingBroker",
     "Broker",
+    "LoginsBroker",
     "MockBroker",
     "Search",
     "SecondBroker",
+    "SecuredBroker",
     "UnavailableError",
     "search",
 ]

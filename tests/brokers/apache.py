@@ -48,7 +48,7 @@ class ApacheBroker(Broker):
     kind = "java"
 
     def __init__(self) -> None:
-        self._java, self._java_version = _find_java()
+        self._java, self._java_version = find_java()
         self._libs = CACHE / f"kafka-{kafka_version()}"
         if not self._libs.is_dir() and shutil.which("mvn") is None:
             raise UnavailableError(
@@ -58,6 +58,14 @@ class ApacheBroker(Broker):
         self._home: Path | None = None
         self.cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         self.controller = f"127.0.0.1:{free_port()}"
+
+    java_options: tuple[str, ...] = ()
+    classes: tuple[Path, ...] = ()
+    """Folders with classes beside those of Kafka."""
+
+    def fetch_libraries(self) -> None:
+        """Have Kafka and what it depends on here, by Maven."""
+        fetch(self._libs, POM, "Kafka", "dependency:copy-dependencies", "-DincludeScope=runtime")
 
     def node_settings(self) -> dict[str, str]:
         """Where this node listens and what it is in its cluster: the only one, broker and controller."""
@@ -84,12 +92,12 @@ class ApacheBroker(Broker):
         if self._process is not None:
             raise RuntimeError(f"the broker runs already as process {self._process.pid}")
         if self._home is None:
-            _fetch(self._libs)
+            self.fetch_libraries()
             self._home = Path(tempfile.mkdtemp(prefix="opt-out-kafka-"))
             self._format(self._home)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_dies_with_us(), *self._command(f"-Xmx{HEAP}"), "kafka.Kafka", str(self._properties)],
+                [*dies_with_us(), *self._command(f"-Xmx{HEAP}"), "kafka.Kafka", str(self._properties)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -146,8 +154,9 @@ class ApacheBroker(Broker):
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+            *self.java_options,
             *options,
-            *("-cp", f"{self._libs}/*"),
+            *("-cp", ":".join([f"{self._libs}/*", *map(str, self.classes)])),
         ]
 
     def _format(self, home: Path) -> None:
@@ -265,7 +274,7 @@ class AuthorizingBroker(ApacheBroker):
             time.sleep(0.05)
 
 
-def _find_java() -> tuple[str, int]:
+def find_java() -> tuple[str, int]:
     """The path of a Java that Kafka runs on, and its major version."""
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home and Path(home, "bin/java").is_file() else shutil.which("java")
@@ -281,19 +290,24 @@ def _find_java() -> tuple[str, int]:
     return java, version
 
 
-def _fetch(libs: Path) -> None:
-    """Have Maven copy Kafka and what it depends on (about 45 MB) into `libs`, once for this tree."""
+def fetch(folder: Path, pom: Path, what: str, goal: str, *options: str) -> None:
+    """Have Maven put what a pom names into a folder of `CACHE`, once for this tree. Kafka takes about 45 MB.
+
+    Raises:
+        UnavailableError: it could not.
+    """
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "fetch.lock").open("w") as lock:
         # Two test runs may begin at the same moment.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if libs.is_dir():
+        if folder.is_dir():
             return
         with tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
             done = subprocess.run(
                 [
-                    *("mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"),
-                    *("-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/libs"),
+                    *("mvn", "--batch-mode", "--quiet", "--file", str(pom), goal),
+                    # What it has unpacked it marks beside the pom, and would not unpack again.
+                    *(*options, f"-DoutputDirectory={unfinished}/whole", f"-DmarkersDirectory={unfinished}/markers"),
                 ],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -301,13 +315,13 @@ def _fetch(libs: Path) -> None:
                 check=False,
             )
             if done.returncode != 0:
-                raise UnavailableError(f"Maven could not fetch Kafka: {(done.stdout + done.stderr).strip()[-2000:]}")
-            # Renamed when whole, so that a run that was cut off leaves no half of Kafka.
-            Path(unfinished, "libs").rename(libs)
+                raise UnavailableError(f"Maven could not fetch {what}: {(done.stdout + done.stderr).strip()[-2000:]}")
+            # Renamed when whole, so that a run that was cut off leaves no half of it.
+            Path(unfinished, "whole").rename(folder)
 
 
-def _dies_with_us() -> list[str]:
-    """A prefix by which the broker ends with the process that started it, even one killed hard; where there is one."""
+def dies_with_us() -> list[str]:
+    """A prefix by which a process ends with the process that started it, even one killed hard; where there is one."""
     # The system means the thread that started it, and another than the main one may end before the tests do.
     possible = threading.current_thread() is threading.main_thread() and shutil.which("setpriv")
     return ["setpriv", "--pdeathsig", "KILL"] if possible else []

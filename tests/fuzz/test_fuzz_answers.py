@@ -23,6 +23,7 @@ import pytest
 from fuzz.fuzzing import TEXT, fuzz, spoilt
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.owner import OWNER, always
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
 from consumer.codecs.plain import PlainCodec
@@ -80,8 +81,8 @@ class Line:
         """The answer, once it is known to fit into an outcome and a log."""
         self.reply = reply
         self.requests.clear()
-        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), "owner", 1)
-        answer = self.run(self.api(call))
+        call = OptOutCall(partner, offer, "s", Reason.DECLINED, metadata or {}, RecordRef("offers", 0, 1), OWNER, 1)
+        answer = self.run(self.api(call, always))
         check_words(answer)
         return answer
 
@@ -174,7 +175,7 @@ def meaning(status: int, body: bytes | None) -> AnswerKind:
     if status == 404:
         good = body is not None and (not body.strip() or is_object(body))
         return AnswerKind.NOT_FOUND if good else AnswerKind.UNEXPECTED
-    if status in (408, 423, 425, 429) or 500 <= status <= 599:
+    if status in (407, 408, 423, 425, 429) or 500 <= status <= 599:
         return AnswerKind.TRANSIENT
     return AnswerKind.REFUSED if status >= 400 else AnswerKind.UNEXPECTED
 

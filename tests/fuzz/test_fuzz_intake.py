@@ -21,7 +21,7 @@ from consumer.audit.decision import Fate, UndatedCheckout, fates
 from consumer.calls import CallResult
 from consumer.codecs.plain import PlainCodec
 from consumer.core.checkpoint import Position
-from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.errors import StopError
@@ -155,14 +155,17 @@ def between(message: FuzzedMessage, dated: int) -> tuple[int, int]:
     """The earliest and the latest time of a checkout that is not believed, or not readable."""
     stamp = message.timestamp()[1]
     now = NOW + 3_000
-    earliest = stamp - RULES.lateness if 0 <= stamp <= now + RULES.max_skew else MIN_TIME
-    return earliest, min(dated, now) + RULES.max_skew
+    earliest = min(dated, stamp - RULES.lateness) if 0 <= stamp <= now + RULES.max_skew else MIN_TIME
+    return earliest, min(max(dated, stamp), now) + RULES.max_skew
 
 
-def is_ahead(time: int, message: FuzzedMessage) -> bool:
-    """Whether an event is dated too far ahead of its record, if that is stamped, or of the clock and its tolerance."""
+def is_implausible(time: int, message: FuzzedMessage) -> bool:
+    """Whether an event is dated too far ahead of its record, if that is stamped, or of the clock and its tolerance, or
+    too far behind its record."""
     stamp = message.timestamp()[1]
-    return time - RULES.max_skew > NOW + 3_000 or 0 <= stamp < time - RULES.max_skew
+    if time - RULES.max_skew > NOW + 3_000:
+        return True
+    return stamp >= 0 and not time - RULES.max_skew <= stamp <= time + RULES.lookback
 
 
 def run(offers: list[FuzzedMessage], checkouts: list[FuzzedMessage]) -> tuple[TaskRunner, Producer, list[CallResult]]:
@@ -243,7 +246,7 @@ def test_every_record_meets_its_one_fate(offers: list[FuzzedMessage], checkouts:
             undated += [UndatedCheckout(session, *between(message, MAX_TIME)) for session in sorted(sessions)]
             continue
         checkout = CheckoutCompleted(event[1], event[2], event[3], message.at, tuple(event.purchased_offer_ids))
-        if is_ahead(event.completed_at, message):
+        if is_implausible(event.completed_at, message):
             undated.append(UndatedCheckout(event.session_id, *between(message, event.completed_at), checkout))
         else:
             completed.append(checkout)
@@ -258,7 +261,7 @@ def test_every_record_meets_its_one_fate(offers: list[FuzzedMessage], checkouts:
             assert dead.pop(("offers", message.at)) in {"undecodable", "empty_id", "key_mismatch"}
             continue
         presentation = OfferPresented(*event[1:5], message.at)
-        if is_ahead(event.presented_at, message):
+        if is_implausible(event.presented_at, message) or event.presented_at < YEAR_2000:
             why = Reason.IMPLAUSIBLE_TIME
         else:
             reached[0] = max(reached[0], seen(event.presented_at, message))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,10 +85,9 @@ def _lines(data: object, indent: str) -> str:
 
 
 def opt_out(*arguments: str, columns: int = 100, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user does, with none of our settings but those given, at a fixed width."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_") and name not in _COLOURS
-    }
+    """Run the command as a user does, with no settings and no proxies but those given, at a fixed width."""
+    theirs = re.compile(r"OPT_OUT_.*|.*_proxy|SSL.*|.*_CA_BUNDLE", re.IGNORECASE)
+    kept = {name: value for name, value in os.environ.items() if not theirs.fullmatch(name) and name not in _COLOURS}
     plain = {"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
     return subprocess.run(
         [sys.executable, "-c", _COMMAND, *arguments],

@@ -30,6 +30,13 @@ WRONG: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
     "settings, a key without a secret": (["settings"], {"API__KEY": "k"}),
     "settings, all well": (["settings"], {"JOIN__WINDOW": "1h"}),
+    "settings --check with nothing set": (["settings", "--check"], {}),
+    "settings --check, all well": (
+        ["settings", "--check"],
+        {"KAFKA__BOOTSTRAP_SERVERS": "kafka:9092", "API__AUTH": "none"},
+    ),
+    "settings --check --schema": (["settings", "--check", "--schema"], {}),
+    "settings --output, no such form": (["settings", "--output", "xml"], {}),
     "emulate-api --port 99999": (["emulate-api", "--port", "99999"], {}),
     "emulate-api, no such scenario": (["emulate-api", "--scenario", "nonsense"], {}),
     "emulate-api, an address of nobody": (["emulate-api", "--host", "192.0.2.1", "--port", "8081"], {}),

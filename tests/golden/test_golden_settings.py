@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -21,12 +22,16 @@ def test_the_table_of_the_settings_with_nothing_set(shown: str) -> None:
     hold("settings.txt", shown)
 
 
-def test_every_name_and_its_default(shown: str) -> None:
+def test_every_name_and_its_default() -> None:
     """Apart from the meanings, which may be put better without changing what anybody relies on."""
-    cells = [[cell.strip() for cell in line.split("│")[1:4]] for line in shown.splitlines() if line.startswith("│")]
-    defaults = {name: value for name, value, _ in cells if name}
-    assert {source for name, _, source in cells if name} == {"default"}
-    hold_json("settings-defaults.json", defaults)
+    found = json.loads(opt_out("settings", "--output", "json").stdout)["settings"]
+    assert {row["source"] for row in found} == {"default"}
+    hold_json("settings-defaults.json", {row["setting"]: row["value"] for row in found})
+
+
+def test_the_schema_of_the_file() -> None:
+    """Editors and checks of others hold files against it."""
+    hold("settings.schema.json", opt_out("settings", "--schema").stdout)
 
 
 def test_every_type() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import brokers
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from registry import ApicurioRegistry
 
 
 @pytest.fixture
@@ -54,3 +56,28 @@ def own_broker(broker: brokers.Broker) -> Iterator[brokers.Broker]:
         yield own
     finally:
         own.close()
+
+
+@pytest.fixture(scope="session")
+def apicurio() -> Iterator[ApicurioRegistry]:
+    """A schema registry for the whole run. Tests name their subjects by themselves."""
+    yield from _started()
+
+
+@pytest.fixture
+def own_registry() -> Iterator[ApicurioRegistry]:
+    """A schema registry that the test may stop and start again, with nobody else on it."""
+    yield from _started()
+
+
+def _started() -> Iterator[ApicurioRegistry]:
+    try:
+        found = ApicurioRegistry()
+        found.start()
+    except brokers.UnavailableError as error:
+        reason = f"no schema registry to test with: {error}"
+        if os.environ.get("TEST_KAFKA_REQUIRE", "0") not in ("", "0"):
+            pytest.fail(f"{reason}; TEST_KAFKA_REQUIRE asks for one", pytrace=False)
+        pytest.skip(reason)
+    yield found
+    found.stop()

@@ -13,8 +13,10 @@ from functools import partial
 from random import Random
 
 import pytest
-from support.owner import OWNER
+from support.loopback_server import LoopbackServer, read_request
+from support.owner import OWNER, always
 
+from consumer import __version__
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
 from consumer.delivery.queue import Delivery
 from consumer.delivery.thread import DeliveryThread
@@ -23,7 +25,8 @@ from consumer.events import Outcome, Reason, RecordRef
 from consumer.settings import ApiSettings, DeliverySettings
 from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials, sign
-from consumer.xcover.transport import MAX_BODY, AiohttpTransport
+from consumer.xcover.body import MAX_BODY
+from consumer.xcover.transport import AiohttpTransport
 
 Writer = asyncio.StreamWriter
 Reply = Callable[[Writer], Awaitable[None]]
@@ -71,46 +74,25 @@ async def trickle(writer: Writer) -> None:
         await asyncio.sleep(0.05)
 
 
-class Server:
+class Server(LoopbackServer):
     """Answers each POST by what its offer_id is mapped to; 204 if it is not."""
 
     def __init__(self, replies: dict[str, Reply] | None = None) -> None:
+        super().__init__()
         self.replies = replies or {}
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.connections = 0
         self.asked = asyncio.Event()
 
-    async def __aenter__(self) -> Server:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._tasks: set[asyncio.Task[None]] = set()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                self.requests.append((head[0], headers, body))
-                self.asked.set()
-                offer_id = head[0].split(" ")[1].split("/")[5]
-                await self.replies.get(offer_id, raw("204 No Content"))(writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        while True:
+            head, body = await read_request(reader)
+            first, *lines = head.decode().split("\r\n")[:-2]
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            self.requests.append((first, headers, body))
+            self.asked.set()
+            offer_id = first.split(" ")[1].split("/")[5]
+            await self.replies.get(offer_id, raw("204 No Content"))(writer)
+            await writer.drain()
 
 
 def call(offer_id: str, partner_code: str = "P") -> OptOutCall:
@@ -130,7 +112,7 @@ async def ask(server_port: int, *offer_ids: str, connections: int = 8, **values:
     transport = AiohttpTransport(api, connections)
     try:
         caller = OptOutApi(api, Credentials(api, time.time), transport, time.time)
-        return [await caller(call(offer_id)) for offer_id in offer_ids]
+        return [await caller(call(offer_id), always) for offer_id in offer_ids]
     finally:
         await transport.aclose()
 
@@ -156,6 +138,7 @@ def answer_of(reply: Reply, **values: object) -> Answer:
         (raw("404 Not Found"), 404, AnswerKind.NOT_FOUND),
         (raw("404 Not Found", b'{"message": "Quote package does not exist"}'), 404, AnswerKind.NOT_FOUND),
         (raw("404 Not Found", b"[1]"), 404, AnswerKind.UNEXPECTED),
+        (raw("404 Not Found", b" " * MAX_BODY + b"<html></html>"), 404, AnswerKind.UNEXPECTED),
         (raw("404 Not Found", b"<html></html>", "Content-Type: text/html"), 404, AnswerKind.UNEXPECTED),
         (raw("408 Request Timeout"), 408, AnswerKind.TRANSIENT),
         (raw("422 Unprocessable", b'{"message": "Unexpected field"}'), 422, AnswerKind.REFUSED),
@@ -253,7 +236,7 @@ def test_ids_arrive_as_they_were_encoded() -> None:
             api = api_settings(server.port)
             transport = AiohttpTransport(api, 1)
             caller = OptOutApi(api, Credentials(api, time.time), transport, time.time)
-            await caller(call("../a?b#c%2e@:!", "P/../Q~"))
+            await caller(call("../a?b#c%2e@:!", "P/../Q~"), always)
             await transport.aclose()
             line, headers, body = server.requests[0]
             assert line == "POST /x/partners/P%2F..%2FQ~/offers/..%2Fa%3Fb%23c%252e%40%3A%21/opt_out/ HTTP/1.1"
@@ -261,6 +244,15 @@ def test_ids_arrive_as_they_were_encoded() -> None:
             assert headers["authorization"].startswith('Signature keyId="k",algorithm="hmac-sha512",signature="')
             assert headers["host"] == f"127.0.0.1:{server.port}"
             assert body == b'{"partner_metadata": {"reason": "DECLINED"}}'
+
+    asyncio.run(main())
+
+
+def test_the_version_that_calls_is_told() -> None:
+    async def main() -> None:
+        async with Server() as server:
+            await ask(server.port, "a")
+            assert server.requests[0][1]["user-agent"] == f"offer-opt-out/{__version__}"
 
     asyncio.run(main())
 

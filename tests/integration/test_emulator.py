@@ -221,3 +221,13 @@ def test_the_scenario_is_closed_to_other_machines() -> None:
     assert app.scenario.text == "204"
     assert asyncio.run(put("127.0.0.1")) == 200
     assert app.scenario.text == "500"
+
+
+@pytest.mark.parametrize(("headers", "status"), [(GOOD, 405), ({}, 403), (signed(secret="other"), 403)])
+def test_where_offers_are_created_a_get_tells_a_right_signature_from_none_and_is_no_call(
+    emulator: Emulator, headers: dict[str, str], status: int
+) -> None:
+    before = len(emulator.calls())
+    response = httpx.get(f"{emulator.base_url}/partners/P/offers/", headers=headers, timeout=10)
+    assert (response.status_code, response.json()["type"]) == (status, "api_error" if status == 405 else "auth_error")
+    assert len(emulator.calls()) == before

@@ -12,11 +12,11 @@ from urllib.parse import quote, unquote_plus
 
 import pytest
 from aiohttp import web
-from support.owner import OWNER
+from support.owner import OWNER, always
 
 from consumer.calls import Answer, OptOutCall
 from consumer.events import Reason, RecordRef
-from consumer.settings import ApiSettings
+from consumer.settings import ApiSettings, load_settings
 from consumer.xcover.api import NOTE_LENGTH, connect
 
 KEY = "live/key+7f3a9C2e"
@@ -98,7 +98,7 @@ async def ask(reply: Callable[[web.Request], web.Response]) -> tuple[Answer, dic
     api = connect(settings(f"http://127.0.0.1:{port}/x"), 4)
     try:
         call = OptOutCall("P", "o", "s", Reason.DECLINED, {"channel": "m4tad4ta-value"}, RecordRef("t", 0, 1), OWNER, 1)
-        return await api(call), sent
+        return await api(call, always), sent
     finally:
         await api.aclose()
         await runner.cleanup()
@@ -169,7 +169,8 @@ def test_a_reason_phrase_and_an_error_of_the_connection_hide_them_as_well() -> N
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         api = connect(settings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"), 4)
         try:
-            answer = await api(OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 1), OWNER, 1))
+            call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 1), OWNER, 1)
+            answer = await api(call, always)
         finally:
             await api.aclose()
             server.close()
@@ -177,6 +178,50 @@ def test_a_reason_phrase_and_an_error_of_the_connection_hide_them_as_well() -> N
         assert leaked(answer.note, {name.title(): value for name, value in headers.items()}) == set()
 
     asyncio.run(main())
+
+
+REFUSALS = [
+    b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 407 http://user:s3cret%%2Fof@proxy %s\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 400\r\n\r\n" + b"." * 150 + b"%s" + b"." * 200,
+    b"",
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_password_of_a_proxy_is_in_no_note(refusal: bytes, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses, and quotes what it was sent, to the transport that ships."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            sent.append(head)
+            basic = next((line for line in head.split("\r\n") if line.startswith("Proxy-Authorization")), "")
+            writer.write(refusal.replace(b"%s", basic.encode()).replace(b"%%", b"%"))
+            writer.close()
+
+        sent: list[str] = []
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        proxy = f"http://user:s3cret%2Fof+proxy@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        monkeypatch.setenv(f"{scheme}_proxy", proxy)
+        api = connect(load_settings(None, {"OPT_OUT_API__BASE_URL": f"{scheme}://api.invalid/x", **ENVIRON}).api, 4)
+        try:
+            call = OptOutCall("P", "o", "s", Reason.DECLINED, {}, RecordRef("t", 0, 1), OWNER, 1)
+            answer = await api(call, always)
+        finally:
+            await api.aclose()
+            server.close()
+        assert "Proxy-Authorization" in sent[0]
+        note = answer.note or ""
+        assert "s3cret" not in note
+        assert "cret/of" not in note
+        assert base64.b64encode(b"user:s3cret").decode()[:10] not in note
+
+    asyncio.run(main())
+
+
+ENVIRON = {"OPT_OUT_API__AUTH": "none"}
 
 
 def test_what_the_api_says_besides_is_kept() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from brokers.producers import ordered_producer
-from confluent_kafka import Message
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka import Message, TopicPartition
+from confluent_kafka.admin import NewPartitions, OffsetSpec
 from support.deployment import AGE, MEMBERSHIP, PROTOCOL, Deployment, Process, deployed, moment, now, until
 
 from consumer.events import Outcome
@@ -104,6 +104,23 @@ def test_topics_by_different_partitioners_are_refused_before_anything_is_called(
         assert process.lines("task begins") == [], "it joined the group"
         for topic in (deployment.offer_topic, deployment.checkout_topic):
             assert {offset for offset, _ in deployment.committed(topic).values()} == {0}
+
+
+def test_a_producer_that_began_lately_is_found_behind_thousands_of_unread_records(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        present_and_buy(deployment, 10_000, offers=JAVA, checkouts=JAVA, at=now() - AGE)
+        with written_with(deployment, LIBRDKAFKA):
+            for n in range(400):
+                deployment.check_out("other", session=f"late-{n}", at=now() - AGE)
+        latest = OffsetSpec.latest()
+        places = [TopicPartition(t, p) for t in (deployment.offer_topic, deployment.checkout_topic) for p in range(4)]
+        ends = deployment.admin.list_offsets(dict.fromkeys(places, latest)).values()
+        assert min(end.result(20).offset for end in ends) > 2_000
+        process = deployment.start()
+        assert_refused(deployment, process, f"{deployment.checkout_topic}")
+        assert [line["part"] for line in process.lines("keys were sampled")] == ["first", "last"]
+        assert [line["keys"] for line in process.lines("keys were sampled")] == [1_000, 1_000]
+        assert process.lines("not all keys were sampled in time: the rest is seen while running") == []
 
 
 @pytest.mark.parametrize(("partitioner", "name"), [(JAVA, "murmur2"), (LIBRDKAFKA, "crc32")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -198,8 +199,16 @@ def test_what_a_console_consumer_committed_is_not_read_on_from(
         name = deployment.offer_topic if topic == "offers" else deployment.checkout_topic
         assert consume_as_a_tool(deployment, name, protocol=protocol) >= 2 * SOLD
         refused(deployment, f"{name}[", "another program committed it")
-        code, told = positions(deployment, "--reset-to", moment(now() - 3 * AGE))
+        code, told = positions(deployment, "--output", "json")
+        shown = json.loads(told)
+        assert (code, shown["group"], shown["goes_on"]) == (1, deployment.group, False)
+        assert "another program committed it" in " ".join(shown["notes"])
+        whose = {row["ours"] for row in shown["positions"] if row["topic"] == name}
+        assert whose - {"yes"}, "one of the partitions at least is another's"
+        assert all(isinstance(row["offset"], int) and row["log_end"] >= row["behind"] for row in shown["positions"])
+        code, told = positions(deployment, "--reset-to", moment(now() - 3 * AGE), "--output", "json")
         assert (code, "again" in told) == (0, True), told
+        assert {"topic", "partition", "was", "now", "meaning"} == set(json.loads(told)["changes"][0])
         goes_on(deployment, settled=4 * SOLD)
         until(lambda: "second-0" in deployment.settled(), within=60, what="the calls")
         until(

@@ -11,6 +11,7 @@ import pytest
 from brokers import AuthorizingBroker, UnavailableError
 from confluent_kafka.admin import AclOperation, ResourceType
 from support.deployment import AGE, Deployment, deployed, now, until
+from support.rights import allow_by_the_manual
 
 STARTS = 4
 SESSIONS = 48
@@ -43,15 +44,6 @@ def at(broker: AuthorizingBroker) -> dict[str, str]:
     }
 
 
-def allow_all(broker: AuthorizingBroker, deployment: Deployment) -> None:
-    """Give the deployment the rights that the manual names."""
-    for topic in (deployment.offer_topic, deployment.checkout_topic):
-        broker.allow(TOPIC, topic, READ, DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
-    for topic in (deployment.outcome_topic, deployment.dead_letter_topic):
-        broker.allow(TOPIC, topic, WRITE, DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
-    broker.allow(GROUP, deployment.group, READ)
-
-
 def present_many(deployment: Deployment, age: int) -> None:
     """Offers to be called, and a record that is to be dead-lettered."""
     for n in range(SESSIONS):
@@ -65,7 +57,7 @@ def test_without_the_right_to_write_no_start_makes_a_call_and_each_says_what_to_
     guarded: AuthorizingBroker, tmp_path: Path, topic: str
 ) -> None:
     with deployed(guarded.bootstrap_servers, tmp_path, settings=at(guarded)) as deployment:
-        allow_all(guarded, deployment)
+        allow_by_the_manual(guarded, deployment)
         name = getattr(deployment, topic)
         guarded.withdraw(TOPIC, name, WRITE)
         present_many(deployment, AGE)
@@ -84,7 +76,7 @@ def test_without_the_right_to_write_no_start_makes_a_call_and_each_says_what_to_
 
 def test_without_the_right_to_read_the_group_no_start_makes_a_call(guarded: AuthorizingBroker, tmp_path: Path) -> None:
     with deployed(guarded.bootstrap_servers, tmp_path, settings=at(guarded)) as deployment:
-        allow_all(guarded, deployment)
+        allow_by_the_manual(guarded, deployment)
         guarded.withdraw(GROUP, deployment.group, READ)
         guarded.allow(GROUP, deployment.group, DESCRIBE)
         process = deployment.start()
@@ -99,7 +91,7 @@ def test_a_right_withdrawn_while_the_service_runs_repeats_what_was_in_flight_onc
 ) -> None:
     slow = {**at(guarded), "DELIVERY__CONCURRENCY": "4", "DELIVERY__RATE_LIMIT": "20"}
     with deployed(guarded.bootstrap_servers, tmp_path, settings=slow) as deployment:
-        allow_all(guarded, deployment)
+        allow_by_the_manual(guarded, deployment)
         deployment.present("first", session="first", at=now() - AGE)
         deployment.flush()
         process = deployment.start()

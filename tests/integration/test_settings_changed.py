@@ -198,18 +198,23 @@ def test_a_raised_lookback_takes_no_checkout_for_gone_where_there_is_none(real_k
 
 def test_a_raised_lookback_calls_no_offer_whose_older_checkouts_are_deleted(real_kafka, tmp_path: Path) -> None:
     with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503") as deployment:
-        for n in range(40):
-            deployment.check_out(session=f"s{n}", at=now() - 60_000)
+        for ago in range(60_000, 0, -5_000):  # without a gap, behind which they would be kept for what waits
+            for n in range(40):
+                deployment.check_out(session=f"s{n}", at=now() - ago)
         deployment.present("waits", session="s1", at=now() - 20_000)
         deployment.flush()
         process = deployment.start()
         until(lambda: "waits" in deployment.called(), within=30, what="a call: those checkouts are too long ago")
         until(lambda: unsettled(deployment, now() - 20_000) == 1, within=30, what="a commit that lists it")
+        topic = deployment.checkout_topic
+        until(
+            lambda: all(offset > 0 for offset, _ in deployment.committed(topic).values()),
+            within=30,
+            what="the first checkouts of each partition to be let go",
+        )
         assert process.terminate() == 0
         before = len(deployment.called())
-        ends = deployment.committed(deployment.checkout_topic)
-        places = [TopicPartition(deployment.checkout_topic, p, offset) for p, (offset, _) in ends.items()]
-        assert all(place.offset > 0 for place in places)
+        places = [TopicPartition(topic, p, offset) for p, (offset, _) in deployment.committed(topic).items()]
         for future in deployment.admin.delete_records(places).values():
             future.result(20)
         deployment.api.set_scenario("204")

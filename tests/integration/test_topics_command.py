@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def test_missing_inputs_are_named_then_created_on_demand_then_found_fit(real_kaf
     assert again.returncode == 0, again.stderr
     assert "created" not in again.stdout
     assert "365d" in again.stdout
+    document = json.loads(topics("--check", "--output", "json").stdout)
+    assert [topic["topic"] for topic in document["topics"]] == list(topics.topics.values())
+    outcomes = document["topics"][2]
+    assert (outcomes["partitions"], outcomes["state"], outcomes["cleanup_policy"]) == (3, "ok", "delete")
+    assert (outcomes["kept_for"], outcomes["retention_ms"]) == ("365d", 365 * 86_400_000)
     found = topics.admin.list_topics(timeout=30).topics
     assert {len(found[topic].partitions) for topic in topics.topics.values()} == {3}
 

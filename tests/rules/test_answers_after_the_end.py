@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import pytest
 from support.builders import offer
@@ -25,7 +25,7 @@ class Insurer:
         self.called = threading.Event()
         self.may_answer = asyncio.Event()  # set on the loop
 
-    async def __call__(self, call: OptOutCall) -> Answer:
+    async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool]) -> Answer:
         self.called.set()
         await self.may_answer.wait()
         return self.answer

@@ -5,124 +5,24 @@ Each log is read by a real task, from what the command has left, to the end of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import KafkaError
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.changes_world import NOW, OURS, ChangesWorld
+from support.changes_world import NOW
 from support.strategies import examples
+from support.two_logs import RULES, START, Shown, TwoLogs
 
 from consumer.audit.decision import fates
-from consumer.core.admission import Admission
-from consumer.core.chain import Chain
-from consumer.core.checkpoint import Position
-from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
-from consumer.core.task import Task
+from consumer.core.checkpoint import rules_key
+from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.errors import PositionsError, StartError
-from consumer.events import CheckoutCompleted, OfferPresented, Reason
+from consumer.events import OfferPresented, Reason
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
-
-RULES = DecisionRules(window=100_000, checkout_grace=10_000, lookback=300_000, lateness=5_000, max_skew=50_000)
-START = NOW - 100_000_000
-Shown = tuple[int, str]
-"""When it was shown, after START (s), and the offer."""
-
-
-class TwoLogs(ChangesWorld):
-    """One partition of each topic; each record is stamped with its event's time, and what an offer is called tells
-    its session."""
-
-    def __init__(self, shown: Sequence[Shown], done: Sequence[Shown]) -> None:
-        super().__init__(OURS, RULES)
-        self.shown = [OfferPresented(f"s-{o}", "P", o, START + 1_000 * at, n) for n, (at, o) in enumerate(shown)]
-        self.done = [
-            CheckoutCompleted(f"s-{o}", f"c{n}", START + 1_000 * at, n, (o,) if o else ())
-            for n, (at, o) in enumerate(done)
-        ]
-        self.consumer.stamps = {
-            "offers": [e.presented_at for e in self.shown],
-            "checkouts": [e.completed_at for e in self.done],
-        }
-
-    def task(
-        self,
-    ) -> Task:
-        """One that starts from what is committed."""
-        offers, checkouts = Position(*self.left("offers")), Position(*self.left("checkouts"))
-        learns = MAX_TIME if checkouts.offset or self.consumer.low else None
-        return Task(RULES, partitions=1, offers=offers, checkouts=checkouts, horizon=learns, provenance=OURS)
-
-    def read(self, task: Task, *, offers: int | None = None, checkouts: int | None = None) -> list[OfferPresented]:
-        """Let a task read on, up to these offsets or to the ends. Returns what is late of it."""
-        late = []
-        for done in self.done[task.next_offset(Side.CHECKOUTS) : checkouts]:
-            task.checkout(copy(done), done.completed_at, NOW)
-        for shown in self.shown[task.next_offset(Side.OFFERS) : offers]:
-            verdict = task.offer(shown, shown.presented_at, NOW)
-            if verdict not in (Admission.ACCEPTED, Admission.SETTLED):
-                late.append(shown)
-                task.give_up(shown.offset, verdict)
-                task.acknowledged(shown.offset)
-        return late
-
-    def settle_by(self, moment: int, *, waits: Sequence[str] = ()) -> None:
-        """A run from the very beginning settles what is due by then, but for these, and commits."""
-        self.commit("offers", 0, self.starts.new_offers(0, NOW))
-        self.commit("checkouts", 0, self.starts.checkouts_from(0, MIN_TIME))
-        task = self.task()
-        self.read(task)
-        for side in Side:
-            task.idle(side, START + 1_000 * moment + RULES.lateness + 1)
-        for chain in task.decide():
-            if chain.offer_id not in waits:
-                task.settle(chain)
-        assert self.keep(task)
-        self.keep(task)  # what the offers' first commit allows to forget is forgotten by the next one
-
-    def keep(self, task: Task) -> bool:
-        """Commit, if there is something to say."""
-        plan = task.prepare_commit()
-        if plan is None:
-            return False
-        for topic, position in (("offers", plan.offers), ("checkouts", plan.checkouts)):
-            self.commit(topic, position.offset, position.metadata)
-        task.commit_acknowledged(plan)
-        return True
-
-    def chains(self, *, crashes: bool = False, late: list[OfferPresented] | None = None) -> list[Chain]:
-        """What is decided from what is committed on; `late` takes what is dead-lettered.
-
-        `crashes`: each time when something was decided, it is settled and committed, and another task goes on.
-        """
-        found: list[Chain] = []
-        task, moments = self.task(), range(-4_000, 2_000, 10) if crashes else (99_000,)
-        for moment in moments:
-            dead = self.read(task)
-            if late is not None:
-                late += dead
-            for side in Side:
-                task.idle(side, START + 1_000 * moment)
-            chains = task.decide()
-            found += chains
-            for chain in chains:
-                task.settle(chain)
-            if chains and crashes and self.keep(task):
-                task = self.task()
-        return found
-
-    def fates(self, *, crashes: bool = False) -> dict[str, list[Reason]]:
-        """What is made of each offer from what is committed on; LATE where it was dead-lettered."""
-        found: dict[str, list[Reason]] = {}
-        late: list[OfferPresented] = []
-        for chain in self.chains(crashes=crashes, late=late):
-            found.setdefault(chain.offer_id, []).append(Reason.PURCHASED if chain.bought_by else chain.reason)
-        return found | {one.offer_id: [Reason.LATE, *found.get(one.offer_id, [])] for one in late}
-
 
 LONG = [(290, "o"), (350, "other"), (385, "o"), (700, "x")]
 """`o` is shown twice, in one chain of which only the first looks back to its purchase at 0."""
@@ -147,6 +47,33 @@ def test_a_reset_into_the_middle_of_a_chain_does_not_judge_it_without_its_beginn
     fates = world.fates(crashes=crashes)
     assert fates["o"] == [Reason.PURCHASED]
     assert fates["x"] == [Reason.ABANDONED], "what was shown after that time is called again"
+
+
+NARROW = replace(RULES, window=20_000)
+"""By these an offer is due 80 s earlier than by `RULES`."""
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@pytest.mark.parametrize("rules", [RULES, NARROW, replace(NARROW, checkout_grace=1_000, lookback=20_000)])
+def test_a_reset_with_other_settings_decides_again_what_was_not_due_by_those_of_then(
+    rules: DecisionRules, crashes: bool
+) -> None:
+    # Shown at 450 s, it was due at 550 s. Until 500 s all was well; then it was settled by a wrong route, say.
+    world = TwoLogs([(300, "before"), (450, "x"), (900, "z")], [(at, "") for at in range(-2_000, -1_975)] + [(60, "")])
+    world.settle_by(700)
+    world.rules = rules
+    world.changes.reset_to(START + 500_000, NOW)
+    assert world.fates(crashes=crashes) == {"x": [Reason.ABANDONED], "z": [Reason.ABANDONED]}
+
+
+def test_a_reset_with_other_settings_reads_chains_that_lasted_longer_by_those_of_then_whole() -> None:
+    world = TwoLogs(LONG, OLD)
+    world.settle_by(1_000)
+    world.rules = replace(NARROW, lookback=20_000)
+    world.changes.reset_to(START + 385_000, NOW)
+    offset, checkpoint = world.offers()
+    assert (offset, checkpoint.rules) == (0, rules_key(RULES))
+    assert world.fates()["x"] == [Reason.ABANDONED]
 
 
 @pytest.mark.parametrize("crashes", [False, True])

@@ -227,3 +227,44 @@ def test_what_was_dead_lettered_as_implausible_stays_so_though_it_would_be_plaus
     finish(world)
     assert reasons(world, 1) == [("hangs", Reason.ABANDONED)]
     assert world.called == {0}
+
+
+def test_what_waits_behind_a_settled_chain_begins_one_by_the_new_settings_too_over_any_crash() -> None:
+    """By the new window all three are one chain that lasts for longer than lookback: 1 and 2, then 3. But 1 is settled
+    by the old one, so that 2 and 3 are one. Who read them again took 1 and 2 for one that was due, and settled."""
+    log = [(0, 0, "hangs"), (1, 0, "a"), (2, 60, "a"), (3, 120, "a")]
+    now = replace(RULES, lookback=100 * S)
+    world = world_of(log, [], replace(now, window=40 * S), now)
+    read_all(world)
+    pass_time(world, 50)
+    settle(world, "a")
+    pass_time(world, 110)
+    world.commit()
+    restart(world)
+    pass_time(world, 210)
+    world.commit()
+    restart(world)
+    finish(world)
+    again = {d.fate.offsets for d in world.decisions if d.life > 0 and d.fate.offer_id == "a"}
+    assert again == {frozenset({2, 3})}
+
+
+def test_what_is_shown_after_the_change_begins_a_chain_behind_a_settled_one_over_any_crash() -> None:
+    """By the new window 1, 2 and 3 are one chain for whoever reads them again, that ends for its length before 4. But 1
+    was settled by the old one, so that 2, 3 and 4 are one."""
+    then = replace(RULES, window=30 * S, checkout_grace=0, lookback=70 * S)
+    log = [(0, 0, "hangs"), (1, 0, "a"), (2, 40, "a"), (3, 70, "a"), (4, 100, "a")]
+    world = world_of(log, [], then, replace(then, window=60 * S))
+    world.read(0)
+    world.read(0)
+    pass_time(world, 35)
+    settle(world, "a")
+    world.commit()
+    restart(world)
+    read_all(world)
+    pass_time(world, 131)
+    world.commit()
+    restart(world)
+    finish(world)
+    again = {d.fate.offsets for d in world.decisions if d.life > 0 and d.fate.offer_id == "a"}
+    assert again == {frozenset({2, 3, 4})}

@@ -119,6 +119,12 @@ class ClockWorld(LoopWorld):
         return [call.offer_id for call in self.delivery.calls]
 
     @property
+    def leave(self) -> list[str]:
+        """Those of them that the gate would let go now."""
+        is_open = self.check.gate().opening is Opening.OPEN
+        return [call.offer_id for call in self.delivery.calls if is_open and self.runner.withholds(call) is None]
+
+    @property
     def watermark(self) -> float:
         return self.runner.task.watermark / 1000
 
@@ -401,3 +407,22 @@ def test_a_partition_end_that_waits_behind_a_record_ahead_of_the_clock_tells_no_
     world.show(0, at=T + 3_600)
     world.turn([partition_end("offers", 0, 1)])
     assert world.runner.task.next_offset(Side.OFFERS) == 0
+
+
+def test_what_was_decided_an_hour_too_early_is_not_called_once_the_clock_is_set_right() -> None:
+    """This machine and one shop go by a time server that is an hour ahead; the API is down as the service starts."""
+    world = ClockWorld(wrong=3_600.0, witness=False)
+    ahead = T + 3_600
+    world.show(0)
+    world.show(1, at=ahead, stamp=ahead)
+    world.buy(3, at=ahead)
+    world.go(3)
+    assert world.called == ["o0"], "it is decided, by the shop's clock and ours"
+    assert world.check.gate().opening is Opening.CLOSED, "nobody has told the time"
+    world.witness = True
+    world.go(60)
+    assert (world.check.finding.state, world.leave) == (ClockState.WRONG, [])
+    world.wrong = 0.0  # as the line says: have it set right; decisions and calls go on by themselves then
+    world.go(5)
+    assert (world.check.finding.state, world.true < T + 100) == (ClockState.CONFIRMED, True)
+    assert world.leave == [], "it was shown a minute ago, and may be bought for half an hour"

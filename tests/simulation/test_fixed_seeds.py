@@ -10,7 +10,9 @@ FOUND = (
     7100100, 7100162, 7300270, 5000164, 7701264,
     8101113, 8201900, 8204166, 8204978, 7770265, 8303573, 9400538, 9500225,
     31000252, 51000525, 51000580, 52000115, 52000584, 52001302, 52001601,
-    53006946, 53010721, 53013143,
+    53006946, 53010721, 53013143, 60000585, 60003008, 60003300, 60003509, 62004555,
+    62010847, 62016391, 62017575, 63001556, 64000031, 64002209, 66001974,
+    70006647,
 )  # fmt: skip
 """Seeds that broke an invariant once.
 
@@ -55,6 +57,21 @@ read, or was dated ahead, was taken to tell nothing, and chains that were long o
 checker laid them all to the first.
 53013143: a producer was ahead by 1.7 s, and so was the clock of who read it by 1.5 s, which counts as right: both
 together ate lateness.
+60000585 and 60003300: a checkout of an unknown date made chains ones to be called that are none with the least doubt
+about it, and the checker counted them as repeated.
+60003008: a stamp that was ahead by less than max_skew was believed, and the checker knew no such reading of it.
+60003509: a checkout that only a longer lookback believes is late by it, and the checker counted on it.
+62004555: checkouts were made anew, then all metadata was spoilt; the checker thought a purchase of the old log there.
+62010847: a clock was behind by 10 s, and what ended with the stamp of a checkout in seconds ended earlier by it.
+62016391: topics were made anew, and the first checkout of the new log came late: it was taken for older than it is.
+62017575: a checkout was dated in microseconds, and the checker took its purchase for one that is never old.
+63001556: another program moved the checkouts' offset, and the first record behind it was dated and stamped in seconds:
+it was taken to tell how old what was left out is, and a bought offer was called.
+64000031: the first checkouts behind such a move were in seconds, and the checker took them for ones that tell the time.
+64002209: topics were made anew, and one late checkout was all that the new log held: it was taken to tell how old that
+log is, and a bought offer was called.
+66001974: an offer was shown last of all, and no checkout came after it: the world's end was before its end.
+70006647: by its own lookback a process did not believe the date of an offer, and the checker measured a silence by it.
 """
 
 

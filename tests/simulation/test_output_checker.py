@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.head import HEAD
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
@@ -27,7 +28,7 @@ WATERMARK = NOW - 1_000 - 1
 
 CHECKOUT_AT = START * 1_000 + 4_000
 HORIZON = CHECKOUT_AT + 2_000 + 1_000
-"""H (ms) once the metadata is lost: the first checkout that is read, for which max_skew is allowed, and lateness."""
+"""H (ms) once the metadata is lost: the first checkouts that are read, for which max_skew is allowed, and lateness."""
 
 
 def dead_letter_as_late(
@@ -39,7 +40,7 @@ def dead_letter_as_late(
 ) -> None:
     """The checker is shown the dead letter of an offer that was read on time."""
     offer = OfferPresented("s", "ada", "o", presented_at, 0)
-    checkout = CheckoutCompleted("s", "c", CHECKOUT_AT, 3, ())
+    checkouts = [CheckoutCompleted("s", f"c{n}", CHECKOUT_AT, 3 + n, ()) for n in range(HEAD)]
     fields = {"event_id": "e", "session_id": "s", "partner_code": "ada", "offer_id": "o", "presented_at": presented_at}
     value = CODEC.encode_offer(fields)
     scenario = replace(
@@ -47,14 +48,18 @@ def dead_letter_as_late(
         partitions=1,
         settings=[*settings],
         records=[
-            Written(CHECKOUT_AT, CHECKOUTS, 0, 3, CHECKOUT_AT, b"s", b"", checkout, True),
+            *(
+                Written(CHECKOUT_AT, CHECKOUTS, 0, one.offset, CHECKOUT_AT, b"s", b"", one, True, happened=CHECKOUT_AT)
+                for one in checkouts
+            ),
             Written(presented_at, OFFERS, 0, 0, presented_at, b"s", value, offer, True),
         ],
     )
     clock, random = Clock(NOW / 1_000), Random(0)
     broker = Broker(clock, random, (OFFERS, CHECKOUTS), ("outcomes", "dead letters"), 1, "classic")
     outputs = OutputChecker(ExpectedFates(scenario), broker, Insurer(clock, random, frozenset(), frozenset()), ())
-    broker.logs[CHECKOUTS, 0].append(CHECKOUT_AT, b"s", b"", gap=3)
+    for one in checkouts:
+        broker.logs[CHECKOUTS, 0].append(CHECKOUT_AT, b"s", b"", gap=one.offset - broker.logs[CHECKOUTS, 0].end)
     if checkouts_deleted:
         broker.logs[CHECKOUTS, 0].delete_below(3)
     if metadata_lost:

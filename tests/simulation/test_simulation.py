@@ -84,5 +84,6 @@ def test_a_broken_rule_is_noticed(
     where: type, name: str, broken: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, name, broken(getattr(where, name)))
-    failures = (run(seed).failure or "" for seed in range(400))
+    first = 358  # it notices what few others do; to come there takes minutes
+    failures = (run(seed).failure or "" for seed in (first, *range(400)))
     assert any(failure.startswith("invariant broken") for failure in failures), "400 seeds, and none of them notices"

@@ -53,6 +53,8 @@ class DeliveryWorld:
         self.loop = asyncio.get_running_loop()
         self.insurer = insurer
         self.latency = 0.1
+        self.connecting = 0.0
+        """Seconds that a call waits for its connection."""
         self.made: list[tuple[float, str, str]] = []
         self.results: list[tuple[float, CallResult]] = []
         self.most_at_once: dict[str, int] = {}
@@ -68,7 +70,11 @@ class DeliveryWorld:
             conditions=conditions,
         )
 
-    async def _call(self, call: OptOutCall) -> Answer:
+    async def _call(self, call: OptOutCall, may_leave: Callable[[], bool]) -> Answer:
+        if self.connecting:
+            await asyncio.sleep(self.connecting)
+        if not may_leave():
+            return Answer(AnswerKind.WITHHELD)
         self.made.append((self.loop.time(), call.partner_code, call.offer_id))
         now = self._at_once[call.partner_code] = self._at_once.get(call.partner_code, 0) + 1
         self.most_at_once[call.partner_code] = max(now, self.most_at_once.get(call.partner_code, 0))

@@ -37,6 +37,7 @@ MEMBERSHIP = {
 }
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 4_000, 500, 8_000, 1_000
 WRONG_CLOCK = Path(__file__).with_name("wrong_clock.py")
+IMPATIENT = Path(__file__).with_name("impatient.py")
 AGE = 20_000
 """Milliseconds: an offer presented so long ago is due as soon as the topics are found idle."""
 
@@ -53,11 +54,19 @@ def until(condition: Callable[[], T], *, within: float, what: str) -> T:
 
 
 class Process:
-    """One consumer process and its log. `clock`: a file that says by how many seconds its wall clock is ahead."""
+    """One consumer process and its log.
 
-    def __init__(self, environ: dict[str, str], log: Path, clock: Path | None = None) -> None:
+    `clock`: a file that says by how many seconds its wall clock is ahead; `patience`: the seconds after which it says
+    what stands still.
+    """
+
+    def __init__(
+        self, environ: dict[str, str], log: Path, clock: Path | None = None, patience: float | None = None
+    ) -> None:
         self.log = log
         program = ["-m", "consumer"] if clock is None else [str(WRONG_CLOCK), str(clock)]
+        if patience is not None:
+            program = [str(IMPATIENT), str(patience)]
         with log.open("ab") as stream:
             self.popen = subprocess.Popen([sys.executable, *program, "run"], env=environ, stdout=stream, stderr=stream)
 
@@ -164,9 +173,9 @@ class Deployment:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OPT_OUT_")}
         return {**kept, **{f"OPT_OUT_{name}": value for name, value in ours.items()}}
 
-    def start(self, *, clock: Path | None = None, **settings: str) -> Process:
+    def start(self, *, clock: Path | None = None, patience: float | None = None, **settings: str) -> Process:
         log = self.folder / f"consumer-{len(self.processes)}.log"
-        process = Process(self.environ(**settings), log, clock)
+        process = Process(self.environ(**settings), log, clock, patience)
         self.processes.append(process)
         return process
 
@@ -182,7 +191,16 @@ class Deployment:
 
     # --- events
 
-    def present(self, offer_id: str, *, session: str = "s1", at: int | None = None, partner: str = "ACME") -> None:
+    def present(
+        self,
+        offer_id: str,
+        *,
+        session: str = "s1",
+        at: int | None = None,
+        partner: str = "ACME",
+        stamp: int | None = None,
+    ) -> None:
+        """An offer is shown; its record is stamped as it is dated, if not told otherwise (ms)."""
         at = now() if at is None else at
         self.send_offer(
             {
@@ -194,10 +212,18 @@ class Deployment:
                 "price": "9.90",
                 "metadata": {"secret-note": "do not show"},
             },
-            at,
+            at if stamp is None else stamp,
         )
 
-    def check_out(self, *bought: str, session: str = "s1", at: int | None = None, key: str | None = None) -> None:
+    def check_out(
+        self,
+        *bought: str,
+        session: str = "s1",
+        at: int | None = None,
+        key: str | None = None,
+        stamp: int | None = None,
+    ) -> None:
+        """A session checks out; its record is stamped as an offer's is."""
         at = now() if at is None else at
         event = {
             "event_id": uuid.uuid4().hex,
@@ -206,7 +232,9 @@ class Deployment:
             "completed_at": at,
             "purchased_offer_ids": list(bought),
         }
-        self.produce(self.checkout_topic, key or session, self.codec.encode_checkout(event), at)
+        self.produce(
+            self.checkout_topic, key or session, self.codec.encode_checkout(event), at if stamp is None else stamp
+        )
 
     def send_offer(self, event: dict[str, Any], timestamp: int) -> None:
         self.produce(self.offer_topic, event["session_id"], self.codec.encode_offer(event), timestamp)

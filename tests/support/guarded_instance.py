@@ -9,7 +9,7 @@ from support.strategies import START
 
 from consumer.core.checkpoint import Position
 from consumer.core.guards import Guards
-from consumer.core.rules import DecisionRules
+from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted, OfferPresented
@@ -48,8 +48,13 @@ class Instance:
         self.tasks[task].checkout(copy(event), log[-1][1], self.now)
 
     def idle(self, time: int, *inputs: Side) -> None:
+        """As whoever has read along: there is no gap of lookback in what is known of an input."""
         for task in self.tasks:
             for source in inputs or tuple(Side):
+                read_to = task.watermarks.of(source).read_to
+                if read_to > MIN_TIME:
+                    for at in range(read_to + RULES.lookback, START + time, RULES.lookback):
+                        task.idle(source, at)
                 task.idle(source, START + time)
 
     def turn(self) -> list[str]:

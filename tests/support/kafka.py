@@ -153,8 +153,8 @@ class Consumer:
         self._ask("commit")
         self.commits.append({(p.topic, p.partition): p.offset for p in offsets})
         self.metadata = {(p.topic, p.partition): p.metadata or "" for p in offsets}
-        self.texts |= {(p.topic, p.partition, p.offset): p.metadata or "" for p in offsets}
         taken = [p for p in offsets if self._refusal(p) is None]
+        self.texts |= {(p.topic, p.partition, p.offset): p.metadata or "" for p in taken}
         self.committed_offsets.update({(p.topic, p.partition): p.offset for p in taken})
         return [
             SimpleNamespace(topic=p.topic, partition=p.partition, offset=p.offset, error=self._refusal(p))

@@ -178,6 +178,7 @@ class LoopWorld:
         ends: object = None,
         clock_check: ClockCheck | None = None,
         delivery: Any = None,
+        codec: Any = CODEC,
         **dead_letter: Any,
     ) -> None:
         self.consumer, self.reader = LoopConsumer(), FakeRecordReader()
@@ -207,7 +208,7 @@ class LoopWorld:
             ends=lambda _: ends or NoEnds(),  # type: ignore[arg-type,return-value]
             outputs=self.sink,  # type: ignore[arg-type]
             delivery=self.delivery,  # type: ignore[arg-type]
-            codec=CODEC,
+            codec=codec,
             record_reader=self.reader,  # type: ignore[arg-type]
             releases=releases or Releases(None),
             clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),

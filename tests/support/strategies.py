@@ -55,13 +55,15 @@ class Garbage(NamedTuple):
 class Record(NamedTuple):
     """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded. `happened` is when
     it really did, where neither the event nor the record tells. `overdue`: it may come after lateness has passed, and
-    no watermark waits for it."""
+    no watermark waits for it. `stale`: a checkout that comes in time, dated and stamped by a clock that is far
+    behind."""
 
     offset: int
     timestamp: int
     event: OfferPresented | CheckoutCompleted | Garbage | None
     happened: int | None = None
     overdue: bool = False
+    stale: bool = False
 
     @property
     def true_time(self) -> int:
@@ -140,7 +142,7 @@ _DRAFTS = st.builds(
     nudge=st.sampled_from((0, 0, 0, 1, -1, 2)),
     lag=st.integers(0, 4),
     gap=st.sampled_from((0, 0, 0, 1, 3)),
-    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 97, 98, 99)),
+    skew=st.sampled_from((0, 0, 0, 0, 1, 6, -2, 95, 96, 97, 98, 99)),
     bought=st.integers(0, 7),
 )
 
@@ -174,9 +176,9 @@ def logs(
     overdue: bool = False,
 ) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
-    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead, and among the
-    checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are some
-    that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
+    the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead or behind, and
+    among the checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are
+    some that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
     unit = draw(UNITS)
     rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
@@ -243,21 +245,29 @@ def _log(
         offset += draft.gap
         session, partner, offer = OFFERS[draft.who]
         event: OfferPresented | CheckoutCompleted | Garbage
-        ahead = draft.skew >= 97
+        ahead, behind, stale = draft.skew >= 97, draft.skew == 96, draft.skew == 95 and draft.is_checkout
         # What cannot be read or believed is stamped with its own time, which nobody else then knows; or even that is
         # wrong, and only the order in the log is left.
-        stamp = time if ahead or (draft.is_checkout and tainted and draft.bought == 7) else time + draft.skew * unit
+        stamp = (
+            time
+            if draft.skew >= 95 or (draft.is_checkout and tainted and draft.bought == 7)
+            else time + draft.skew * unit
+        )
         if draft.is_checkout:
-            stamp = {98: FAR, 97: LONG_AGO}.get(draft.skew, stamp)
+            stamp = {98: FAR, 97: LONG_AGO, 95: time - 3 * rules.lookback}.get(draft.skew, stamp)
         if draft.is_checkout and tainted and draft.bought == 7:
             event = Garbage(session)
         elif draft.is_checkout:
             bought = tuple(offer_id for bit, offer_id in enumerate(SESSIONS[session]) if draft.bought >> bit & 1)
-            dated = {99: time + rules.max_skew + 1, 98: FAR}.get(draft.skew, time)
+            dated = {99: time + rules.max_skew + 1, 98: FAR, 96: time - rules.lookback - 1, 95: stamp}.get(
+                draft.skew, time
+            )
             event = CheckoutCompleted(session, f"c{number}", dated, offset, bought)
         else:
-            event = OfferPresented(session, partner, offer, time + rules.max_skew + 1 if ahead else time, offset)
-        log.append(Record(offset, stamp, event, time if stamp in (FAR, LONG_AGO) else None, number in overdue))
+            dated = time + rules.max_skew + 1 if ahead else time - rules.lookback - 1 if behind else time
+            event = OfferPresented(session, partner, offer, dated, offset)
+        happened = time if behind or stale or stamp in (FAR, LONG_AGO) else None
+        log.append(Record(offset, stamp, event, happened, number in overdue, stale))
         offset += 1
     return log
 

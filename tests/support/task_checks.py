@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 from support.strategies import Garbage
@@ -46,7 +45,7 @@ def check_decision(world: TaskWorld, chain: Chain, fate: Fate) -> None:
 def _check_by_itself(world: TaskWorld, chain: Chain, fate: Fate) -> None:
     """Where presentations were given up, the rules changed or a checkout is overdue: right for the presentations
     that it holds."""
-    for rules, (known, doubts) in product(reversed(world.all_rules), world.known()):
+    for rules, (known, doubts) in ((r, k) for r in reversed(world.all_rules) for k in world.known(r)):
         alone = fates(chain.presentations, known, rules, doubts)
         if [a.reason for a in alone] == [fate.reason]:
             return
@@ -61,7 +60,7 @@ def check_withheld(world: TaskWorld, chain: Chain) -> None:
     doubted = {record.offset for record in world.doubtful}
     since = chain.begin - world.rules.lookback
     # One from before that may be forgotten; so may one without a date, which lies anywhere.
-    kept = [c for c in read if c.offset not in doubted and c.completed_at >= since]
+    kept = [c for c in read if c.offset not in doubted and world.true_time_of(c) >= since]
     assert chain.bought_by is not None or not kept, f"{chain} is to be called, and was bought by {kept}"
 
 

@@ -72,7 +72,7 @@ class TaskWorld:
         self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
         doubted = {r.offset for r in self.doubtful}
         self.believed = believed
-        self.overdue = {r.event.session_id for r in logs.checkouts if r.overdue and r.event is not None}
+        self.overdue = {r.event.session_id for r in logs.checkouts if (r.overdue or r.stale) and r.event is not None}
         self.completed = [c for c in logs.completed if c.offset not in doubted]
         # What the log says at the least: a checkout without a date lies at or after the moment when it came.
         told = fates(believed, self.completed, logs.rules, [self.at_least(r) for r in self.doubtful])
@@ -131,16 +131,21 @@ class TaskWorld:
 
     def _implausible(self, record: Record) -> bool:
         event = record.event
-        return isinstance(event, OfferPresented) and event.presented_at > record.timestamp + self.rules.max_skew
+        return isinstance(event, OfferPresented) and (
+            event.presented_at > record.timestamp + self.rules.max_skew
+            or self.rules.is_far_behind(event.presented_at, record.timestamp)
+        )
 
     # --- checkouts that cannot be dated
 
-    def _is_doubtful(self, record: Record) -> bool:
+    def _is_doubtful(self, record: Record, rules: DecisionRules | None = None) -> bool:
+        rules = rules or self.rules
         match record.event:
             case Garbage():
                 return True
             case CheckoutCompleted(completed_at=time):
-                return time - self.rules.max_skew > min(record.timestamp, self.clock)
+                ahead = time - rules.max_skew > min(record.timestamp, self.clock)
+                return ahead or rules.is_far_behind(time, record.timestamp)
             case _:
                 return False
 
@@ -157,27 +162,36 @@ class TaskWorld:
         dated = event.completed_at if isinstance(event, CheckoutCompleted) else now
         return UndatedCheckout(
             event.session_id,
-            record.timestamp - rules.lateness if believed else MIN_TIME,
-            min(dated, now) + rules.max_skew,
+            min(dated, record.timestamp - rules.lateness) if believed else MIN_TIME,
+            min(max(dated, record.timestamp), now) + rules.max_skew,
             event if isinstance(event, CheckoutCompleted) else None,
         )
 
-    def known(self) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
-        """The checkouts that count. What the task has read counts for all that is undecided; nothing that it has not
-        read may matter, and what is overdue does not even exist for it.
+    def known(self, rules: DecisionRules | None = None) -> list[tuple[list[CheckoutCompleted], list[UndatedCheckout]]]:
+        """The checkouts that count, by these rules or by those that the logs were made with. What the task has read
+        counts for all that is undecided; nothing that it has not read may matter, and what is overdue, or stamped as
+        if it were, does not even exist for it.
 
         Twice at the first decision after a restart: what had been decided before is decided when the rebuild ends.
         """
         counts = (self.at[1] if self.rebuilt is None else self.rebuilt, self.at[1])
-        return [self._known_of(count) for count in dict.fromkeys(max(count, self.read_before) for count in counts)]
+        counts = tuple(dict.fromkeys(max(count, self.read_before) for count in counts))
+        return [self._known_of(count, rules or self.logs.rules) for count in counts]
 
-    def _known_of(self, count: int) -> tuple[list[CheckoutCompleted], list[UndatedCheckout]]:
+    def _known_of(self, count: int, rules: DecisionRules) -> tuple[list[CheckoutCompleted], list[UndatedCheckout]]:
+        doubtful = [r for r in self.logs.checkouts if self._is_doubtful(r, rules)]
+        doubted = {r.offset for r in doubtful}
         read, unread = self.logs.checkouts[:count], self.logs.checkouts[count:]
-        missing = {r.offset for r in unread if r.overdue}
+        missing = {r.offset for r in unread if r.overdue or r.stale}
         return (
-            [c for c in self.completed if c.offset not in missing],
-            [self.at_most(r) if r in read else self.at_least(r) for r in self.doubtful if r.offset not in missing],
+            [c for c in self.logs.completed if c.offset not in doubted and c.offset not in missing],
+            [self.at_most(r) if r in read else self.at_least(r) for r in doubtful if r.offset not in missing],
         )
+
+    def true_time_of(self, checkout: CheckoutCompleted) -> int:
+        """When it was completed, by its date, or if that is stale by what the log was made from."""
+        stale = next((r for r in self.logs.checkouts if r.offset == checkout.offset and r.stale), None)
+        return checkout.completed_at if stale is None else stale.true_time
 
     def _note_rebuilt(self) -> None:
         if self.restoring and not self.task.restoring:
@@ -209,7 +223,7 @@ class TaskWorld:
         self.at[side] += 1
         self.produced[side] = max(self.produced[side], self.at[side])
         if record.event is None:
-            self.task.skip(side, record.offset)
+            self.task.read_to(side, record.offset + 1)
         elif isinstance(record.event, Garbage):
             if side is Side.OFFERS:
                 dead = self.task.unreadable_offer(record.offset)
@@ -239,7 +253,12 @@ class TaskWorld:
                 f"{event} was given up without an acknowledged dead letter"
             )
         elif implausible:
-            assert verdict is Admission.IMPLAUSIBLE or (rebuilding and verdict is Admission.LATE)
+            # What was read before stays what it was found to be by the rules of then.
+            was_believed = event.presented_at <= timestamp + rules.max_skew and any(
+                not then.is_far_behind(event.presented_at, timestamp) for then in self.all_rules[:-1]
+            )
+            may_be = {Admission.LATE, *([Admission.ACCEPTED] if was_believed else [])} if rebuilding else set()
+            assert verdict in may_be | {Admission.IMPLAUSIBLE}
         elif self.strict:  # no overdue checkout changes that: it moves no watermark
             assert verdict is Admission.ACCEPTED, f"{event} is on time, yet {verdict.name}"
         elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from consumer.logs import configure_logs
+from consumer.hiding import IN_USE
+from consumer.logs import configure_logs, hide_in_default_log, hide_secrets
 from consumer.settings import LogSettings
 
 
@@ -126,6 +129,73 @@ def test_no_secret_and_no_value_of_metadata_gets_out(fields: dict[str, Any], for
     logging.getLogger("b").warning("call", extra=fields)
     assert stream.getvalue().count("call") == 2
     assert "hush" not in stream.getvalue()
+
+
+class Client:
+    """Something that shows what it was made with."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        return f"<Client {self.secret}>"
+
+
+@given(
+    secret=st.text(st.characters(min_codepoint=32, max_codepoint=0x17F, exclude_categories=["Cc"]), min_size=4).filter(
+        lambda text: text.strip() == text and not set(text) <= set("*.")
+    ),
+    before=st.text(max_size=20),
+)
+def test_no_secret_in_use_gets_out_wherever_it_stands_in_a_line(secret: str, before: str) -> None:
+    IN_USE.forget()
+    IN_USE.learn([secret])
+    text = before + secret
+    error = ValueError(text)
+    fields = {"a": text, "b": [text], "c": {"d": (text,)}, "e": Client(secret), "f": error, "g": text.encode()}
+    shown = hide_secrets(None, "", {"event": text, "exception": f"Traceback: {error}", "level": "info", **fields})
+    for name, value in shown.items():
+        if name != "level":
+            assert secret not in str(value).replace(before, "").replace("***", ""), name
+            assert "***" in str(value), name
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_secret_in_use_is_hidden_in_every_line_and_traceback(form: Literal["json", "console"]) -> None:
+    IN_USE.learn(["hu/sh+hush"])
+    stream = start(form=form)
+    for log in (structlog.get_logger("a"), logging.getLogger("librdkafka.consumer")):
+        log.warning("FAIL: SASL hu/sh+hush: hu%2Fsh%2Bhush")
+        try:
+            raise ValueError("http://user:hu/sh+hush@proxy:3128")
+        except ValueError:
+            log.exception("failed")
+    text = stream.getvalue()
+    assert text.count("FAIL: SASL ***: ***") == 2
+    assert text.count("ValueError: http://***@proxy:3128") == 2
+    assert "hush" not in text
+
+
+def test_the_default_log_of_a_command_hides_them_too(capsys: pytest.CaptureFixture[str]) -> None:
+    IN_USE.learn(["hu/sh+hush"])
+    structlog.reset_defaults()
+    hide_in_default_log()
+    structlog.get_logger("a").warning("FAIL hu/sh+hush", field="hu/sh+hush")
+    try:
+        raise ValueError("hu/sh+hush")
+    except ValueError:
+        structlog.get_logger("a").exception("failed")
+    told = capsys.readouterr()
+    assert told.out.count("***") == 4, "the line of the source too"
+    assert "hush" not in told.out + told.err
+
+
+def test_what_we_say_ourselves_of_a_line_is_left_alone() -> None:
+    IN_USE.learn(["warning", "consumer.x"])
+    stream = start()
+    structlog.get_logger("consumer.x").warning("call")
+    (line,) = lines(stream)
+    assert (line["level"], line["logger"]) == ("warning", "consumer.x")
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from consumer import __version__, cli, manual
 from consumer.manual.settings_page import render
-from consumer.settings.load import names
+from consumer.settings.model import names
 
 
 def show(*arguments: str) -> tuple[int, str]:
@@ -42,7 +42,7 @@ def test_a_page_is_shown_raw_where_the_output_is_no_terminal(path: object) -> No
 
 def test_a_page_is_rendered_where_the_output_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(cli, "_console", lambda: Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr("rich.console.Console", lambda: Console(file=screen, force_terminal=True, width=100))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     cli.manual("delivery#what-an-answer-does")
     assert "What an answer does" in screen.getvalue()
@@ -83,7 +83,7 @@ def test_an_unknown_page_exits_2_and_suggests_the_nearest(given: str, nearest: s
 def test_the_page_of_settings_says_what_the_code_says() -> None:
     page = (MANUAL / "settings.md").read_text(encoding="utf-8")
     assert page == render(), "run `make manual`"
-    assert re.findall(r"^\| `(\w+)\.(\w+)` \|", page, re.MULTILINE)[: len(list(names()))] == list(names())
+    assert re.findall(r"^\| `([\w.]+)\.(\w+)` \|", page, re.MULTILINE)[: len(list(names()))] == list(names())
 
 
 def test_the_changes_begin_with_the_version_that_runs() -> None:

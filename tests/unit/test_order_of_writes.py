@@ -74,9 +74,9 @@ def read(bootstrap: str, topic: str) -> list[bytes]:
 def test_a_refused_write_of_ours_is_neither_overtaken_nor_lost(cluster: ScriptedCluster, refusal: int) -> None:
     for_tests = ordered_producer(cluster.bootstrap_servers, linger_ms=0, batch_num_messages=1)
     assert stand_after_refusal(cluster, for_tests, refusal) == WRITTEN
-    # What an operator passes through must not take it away.
+    # The settings refuse this property; should it get through, it must not take the order away.
     properties = {**ONE_A_REQUEST, "max.in.flight": 5}
-    settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, properties=properties)
+    settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers).model_copy(update={"properties": properties})
     assert stand_after_refusal(cluster, Producer(producer_config(settings)), refusal) == WRITTEN
 
 

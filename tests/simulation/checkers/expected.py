@@ -92,7 +92,7 @@ class ExpectedFates:
     def is_bad(self, written: Written) -> bool:
         """Whether the record can only be dead-lettered."""
         return written.value is not None and (
-            written.event is None or (written.topic == OFFERS and implausible(written, self.scenario.rules))
+            written.event is None or (written.topic == OFFERS and implausible(written, self.scenario.loosest))
         )
 
     def _add(self, partition: int, may: list[Fate]) -> None:

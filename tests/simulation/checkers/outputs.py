@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 
 from simulation.checkers.expected import ExpectedFates, Spot
-from simulation.checkers.truth import HEAD
+from simulation.checkers.head import HEAD
 from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Insurer
 
+from consumer.core.rules import is_before_kafka
 from consumer.events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason
 
 CALLED = {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
@@ -198,7 +199,7 @@ class OutputChecker:
         fits = {
             "undecodable": written.event is None,
             "key_mismatch": written.event is None,
-            "implausible_time": topic == OFFERS and implausible(written, self._scenario.rules),
+            "implausible_time": topic == OFFERS and any(implausible(written, r) for r in self._scenario.settings),
             "late": topic == OFFERS and self._may_be_late(spot),
         }
         if not fits[reason]:
@@ -246,11 +247,13 @@ class OutputChecker:
         left = [w for w in self._scenario.records if w.topic == CHECKOUTS and w.partition == partition]
         left = [w for w in left if w.offset >= checkouts]
         believed = {c.offset: c.completed_at for c in self._scenario.checkouts(partition)}
-        dated = [w for w in left if w.offset in believed][:HEAD]
-        if not dated or dated[0].at > lost_at:
-            return now + rules.max_skew + rules.lateness
+        # One in seconds tells nothing; where too few others are there yet, the clock tells.
+        dated = [w for w in left if w.offset in believed and not is_before_kafka(believed[w.offset], now)][:HEAD]
         # An operator's answer goes by the first records whatever they say, and by their stamps alone.
-        stamps = [min(now, w.timestamp) for w in left[:HEAD]] + [w.timestamp for w in dated]
+        is_told = not any(is_before_kafka(w.timestamp, now) for w in left[:HEAD])
+        if len(dated) < HEAD or dated[-1].at > lost_at or not is_told:
+            return now + rules.max_skew + rules.lateness
+        stamps = [min(now, w.timestamp) for w in left[: max(HEAD, left.index(dated[-1]) + 1)]]
         return max([max(stamps) + rules.max_skew, *(believed[w.offset] for w in dated)]) + rules.lateness
 
     # --- at the end

@@ -42,8 +42,12 @@ class ProcessChecker:
         self._lookback = max(rules.lookback for rules in settings)
         self._open = max(rules.late_after for rules in settings) + self._lookback
         self._inputs: dict[tuple[str, int], list[tuple[int, int, int, str]]] = defaultdict(list)
+        self._dated: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+        """By partition and offset, when a presentation was dated and when its record was stamped (ms)."""
         for written in self._scenario.records:
-            if written.event is not None and not implausible(written, self._scenario.rules):
+            if written.topic == OFFERS and written.event is not None:
+                self._dated[written.partition][written.offset] = written.dated, written.timestamp
+            if written.event is not None and not implausible(written, self._scenario.loosest):
                 event = written.event
                 # What a producer's clock says counts as far as the record's stamp goes along.
                 entry = written.offset, written.at, min(written.dated, written.timestamp), event.session_id
@@ -101,11 +105,15 @@ class ProcessChecker:
             )
         held = self._read(CHECKOUTS, partition, read_to[1])
         needed_from = task.watermark - self._open - self._scenario.rules.max_skew - self._lookback - BUCKET
-        sessions = {s for _, s in offers} | {s for _, _, dated, s in held if dated >= needed_from}
+        # One that is dated far behind is kept for what it names.
+        sessions = {s for _, s in offers} | {s for _, at, dated, s in held if max(dated, at) >= needed_from}
         # While nothing is decided checkouts are not forgotten that an open offer needs: a lookback later they are.
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return
-        if task.sessions > len(sessions) + self._doubtful:
+        # Nor before the inputs are read again to where they had been before a restart.
+        if task.watermarks.lower < task._decided_to:
+            return
+        if task.sessions > len(sessions) + self._doubtful + len(task._join._kept):
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
 
     def _is_decided_anew(self, partition: int, offset: int) -> bool:
@@ -150,6 +158,9 @@ class ProcessChecker:
         # A task that was taken over does not see what was settled before.
         since, _ = self._broker.group.committed.get((OFFERS, partition), (0, ""))
         read = [(e[0], e[2]) for e in self._read(OFFERS, partition, task.next_offset(Side.OFFERS))]
+        # By its own lookback a process may not believe what others do: that is no sign of how far offers have come.
+        dates, rules = self._dated[partition], task._rules
+        read = [(offset, dated) for offset, dated in read if not rules.is_far_behind(*dates[offset])]
         shown = [dated for offset, dated in read if offset >= since and dated <= decided_to]
         if shown and all(t.guard.newest_checkout == MIN_TIME for t in tasks.values()):
             # None was ever read: the first may have been written just now, dated long before. The first presentation
@@ -176,10 +187,12 @@ class ProcessChecker:
             counted.append((checkout, ids - named))
             named |= ids  # named again further on in the log, it is not counted
         run: set[tuple[str, str]] = set()
-        for checkout, ids in sorted(counted, key=lambda one: one[0].completed_at):
+        counted_ids = [(c, ids, all("booking" in purchased for purchased in c.purchased)) for c, ids in counted]
+        # Those of one time are judged in any order: one that matches may be the last of them.
+        for checkout, ids, is_booking in sorted(counted_ids, key=lambda one: (one[0].completed_at, not one[2])):
             if checkout.completed_at > judged_to:
                 break
-            if all("booking" in purchased for purchased in checkout.purchased):
+            if is_booking:
                 run |= ids
             else:
                 run.clear()

@@ -22,9 +22,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from simulation.checkers.head import head_came_late
 from simulation.checkers.violation import Violation
 from simulation.workload.kinds import Kind
-from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Scenario, Written, believed, far_behind
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Call, Insurer
 from simulation.world.journal import Journal
@@ -34,10 +35,6 @@ from consumer.events import CheckoutCompleted, OfferPresented, Outcome
 
 WELL = 20.0
 """Seconds in which a process reads what stands in the log: it may be given one record at a time, once a second."""
-
-
-HEAD = 3
-"""Checkouts that tell how old the beginning of a log is, in the world's short logs: see `Horizon.HEAD`."""
 
 FIRST_CALLS = 2
 """Calls that a process may have answered 204 before it knows that an outcome of its own is recorded."""
@@ -103,7 +100,7 @@ class TruthChecker:
         session_id = self._session_of(offer_id)
         if offer_id in self._promised and session_id in self._scenario.eaten:
             self._excuse_call(session_id, "a producer that is ahead has eaten its lateness")
-        elif offer_id in self._promised and self._late_in_a_row(self._shown[offer_id][0].partition):
+        elif offer_id in self._promised and self._head_came_late(offer_id):
             self._excuse_call(session_id, "the records at the head of a log may all have come late")
         elif offer_id in self._promised:
             raise Violation(f"{offer_id} was bought, which the log told in time, and is called")
@@ -130,21 +127,8 @@ class TruthChecker:
         self.excused[why] += 1
         self.unjudged[session_id].add(why)
 
-    def _late_in_a_row(self, partition: int) -> bool:
-        """Whether so many checkouts in a row came late as tell how old a log is whose beginning is gone.
-
-        Only where something may have been deleted or lost.
-        """
-        log = self._broker.logs[CHECKOUTS, partition]
-        if log.start == 0 and self._broker.lost_at < 0:
-            return False
-        lateness, run = self._scenario.rules.lateness, 0
-        for w in self._scenario.records:
-            if w.topic == CHECKOUTS and w.partition == partition and isinstance(w.event, CheckoutCompleted):
-                run = run + 1 if w.at - w.happened > lateness else 0
-                if run >= HEAD:
-                    return True
-        return False
+    def _head_came_late(self, offer_id: str) -> bool:
+        return head_came_late(self._broker, self._scenario, self._shown[offer_id][0].partition)
 
     def _session_of(self, offer_id: str) -> str:
         shown = self._shown[offer_id][0].event
@@ -164,6 +148,8 @@ class TruthChecker:
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
             return "it was handed the purchase"
+        if self._is_deleted(record):
+            return ""
         if record.at / 1000 < self._begun.get((process.name, record.partition), 0.0):
             return "the purchase was in the log when the task began"
         since = self._well_since.get((process.name, record.partition), self._broker.clock.now)
@@ -189,14 +175,26 @@ class TruthChecker:
             return "its purchase came late" if late else "it was bought after its time, and that is on its way"
         if self._is_old(purchase, now):
             return "it was bought long before it was shown"
+        if self._is_deleted(record):
+            return "its purchase is gone from the log"
         return "its purchase is in the log, and not read yet"
+
+    def _is_deleted(self, record: Written) -> bool:
+        """Whether it is gone from the log, with its topic or by retention."""
+        return record.offset < self._broker.logs[record.topic, record.partition].start
 
     def _is_old(self, purchase: Purchase, now: int) -> bool:
         """Whether it may be forgotten for its age, by the offer as it was shown last."""
         assert purchase.record is not None
         shown = max(w.dated for w in self._shown[purchase.offer_id] if w.at <= now)
         record = purchase.record
-        return (record.at if record.event is None else record.dated) < shown - self._lookback
+        if record.event is None:
+            return record.at < shown - self._lookback
+        # Whoever goes back by time goes by the stamps, and may leave out one that is stamped as wrongly as it is dated.
+        is_misplaced = self._broker.lost_at >= 0 and record.timestamp < purchase.at
+        at = record.timestamp if is_misplaced else purchase.at
+        # What it says is not believed beyond the time when it was written.
+        return max(at, min(record.dated, record.at)) < shown - self._lookback
 
     # --- who is well
 
@@ -319,14 +317,18 @@ class TruthChecker:
         records and by whatever dates that are believed."""
         shown = self._shown[offer_id]
         sessions = {w.event.session_id for w in shown if w.event is not None}
-        mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id in sessions]
+        all_mine = [w for w in self._scenario.records if w.event is not None and w.event.session_id in sessions]
+        # What is dated far behind its record ends nothing sooner, and buys as if its date were true.
+        far = [w for w in all_mine if w.topic == CHECKOUTS and far_behind(w, self._scenario.loosest)]
+        mine = [w for w in all_mine if w not in far]
         if not all(believed(w, self._scenario.rules) for w in mine):
             return False
         checkouts = [w for w in mine if w.topic == CHECKOUTS]
         errors = [w.dated - w.happened for w in mine] or [0]
         # What is within that of an edge may lie on either side of it, by the dates.
         blur = max(errors) - min(errors)
-        return bool(shown) and all(any(self._buys(c, w, offer_id, checkouts, blur) for c in checkouts) for w in shown)
+        buyers = [*checkouts, *far]
+        return bool(shown) and all(any(self._buys(c, w, offer_id, checkouts, blur) for c in buyers) for w in shown)
 
     def _buys(self, checkout: Written, shown: Written, offer_id: str, checkouts: list[Written], blur: int) -> bool:
         """Whether the checkout buys the offer as it was shown there, by all settings, and was written on time."""

@@ -15,6 +15,8 @@ from consumer.events import CheckoutCompleted, OfferPresented
 
 UNREADABLE = b"\xff\xff\xff"
 PARTNERS = ("ada", "bob", "eve")
+MOST_MISDATED = 8
+"""Offers of a seed; a mass of them is kept back until a person acts."""
 
 
 class _Draft(NamedTuple):
@@ -158,6 +160,7 @@ class _Drawing:
             Kind.WRONG_ROUTE: self._few_answers_tell_a_wrong_route,
             Kind.FAST_CLOCKS: self._fast_clocks,
             Kind.DELAYED_PRODUCERS: self._delayed_producers,
+            Kind.MISDATED_PRODUCERS: self._misdated_producers,
         }
         usual = self.random
         for kind, draws_it in draws.items():
@@ -227,6 +230,46 @@ class _Drawing:
             self._count("waits for the brokers")
             self._count("comes late", draft.on_time and not on_time)
 
+    def _misdated_producers(self) -> None:
+        """The producers of some sessions' offers or checkouts date wrongly, and some stamp their records so too."""
+        random, rules, scenario = self.random, self.rules, self.scenario
+        if random.random() < 0.5:
+            return
+        longest = max(r.lookback for r in scenario.settings)
+        release = START * 1000 + random.choice((0, 0, random.randint(0, scenario.span)))
+        still = START * 1000 - random.choice((0, rules.lookback, 4 * longest))
+        shift = random.choice((longest + 1, 2 * longest, 5 * longest))
+        errors: dict[str, Callable[[int], int]] = {
+            "in seconds": lambda at: at // 1000,
+            "in minutes": lambda at: at // 60_000,
+            "in microseconds": lambda at: at * 1000,
+            "in a zone behind": lambda at: at - shift,
+            "a little behind": lambda at: at - rules.lookback,
+            "in a zone ahead": lambda at: at + shift,
+            "by a clock that stands still": lambda at: still,
+        }
+        for topic, names in ((CHECKOUTS, list(errors)), (OFFERS, ["in seconds", "in minutes", "in a zone behind"])):
+            if random.random() < 0.3:
+                continue
+            what = random.choice(names)
+            stamps_too = topic == CHECKOUTS and random.random() < 0.3
+            whose = {name for name in self.names if random.random() < random.choice((0.2, 0.2, 1.0))}
+            for number, draft in enumerate(self.drafts):
+                if draft.topic != topic or draft.key.decode() not in whose or draft.happened < release:
+                    continue
+                if draft.write is None or draft.make is None:
+                    continue
+                if topic == OFFERS and scenario.kinds[f"a record of {topic} is dated {what}"] >= MOST_MISDATED:
+                    break
+                dated = errors[what](draft.happened)
+                value, make = draft.write(dated)
+                # A stamp in the future is another error.
+                stamp = dated if stamps_too and dated < draft.at else draft.stamp
+                believed = stamp - longest <= dated <= stamp + rules.max_skew  # by some of the settings
+                on_time = draft.on_time and not (believed and draft.at - dated > rules.lateness)
+                self.drafts[number] = draft._replace(value=value, make=make, stamp=stamp, on_time=on_time, write=None)
+                self._count(f"of {topic} is dated {what}")
+
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time
 
@@ -239,7 +282,8 @@ class _Drawing:
     def _closing(self) -> None:
         """At the end, and after the last fault, something is shown and bought in every partition, so that no guard has
         a reason to hold."""
-        end = START * 1000 + self.scenario.span + 4 * self.rules.lookback + 90_000
+        last = max((draft.happened for draft in self.drafts), default=0)
+        end = max(START * 1000 + self.scenario.span + 4 * self.rules.lookback + 90_000, last + self.rules.lookback)
         for partition in range(self.scenario.partitions):
             session = next(s for n in range(1_000) if self._partition(s := f"end{n}") == partition)
             self._offer(session, "ada", f"{session}-o", end, plain=True)

@@ -19,6 +19,8 @@ class Kind(Enum):
     """A partner's calls are answered 204, then for a while 404 whatever the offer."""
     FAST_CLOCKS = "fast clocks"
     """Producers whose clocks are ahead by up to max_skew, of their records' stamps too."""
+    MISDATED_PRODUCERS = "misdated producers"
+    """Some producers date in another unit or zone, or by a clock that stands still; some of them from a release on."""
     DELAYED_PRODUCERS = "delayed producers"
     """The brokers are away, and what was to be written meanwhile lands after them, newer events first."""
     CLOCK_STEPS = "clock steps"
@@ -39,6 +41,7 @@ ON: frozenset[Kind] = frozenset(
         Kind.WRONG_ROUTE,
         Kind.DELAYED_PRODUCERS,
         Kind.FAST_CLOCKS,
+        Kind.MISDATED_PRODUCERS,
         Kind.CLOCK_STEPS,
         Kind.NO_RIGHTS,
         Kind.LOST_POSITIONS,

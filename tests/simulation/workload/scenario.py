@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Literal, NamedTuple
@@ -94,6 +94,11 @@ class Scenario:
         return self.settings[0]
 
     @property
+    def loosest(self) -> DecisionRules:
+        """The rules, but for the longest lookback of all settings: what these do not believe, none does."""
+        return replace(self.rules, lookback=max(rules.lookback for rules in self.settings))
+
+    @property
     def one_setting(self) -> bool:
         """The settings do not change."""
         return len(self.settings) == 1
@@ -129,7 +134,7 @@ class Scenario:
         log alone takes for late: from when it may be, and of which sessions."""
         found: dict[tuple[str, int, int], list[tuple[int, int, tuple[str, ...]]]] = defaultdict(list)
         for number, ahead in enumerate(self.records):
-            if ahead.event is None or implausible(ahead, self.rules):
+            if ahead.event is None or implausible(ahead, self.loosest):
                 continue
             seen = min(ahead.dated, ahead.timestamp)
             if seen <= ahead.at:
@@ -137,7 +142,7 @@ class Scenario:
             for w in self.records[number + 1 :]:
                 if (w.topic, w.partition) != (ahead.topic, ahead.partition) or w.offset < ahead.offset:
                     continue
-                is_dated = w.event is not None and not implausible(w, self.rules)
+                is_dated = w.event is not None and not implausible(w, self.loosest)
                 earliest = w.dated if is_dated else w.timestamp - self.rules.lateness
                 sessions = w.sessions if w.event is None else (w.event.session_id,)
                 if seen - self.rules.lateness > earliest:
@@ -153,7 +158,7 @@ class Scenario:
         return [
             w
             for w in self.records
-            if w.partition == partition and isinstance(w.event, OfferPresented) and not implausible(w, self.rules)
+            if w.partition == partition and isinstance(w.event, OfferPresented) and not implausible(w, self.loosest)
         ]
 
     def checkouts(self, partition: int) -> list[CheckoutCompleted]:
@@ -161,7 +166,7 @@ class Scenario:
         return [
             w.event
             for w in self.records
-            if w.partition == partition and isinstance(w.event, CheckoutCompleted) and not implausible(w, self.rules)
+            if w.partition == partition and isinstance(w.event, CheckoutCompleted) and not implausible(w, self.loosest)
         ]
 
     def undated(self, partition: int) -> Iterator[tuple[Written, UndatedCheckout, UndatedCheckout]]:
@@ -171,9 +176,19 @@ class Scenario:
         for w in self.records:
             if w.topic != CHECKOUTS or w.partition != partition:
                 continue
-            event = w.event if isinstance(w.event, CheckoutCompleted) and implausible(w, self.rules) else None
+            event = w.event if isinstance(w.event, CheckoutCompleted) and implausible(w, self.loosest) else None
             believed = w.timestamp <= w.at
+            if event is not None and far_behind(w, self.loosest):
+                since, skew = min(w.dated, w.timestamp - self.rules.lateness), self.rules.max_skew
+                yield (
+                    w,
+                    UndatedCheckout(event.session_id, max(since, w.happened), min(w.timestamp, w.at) + skew, event),
+                    UndatedCheckout(event.session_id, since, w.timestamp + skew, event),
+                )
+                continue
             at, earliest = (w.timestamp, w.timestamp - self.rules.lateness) if believed else (w.at, -_EVER)
+            # A stamp that is ahead by less than max_skew is believed by who does not wait for the clock.
+            at = max(at, w.timestamp - self.rules.lateness)
             for session_id in w.sessions if event is None else (event.session_id,):
                 yield w, UndatedCheckout(session_id, at, at, event), UndatedCheckout(session_id, earliest, _EVER, event)
 
@@ -196,10 +211,17 @@ class Scenario:
             yield from ((of_one[0], list(of_one)) for of_one in zip(*doubts, strict=True))
 
 
+def far_behind(written: Written, rules: DecisionRules) -> bool:
+    """Dated too far behind its record."""
+    return written.event is not None and written.dated < written.timestamp - rules.lookback
+
+
 def implausible(written: Written, rules: DecisionRules) -> bool:
-    """Dated too far ahead of its record, or of any clock."""
+    """Dated too far behind its record, or too far ahead of it or of any clock."""
     if written.event is None:
         return False
+    if far_behind(written, rules):
+        return True
     return written.dated > min(written.timestamp, written.at + FAR_AHEAD // 2) + rules.max_skew
 
 

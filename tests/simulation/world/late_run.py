@@ -32,7 +32,7 @@ class LateWorld(World):
         scenario = super()._draw(seed, kinds)
         newest: dict[tuple[str, int], int] = {}
         for number, written in enumerate(scenario.records):
-            if written.event is None or implausible(written, scenario.rules):
+            if written.event is None or implausible(written, scenario.loosest):
                 continue
             place = written.topic, written.partition
             seen = newest.get(place, written.dated)

@@ -13,9 +13,10 @@ from typing import Any
 from simulation.checkers.calls import CallChecker
 from simulation.checkers.commits import CommitChecker
 from simulation.checkers.expected import ExpectedFates
+from simulation.checkers.head import HEAD
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
-from simulation.checkers.truth import HEAD, TruthChecker
+from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults

@@ -13,10 +13,13 @@ from consumer.errors import StartError
 from consumer.kafka.rights import Rights
 from consumer.settings import KafkaSettings
 
+READ: dict[str, bool | None] = {"offer.presented": True, "checkout.completed": True}
+
 
 def check(monkeypatch: pytest.MonkeyPatch, rights: Rights) -> None:
-    def told(_: Any, topics: tuple[str, str], group: str) -> Rights:
-        assert (topics, group) == (("offer.outcome", "opt-out.dead-letter"), "offer-opt-out")
+    def told(_: Any, inputs: tuple[str, str], outputs: tuple[str, str], group: str) -> Rights:
+        assert (*inputs, *outputs) == (*READ, "offer.outcome", "opt-out.dead-letter")
+        assert group == "offer-opt-out"
         return rights
 
     monkeypatch.setattr(checked, "rights_of", told)
@@ -25,8 +28,13 @@ def check(monkeypatch: pytest.MonkeyPatch, rights: Rights) -> None:
 
 def test_every_missing_right_is_named_with_what_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StartError) as caught:
-        check(monkeypatch, Rights({"offer.outcome": False, "opt-out.dead-letter": False}, False))
+        check(
+            monkeypatch,
+            Rights({**READ, "offer.presented": False}, {"offer.outcome": False, "opt-out.dead-letter": False}, False),
+        )
     text = str(caught.value)
+    assert "offer.presented may not be read: allow Read and Describe on this topic" in text
+    assert "checkout.completed may not" not in text
     assert "offer.outcome may not be written to: allow Write and Describe on this topic" in text
     assert "opt-out.dead-letter may not be written to" in text
     assert "the group offer-opt-out may not be read" in text
@@ -34,7 +42,10 @@ def test_every_missing_right_is_named_with_what_to_allow(monkeypatch: pytest.Mon
 
 
 def test_what_is_allowed_or_not_told_lets_it_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    check(monkeypatch, Rights({"offer.outcome": True, "opt-out.dead-letter": True}, True))
+    check(monkeypatch, Rights(READ, {"offer.outcome": True, "opt-out.dead-letter": True}, True))
     with capture_logs() as lines:
-        check(monkeypatch, Rights({"offer.outcome": None, "opt-out.dead-letter": None}, None, ("too old",)))
+        check(
+            monkeypatch,
+            Rights(dict.fromkeys(READ), {"offer.outcome": None, "opt-out.dead-letter": None}, None, ("too old",)),
+        )
     assert [line["why"] for line in lines] == ["too old"]

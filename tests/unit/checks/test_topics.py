@@ -116,3 +116,46 @@ def test_topics_that_were_just_made_are_reported_so() -> None:
 
 def test_an_input_created_beside_one_with_another_count_is_an_obstacle() -> None:
     assert "6 partitions but checkout.completed has 3" in obstacle(TopicCluster(FOUR | {"checkout.completed": 3}))
+
+
+def copies(of: int, **outcome: str) -> TopicCluster:
+    cluster = TopicCluster(FOUR, offer__outcome=outcome)
+    cluster.copies = of
+    return cluster
+
+
+def test_outcomes_that_one_broker_alone_may_hold_are_a_note_where_there_are_more_copies() -> None:
+    one = {"min.insync.replicas": "1"}
+    (note,) = inspect(copies(3, **one)).notes
+    assert "offer.outcome has 3 copies and min.insync.replicas=1" in note
+    assert "--add-config min.insync.replicas=2" in note
+    assert inspect(copies(1, **one)).notes == ()
+    assert inspect(copies(3, **{"min.insync.replicas": "2"})).notes == ()
+
+
+def test_more_copies_in_sync_than_there_are_is_an_obstacle() -> None:
+    assert "has 1 copies and min.insync.replicas=2, so nothing can be written" in obstacle(
+        copies(1, **{"min.insync.replicas": "2"})
+    )
+
+
+def test_an_output_that_takes_less_than_is_written_at_once_is_a_note() -> None:
+    (note,) = inspect(TopicCluster(FOUR, offer__outcome={"max.message.bytes": "65535"})).notes
+    assert "offer.outcome takes at most 65535 bytes at once" in note
+    assert inspect(TopicCluster(FOUR, offer__outcome={"max.message.bytes": "65536"})).notes == ()
+
+
+def test_a_dead_letter_topic_that_takes_less_than_the_inputs_is_a_note() -> None:
+    small, large = {"max.message.bytes": "100000"}, {"max.message.bytes": "200000"}
+    (note,) = inspect(TopicCluster(FOUR, opt_out__dead_letter=small, checkout__completed=large)).notes
+    assert "takes 100000 bytes a record (max.message.bytes), the inputs 200000" in note
+    assert inspect(TopicCluster(FOUR, opt_out__dead_letter=large, checkout__completed=small)).notes == ()
+
+
+def test_brokers_that_take_little_metadata_are_a_note_and_such_that_do_not_tell_are_none() -> None:
+    cluster = TopicCluster(FOUR)
+    cluster.broker = {"offset.metadata.max.bytes": "1000"}
+    (note,) = inspect(cluster).notes
+    assert "the brokers take 1000 bytes of a commit's metadata" in note
+    cluster.broker = KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
+    assert inspect(cluster).notes == ()

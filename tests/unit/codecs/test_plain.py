@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
 
-from consumer.codecs import plain as codec_module
 from consumer.codecs.plain import PlainCodec
 from consumer.errors import DecodeError
 from consumer.events import (
@@ -25,25 +25,7 @@ from consumer.events import (
 
 CODEC = PlainCodec(metadata_keys=("tier",))
 
-OFFER: dict[str, Any] = {
-    "event_id": "e1",
-    "session_id": "s1",
-    "partner_code": "P1",
-    "offer_id": "o1",
-    "presented_at": 1_767_225_600_123,
-    "product_code": "travel",
-    "country": "DE",
-    "currency": "EUR",
-    "price": "12.50",
-    "metadata": {"tier": "gold", "email": "a@b.example"},
-}
-CHECKOUT: dict[str, Any] = {
-    "event_id": "e2",
-    "session_id": "s1",
-    "checkout_id": "c1",
-    "completed_at": 1_767_225_700_456,
-    "purchased_offer_ids": ["o1", "o2"],
-}
+OFFER, CHECKOUT = OFFER_FIELDS, CHECKOUT_FIELDS
 
 longs = st.integers(-(2**63), 2**63 - 1)
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -81,15 +63,6 @@ def test_equal_details_and_partner_codes_are_shared() -> None:
     one, other = (CODEC.decode_offer(b"s1", CODEC.encode_offer({**OFFER, "offer_id": o}), 0) for o in "ab")
     assert one.details is other.details
     assert one.partner_code is other.partner_code
-
-
-def test_the_store_of_shared_details_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec_module, "_SHARED_DETAILS", 3)
-    codec = PlainCodec()
-    for price in range(10):
-        event = codec.decode_offer(b"s1", codec.encode_offer({**OFFER, "price": str(price)}), 0)
-        assert event.details.price == str(price)
-        assert len(codec._details) <= 3
 
 
 def test_a_checkout_is_decoded() -> None:

@@ -140,7 +140,7 @@ def chain(first: int, last: int, decide_at: int) -> Chain:
 
 def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
     spans = StraddlingChains()
-    spans.add(chain(5, 20, decide_at=100))
+    spans.add(chain(5, 20, decide_at=100), 0)
     assert spans.start(10, decided_to=100) == 10, "by D what is left of it is known as settled"
     assert spans.start(10, decided_to=99) == 5
     assert spans.start(20, decided_to=99) == 5
@@ -150,14 +150,14 @@ def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
 
 def test_going_back_for_one_chain_may_mean_going_back_for_another() -> None:
     spans = StraddlingChains()
-    spans.add(chain(5, 12, decide_at=100))
-    spans.add(chain(10, 20, decide_at=100))
+    spans.add(chain(5, 12, decide_at=100), 0)
+    spans.add(chain(10, 20, decide_at=100), 0)
     assert spans.start(15, decided_to=99) == 5
 
 
 def test_d_never_falls_below_a_chain_that_the_commit_cuts() -> None:
     spans = StraddlingChains()
-    spans.add(chain(5, 20, decide_at=100))
+    spans.add(chain(5, 20, decide_at=100), 0)
     assert [spans.least_decided_to(offset) for offset in (10, 20)] == [100, 100]
     assert [spans.least_decided_to(offset) for offset in (5, 21)] == [MIN_TIME, MIN_TIME]
 
@@ -165,7 +165,7 @@ def test_d_never_falls_below_a_chain_that_the_commit_cuts() -> None:
 def test_chains_of_days_are_not_collected_and_d_does_not_fall_below_those_let_go() -> None:
     spans = StraddlingChains()
     for n in range(StraddlingChains.MOST + 1):
-        spans.add(chain(10 * n + 1, 10 * n + 8, decide_at=n))
+        spans.add(chain(10 * n + 1, 10 * n + 8, decide_at=n), 0)
     spans.forget(0, decided_to=10**9)
     assert spans.least_decided_to(0) == StraddlingChains.MOST
     assert not spans._chains
@@ -184,7 +184,7 @@ def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
     for first, length, decide_at, disordered in shapes:
         offsets = (first + length, first) if disordered else (first, first + length)
         for spans in (all_of_them, fewer):
-            spans.add(chain(*offsets, decide_at))
+            spans.add(chain(*offsets, decide_at), 0)
     for _ in range(1 + twice):
         fewer.forget(committed, decided_to)
     for later in range(committed, 16):
@@ -199,6 +199,53 @@ def test_what_was_let_go_of_the_settled_chains_would_have_changed_no_commit(
     else:
         assert all(s.disordered or s.decide_at > decided_to for s in fewer._chains)
         assert fewer.least_decided_to(committed) <= max(decided_to, all_of_them.least_decided_to(committed))
+
+
+@examples(300)
+@given(SPANS, st.integers(0, 8), st.integers(0, 12), st.integers(0, 10))
+def test_chains_that_are_taken_for_one_are_cut_by_no_commit_that_would_cut_one_of_them(
+    shapes: list[tuple[int, int, int, bool]], planned: int, later: int, d: int
+) -> None:
+    each, joined = StraddlingChains(), StraddlingChains()
+    joined._join_at = 2
+    for first, length, decide_at, disordered in shapes:
+        offsets = (first + length, first) if disordered else (first, first + length)
+        each.add(chain(*offsets, decide_at), planned)
+        joined.add(chain(*offsets, decide_at), planned)
+        joined._join_at = 2
+    for least in range(planned, 16):
+        assert joined.least_decided_to(least) >= each.least_decided_to(least)
+    offset = joined.start(later, d)
+    assert offset <= each.start(later, d)
+    if offset > planned:
+        assert each.start(offset, d) == offset, "it cuts one"
+    assert {s.first for s in each._chains if s.first < planned} <= {s.first for s in joined._chains}
+
+
+@pytest.mark.parametrize("most", [5, 200], ids=["the list has room", "the list is full"])
+def test_settled_chains_are_kept_in_bounds_while_others_wait(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """One partner's credentials expire, and its offers wait. All others are shown twice, and settled."""
+    monkeypatch.setattr(StraddlingChains, "MOST", 100)
+    task = Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0), metadata_limit=200)
+    now, waiting, plans = 10**6, 0, 0
+    for n in range(2_000):
+        now += RULES.window + RULES.checkout_grace
+        for offset in (2 * n, 2 * n + 1):
+            task.offer(OfferPresented(f"s{n}", "P", f"o{n}", now, offset), now, now)
+        for side in Side:
+            task.idle(side, now + RULES.window // 2)
+        for one in task.decide():
+            if n % 3 == 0 and waiting < most:
+                waiting += 1
+            else:
+                task.settle(one)
+        plan = task.prepare_commit()
+        if plan is not None:
+            plans += 1
+            task.commit_acknowledged(plan)
+    assert waiting == most
+    assert plans > 1
+    assert len(task._planner._straddling._chains) <= 210
 
 
 def test_settled_chains_are_kept_in_bounds_while_the_broker_takes_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:

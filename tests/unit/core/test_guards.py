@@ -174,6 +174,7 @@ def test_the_newest_checkout_is_known_after_a_restart_that_no_longer_reads_it() 
     (chain,) = instance.tasks[0].unsettled_chains()
     instance.tasks[0].settle(chain)
     instance.restart(silence=2_000)
+    instance.idle(2_001)
     instance.restart(silence=2_000)
     assert instance.tasks[0].prepare_commit().checkouts.offset == 1, "the checkout is still read: this shows nothing"  # type: ignore[union-attr]
     instance.idle(3_000)
@@ -223,6 +224,7 @@ def test_a_silence_does_not_end_because_a_restart_has_read_no_checkouts_yet() ->
     instance.idle(2_001)
     instance.turn()
     instance.restart(silence=2_000)
+    instance.idle(2_001)
     instance.restart(silence=2_000)
     assert instance.tasks[0].guard.checkouts_read_to == MIN_TIME
     instance.turn()
@@ -429,6 +431,88 @@ def test_a_checkout_behind_a_newer_one_makes_no_gap() -> None:
     instance.checkout(300 + 2 * RULES.lateness + 1)
     instance.offer(400)
     assert instance.turn() == ["o10"]
+
+
+def test_a_newer_gap_does_not_postpone_what_the_one_before_holds() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 300, 600):
+        instance.offer(time, f"o{time}")
+    instance.checkout(200)
+    assert instance.turn() == []
+    instance.checkout(400)
+    assert instance.turn() == ["o10"], "due at 110: the first gap has landed, and this is before the next one"
+    instance.checkout(600)
+    assert instance.turn() == [], "o300 is due at 410: what the producer kept back behind 400 may end it sooner"
+    instance.idle(600 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(600 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o300"]
+
+
+def test_several_gaps_that_have_not_landed_hold_what_is_due_behind_the_first() -> None:
+    instance = Instance(silence=2)  # each gap of 3 is one, and three of them are within lateness
+    for time in (0, 1, 2):
+        instance.checkout(time)
+    instance.idle(2 + 2 * RULES.lateness + 1)
+    guard = instance.tasks[0].guard
+    for time in (30, 33, 36):
+        instance.checkout(time)
+    assert guard.decides_to == START + 2 - RULES.lateness - 1
+    instance.checkout(30 + 2 * RULES.lateness)
+    assert guard.decides_to == START + 2 - RULES.lateness - 1
+    instance.checkout(30 + 2 * RULES.lateness + 1)
+    assert guard.decides_to == START + 30 - RULES.lateness - 1
+
+
+def test_what_is_kept_back_in_the_second_gap_lands_before_what_it_buys_is_decided() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 150, 500):
+        instance.offer(time, f"o{time}", session=f"s{time}")
+    instance.checkout(200, session="other")
+    instance.checkout(400, session="other")
+    assert instance.turn() == ["o10"]
+    instance.checkout(240, session="s150")  # which makes it due at 250, behind the second gap
+    instance.checkout(245, "o150", session="s150")
+    instance.checkout(400 + 2 * RULES.lateness + 1, session="other")
+    instance.guards.judge(instance.tasks)
+    assert {chain.reason for chain in instance.tasks[0].decide()} == {Reason.PURCHASED}
+
+
+def test_while_a_gap_holds_what_lands_makes_nothing_due_in_what_was_decided_before() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    instance.offer(10, "o10")
+    instance.idle(100)
+    instance.turn()
+    instance.offer(200, "o200")
+    instance.checkout(210, session="other")
+    instance.checkout(20)  # o10 would be due at 30: declined, if nothing more were to land
+    assert instance.turn() == []
+    instance.checkout(30, "o10")
+    instance.idle(210 + 2 * RULES.lateness + 1)
+    instance.guards.judge(instance.tasks)
+    assert {chain.reason for chain in instance.tasks[0].decide()} == {Reason.PURCHASED}
+
+
+def test_a_restart_holds_all_until_the_last_gap_has_landed() -> None:
+    instance = Instance()
+    instance.checkout(0)
+    for time in (10, 80, 300):
+        instance.offer(time, f"o{time}")
+    instance.checkout(200)
+    instance.checkout(400)
+    plan = instance.tasks[0].prepare_commit()
+    assert plan is not None
+    remembered = CheckoutCheckpoint.decode(plan.checkouts.metadata, plan.checkouts.offset).guard.resume_at
+    assert remembered == START + 400 + RULES.lateness
+    instance.restart()
+    instance.offer(500, "o500")
+    instance.idle(400 + 2 * RULES.lateness)
+    assert instance.turn() == []
+    instance.idle(400 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o10", "o80"]
 
 
 # --- unmatched_limit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.core.horizon import LOG_IS_EMPTY, Horizon
-from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
+from consumer.core.horizon import Horizon
+from consumer.core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 
 RULES = DecisionRules(window=1_000, checkout_grace=100, lookback=5_000, lateness=300, max_skew=1_000)
 HEAD = Horizon.HEAD
@@ -27,32 +27,54 @@ def test_what_is_known_is_not_learnt() -> None:
 def test_the_newest_of_the_first_records_counts_so_that_not_one_that_was_kept_back_tells(late: int) -> None:
     horizon = unknown()
     for _ in range(late):
-        assert horizon.read(T - 9_000_000) is None
+        assert horizon.read(T - 9_000_000, MIN_TIME, T) is None
     for number in range(HEAD - late):
         assert horizon.unknown
-        found = horizon.read(T + number)
+        found = horizon.read(T + number, MIN_TIME, T)
     assert horizon.value == T + HEAD - late - 1 + RULES.lateness
     assert found is not None
     assert str(horizon.late_below) in found
 
 
-def test_a_log_with_fewer_records_tells_by_those() -> None:
+@pytest.mark.parametrize("records", [0, 1, HEAD - 1])
+def test_a_log_with_fewer_records_tells_by_the_clock(records: int) -> None:
     horizon = unknown()
-    assert horizon.end() is None
-    horizon.read(T)
-    horizon.read(T - 1)
-    assert horizon.end() is not None
+    for _ in range(records):
+        horizon.read(T - 9_000, MIN_TIME, T)
+    assert str(T + RULES.lateness + RULES.lookback) in horizon.idle(T)
     assert horizon.value == T + RULES.lateness
 
 
-def test_an_empty_log_tells_by_the_clock() -> None:
+def test_none_of_the_first_records_was_written_before_what_was_read_before_it() -> None:
     horizon = unknown()
-    assert horizon.idle(T) == LOG_IS_EMPTY
+    for _ in range(HEAD):
+        horizon.read(T - 9_000, T, T)
     assert horizon.value == T + RULES.lateness
 
 
-def test_a_quiet_log_tells_by_what_it_holds() -> None:
+@pytest.mark.parametrize(
+    ("timestamp", "newest"),
+    [(T, T), (T + 100, T + 50), (T + 1_051, T - 9_000), (-1, T - 9_000)],
+    ids=["its stamp", "no later than the clock", "a stamp that the clock disproves", "no stamp"],
+)
+def test_a_checkout_whose_date_is_not_believed_tells_by_its_stamp(timestamp: int, newest: int) -> None:
     horizon = unknown()
-    horizon.read(T)
-    assert horizon.idle(T + 9_000_000) != LOG_IS_EMPTY
-    assert horizon.value == T + RULES.lateness
+    horizon.read_undated(timestamp, now=T + 50)
+    for _ in range(HEAD):
+        horizon.read(T - 9_000, MIN_TIME, T)
+    assert horizon.value == newest + RULES.lateness
+
+
+def test_checkouts_whose_dates_are_not_believed_are_no_sample_of_the_log() -> None:
+    horizon = unknown()
+    for _ in range(HEAD):
+        horizon.read_undated(T, now=T)
+    assert horizon.unknown
+
+
+@pytest.mark.parametrize(("time", "counts"), [(YEAR_2000 - 1, False), (YEAR_2000, True)])
+def test_checkouts_in_seconds_are_no_sample_of_the_log(time: int, counts: bool) -> None:
+    horizon = unknown()
+    for _ in range(HEAD):
+        horizon.read(time, MIN_TIME, YEAR_2000)
+    assert horizon.unknown != counts

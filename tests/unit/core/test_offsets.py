@@ -78,3 +78,21 @@ def test_a_split_at_the_committed_offset_is_still_read_again() -> None:
     assert join.open_splits() == {5}
     join.forget_splits(6)
     assert join.open_splits() == frozenset()
+
+
+def test_a_checkout_that_is_kept_is_retained_as_long_as_that() -> None:
+    checkouts = CheckoutOffsets(0)
+    for offset, time in enumerate((1_024, 2_048, 4_096)):
+        checkouts.read(offset, time)
+    checkouts.keep(0, 8_192)
+    checkouts.keep(0, 3_000)
+    assert [checkouts.lowest_retained(at) for at in (0, 8_192, 9_216)] == [0, 0, 3]
+
+
+def test_what_may_be_committed_does_not_fall_for_one_that_is_kept_too_late() -> None:
+    checkouts = CheckoutOffsets(0)
+    for offset, time in enumerate((1_024, 2_048, 4_096)):
+        checkouts.read(offset, time)
+    assert checkouts.lowest_retained(3_072) == 2
+    checkouts.keep(1, 8_192)
+    assert checkouts.lowest_retained(4_096) == 2

@@ -103,6 +103,15 @@ def test_h_of_a_cut_checkout_log_is_its_first_record_and_lateness() -> None:
     assert planned(task)[1].late_below == T + late_below
 
 
+def test_h_of_a_cut_checkout_log_is_no_older_than_the_stamp_of_one_that_cannot_be_dated() -> None:
+    task = fresh(horizon=MAX_TIME)
+    task.checkout(checkout(6, -RULES.lookback - 1), T + 200, LATER)
+    task.unreadable_checkout(7, ("s",), T + 300, LATER)
+    warning = task.checkout(checkout(8, -50), T - 50, LATER).warning
+    assert warning is not None
+    assert str(T + 300 + RULES.lateness + RULES.lookback) in warning
+
+
 def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> None:
     task = fresh(horizon=MAX_TIME)
     assert (task.restore_until(Side.CHECKOUTS), task.restore_until(Side.OFFERS)) == (None, 0)
@@ -180,7 +189,7 @@ def test_read_again_an_offer_max_skew_ahead_of_the_clock_and_its_tolerance_is_pl
 def test_a_tombstone_is_read_and_is_nothing() -> None:
     task = fresh()
     for side in Side:
-        task.skip(side, 0)
+        task.read_to(side, 1)
         assert task.next_offset(side) == 1
 
 
@@ -479,10 +488,39 @@ def test_a_checkout_is_forgotten_when_no_offer_can_need_it_and_not_much_later() 
     task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
     task.checkout(checkout(0, 0), T, LATER)
     needed = LONG.late_after + 2 * LONG.lookback
+    for time in range(0, needed, LONG.lookback // 2):  # as whoever reads along, without a gap
+        reach(task, time)
     reach(task, needed)
     assert task.sessions == 1
     reach(task, needed + 2 * BUCKET)
     assert task.sessions == 0
+
+
+def test_one_that_stands_before_a_gap_is_kept_as_if_it_were_written_at_its_end() -> None:
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.checkout(checkout(0, 0), T, LATER)
+    gap = 5 * LONG.lookback
+    reach(task, gap)
+    for time in range(gap, gap + LONG.late_after + 2 * LONG.lookback, LONG.lookback // 2):
+        reach(task, time)
+        assert task.sessions == 1
+    for time in range(gap, gap + LONG.late_after + 4 * LONG.lookback, LONG.lookback // 2):
+        reach(task, time)
+    assert task.sessions == 0
+
+
+def test_nothing_is_forgotten_before_a_restart_has_read_again() -> None:
+    """A checkout that is dated and stamped in another year, and what tells so is read only after the restart."""
+    task = Task(LONG, partitions=1, offers=BEGIN, checkouts=BEGIN)
+    task.checkout(checkout(0, -T, "a"), 0, LATER)
+    reach(task, LONG.lookback)
+    for _ in range(2):
+        plan, _, _ = planned(task)
+        assert plan.checkouts.offset == 0
+        task = Task(LONG, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+        task.checkout(checkout(0, -T, "a"), 0, LATER)
+        assert (task.restoring, task.decide()) == (False, [])
+        assert task.sessions == 1
 
 
 def test_a_hold_of_a_day_keeps_the_checkouts_of_the_hours_that_an_offer_may_need() -> None:

@@ -11,7 +11,8 @@ from support import virtual_time
 from support.delivery_world import DENIED, FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, Highest, numbered
 from support.owner import OWNER, Owner
 
-from consumer.calls import Answer, CallResult, Withheld
+from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall, Withheld
+from consumer.delivery.breaker import OFFERS_TO_OPEN
 from consumer.delivery.gate import LOOK_S, OPEN, TRIAL_S, GateState, Opening
 from consumer.events import Outcome
 
@@ -66,11 +67,11 @@ def test_a_condition_that_closes_stops_retries_too_and_leaves_those_in_flight_al
 def test_a_call_given_out_just_before_a_condition_closes_takes_its_place_again() -> None:
     async def main() -> None:
         switch = Switch(CLOSED)
-        switch.script = [OPEN, OPEN, OPEN]
+        switch.script = [OPEN, OPEN, OPEN, OPEN]
         world = DeliveryWorld(lambda _: OK, concurrency=2, conditions=[switch])
         world.submit("a", "b", "c")
         await world.until(50.0)
-        assert world.offers() == ["a"], "the third look was that of the first call as it left"
+        assert world.offers() == ["a"], "the fourth look was that of the first call as it left"
         assert (world.delivery.queued, world.delivery.in_flight) == (2, 0)
 
     virtual_time.run(main())
@@ -116,6 +117,51 @@ def test_one_at_a_time_a_call_that_did_not_settle_is_followed_by_another() -> No
         await world.until(1.0)
         assert world.offers()[:2] == ["a", "b"]
         assert world.most_at_once == {"P": 1}
+
+    virtual_time.run(main())
+
+
+def test_a_condition_that_closes_while_calls_connect_stops_them() -> None:
+    """What was asked before counts no more: a connection may take seconds."""
+
+    async def main() -> None:
+        switch = Switch()
+        world = DeliveryWorld(lambda _: OK, conditions=[switch])
+        world.connecting = 3.0
+        world.submit(*numbered(3))
+        await world.until(1.0)
+        switch.state = CLOSED
+        await world.until(60.0)
+        assert world.made == []
+        assert (world.delivery.queued, world.delivery.in_flight) == (3, 0)
+        switch.state = OPEN
+        await world.until_results(3)
+        assert {(result.outcome, result.attempts) for _, result in world.results} == {(Outcome.OPTED_OUT, 1)}
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("connecting", [1.0, TRIAL_S + 1.0])
+def test_one_at_a_time_counts_for_calls_that_connect_and_one_gets_through(connecting: float) -> None:
+    """Though one hangs, and though it takes longer to connect than the next one waits."""
+
+    async def hang(_: OptOutCall) -> Answer:
+        await asyncio.sleep(1_000)
+        return FAILED
+
+    async def main() -> None:
+        switch = Switch()
+        world = DeliveryWorld(lambda call: hang(call) if call.offer_id == "hangs" else OK, conditions=[switch])
+        world.submit("hangs")
+        await world.until(1.0)
+        world.connecting = connecting
+        world.submit(*numbered(4))
+        await world.until(1.5)
+        switch.state = ONE
+        await world.until(80.0)
+        times = world.times()
+        assert len(times) == 5
+        assert all(later - earlier >= TRIAL_S for earlier, later in pairwise(times[1:]))
 
     virtual_time.run(main())
 
@@ -270,5 +316,43 @@ def test_what_flies_is_not_cut_though_its_owner_withholds_it_and_is_tried_no_mor
         await world.until(100.0)
         assert world.outcomes() == {"heard": Outcome.OPTED_OUT, "fails": None}
         assert len(world.made) == 2
+
+    virtual_time.run(main())
+
+
+def test_a_call_that_is_withheld_while_it_waits_for_its_connection_was_no_try() -> None:
+    """Nothing of it was sent: the insurer cannot have it, and it speaks neither against the partner nor for it."""
+
+    async def main() -> None:
+        owner = Owner()
+
+        def answers(call: OptOutCall) -> Answer:
+            if call.offer_id != "last":
+                owner.withheld[call.chain_start] = Withheld()
+                return Answer(AnswerKind.WITHHELD)
+            return OK
+
+        world = DeliveryWorld(answers, concurrency=10)
+        with structlog.testing.capture_logs() as logs:
+            world.submit(*numbered(OFFERS_TO_OPEN), "last", owner=owner)
+            await world.until_results(OFFERS_TO_OPEN + 1)
+        results = {result.call.offer_id: result for _, result in world.results}
+        assert results.pop("last").outcome is Outcome.OPTED_OUT
+        assert {(result.outcome, result.attempts, result.maybe_recorded) for result in results.values()} == {
+            (None, 0, False)
+        }
+        assert not [line for line in logs if line["log_level"] == "warning"]
+
+    virtual_time.run(main())
+
+
+def test_a_call_whose_owner_withheld_it_for_a_moment_only_is_made() -> None:
+    async def main() -> None:
+        script = [Answer(AnswerKind.WITHHELD), OK]
+        world = DeliveryWorld(lambda _: script.pop(0))
+        world.submit("offer")
+        await world.until_results(1)
+        _, result = world.results[0]
+        assert (result.outcome, result.attempts) == (Outcome.OPTED_OUT, 1)
 
     virtual_time.run(main())

@@ -18,6 +18,7 @@ from support.delivery_world import (
     DeliveryWorld,
     numbered,
 )
+from support.owner import always
 
 from consumer.calls import Answer, AnswerKind
 from consumer.events import Outcome
@@ -166,7 +167,7 @@ def test_a_partner_without_credentials_is_told_to_set_them_and_restart() -> None
 
     async def main() -> None:
         caller = OptOutApi(api, Credentials(api, lambda: 0.0), no_transport, lambda: 0.0)  # type: ignore[arg-type]
-        world = DeliveryWorld(caller, concurrency=1)
+        world = DeliveryWorld(lambda call: caller(call, always), concurrency=1)
         with structlog.testing.capture_logs() as logs:
             world.submit(*numbered(3))
             await world.until(65.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.delivery_world import OK, REFUSED, make_calls, numbered
@@ -22,7 +22,7 @@ class Connection:
 
     closed = False
 
-    async def __call__(self, call: OptOutCall) -> Answer:
+    async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool]) -> Answer:
         await asyncio.sleep(0.01)
         return OK if call.offer_id == "good" else REFUSED
 

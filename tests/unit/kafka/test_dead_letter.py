@@ -8,6 +8,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.hiding import IN_USE
 from consumer.kafka.dead_letter import Form, forms
 from consumer.kafka.record import Record
 
@@ -29,6 +30,14 @@ def made(of: Record) -> list[Form]:
 
 def names(form: Form) -> list[str]:
     return [name for name, _ in form.headers]
+
+
+def test_a_secret_is_hidden_before_the_error_is_cut() -> None:
+    IN_USE.learn(["the-secret"])
+    for before in range(980, 1_001):
+        error = dict(next(forms(record(), "rejected", "." * before + "the-secret"))[2])["error"]
+        assert set(error) <= {".", "*"}
+        assert len(error) <= 1_000
 
 
 def test_a_large_value_loses_our_headers_first_and_is_a_stub_then() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 from support.kafka import Message, partition_end
 
 from consumer.core.provenance import Provenance
@@ -154,3 +155,14 @@ def test_an_outcome_of_our_offers_is_found_among_the_last_ones(sources: tuple[st
     assert told == (None if found is None else RecordRef("outcomes", 0, found))
     assert outcomes.closed
     assert len(outcomes.read) <= LAST_OUTCOMES
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"), [((), False), ((None, None), True), (("others", None), False), ((None, "others"), False)]
+)
+def test_an_outcome_topic_of_which_nothing_can_be_read_is_no_word_on_earlier_runs(
+    sources: tuple[str | None, ...], told: bool
+) -> None:
+    with capture_logs() as lines:
+        assert history(Outcomes(*sources)).earlier_outcome() is None
+    assert [line["topic"] for line in lines] == ["outcomes"] * told

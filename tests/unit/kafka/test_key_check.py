@@ -139,7 +139,15 @@ def test_agreement_at_the_start_is_told(reader: Reader) -> None:
     reader.write(by_crc32, "checkouts", 100, "c")
     with capture_logs() as lines:
         check().at_start(reader.make)
-    assert [(line["event"], line["partitioner"]) for line in lines] == [("the producers' partitioners agree", "crc32")]
+    assert lines[0] == {
+        "event": "keys were sampled",
+        "part": "first",
+        "keys": 200,
+        "partitions": 8,
+        "log_level": "info",
+    }
+    assert [line.get("partitioner") for line in lines[1:]] == ["crc32"]
+    assert lines[1]["event"] == "the producers' partitioners agree"
     assert reader.closed
 
 
@@ -193,7 +201,39 @@ def test_a_transaction_marker_at_the_end_is_not_waited_for(reader: Reader) -> No
     reader.marker_at_the_end = True
     with capture_logs() as lines:
         check().at_start(reader.make)
-    assert [line["event"] for line in lines] == ["too few keys yet to tell the producers' partitioners"]
+    assert "not all keys were sampled in time" not in str(lines)
+    assert lines[-1]["event"] == "too few keys yet to tell the producers' partitioners"
+
+
+@pytest.mark.parametrize(("begin", "part"), [(0, "first"), (1_000, "last")])
+def test_a_part_in_which_there_is_nothing_to_look_at_is_told(reader: Reader, begin: int, part: str) -> None:
+    """What was found elsewhere is no word on the producers of that time."""
+    for topic in ("offers", "checkouts"):
+        for partition in range(PARTITIONS):
+            keys = [f"{topic}-{n}".encode() for n in range(9_000)]
+            ours = [key for key in keys if by_murmur2(key, PARTITIONS) == partition]
+            # The keyless ones stand for markers of transactions, compacted and aborted records.
+            reader.logs[topic, partition] = [(n, None if begin <= n < begin + 500 else ours[n]) for n in range(1_500)]
+    with capture_logs() as lines:
+        check().at_start(reader.make)
+    told = [line for line in lines if line["event"].startswith("no keys were sampled")]
+    assert [(line["part"], line["log_level"]) for line in told] == [(part, "warning")]
+    assert told[0]["topics"] == ["checkouts", "offers"]
+    assert lines[-1]["event"] == "the producers' partitioners agree"
+
+
+def test_one_topic_in_which_there_is_nothing_to_look_at_is_told(reader: Reader) -> None:
+    """The newest checkouts were aborted; the offers say nothing of those who write checkouts."""
+    for topic in ("offers", "checkouts"):
+        for partition in range(PARTITIONS):
+            keys = [f"{topic}-{n}".encode() for n in range(9_000)]
+            ours = [key for key in keys if by_murmur2(key, PARTITIONS) == partition]
+            aborted = 1_000 if topic == "checkouts" else 1_500
+            reader.logs[topic, partition] = [(n, ours[n] if n < aborted else None) for n in range(1_500)]
+    with capture_logs() as lines:
+        check().at_start(reader.make)
+    told = [line for line in lines if line["event"].startswith("no keys were sampled")]
+    assert [(line["part"], line["topics"]) for line in told] == [("last", ["checkouts"])]
 
 
 def test_a_partition_that_gives_nothing_is_named_and_does_not_hold_the_start(reader: Reader) -> None:
@@ -202,8 +242,8 @@ def test_a_partition_that_gives_nothing_is_named_and_does_not_hold_the_start(rea
     reader.stuck = {("checkouts", 3)}
     with capture_logs() as lines:
         check().at_start(reader.make)
-    assert lines[0]["event"] == "not all keys were sampled in time: the rest is seen while running"
-    assert lines[0]["partitions"] == ["checkouts[3]"]
+    assert lines[1]["event"] == "not all keys were sampled in time: the rest is seen while running"
+    assert lines[1]["partitions"] == ["checkouts[3]"]
     assert lines[-1]["event"] == "the producers' partitioners agree"
 
 

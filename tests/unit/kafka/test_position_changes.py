@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import ConsumerGroupState, KafkaError
 from support.changes_world import CHECKOUTS, FIRST, KEY, NOW, OFFERS, OURS, RULES, ChangesWorld, PlayedReader
-from support.kafka import partition_end
+from support.kafka import Message, partition_end
 
 from consumer.core.checkpoint import OfferCheckpoint, new_checkouts
 from consumer.core.provenance import Provenance
@@ -145,6 +145,16 @@ def test_a_first_record_that_the_broker_does_not_give_is_no_log_without_records(
         world.accept()
     assert world.consumer.commits == []
     monkeypatch.setattr(PlayedReader, "answer", [partition_end("checkouts", 0, 100)])
+    world.accept()
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.horizon == NOW + RULES.max_skew + RULES.lateness
+
+
+def test_a_first_record_that_is_stamped_in_seconds_tells_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ChangesWorld(replace(OURS, checkout_topic_id="another"))
+    in_seconds = Message("checkouts", 0, 0, timestamp=FIRST // 1000)
+    monkeypatch.setattr(PlayedReader, "answer", [in_seconds, partition_end("checkouts", 0, 100)])
     world.accept()
     _, found = world.checkouts()
     assert found is not None

@@ -49,7 +49,9 @@ class ReadingConsumer:
         self.paused += [(place.topic, place.partition) for place in places]
 
     def resume(self, places: list[TopicPartition]) -> None:
-        assert {(place.topic, place.partition) for place in places} <= set(self.paused)
+        resumed = {(place.topic, place.partition) for place in places}
+        assert resumed <= set(self.paused)
+        self.still_paused = set(self.paused) - resumed
 
     def unassign(self) -> None:
         self.unassigned += 1
@@ -126,6 +128,16 @@ def test_a_reader_is_used_again() -> None:
     assert reading.reader.unread == {A}
     assert reading({A: (9, 10)}) == [(0, 9)]
     assert reading.reader.unread == set()
+
+
+def test_a_reading_that_is_given_up_leaves_no_partition_paused() -> None:
+    reading = Reading(records(A, 3) + records(B, 1, 2))
+    found = reading.reader.read({A: (3, 4), B: (1, 9)}, lambda: True)
+    assert [next(found).offset(), next(found).offset()] == [3, 1]
+    assert reading.consumer.paused == [A]
+    found.close()
+    assert reading.consumer.still_paused == set()
+    assert reading.consumer.unassigned == 1
 
 
 def test_no_more_is_waited_for_than_is_wanted() -> None:

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AclOperation, AdminClient
 from consumer.demo.broker import embedded_broker, make_topics
 from consumer.kafka.rights import Rights, rights_of
 
+INPUTS = ("offer.presented", "checkout.completed")
 TOPICS = ("offer.outcome", "opt-out.dead-letter")
 ALL = [AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE]
 
@@ -29,7 +30,7 @@ class Admin:
 
     def describe_topics(self, topics: Any, include_authorized_operations: bool, request_timeout: float) -> Any:
         assert include_authorized_operations
-        return {name: self._answer(name) for name in TOPICS}
+        return {name: self._answer(name) for name in (*INPUTS, *TOPICS)}
 
     def describe_consumer_groups(
         self, groups: list[str], include_authorized_operations: bool, request_timeout: float
@@ -49,16 +50,21 @@ class Admin:
 
 def asked(controller: int = 1, **answers: list[AclOperation] | int | None) -> Rights:
     named = {name.replace("__", ".").replace("_", "-"): told for name, told in answers.items()}
-    return rights_of(Admin(named, controller), TOPICS, "g")  # type: ignore[arg-type]
+    return rights_of(Admin(named, controller), INPUTS, TOPICS, "g")  # type: ignore[arg-type]
 
 
 def test_where_everything_is_allowed_all_of_it_may_be_done() -> None:
-    assert asked() == Rights(dict.fromkeys(TOPICS, True), True)
+    assert asked() == Rights(dict.fromkeys(INPUTS, True), dict.fromkeys(TOPICS, True), True)
 
 
 @pytest.mark.parametrize("told", [[AclOperation.DESCRIBE], KafkaError.TOPIC_AUTHORIZATION_FAILED])
 def test_a_topic_that_may_not_be_written_to_is_told_whether_it_may_be_seen_or_not(told: Any) -> None:
     assert asked(offer__outcome=told).write == {"offer.outcome": False, "opt-out.dead-letter": True}
+
+
+@pytest.mark.parametrize("told", [[AclOperation.DESCRIBE], KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_an_input_that_may_not_be_read_is_told_whether_it_may_be_seen_or_not(told: Any) -> None:
+    assert asked(checkout__completed=told).read == {"offer.presented": True, "checkout.completed": False}
 
 
 @pytest.mark.parametrize("told", [[AclOperation.DESCRIBE], KafkaError.GROUP_AUTHORIZATION_FAILED])
@@ -75,14 +81,14 @@ def test_what_the_brokers_do_not_tell_is_neither_allowed_nor_forbidden(told: Any
 
 def test_a_cluster_without_a_controller_is_not_asked() -> None:
     rights = asked(controller=-1, g=KafkaError.GROUP_AUTHORIZATION_FAILED)
-    assert (rights.write, rights.read_group) == (dict.fromkeys(TOPICS), None)
+    assert rights[:3] == (dict.fromkeys(INPUTS), dict.fromkeys(TOPICS), None)
 
 
 def test_the_mock_cluster_does_not_tell_and_is_not_waited_for() -> None:
     with embedded_broker() as bootstrap:
-        make_topics(bootstrap, TOPICS)
+        make_topics(bootstrap, (*INPUTS, *TOPICS))
         began = time.monotonic()
-        rights = rights_of(AdminClient({"bootstrap.servers": bootstrap}), TOPICS, "g")
+        rights = rights_of(AdminClient({"bootstrap.servers": bootstrap}), INPUTS, TOPICS, "g")
     assert time.monotonic() - began < 10, "it was waited for"
-    assert (rights.write, rights.read_group) == (dict.fromkeys(TOPICS), None)
+    assert rights[:3] == (dict.fromkeys(INPUTS), dict.fromkeys(TOPICS), None)
     assert rights.untold

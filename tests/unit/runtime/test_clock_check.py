@@ -471,3 +471,16 @@ def test_of_two_witnesses_that_contradict_each_other_no_record_moves_the_waterma
     world.turn()
     assert check.finding.ahead < 0, "the one that differs most"
     assert world.runner.task.watermarks.of(Side.OFFERS).clock_ahead >= 189_000
+
+
+def test_what_was_decided_by_a_clock_that_was_set_back_waits_until_it_has_come_there_again() -> None:
+    clocks = Clocks()
+    clocks.api()
+    clocks.check.decided(clocks.true + TOLERANCE)
+    clocks.check.decided(clocks.true - SKEW)
+    assert clocks.check.gate().opening is Opening.OPEN
+    clocks.check.decided(clocks.true + 100.0)
+    assert clocks.check.gate().opening is Opening.CLOSED
+    assert "it was 100 s ahead of what it shows now" in clocks.check.gate().reason
+    clocks.go(100.0 - TOLERANCE)
+    assert clocks.check.gate().opening is Opening.OPEN

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -260,3 +262,13 @@ def test_a_quiet_turn_still_settles_and_reads_on_when_enough_is_settled(world: L
     world.turn()
     assert (asked, world.consumer.paused) == ([], set())
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
+
+
+def test_a_login_that_clients_cannot_take_over_stops_the_loop(world: LoopWorld) -> None:
+    outdated = iter([False, True])
+    clients = SimpleNamespace(look=lambda: next(outdated))
+    world.loop._edges = replace(world.edges, clients=clients)  # type: ignore[arg-type]
+    world.begin()
+    assert not world.loop._stopping
+    world.turn()
+    assert world.loop._stopping

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from support.builders import checkout, offer
-from support.kafka import Message
 from support.runner_world import AT, Sink, edges, limits
 from support.runner_world import RULES as RUNNER_RULES
 
@@ -74,11 +73,6 @@ def test_checkouts_that_are_paused_a_window_ahead_are_read_on_once_a_call_waits(
     assert watermarks.input_to_pause(calls_wait=True) is None
 
 
-def _stamped(message: Message, at: int) -> Message:
-    message._timestamp = at
-    return message
-
-
 def test_checkouts_are_read_on_while_offers_are_kept_back() -> None:
     """One offer, checkouts paused 1.1 windows ahead; the next offer comes 1.8 windows after the first one. Behind it
     come late ones, a mass of them, which stand until an operator acts. The checkouts, which hold W now, are read on."""
@@ -92,12 +86,12 @@ def test_checkouts_are_read_on_while_offers_are_kept_back() -> None:
         checkouts_end=0,
     )
     now = AT + 100_000
-    runner.on_message(Side.OFFERS, _stamped(offer(0, AT), AT), now)
-    runner.on_message(Side.CHECKOUTS, _stamped(checkout(0, AT + 1_100, session="x"), AT + 1_100), now)
+    runner.on_message(Side.OFFERS, offer(0, AT, stamp=AT), now)
+    runner.on_message(Side.CHECKOUTS, checkout(0, AT + 1_100, session="x", stamp=AT + 1_100), now)
     assert runner.pauses() == {Side.CHECKOUTS}
-    runner.on_message(Side.OFFERS, _stamped(offer(1, AT + 1_800, offer_id="o2"), AT + 1_800), now)
+    runner.on_message(Side.OFFERS, offer(1, AT + 1_800, offer_id="o2", stamp=AT + 1_800), now)
     for n in range(2, 8):
-        runner.on_message(Side.OFFERS, _stamped(offer(n, AT - 5_000, offer_id=f"l{n}"), AT - 5_000), now)
+        runner.on_message(Side.OFFERS, offer(n, AT - 5_000, offer_id=f"l{n}", stamp=AT - 5_000), now)
     assert runner.late_run.suspended
     assert runner.task.watermarks.checkouts.value < runner.task.watermarks.offers.value
     assert runner.pauses() == {Side.OFFERS}

@@ -80,7 +80,10 @@ def test_a_file_that_is_named_and_missing_stops_the_start(tmp_path: Path) -> Non
 def test_a_file_that_is_not_text_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / "release.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="not TOML"):
+    with pytest.raises(SettingsError, match="is in UTF-16"):
+        Releases(path)
+    path.write_bytes(b"\xfc")
+    with pytest.raises(SettingsError, match="fc as byte 1, which is not UTF-8"):
         Releases(path)
 
 

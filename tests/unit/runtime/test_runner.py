@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from support.runner_world import (
     NOTE,
     RULES,
     RunnerWorld,
+    Sink,
     committed_after,
+    edges,
+    limits,
     make,
     pass_time,
     record,
@@ -20,6 +24,7 @@ from support.runner_world import (
 )
 
 from consumer.calls import CallResult, Withheld
+from consumer.codecs.inputs import codec_of
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
 from consumer.core.watermark import Side
@@ -27,6 +32,8 @@ from consumer.errors import TooManyDeadLettersError, TruncatedLogError
 from consumer.events import CheckoutCompleted, Outcome, Reason, RecordRef
 from consumer.kafka.record import Record
 from consumer.runtime.releases import Releases
+from consumer.runtime.runner import TaskRunner
+from consumer.settings import Settings
 
 
 @pytest.fixture
@@ -482,3 +489,29 @@ def test_a_refused_offer_is_not_settled_after_the_runner_is_closed(when: str) ->
     else:
         assert (world.reader.asked == [], world.sink.records, world.sink.outcomes) == (when == "refused", [], [])
     assert (world.runner.outstanding, world.committed) == (0, 0)
+
+
+def test_a_record_of_another_kind_is_passed_over_and_counted() -> None:
+    sink = Sink()
+    codec = codec_of(Settings(input={"offers": {"format": "json", "when": "kind == 'shown'"}}))
+    runner = TaskRunner(
+        0,
+        Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
+        topics=("offers", "checkouts"),
+        edges=edges(outputs=sink, codec=codec),
+        bad_records=limits(max_run=100),
+        late_limit=0,
+    )
+    shown = {"event_id": "e", "session_id": "s1", "partner_code": "P", "offer_id": "o", "presented_at": AT}
+    for offset, kind in enumerate(["hidden", "shown", "hidden", "hidden"]):
+        value = json.dumps({**shown, "kind": kind}).encode()
+        runner.on_message(Side.OFFERS, raw("offers", offset, "s1", value, AT), NOW)
+    assert (runner.left_out, sink.dead) == (3, [])
+    assert runner.task.next_offset(Side.OFFERS) == 4
+    pass_time(runner, 20_000)
+    (call,) = runner.decide()
+    assert (call.offer_id, call.source.offset) == ("o", 1)
+    runner.on_result(CallResult(call, Outcome.OPTED_OUT, 204, 1, None))
+    plan = runner.task.prepare_commit()
+    assert plan is not None
+    assert plan.offers.offset == 4

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from support.builders import CODEC, checkout, offer
+from support.builders import checkout, offer
 from support.kafka import Message
 from support.loop_world import LoopWorld
 
@@ -64,7 +64,7 @@ def test_an_outage_of_the_api_alone_makes_no_quiet_partition_call_what_was_bough
     tell()
     world.begin()
     at, offset = ms(), 0
-    world.turn([stamped(offer(0, at)), stamped(checkout(offset, at, session="s2"))])
+    world.turn([offer(0, at, stamp=at), checkout(offset, at, session="s2", stamp=at)])
     ends.ends["offers", 0], ends.ends["checkouts", 0] = 1, 1
     for passed in range(1, 150):
         time[0] += minute
@@ -73,7 +73,7 @@ def test_an_outage_of_the_api_alone_makes_no_quiet_partition_call_what_was_bough
         offset += 1
         ends.ends["checkouts", 0] = offset + 1
         bought = ["o1"] if passed == 120 else []  # two hours after it was shown, and still in the outage
-        shopper = stamped(checkout(offset, ms(), *bought, session="s1" if bought else "s2"))
+        shopper = checkout(offset, ms(), *bought, session="s1" if bought else "s2", stamp=ms())
         world.turn(readable(world, shopper))
         world.turn()
     (call,) = world.delivery.calls
@@ -81,12 +81,3 @@ def test_an_outage_of_the_api_alone_makes_no_quiet_partition_call_what_was_bough
     world.turn()
     leaves = check.gate().opening is Opening.OPEN and world.runner.withholds(call) is None
     assert not leaves, f"it leaves, half an hour after it was bought; paused: {world.consumer.paused}"
-
-
-def stamped(message: Message) -> Message:
-    """As its producer stamps it: with the time of the event."""
-    assert message.value() is not None
-    decode = CODEC.decode_offer if message.topic() == "offers" else CODEC.decode_checkout
-    event = decode(message.key(), message.value() or b"", 0)  # type: ignore[operator]
-    message._timestamp = getattr(event, "presented_at", None) or event.completed_at
-    return message

@@ -85,6 +85,7 @@ def test_a_long_wait_for_the_brokers_is_said_again_and_again_and_a_short_one_is_
     said = process.communicate(timeout=20)[1]
     lines = [line for line in said.splitlines() if "the brokers do not answer" in line]
     assert 2 <= len(lines) <= 3
+    assert said.count('"the brokers answer again"') == 1
     assert all('"waits_for": "a commit"' in line and '"runbook"' in line for line in lines)
 
 

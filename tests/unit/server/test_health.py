@@ -76,6 +76,21 @@ def test_the_bound_leaves_room_for_the_waits_that_are_set_and_is_within_the_poll
 # --- ready
 
 
+def test_what_a_ready_member_waits_for_is_said_and_takes_nothing_from_it(health: Told) -> None:
+    standing = tuple(f"the watermark of partition {n} stands still" for n in range(5))
+    health.turned(assigned=True, tasks=(0, 1), restoring=(), stopping=False, standing=standing)
+    told = health.ready()
+    assert told.ok
+    assert told.reason == (
+        "running partitions 0, 1; the watermark of partition 0 stands still; the watermark of partition 1 stands "
+        "still; the watermark of partition 2 stands still; and 2 more"
+    )
+    with health.waiting("a commit"):
+        assert health.ready().reason.startswith("running partitions 0, 1; waiting for the brokers: a commit; the water")
+    health.turn()
+    assert health.ready().reason == "running partitions 0"
+
+
 def test_not_ready_before_the_group_has_assigned_anything(health: Told) -> None:
     assert (health.live().ok, health.ready().ok) == (True, False)
     health.turn(assigned=False, tasks=())

@@ -7,6 +7,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 from pydantic import SecretStr
+from support.owner import always
 
 from consumer.calls import Answer, AnswerKind, OptOutCall
 from consumer.events import Reason, RecordRef
@@ -34,7 +35,7 @@ def answer_to(
 
     api = ApiSettings.model_validate({"key": "k", "secret": "s", **settings})
     caller = OptOutApi(api, Credentials(api, lambda: NOW), httpx.MockTransport(handle), lambda: NOW)
-    return asyncio.run(caller(a_call)), sent
+    return asyncio.run(caller(a_call, always)), sent
 
 
 def test_the_call_is_a_post_to_the_documented_address_with_its_slash() -> None:
@@ -145,6 +146,7 @@ def test_a_value_of_the_metadata_that_the_api_quotes_does_not_get_into_the_note(
         (404, b"\xff\xfe", AnswerKind.UNEXPECTED),
         (404, b"[" * 100_000, AnswerKind.UNEXPECTED),
         (405, b"", AnswerKind.REFUSED),
+        (407, b"", AnswerKind.TRANSIENT),
         (408, b"", AnswerKind.TRANSIENT),
         (409, b"", AnswerKind.REFUSED),
         (410, b"", AnswerKind.REFUSED),
@@ -204,7 +206,7 @@ def test_what_the_network_does_is_transient(error: httpx.RequestError) -> None:
 
     api = ApiSettings(auth="none")
     caller = OptOutApi(api, Credentials(api, lambda: NOW), httpx.MockTransport(fail), lambda: NOW)
-    answer = asyncio.run(caller(call()))
+    answer = asyncio.run(caller(call(), always))
     assert (answer.kind, answer.status_code) == (AnswerKind.TRANSIENT, None)
     assert answer.note is not None
     assert type(error).__name__ in answer.note
@@ -222,11 +224,11 @@ def test_what_time_the_api_has_is_told_by_an_answer_a_second_whatever_its_status
     caller = OptOutApi(
         api, Credentials(api, lambda: NOW), httpx.MockTransport(lambda _: answers.pop(0)), lambda: NOW, on_time
     )
-    asyncio.run(caller(call()))
-    asyncio.run(caller(call()))
+    asyncio.run(caller(call(), always))
+    asyncio.run(caller(call(), always))
     assert told == [NOW], "the second is no second later"
     caller._next_time = 0.0
-    asyncio.run(caller(call()))
+    asyncio.run(caller(call(), always))
     assert told == [NOW, None]
 
 
@@ -235,7 +237,7 @@ def test_the_connected_api_tells_the_time_of_its_answers(monkeypatch: pytest.Mon
     monkeypatch.setattr("consumer.xcover.api.AiohttpTransport", lambda *_: httpx.MockTransport(lambda _: response))
     told: list[float | None] = []
     api = connect(ApiSettings(key="k", secret=SecretStr("s")), 1, lambda date, *_: told.append(date))
-    assert asyncio.run(api(call())).kind is AnswerKind.RECORDED
+    assert asyncio.run(api(call(), always)).kind is AnswerKind.RECORDED
     assert told == [NOW]
 
 

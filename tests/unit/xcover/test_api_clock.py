@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from consumer import __version__
 from consumer.settings import ApiSettings
 from consumer.xcover.api_clock import ApiClock, time_of
 
@@ -99,6 +100,7 @@ def test_any_status_tells_the_time_and_nothing_is_followed_or_given_away(status:
     ((command, path, headers),) = requests
     assert (command, path) == ("HEAD", "/x")
     assert not {"authorization", "x-api-key", "cookie"} & {name.lower() for name in headers}
+    assert headers["User-Agent"] == f"offer-opt-out/{__version__}"
 
 
 def test_an_answer_without_a_date_is_told_as_such() -> None:

@@ -1,0 +1,178 @@
+"""What the newest records of the inputs tell: whether they can be read, are dated right, and belong together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from ..core.dating import seems
+from ..core.rules import DecisionRules
+from ..core.watermark import CLOCK_TOLERANCE, InputWatermark
+from ..events import CheckoutCompleted, OfferPresented
+from ..kafka.partitioners import Agreement, SampledKeys
+from ..kafka.record import Record
+from ..kafka.start_offsets import readable
+from ..settings.types import format_duration
+from .check import Check
+from .sample import SampledRecord
+
+PARTITIONERS, IDS = "partitioners", "ids"
+"""Of the checks."""
+
+FEW = 5
+"""So many purchases that match no offer may be chance or by hand; more are not."""
+
+
+def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_ratio: float) -> Iterator[Check]:
+    """How many of the newest records can be read. `max_ratio`: as in the settings, more stop the service."""
+    if not sampled:
+        yield Check(
+            name, "warning", f"{topic} holds no record: nothing is known of what comes", "ask again when there are some"
+        )
+        return
+    fates = Counter(one.fate for one in sampled)
+    found = f"{fates['read']} of the {len(sampled)} newest records of {topic} can be read"
+    if others := fates["left out"] + fates["tombstone"]:
+        found += f", and {others} are passed over ({fates['left out']} of another kind, {fates['tombstone']} empty)"
+    bad = [one for one in sampled if one.error is not None]
+    if bad:
+        last = bad[-1]
+        why = ", ".join(f"{count} {reason}" for reason, count in Counter(one.fate for one in bad).most_common())
+        yield Check(
+            name,
+            "error" if len(bad) > max_ratio * len(sampled) else "warning",
+            f"{found}, but not {len(bad)} ({why}), such as {_place(last.record)}: {last.error}",
+            "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_ratio of "
+            "them stop the service",
+        )
+    elif not fates["read"]:
+        yield Check(name, "error", f"{found}", "see whether input.*.when says what was meant, and whose topic this is")
+    else:
+        yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")
+
+
+def judge_times(
+    name: str, topic: str, sampled: Sequence[SampledRecord], rules: DecisionRules, now: int, max_ratio: float
+) -> Iterator[Check]:
+    """Whether the events are dated as their records are stamped; `now` is the wall clock (ms)."""
+    dated = [(one.record, time_of(one.event)) for one in sampled if one.event is not None]
+    if not dated:
+        return
+    believed = InputWatermark(rules)
+    is_wrong = [not believed.observe(time, record.timestamp, now) for record, time in dated]
+    wrong = [one for one, so in zip(dated, is_wrong, strict=True) if so]
+    behind = [record.timestamp - time for (record, time), so in zip(dated, is_wrong, strict=True) if not so]
+    late = [ms for ms in behind if ms > rules.lateness]
+    if wrong:
+        record, time = wrong[-1]
+        true = record.timestamp if 0 <= record.timestamp <= now + rules.max_skew else now
+        yield Check(
+            name,
+            "error" if len(wrong) > max_ratio * len(dated) else "warning",
+            f"{len(wrong)} of {len(dated)} records of {topic} are dated implausibly, such as {_place(record)}: dated "
+            f"{readable(time)}, stamped {readable(record.timestamp)}. It seems to be {seems(time, true)}",
+            "mend the producer, or input.*.time: a time is milliseconds since 1970 in UTC",
+        )
+    if late:
+        yield Check(
+            name,
+            "warning",
+            f"{len(late)} of {len(dated)} records of {topic} were stamped more than join.lateness "
+            f"({_duration(rules.lateness)}) after their event, up to {_duration(max(late))}",
+            "raise join.lateness above that, if it is no backlog: what comes later than that is dead-lettered, or its "
+            "purchase missed",
+        )
+    ahead = [record.timestamp - now for record, _ in dated if record.timestamp > now + CLOCK_TOLERANCE]
+    if ahead:
+        yield Check(
+            name,
+            "warning",
+            f"{len(ahead)} of {len(dated)} records of {topic} are stamped ahead of the clock of this machine, up to "
+            f"{_duration(max(ahead))}",
+            "have this clock, and those of the producers and brokers, set right",
+        )
+    if not (wrong or late or ahead):
+        most = _duration(max(0, *behind))
+        yield Check(name, "ok", f"the events of {topic} are dated at most {most} before their records")
+
+
+def judge_partitioners(topics: tuple[str, str], partitions: int, records: Sequence[Sequence[Record]]) -> Check:
+    """Whether both topics' producers put a session in the same partition, by these records of each."""
+    keys = SampledKeys(topics, partitions)
+    for topic, its in enumerate(records):
+        for record in its:
+            if record.key:
+                keys.add(topic, record.key, record.partition, record.offset)
+    finding = keys.find()
+    if finding.verdict is Agreement.DISAGREE:
+        return Check(
+            PARTITIONERS,
+            "error",
+            f"{topics[0]} and {topics[1]} do not put a session in the same partition: {finding.words}",
+            "give all producers of both topics one partitioner (Java's default is murmur2; librdkafka's is crc32, and "
+            "takes partitioner = murmur2_random)",
+        )
+    if finding.verdict is Agreement.AGREE:
+        return Check(PARTITIONERS, "ok", finding.words)
+    few = finding.verdict is Agreement.TOO_FEW
+    return Check(
+        PARTITIONERS,
+        "warning",
+        f"{'too few keys to tell' if few else 'neither murmur2 nor crc32, so it cannot be told'}: {finding.words}",
+        "ask again when there are more records" if few else "see that both topics' producers have the same one",
+    )
+
+
+def judge_ids(offers: Sequence[OfferPresented], checkouts: Sequence[CheckoutCompleted]) -> Check:
+    """Whether what is purchased has the ids of what is presented, by the newest of each."""
+    if not offers or not checkouts:
+        missing = "offers" if not offers else "checkouts"
+        return Check(IDS, "warning", f"no {missing} could be read, so no ids can be held against each other")
+    bought = sum(len(checkout.purchased) for checkout in checkouts)
+    if not bought:
+        return Check(
+            IDS,
+            "warning",
+            f"none of the {len(checkouts)} newest checkouts bought an offer",
+            "see whether that can be, or whether purchased_offer_ids is filled from the wrong field: an offer that is "
+            "bought and not named is called",
+        )
+    presented = {offer.offer_id for offer in offers}
+    sessions = {offer.session_id for offer in offers}
+    matched = sum(one in presented for checkout in checkouts for one in checkout.purchased)
+    # Where a session's offers are known, an id that is none of any offer is no chance.
+    shared = [checkout for checkout in checkouts if checkout.session_id in sessions]
+    strange = [one for checkout in shared for one in checkout.purchased if one not in presented]
+    if len(strange) >= FEW and len(strange) > matched:
+        return Check(
+            IDS,
+            "warning" if matched else "error",
+            f"{len(strange)} purchased ids are the id of no offer presented, though offers of the same session are: "
+            f"such as {strange[-1]!r}, where offers are called such as {offers[-1].offer_id!r}; {matched} match",
+            "have purchased_offer_ids hold the ids of offers, not of bookings, quotes or products: else what is bought "
+            "would be called",
+        )
+    found = f"{matched} of {bought} purchased ids are of the {len(offers)} newest offers"
+    if matched:
+        return Check(IDS, "ok", f"{found}; others may be older")
+    return Check(
+        IDS,
+        "warning",
+        f"{found}, and only {len(shared)} checkouts are of a session in both samples: whether they are ids of offers "
+        "cannot be told",
+        "see that both topics have the same session_id and the same ids of offers, or ask again later",
+    )
+
+
+def time_of(event: OfferPresented | CheckoutCompleted) -> int:
+    """When it happened, by its own word (ms)."""
+    return event.presented_at if isinstance(event, OfferPresented) else event.completed_at
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}[{record.partition}] offset {record.offset}"
+
+
+def _duration(ms: int) -> str:
+    return format_duration(timedelta(seconds=round(ms / 1000)) if ms >= 1000 else timedelta(milliseconds=ms))

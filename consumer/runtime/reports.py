@@ -1,0 +1,74 @@
+"""The lines that the runner of a task writes into the log."""
+
+from __future__ import annotations
+
+import structlog
+
+from ..calls import CallResult
+from ..core.chain import Chain
+from ..events import CheckoutCompleted
+from ..kafka.record import Record
+
+log = structlog.get_logger(__name__)
+
+
+class Reports:
+    """Tells what became of a task's records and calls.
+
+    Args:
+        partition: of the task; each line names it.
+    """
+
+    def __init__(self, partition: int) -> None:
+        self._log = log.bind(partition=partition)
+
+    def finding(self, finding: str | None) -> None:
+        """What a task has found at its start, if it has."""
+        if finding is not None:
+            self._log.warning("found at the start of the task", finding=finding)
+
+    def dead_letter(self, record: Record, reason: str, error: str, watermark: int) -> None:
+        """A record goes to the dead-letter topic."""
+        self._log.warning(
+            "dead letter", topic=record.topic, offset=record.offset, reason=reason, error=error, watermark=watermark
+        )
+
+    def purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
+        """A checkout bought what was called."""
+        self._log.warning(
+            "purchase_after_opt_out",
+            partner_code=chain.partner_code,
+            offer_id=chain.offer_id,
+            session_id=chain.session_id,
+            checkout_id=checkout.checkout_id,
+            completed_at=checkout.completed_at,
+            decided_at=chain.decide_at,
+        )
+
+    def released(self, chain: Chain, note: str | None, result: CallResult | None) -> None:
+        """An operator let an offer go. `result`: of its last call, None where none was made."""
+        attempts, status_code = (0, None) if result is None else (result.attempts, result.status_code)
+        self._log.warning(
+            "released",
+            partner_code=chain.partner_code,
+            offer_id=chain.offer_id,
+            session_id=chain.session_id,
+            offset=chain.last.offset,
+            status=status_code,
+            attempts=attempts,
+            note=note,
+        )
+
+    def record_gone(self, chain: Chain, topic: str, result: CallResult) -> None:
+        """A refused call was to be dead-lettered, and its record is in no topic any more."""
+        self._log.error(
+            "rejected, and its record is gone: it cannot be dead-lettered, and holds the commit of its partition. "
+            "Mend what the API refuses, or let the offer go by delivery.release_file",
+            partner_code=chain.partner_code,
+            offer_id=chain.offer_id,
+            session_id=chain.session_id,
+            topic=topic,
+            offset=chain.last.offset,
+            status=result.status_code,
+            note=result.note,
+        )

@@ -1,0 +1,66 @@
+"""Where a field is found in a record of another shape: JMESPath, and two names for what stands beside the value.
+
+`$key` is the record's key and `$headers` an object of its headers, both as text. They are names at the top of the
+document, and stand wherever a name can: `$headers.kind == 'shown'`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_QUOTED_OR_OURS = re.compile(r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|(?P<ours>\$(?:key|headers)\b)""")
+"""What is quoted is passed by: a text may hold the same letters."""
+
+
+class Expression(NamedTuple):
+    """A JMESPath expression that was read once.
+
+    Attributes:
+        text: as it was given.
+        tree: as the library has parsed it.
+        beside: it asks for the record's key or headers.
+    """
+
+    text: str
+    tree: dict[str, object]
+    beside: bool
+
+
+def parse_expression(text: str) -> Expression:
+    """Read an expression.
+
+    Raises:
+        ValueError: it is no JMESPath; the message has the place.
+    """
+    import jmespath  # noqa: PLC0415 - most deployments map nothing
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415 - as above
+    from jmespath.functions import Functions  # noqa: PLC0415 - as above
+
+    beside = False
+
+    def quoted(found: re.Match[str]) -> str:
+        nonlocal beside
+        if found["ours"] is None:
+            return found[0]
+        beside = True
+        return f'"{found["ours"]}"'
+
+    plain = _QUOTED_OR_OURS.sub(quoted, text)
+    try:
+        tree = jmespath.compile(plain).parsed
+        # The library finds a function that is none only when it is called, which would be once for each record.
+        if unknown := _functions_in(tree) - set(Functions.FUNCTION_TABLE):
+            raise ValueError(f"JMESPath has no function {sorted(unknown)[0]}()")
+        return Expression(text, tree, beside)
+    except JMESPathError as error:
+        # Its message draws the expression and an arrow below it, over several lines.
+        first, *_ = str(error).split(" for expression:")
+        raise ValueError(f"no JMESPath expression: {' '.join(first.split())}") from None
+
+
+def _functions_in(node: object) -> set[str]:
+    if not isinstance(node, dict):
+        return set()
+    within = {name for child in node.get("children", ()) for name in _functions_in(child)}
+    return within | {node["value"]} if node["type"] == "function_expression" else within

@@ -1,0 +1,94 @@
+"""The settings of the groups `input.offers` and `input.checkouts`: what the records of a topic look like."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from .expressions import parse_expression
+from .types import Group, read_object
+
+
+class InputSettings(Group):
+    """What the records of an input look like, and where in them each field is found."""
+
+    names: ClassVar[tuple[str, ...]]
+    """The fields of the event."""
+
+    format: Literal["avro", "registry", "json"] = Field(
+        default="avro", description="Avro as avro.format says, Avro with a schema registry's id, or JSON."
+    )
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="Where a field is found, if not by its own name: JMESPath, as JSON or a TOML table.",
+    )
+    when: str | None = Field(
+        default=None, description="JMESPath that is true of the records that count; others are passed over."
+    )
+    time: Literal["iso8601", "s", "ms", "us"] = Field(
+        default="ms", description="How the event's time is written: a text with its zone, or a number since 1970."
+    )
+
+    @property
+    def maps(self) -> bool:
+        """Whether its records have another shape than our schema."""
+        return bool(self.fields or self.when or self.time != "ms")
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _read_fields(cls, given: object) -> object:
+        return read_object(given)
+
+    @field_validator("fields")
+    @classmethod
+    def _are_expressions(cls, fields: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in fields.items():
+            if name not in cls.names:
+                near = difflib.get_close_matches(name, cls.names, n=1)
+                meant = f"did you mean {near[0]}?" if near else f"those there are: {', '.join(cls.names)}"
+                raise ValueError(f"{name} is no field of this event; {meant}")
+            try:
+                parse_expression(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return fields
+
+    @field_validator("when")
+    @classmethod
+    def _is_expression(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_expression(text)
+        return text
+
+
+class OfferInputSettings(InputSettings):
+    """The topic of the offers presented."""
+
+    names = (
+        "event_id",
+        "session_id",
+        "partner_code",
+        "offer_id",
+        "presented_at",
+        "product_code",
+        "country",
+        "currency",
+        "price",
+        "metadata",
+    )
+
+
+class CheckoutInputSettings(InputSettings):
+    """The topic of the checkouts completed."""
+
+    names = ("event_id", "session_id", "checkout_id", "completed_at", "purchased_offer_ids", "metadata")
+
+
+class InputsSettings(Group):
+    """Both inputs."""
+
+    offers: OfferInputSettings = OfferInputSettings()
+    checkouts: CheckoutInputSettings = CheckoutInputSettings()

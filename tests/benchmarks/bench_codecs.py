@@ -1,0 +1,126 @@
+"""How fast records are read in each format: events a second, and the ratio to plain Avro in the same run.
+
+    make bench, or .venv/bin/python tests/benchmarks/bench_codecs.py [--events N]
+
+Each format is measured in turn, several times, and the best of each counts: what disturbs a machine only makes it
+slower. The client's message is a stand-in, so Kafka takes no part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from fastavro import parse_schema, schemaless_writer
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from consumer.codecs.codec import Codec
+from consumer.codecs.framing import SchemaId, framed
+from consumer.codecs.inputs import InputReader, InputsCodec
+from consumer.codecs.plain import PlainCodec
+from consumer.codecs.registry import RegistryReader
+from consumer.codecs.schemas import OFFER_PRESENTED, load_schema, without_logical_types
+from consumer.codecs.written import WrittenSchema, parse_texts
+
+ROUNDS = 7
+
+
+def offer(number: int) -> dict[str, Any]:
+    """An offer as a shop writes it."""
+    return {
+        "event_id": f"0b8e4c1e-7f5a-4f6e-9d5e-{number:012}",
+        "session_id": f"session-{number // 3:012}",
+        "partner_code": "ACME",
+        "offer_id": f"offer-{number:012}",
+        "presented_at": 1_767_225_600_000 + number,
+        "product_code": "travel",
+        "country": "DE",
+        "currency": "EUR",
+        "price": f"{number % 90}.90",
+        "metadata": {"channel": "web"},
+    }
+
+
+def evolved() -> dict[str, Any]:
+    """Another namespace, microseconds, a field more, one less, and one under another name."""
+    schema = load_schema(OFFER_PRESENTED)
+    fields = {field["name"]: field for field in schema["fields"]}
+    fields["presented_at"]["type"] = {"type": "long", "logicalType": "timestamp-micros"}
+    fields["offer_id"].update(name="quote_id", aliases=["offer_id"])
+    del fields["country"]
+    more = {"name": "channel", "type": "string"}
+    return {**schema, "namespace": "com.shop", "fields": [more, *fields.values()]}
+
+
+class TwoSchemas:
+    """Ours as 1, the evolved one as 2."""
+
+    def get(self, schema_id: SchemaId) -> WrittenSchema:
+        """See `Schemas`."""
+        return parse_texts(json.dumps(load_schema(OFFER_PRESENTED) if schema_id == 1 else evolved()))
+
+
+def written(events: Sequence[dict[str, Any]]) -> list[bytes]:
+    """The events by the evolved schema, framed."""
+    schema = parse_schema(without_logical_types(evolved()))
+    values = []
+    for event in events:
+        stream = BytesIO()
+        fields = event | {"channel": "web", "quote_id": event["offer_id"], "presented_at": event["presented_at"] * 1000}
+        schemaless_writer(stream, schema, fields)
+        values.append(framed(2, stream.getvalue()))
+    return values
+
+
+def formats(count: int) -> dict[str, tuple[Codec, list[bytes], list[bytes]]]:
+    """By name: the codec, the records' keys, and their values."""
+    events = [offer(number) for number in range(count)]
+    keys = [str(event["session_id"]).encode() for event in events]
+    plain = PlainCodec()
+    payloads = [plain.encode_offer(event) for event in events]
+    reader = RegistryReader(TwoSchemas(), OFFER_PRESENTED)
+    registry = InputsCodec(plain, InputReader(reader.fields_of, any_size=False), None)
+    return {
+        "plain": (plain, keys, payloads),
+        "registry, identical": (registry, keys, [framed(1, payload) for payload in payloads]),
+        "registry, evolved": (registry, keys, written(events)),
+    }
+
+
+def seconds(codec: Codec, keys: Sequence[bytes], values: Sequence[bytes]) -> float:
+    """How long reading them takes. Headers are asked for as a Kafka client gives them where there are none."""
+    decode = codec.decode_offer
+
+    def headers() -> None: ...
+
+    begin = time.perf_counter()
+    for key, value in zip(keys, values, strict=True):
+        decode(key, value, 0, headers)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=50_000)
+    count = parser.parse_args().events
+    found = formats(count)
+    best = dict.fromkeys(found, float("inf"))
+    for _ in range(ROUNDS):
+        for name, given in found.items():
+            best[name] = min(best[name], seconds(*given))
+    print(f"{'format':<22}{'of plain':>10}{'events/s':>12}{'us each':>10}")
+    for name, taken in best.items():
+        ratio = best["plain"] / taken
+        print(f"{name:<22}{ratio:>9.0%} {count / taken:>11,.0f}{1e6 * taken / count:>10.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""What the newest records of the inputs tell, by themselves and together."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.checks.check import Check
+from consumer.checks.inputs import judge_ids, judge_partitioners, judge_records, judge_times
+from consumer.checks.sample import SampledRecord
+from consumer.core.dating import HOUR, MINUTE
+from consumer.core.rules import DecisionRules
+from consumer.errors import DecodeError
+from consumer.events import CheckoutCompleted, OfferPresented
+from consumer.kafka.partitioners import by_crc32, by_murmur2
+from consumer.kafka.record import Record
+
+T = 1_800_000_000_000
+RULES = DecisionRules(30 * MINUTE, MINUTE, 2 * HOUR, 5 * MINUTE, 5 * MINUTE)
+TOPICS = "offers", "checkouts"
+
+
+def record(offset: int = 0, *, stamp: int = T, key: bytes = b"s", partition: int = 0, topic: str = "offers") -> Record:
+    return Record(topic, partition, offset, stamp, key, b"value")
+
+
+def offer(offset: int = 0, *, session: str = "s", offer_id: str | None = None, at: int = T) -> OfferPresented:
+    return OfferPresented(session, "ACME", offer_id or f"offer-{offset}", at, offset)
+
+
+def checkout(*bought: str, session: str = "s") -> CheckoutCompleted:
+    return CheckoutCompleted(session, "c", T, 0, bought)
+
+
+def shown(*times: int, stamp: int = T) -> list[SampledRecord]:
+    """Offers of these times, whose records are stamped alike."""
+    return [SampledRecord(record(n, stamp=stamp), offer(n, at=at)) for n, at in enumerate(times)]
+
+
+def unreadable(offset: int) -> SampledRecord:
+    return SampledRecord(record(offset), None, DecodeError("undecodable", "offer_id is missing"))
+
+
+# --- whether they can be read
+
+
+def records(sampled: list[SampledRecord]) -> Check:
+    (check,) = judge_records("offers", "offers", sampled, max_ratio=0.1)
+    return check
+
+
+def test_records_that_can_be_read_are_counted_and_the_newest_is_dated() -> None:
+    check = records(shown(T, T))
+    assert check.level == "ok"
+    assert check.found.startswith(
+        "2 of the 2 newest records of offers can be read; the newest is from 2027-01-15T08:00"
+    )
+
+
+def test_a_topic_that_holds_nothing_is_a_warning() -> None:
+    assert (records([]).level, records([]).found) == (
+        "warning",
+        "offers holds no record: nothing is known of what comes",
+    )
+
+
+@pytest.mark.parametrize(("bad", "level"), [(1, "warning"), (2, "error"), (10, "error")])
+def test_more_unreadable_records_than_the_service_bears_are_an_error(bad: int, level: str) -> None:
+    check = records([*shown(*[T] * (10 - bad)), *map(unreadable, range(10 - bad, 10))])
+    assert check.level == level
+    assert (
+        f"{10 - bad} of the 10 newest records of offers can be read, but not {bad} ({bad} undecodable)" in check.found
+    )
+    assert "offers[0] offset 9: offer_id is missing" in check.found
+
+
+def test_what_is_passed_over_is_counted_and_nothing_but_that_is_an_error() -> None:
+    other, empty = SampledRecord(record(5), None), SampledRecord(record(6)._replace(value=None), None)
+    check = records([*shown(T), other, other, empty])
+    assert check.level == "ok"
+    assert "3 are passed over (2 of another kind, 1 empty)" in check.found
+    assert records([other]).level == "error"
+    assert "input.*.when" in records([other]).remedy
+
+
+# --- whether they are dated right
+
+
+def times(sampled: list[SampledRecord], now: int = T) -> list[Check]:
+    return list(judge_times("times of offers", "offers", sampled, RULES, now, max_ratio=0.1))
+
+
+def test_dates_about_their_stamps_are_well() -> None:
+    (check,) = times(shown(T, T - 3 * MINUTE, T + MINUTE))
+    assert (check.level, check.found) == ("ok", "the events of offers are dated at most 3m before their records")
+
+
+@pytest.mark.parametrize(
+    ("time", "says"),
+    [
+        (T // 1_000, "seconds instead of milliseconds"),
+        (T * 1_000, "microseconds instead of milliseconds"),
+        (T + 2 * HOUR, "local time instead of UTC (UTC+2)"),
+        (T - 7 * HOUR, "local time instead of UTC (UTC-7)"),
+    ],
+)
+def test_dates_in_another_unit_or_zone_are_an_error_that_names_it(time: int, says: str) -> None:
+    (check,) = times(shown(*[time] * 3))
+    assert check.level == "error"
+    assert "3 of 3 records of offers are dated implausibly, such as offers[0] offset 2" in check.found
+    assert f"It seems to be {says}" in check.found
+
+
+def test_a_few_implausible_dates_are_a_warning() -> None:
+    (check,) = times(shown(*[T] * 9, T // 1_000))
+    assert check.level == "warning"
+    assert "1 of 10" in check.found
+
+
+@pytest.mark.parametrize(("behind", "levels"), [(5 * MINUTE, ["ok"]), (5 * MINUTE + 1, ["warning"])])
+def test_events_that_come_later_than_lateness_are_a_warning_with_how_late(behind: int, levels: list[str]) -> None:
+    found = times(shown(T, T - behind))
+    assert [check.level for check in found] == levels
+    if levels == ["warning"]:
+        assert "1 of 2 records of offers were stamped more than join.lateness (5m) after their event" in found[0].found
+        assert "raise join.lateness" in found[0].remedy
+
+
+def test_records_stamped_ahead_of_our_clock_are_a_warning_about_it() -> None:
+    (check,) = times(shown(T, T), now=T - MINUTE)
+    assert check.level == "warning"
+    assert "2 of 2 records of offers are stamped ahead of the clock of this machine, up to 1m" in check.found
+
+
+def test_without_an_event_nothing_is_said_of_times() -> None:
+    assert times([unreadable(0)]) == []
+
+
+# --- whether they belong together
+
+
+def placed(topic: str, put: object, keys: int) -> list[Record]:
+    assert callable(put)
+    names = [f"session-{n}".encode() for n in range(keys)]
+    return [record(n, key=key, partition=put(key, 4), topic=topic) for n, key in enumerate(names)]
+
+
+def test_one_partitioner_for_both_topics_is_well_and_named() -> None:
+    check = judge_partitioners(TOPICS, 4, [placed(topic, by_murmur2, 60) for topic in TOPICS])
+    assert check.level == "ok"
+    assert "murmur2" in check.found
+
+
+def test_two_partitioners_are_an_error_that_names_both() -> None:
+    check = judge_partitioners(TOPICS, 4, [placed("offers", by_murmur2, 60), placed("checkouts", by_crc32, 60)])
+    assert check.level == "error"
+    assert "partitioned by murmur2" in check.found
+    assert "partitioned by crc32" in check.found
+
+
+def test_too_few_keys_and_a_partitioner_of_ones_own_are_warnings() -> None:
+    few = judge_partitioners(TOPICS, 4, [placed(topic, by_murmur2, 3) for topic in TOPICS])
+    own = judge_partitioners(TOPICS, 4, [placed(topic, lambda key, _: sum(key) % 4, 60) for topic in TOPICS])
+    assert (few.level, own.level) == ("warning", "warning")
+    assert "too few keys" in few.found
+    assert "neither murmur2 nor crc32" in own.found
+
+
+def test_records_without_a_key_are_no_evidence() -> None:
+    check = judge_partitioners(TOPICS, 4, [[record(n, key=b"") for n in range(60)], []])
+    assert check.level == "warning"
+    assert "of 0 sampled keys" in check.found
+
+
+# --- whether what is bought was presented
+
+
+def test_a_purchase_of_an_offer_that_was_presented_shows_that_the_ids_are_the_same() -> None:
+    check = judge_ids([offer(1), offer(2)], [checkout("offer-1"), checkout("older")])
+    assert (check.level, check.found) == ("ok", "1 of 2 purchased ids are of the 2 newest offers; others may be older")
+
+
+def test_booking_ids_in_the_sessions_of_offers_are_an_error_that_shows_both() -> None:
+    offers = [offer(n, session=f"s{n}") for n in range(5)]
+    check = judge_ids(offers, [checkout(f"BOOKING-{n}", session=f"s{n}") for n in range(5)])
+    assert check.level == "error"
+    assert "such as 'BOOKING-4', where offers are called such as 'offer-4'" in check.found
+
+
+def test_a_few_unknown_ids_or_such_of_other_sessions_cannot_be_told() -> None:
+    offers = [offer(n, session=f"s{n}") for n in range(9)]
+    few = judge_ids(offers, [checkout(f"BOOKING-{n}", session=f"s{n}") for n in range(4)])
+    others = judge_ids(offers, [checkout(f"BOOKING-{n}", session=f"t{n}") for n in range(9)])
+    assert (few.level, others.level) == ("warning", "warning")
+    assert "only 4 checkouts are of a session in both samples" in few.found
+    assert "only 0 checkouts" in others.found
+
+
+def test_mostly_unknown_ids_are_a_warning_though_some_match() -> None:
+    offers = [offer(n, session=f"s{n}") for n in range(9)]
+    mixed = [checkout("offer-0" if n == 0 else f"BOOKING-{n}", session=f"s{n}") for n in range(9)]
+    check = judge_ids(offers, mixed)
+    assert check.level == "warning"
+    assert check.found.startswith("8 purchased ids are the id of no offer presented")
+
+
+def test_checkouts_that_bought_nothing_are_a_warning() -> None:
+    check = judge_ids([offer()], [checkout(), checkout()])
+    assert check.level == "warning"
+    assert "none of the 2 newest checkouts bought an offer" in check.found
+
+
+@pytest.mark.parametrize(("offers", "checkouts"), [([], [checkout("a")]), ([offer()], [])])
+def test_with_one_topic_alone_nothing_is_told(offers: list[OfferPresented], checkouts: list[CheckoutCompleted]) -> None:
+    check = judge_ids(offers, checkouts)
+    assert check.level == "warning"
+    assert "could be read, so no ids can be held against each other" in check.found

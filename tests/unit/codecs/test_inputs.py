@@ -1,0 +1,161 @@
+"""The codec that the settings ask for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
+
+from consumer.codecs.codec import Codec
+from consumer.codecs.framing import SchemaId, framed
+from consumer.codecs.inputs import codec_of
+from consumer.codecs.plain import PlainCodec
+from consumer.codecs.written import WrittenSchema, parse_texts
+from consumer.errors import DecodeError
+from consumer.events import CheckoutCompleted, Details
+from consumer.settings import Settings
+
+OFFER = OFFER_FIELDS
+CHECKOUT = CHECKOUT_FIELDS | {"purchased_offer_ids": ["o1", "o1", "o2"]}
+PLAIN = PlainCodec(["tier"])
+
+
+def of(**inputs: Any) -> Codec:
+    return codec_of(Settings(input=inputs, api={"metadata_keys": ("tier",)}))
+
+
+JSON = of(offers={"format": "json"}, checkouts={"format": "json"})
+
+
+def value(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def test_without_a_word_both_are_plain_avro() -> None:
+    assert isinstance(codec_of(Settings()), PlainCodec)
+
+
+def test_json_is_the_same_event_as_avro() -> None:
+    one = JSON.decode_offer(b"s1", value(OFFER), 7)
+    other = PLAIN.decode_offer(b"s1", PLAIN.encode_offer(OFFER), 7)
+    assert one is not None
+    for name in OFFER.keys() - {"event_id", *Details._fields} | {"details", "offset"}:
+        assert getattr(one, name) == getattr(other, name)
+    bought = JSON.decode_checkout(b"s1", value(CHECKOUT), 8)
+    same = PLAIN.decode_checkout(b"s1", PLAIN.encode_checkout(CHECKOUT), 8)
+    assert bought is not None
+    for name in ("session_id", "checkout_id", "completed_at", "purchased", "offset"):
+        assert getattr(bought, name) == getattr(same, name)
+
+
+def test_one_input_may_be_json_and_the_other_avro() -> None:
+    codec = of(checkouts={"format": "json"})
+    assert codec.decode_offer(b"s1", PLAIN.encode_offer(OFFER), 0) is not None
+    assert codec.decode_checkout(b"s1", value(CHECKOUT), 0) is not None
+    with pytest.raises(DecodeError):
+        codec.decode_offer(b"s1", value(OFFER), 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "reason"),
+    [
+        ({**OFFER, "offer_id": ""}, b"s1", "empty_id"),
+        (OFFER, b"s2", "key_mismatch"),
+        (OFFER, None, "key_mismatch"),
+        ({**OFFER, "offer_id": "x" * 1001}, b"s1", "too_large"),
+        ({**OFFER, "offer_id": "é" * 501}, b"s1", "too_large"),
+        ({**OFFER, "presented_at": "now"}, b"s1", "undecodable"),
+    ],
+)
+def test_the_rules_for_an_offer_are_those_of_avro(fields: dict[str, Any], key: bytes | None, reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        JSON.decode_offer(key, value(fields), 0)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"purchased_offer_ids": ["o1", ""]}, "empty_id"), ({"purchased_offer_ids": None}, "undecodable")],
+)
+def test_the_rules_for_a_checkout_are_those_of_avro(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        JSON.decode_checkout(b"s1", value(CHECKOUT | change), 0)
+    assert (caught.value.reason, caught.value.session_id) == (reason, "s1")
+
+
+def test_a_text_longer_than_the_value_it_was_made_of_is_too_large() -> None:
+    codec = of(offers={"format": "json", "fields": {"offer_id": "join('', [a, a, a, a, a, a, a, a, a, a, a])"}})
+    fields = {name: OFFER[name] for name in OFFER if name not in {"offer_id", "metadata"}}
+    with pytest.raises(DecodeError) as caught:
+        codec.decode_offer(b"s1", value({**fields, "a": "x" * 100}), 0)
+    assert caught.value.reason == "too_large"
+
+
+def test_a_mapped_record_needs_no_id_of_the_event_unless_it_is_named() -> None:
+    fields = {name: OFFER[name] for name in OFFER if name not in {"event_id", "offer_id"}} | {"id": "o1"}
+    codec = of(offers={"format": "json", "fields": {"offer_id": "id"}})
+    assert codec.decode_offer(b"s1", value(fields), 0) is not None
+    named = of(offers={"format": "json", "fields": {"offer_id": "id", "event_id": "event"}})
+    with pytest.raises(DecodeError, match="there is no 'event'"):
+        named.decode_offer(b"s1", value(fields), 0)
+    with pytest.raises(DecodeError, match="it has no event_id"):
+        JSON.decode_offer(b"s1", value({**fields, "offer_id": "o1"}), 0)
+
+
+def test_a_record_of_another_kind_is_none() -> None:
+    codec = of(offers={"format": "json", "when": "kind == 'shown'"}, checkouts={"format": "json", "when": "paid"})
+    assert codec.decode_offer(b"s1", value({**OFFER, "kind": "hidden"}), 0) is None
+    assert codec.decode_offer(b"s1", value({**OFFER, "kind": "shown"}), 0) is not None
+    assert codec.decode_checkout(b"s1", value({**CHECKOUT, "paid": False}), 0) is None
+
+
+# --- a registry's ids
+
+
+class OneSchema:
+    """A registry that has one schema, under any id: a basket of micros, whose offers stand in lines."""
+
+    TEXT = json.dumps(
+        {
+            "type": "record",
+            "name": "Basket",
+            "fields": [
+                {"name": "id", "type": "string"},
+                {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+                {"name": "bought", "type": {"type": "array", "items": "string"}},
+            ],
+        }
+    )
+
+    def __init__(self, _: object) -> None: ...
+
+    def schema(self, schema_id: SchemaId) -> WrittenSchema:
+        return parse_texts(self.TEXT)
+
+
+def test_a_record_with_an_id_is_mapped_by_the_names_of_its_own_schema_with_times_in_ms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", OneSchema)
+    fields = {"session_id": "$key", "checkout_id": "id", "completed_at": "at", "purchased_offer_ids": "bought"}
+    inputs = {"checkouts": {"format": "registry", "fields": fields}}
+    codec = codec_of(Settings(input=inputs), at_once=True)
+    value = framed(7, b"\x04c1" + b"\xd0\x0f" + b"\x02\x04o1\x00")  # at 1,000 us
+    found = codec.decode_checkout(b"s1", value, 3)
+    assert isinstance(found, CheckoutCompleted)
+    assert (found.session_id, found.checkout_id, found.completed_at, found.purchased) == (
+        "s1",
+        "c1",
+        1,
+        ("o1",),
+    )
+
+
+def test_a_record_with_an_id_that_is_not_mapped_has_to_resolve_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", OneSchema)
+    codec = codec_of(Settings(avro={"format": "registry"}), at_once=True)
+    for decode in (codec.decode_offer, codec.decode_checkout):
+        with pytest.raises(DecodeError, match=r"schema id 7: writes the record Basket.*input\.\w+\.fields"):
+            decode(b"s1", framed(7, b"\x04c1\x02\x00"), 0)

@@ -1,0 +1,239 @@
+"""Fields found by JMESPath: a path that finds nothing makes the record unreadable, never empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jmespath.functions import Functions
+
+from consumer.codecs.codec import no_headers
+from consumer.codecs.mapping import FieldMapping
+from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED
+from consumer.codecs.shapes import EventShape
+from consumer.errors import DecodeError
+from consumer.settings import CheckoutInputSettings, OfferInputSettings
+
+CHECKOUT: dict[str, Any] = {
+    "kind": "CHECKOUT_DONE",
+    "session_id": "s1",
+    "order": {
+        "number": "c1",
+        "at": "2026-01-01T00:00:00Z",
+        "items": [
+            {"type": "flight", "offerId": "f1", "price": 100},
+            {"type": "insurance", "offerId": "i1", "price": 12},
+            {"type": "insurance", "offerId": "i2", "price": 7},
+        ],
+    },
+}
+FIELDS = {"checkout_id": "order.number", "completed_at": "order.at"}
+
+
+def checkout(bought: str, *, document: dict[str, Any] = CHECKOUT, when: str | None = None) -> dict[str, Any] | None:
+    settings = CheckoutInputSettings(
+        format="json", fields={**FIELDS, "purchased_offer_ids": bought}, time="iso8601", when=when
+    )
+    shape = EventShape(CHECKOUT_COMPLETED, "iso8601", frozenset({"event_id"}))
+    return FieldMapping(settings, shape).apply(document, b"s1", no_headers)
+
+
+def refusal(bought: str, **more: Any) -> str:
+    with pytest.raises(DecodeError) as caught:
+        checkout(bought, **more)
+    assert caught.value.reason == "undecodable"
+    return str(caught.value)
+
+
+def test_each_field_is_found_by_its_own_path_or_by_its_name() -> None:
+    assert checkout("order.items[?type=='insurance'].offerId") == {
+        "event_id": "",
+        "session_id": "s1",
+        "checkout_id": "c1",
+        "completed_at": 1_767_225_600_000,
+        "purchased_offer_ids": ["i1", "i2"],
+        "metadata": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("bought", "expected"),
+    [
+        ("order.items[?type=='hotel'].offerId", []),
+        ("order.items[?price > `10`].offerId", ["f1", "i1"]),
+        ("order.items[].offerId", ["f1", "i1", "i2"]),
+        ("order.items[*].offerId", ["f1", "i1", "i2"]),
+        ("order.items[1:].offerId", ["i1", "i2"]),
+        ("[order.items[-1].offerId]", ["i2"]),
+        ("map(&offerId, order.items[?type=='insurance'])", ["i1", "i2"]),
+        ("order.items[?refunded || type=='insurance'].offerId", ["i1", "i2"]),
+        ("order.items[?!refunded && type=='insurance'].offerId", ["i1", "i2"]),
+        ("order.items[?not_null(kind, type)=='insurance'].offerId", ["i1", "i2"]),
+        ("order.insurances || `[]`", []),
+        ("not_null(order.insurances, order.items)[?type=='insurance'].offerId", ["i1", "i2"]),
+        ("order.items[?type=='insurance'] | [].offerId", ["i1", "i2"]),
+        ("[order, order].items[].offerId | [:2]", None),
+    ],
+)
+def test_what_was_bought_is_what_the_path_finds(bought: str, expected: list[str] | None) -> None:
+    if expected is None:
+        assert "there is no 'items'" in refusal(bought)
+    else:
+        found = checkout(bought)
+        assert found is not None
+        assert found["purchased_offer_ids"] == expected
+
+
+@pytest.mark.parametrize(
+    ("bought", "what"),
+    [
+        ("order.item[?type=='insurance'].offerId", "there is no 'item'"),
+        ("ordr.items[?type=='insurance'].offerId", "there is no 'ordr'"),
+        ("order.items[?typ=='insurance'].offerId", "there is no 'typ'"),
+        ("order.items[?type=='insurance'].offerID", "there is no 'offerID'"),
+        ("order.items[?type=='insurance'].offer.id", "there is no 'offer'"),
+        ("order.items[?type=='insurance'].offerId.x", "there is no 'x'"),
+        ("order.items[?typ=='hotel' || type=='insurance'].offerId", "there is no 'typ'"),
+        ("order.items[?!(typ=='flight')].offerId", "there is no 'typ'"),
+        ("order.items[].offerID", "there is no 'offerID'"),
+        ("order.items[*].offerID", "there is no 'offerID'"),
+        ("order.items.offerId", "there is no 'offerId'"),
+        ("order[?type=='insurance'].offerId", "there is no list"),
+        ("order[].offerId", "there is no list"),
+        ("order.number[*].offerId", "there is no list"),
+        ("order.number[0:1]", "there is no list"),
+        ("order.items[9].offerId", "there is no element 9"),
+        ("order.items.*.offerId", "there is no object"),
+        ("order.items[?price > '10'].offerId", "no two numbers, nor two texts"),
+        ("order.items[?offerId > `10`].offerId", "no two numbers, nor two texts"),
+        ("not_null(order.a, order.b)", "not_null() finds nothing"),
+        ("length(order.at, `1`)", "Expected 1 argument"),
+        ("keys(order.items)", "keys()"),
+        ("order.insurances[]", "there is no 'insurances'"),
+        ("map(&offerID, order.items)", "there is no 'offerID'"),
+        ("order.items[?starts_with(typ, 'ins')].offerId", "there is no 'typ'"),
+    ],
+)
+def test_a_misspelt_path_is_an_error_and_never_an_empty_list(bought: str, what: str) -> None:
+    words = refusal(bought)
+    assert words.startswith(f"purchased_offer_ids ({bought}): ")
+    assert what in words
+    assert "\n" not in words
+
+
+@pytest.mark.parametrize("broken", [None, 7, {"id": "i1"}])
+def test_what_was_bought_and_has_no_name_is_not_left_out(broken: object) -> None:
+    items = [{"type": "insurance", "offerId": broken}, {"type": "insurance", "offerId": "i2"}]
+    document = {**CHECKOUT, "order": {**CHECKOUT["order"], "items": items}}
+    refusal("order.items[?type=='insurance'].offerId", document=document)
+    refusal("order.items[].offerId", document=document)
+    refusal("order.items[0].offerId", document=document)
+
+
+def test_a_record_of_another_kind_is_none_before_anything_else_is_asked_of_it() -> None:
+    assert checkout("order.items[].offerId", when="kind == 'CHECKOUT_BEGUN'") is None
+    assert checkout("no.such.path", when="kind == 'CHECKOUT_BEGUN'") is None
+    assert checkout("order.items[].offerId", when="kind == 'CHECKOUT_DONE'") is not None
+
+
+@pytest.mark.parametrize("when", ["knd == 'CHECKOUT_DONE'", "knd", "!(knd == 'x')", "starts_with(knd, 'C')"])
+def test_a_misspelt_condition_leaves_nothing_out(when: str) -> None:
+    words = refusal("order.items[].offerId", when=when)
+    assert words == f"when ({when}): there is no 'knd'"
+
+
+def test_a_condition_may_say_that_a_field_can_be_missing() -> None:
+    assert checkout("order.items[].offerId", when="knd && knd == 'CHECKOUT_DONE'") is None
+    assert checkout("order.items[].offerId", when="!knd") is not None
+
+
+def test_what_cannot_be_read_names_its_session_where_that_was_found() -> None:
+    with pytest.raises(DecodeError) as caught:
+        checkout("order.item[].offerId")
+    assert caught.value.session_id == "s1"
+
+
+def offer(fields: dict[str, str], document: dict[str, Any], headers: Any = no_headers) -> dict[str, Any] | None:
+    settings = OfferInputSettings(format="json", fields=fields)
+    shape = EventShape(OFFER_PRESENTED, optional=frozenset({"event_id"}))
+    return FieldMapping(settings, shape).apply(document, b"s1", headers)
+
+
+BARE = {"partner_code": "P", "offer_id": "o", "presented_at": 1}
+
+
+def test_the_key_and_the_headers_are_at_hand() -> None:
+    headers = [("tenant", b"old"), ("tenant", b"ACME"), ("trace", b"\xff"), ("none", None)]
+    found = offer({"session_id": "$key", "partner_code": "$headers.tenant"}, BARE, lambda: headers)
+    assert found is not None
+    assert (found["session_id"], found["partner_code"]) == ("s1", "ACME")
+    for name in ("trace", "none", "other"):
+        with pytest.raises(DecodeError, match=f"there is no '{name}'"):
+            offer({"session_id": "$key", "partner_code": f"$headers.{name}"}, BARE, lambda: headers)
+
+
+def test_headers_that_the_client_does_not_hand_out_are_none() -> None:
+    def undecodable() -> list[tuple[str, bytes]]:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a name")
+
+    with pytest.raises(DecodeError, match="there is no 'tenant'"):
+        offer({"session_id": "$key", "partner_code": "$headers.tenant"}, BARE, undecodable)
+
+
+@pytest.mark.parametrize("key", [None, b"\xff"])
+def test_a_key_that_is_no_text_is_no_session(key: bytes | None) -> None:
+    settings = OfferInputSettings(format="json", fields={"session_id": "$key"})
+    mapping = FieldMapping(settings, EventShape(OFFER_PRESENTED))
+    with pytest.raises(DecodeError, match="it has no"):
+        mapping.apply({"event_id": "e", **BARE}, key, no_headers)
+
+
+def test_a_field_with_a_default_has_it_where_its_path_finds_nothing() -> None:
+    fields = {"country": "shop.country", "metadata": "{campaign: utm.campaign, tier: tier}"}
+    found = offer(fields, {"session_id": "s1", "tier": "gold", **BARE})
+    assert found is not None
+    assert (found["country"], found["metadata"]) == (None, {"tier": "gold"})
+
+
+def test_a_field_with_a_default_and_a_wrong_type_is_refused_all_the_same() -> None:
+    with pytest.raises(DecodeError, match="country is 49, and must be a text"):
+        offer({"country": "shop.country"}, {"session_id": "s1", "shop": {"country": 49}, **BARE})
+    found = offer({"country": "to_string(shop.country)"}, {"session_id": "s1", "shop": {"country": 49}, **BARE})
+    assert found is not None
+    assert found["country"] == "49"
+
+
+def test_the_library_has_no_function_that_would_leave_nothing_found_unsaid() -> None:
+    # Each of these was looked at: what it does with an argument that is null, or with an element that is. A new one
+    # has to be looked at too.
+    assert set(Functions.FUNCTION_TABLE) == {
+        "abs", "avg", "ceil", "contains", "ends_with", "floor", "join", "keys", "length", "map", "max", "max_by",
+        "merge", "min", "min_by", "not_null", "reverse", "sort", "sort_by", "starts_with", "sum", "to_array",
+        "to_number", "to_string", "type", "values",
+    }  # fmt: skip
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    JSON, st.sampled_from(["a", "a.b", "a[].b", "a[*].b", "a[?b].c", "a[?b=='x'].c", "a[].b[].c", "a[0].b", "a.*.b"])
+)
+def test_a_list_of_purchases_has_one_for_each_element_or_is_refused(found: Any, path: str) -> None:
+    document = {**CHECKOUT, "a": found}
+    try:
+        fields = checkout(path, document=document)
+    except DecodeError:
+        return
+    assert fields is not None
+    bought = fields["purchased_offer_ids"]
+    assert all(isinstance(each, str) for each in bought)
+    if path in {"a[].b", "a[*].b"}:
+        elements = [each for item in found for each in (item if isinstance(item, list) else [item])]
+        assert len(bought) == len(elements if path == "a[].b" else found)

@@ -1,0 +1,43 @@
+"""The expressions by which fields are found: read once, and refused at the start if they are none."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.settings.expressions import parse_expression
+
+
+def test_a_path_asks_for_nothing_beside_the_value() -> None:
+    found = parse_expression("offer.id")
+    assert (found.text, found.beside) == ("offer.id", False)
+
+
+@pytest.mark.parametrize("text", ["$key", "$headers.kind", "$headers.\"ce-type\" == 'shown'", "starts_with($key, 'a')"])
+def test_the_key_and_the_headers_are_names_at_the_top(text: str) -> None:
+    found = parse_expression(text)
+    assert found.beside
+    assert found.text == text
+
+
+@pytest.mark.parametrize("text", ["kind == '$key'", 'kind == `"$key"`', '"$key"', r"kind == 'it\'s $key'"])
+def test_what_is_quoted_is_taken_as_it_stands(text: str) -> None:
+    assert not parse_expression(text).beside
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "cannot be empty"),
+        ("offer.", "column 6"),
+        ("items[?kind", "Incomplete expression"),
+        ("$keys", "Unknown token $"),
+        ("'shown", "Unclosed"),
+        ("items[?only(kind)].id", "no function only()"),
+        ("sort_by(items, &price(@))", "no function price()"),
+    ],
+)
+def test_what_is_no_expression_is_refused_in_one_line(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match="JMESPath") as caught:
+        parse_expression(text)
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,86 @@
+"""The settings of the inputs: their names, and what is refused before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
+from consumer.errors import SettingsError
+from consumer.settings import CheckoutInputSettings, InputSettings, OfferInputSettings, load, load_settings
+from consumer.settings.table import rows
+
+
+@pytest.mark.parametrize(
+    ("model", "schema"), [(OfferInputSettings, OFFER_PRESENTED), (CheckoutInputSettings, CHECKOUT_COMPLETED)]
+)
+def test_the_fields_that_can_be_mapped_are_those_of_the_schema(model: type[InputSettings], schema: str) -> None:
+    assert [field["name"] for field in load_schema(schema)["fields"]] == list(model.names)
+
+
+def test_a_file_and_the_environment_give_the_same(tmp_path: Path) -> None:
+    config = tmp_path / "opt-out.toml"
+    config.write_text(
+        '[input.checkouts]\nformat = "json"\ntime = "iso8601"\nwhen = "kind == \'done\'"\n'
+        '[input.checkouts.fields]\npurchased_offer_ids = "items[?type==\'insurance\'].offerId"\nsession_id = "$key"\n'
+    )
+    fields = '{"purchased_offer_ids": "items[?type==\'insurance\'].offerId", "session_id": "$key"}'
+    environ = {
+        "OPT_OUT_INPUT__CHECKOUTS__FORMAT": "json",
+        "OPT_OUT_INPUT__CHECKOUTS__TIME": "iso8601",
+        "OPT_OUT_INPUT__CHECKOUTS__WHEN": "kind == 'done'",
+        "OPT_OUT_INPUT__CHECKOUTS__FIELDS": fields,
+    }
+    given = load_settings(config, {}).input
+    assert given == load_settings(None, environ).input
+    assert given.checkouts.fields["session_id"] == "$key"
+    assert given.offers == OfferInputSettings()
+    assert given.checkouts.maps
+    assert not given.offers.maps
+
+
+def test_the_table_shows_them_and_where_they_come_from() -> None:
+    loaded = load(
+        None, {"OPT_OUT_INPUT__OFFERS__FORMAT": "json", "OPT_OUT_INPUT__OFFERS__FIELDS": '{"offer_id": "id"}'}
+    )
+    shown = {row.name: (row.value, row.source) for row in rows(loaded)}
+    assert shown["input.offers.format"] == ("json", "environment")
+    assert shown["input.offers.fields"] == ("offer_id = id", "environment")
+    assert shown["input.checkouts.fields"] == ("(not set)", "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("OFFERS__FORMAT", "xml", "'avro', 'registry' or 'json'"),
+        ("OFFERS__FIELDS", "offer_id", "not JSON"),
+        ("OFFERS__FIELDS", '{"ofer_id": "id"}', "did you mean offer_id?"),
+        ("OFFERS__FIELDS", '{"x": "id"}', "those there are: event_id, session_id"),
+        ("OFFERS__FIELDS", '{"offer_id": "offer."}', "offer_id: no JMESPath expression"),
+        ("CHECKOUTS__FIELDS", '{"offer_id": "id"}', "offer_id is no field of this event"),
+        ("CHECKOUTS__WHEN", "kind =", "JMESPath"),
+        ("CHECKOUTS__TIME", "ns", "'iso8601', 's', 'ms' or 'us'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(name: str, value: str, what: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(None, {"OPT_OUT_INPUT__OFFERS__FORMAT": "json", f"OPT_OUT_INPUT__{name}": value})
+    assert f"OPT_OUT_INPUT__{name}" in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_plain_avro_has_our_schema_and_nothing_to_map() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(None, {"OPT_OUT_INPUT__OFFERS__TIME": "s", "OPT_OUT_INPUT__OFFERS__WHEN": "kind"})
+    assert "input.offers.when, input.offers.time: plain Avro says nothing of its schema" in str(caught.value)
+
+
+def test_a_group_that_is_none_is_refused_with_the_nearest_setting(tmp_path: Path) -> None:
+    config = tmp_path / "opt-out.toml"
+    config.write_text('[input.offer]\nformat = "json"\n[input.offers.field]\noffer_id = "id"\n')
+    with pytest.raises(SettingsError) as caught:
+        load(config, {})
+    assert "input.offer in" in str(caught.value)
+    assert "input.offers.field in" in str(caught.value)
+    assert "did you mean input.offers.fields?" in str(caught.value)
