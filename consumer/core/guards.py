@@ -216,6 +216,24 @@ class TaskGuard:
         return GuardState(self.newest_checkout, self.first_offer, resume_at, self.ids.unmatched, self.ids.judged_to)
 
 
+def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int) -> bool:
+    """Whether a silence of the instance may begin by `until` (ms), or checkouts still land behind one.
+
+    It is what nobody remembers if no commit is taken any more. Example, with a silence of 30 minutes: the last checkout
+    of all tasks is of 12:00, the last commit of 12:59:59. At 13:00:01 the silence begins, at 13:00:05 a checkout ends
+    it, and for lateness nothing is to be decided; then the process is killed.
+
+    Args:
+        guards: of all tasks of the instance.
+        until: the latest presentation that may be read by then is dated so.
+        silence: as in the rules, ms.
+    """
+    if not silence:
+        return False
+    newest = max((guard.newest_checkout for guard in guards), default=MIN_TIME)
+    return newest < until - silence or not all(guard.has_landed for guard in guards)
+
+
 class Guarded(Protocol):
     """What the guards need of a task."""
 

@@ -8,8 +8,9 @@ After trouble they may still hold what they could not, so for the length of late
 Nor is it before an input has been watched for so long. A start does not know of the outage that it may be the end of;
 no record tells, since producers that cannot deliver write none. So each commit says since when both inputs have been
 watched without trouble, and who takes over goes on from there, if the commit is so recent that an outage which nobody
-saw would have ended too soon to matter. Otherwise, and after trouble, watching begins anew, and quiet topics are
-decided by up to lateness later; a call that was made too early could not be taken back.
+saw would have ended too soon to matter. A commit says nothing of the kind where a silence of checkouts may begin and
+end before it is taken over: see `guards.silence_may_begin`. Otherwise, and after trouble, watching begins anew, and
+quiet topics are decided by up to lateness later; a call that was made too early could not be taken back.
 
 Nor while our clock differs from those of others, or none of them has told the time; see `clock_check`.
 """

@@ -7,8 +7,9 @@ import queue
 import structlog
 
 from ..core.commits import CommitPlan
+from ..core.guards import silence_may_begin
 from ..core.restore import PartitionsMoved
-from ..core.rules import DecisionRules
+from ..core.rules import MIN_TIME, DecisionRules
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import ClockError, StartError
@@ -18,7 +19,7 @@ from ..server.health import Health
 from ..settings import JoinSettings, Settings
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
-from .idleness import Idleness
+from .idleness import MOST_UNWATCHED, Idleness
 from .misdated import Misdated
 from .runner import TaskRunner
 
@@ -225,9 +226,10 @@ class Tasks:
         self._edges.outputs.check()
         plans: dict[int, CommitPlan] = {}
         now = int(self._edges.clock.wall() * 1000)
+        trusted = not self._silence_may_be_missed(now)
         for partition in partitions:
             task = self.runners[partition].task
-            plan = task.prepare_commit(now, self._idleness.trusted_since(partition))
+            plan = task.prepare_commit(now, self._idleness.trusted_since(partition) if trusted else MIN_TIME)
             if plan is None and not task.restoring:
                 self._put_off.add(partition)
             if plan is not None and plan != self.committed.get(partition):
@@ -239,6 +241,13 @@ class Tasks:
         for partition in acknowledged:
             self.runners[partition].task.commit_acknowledged(plans[partition])
             self.committed[partition] = plans[partition]
+
+    def _silence_may_be_missed(self, now: int) -> bool:
+        """Whether one may begin and end after a commit of `now`, and before the trust of that is taken over."""
+        rules = self._rules
+        until = now + round(MOST_UNWATCHED * rules.lateness) + rules.max_skew
+        guards = [runner.task.guard for runner in self.runners.values()]
+        return silence_may_begin(guards, until=until, silence=rules.checkout_silence)
 
     def take_put_off(self) -> list[int]:
         """The tasks that could commit nothing better than before, since this was last asked."""
