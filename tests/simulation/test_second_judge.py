@@ -34,7 +34,7 @@ from consumer.delivery.not_found import Belief, NotFoundGuard
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 from consumer.kafka.producer import OutputProducer
 from consumer.kafka.writes import Writes
-from consumer.runtime import runner
+from consumer.runtime.reports import Reports
 
 SEEDS = range(150)
 """How far a break may get."""
@@ -46,17 +46,6 @@ def _bought_instead(real: Callable[..., ChainFate]) -> Callable[..., ChainFate]:
         return found._replace(reason=Reason.PURCHASED) if found.reason is Reason.ABANDONED else found
 
     return fate
-
-
-def _hides_dead_letters(real: Any) -> Any:
-    class Log:
-        def bind(self, **fields: Any) -> Log:
-            return self
-
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *args, **fields: None
-
-    return Log()
 
 
 @pytest.fixture
@@ -81,7 +70,7 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (Join, "_fate", _bought_instead, "nobody bought it"),
         (OutputProducer, "outcome", lambda real: lambda *args: None, "has no fate"),
-        (runner, "log", _hides_dead_letters, "no dead letter or line says so"),
+        (Reports, "dead_letter", lambda real: lambda *args: None, "no dead letter or line says so"),
         (OutputProducer, "_fail", lambda real: lambda *args: None, "a write of its own was refused"),
         (Writes, "unproven", lambda real: lambda self: None, "and recorded none"),
         (NotFoundGuard, "belief", lambda real: lambda self, now: Belief.TERMINAL, "404s of"),
