@@ -98,8 +98,8 @@ class InputsCodec:
 def codec_of(settings: Settings, *, at_once: bool = False) -> Codec:
     """The codec for these settings.
 
-    `at_once`: for a command that reads and writes nothing: who reads waits for the schema registry, and where that does
-    not give a schema, a `StartError` is raised and no `SchemaWaitError`.
+    `at_once`: for a command that reads and writes nothing: who reads waits for the schema registry. Where that tells
+    nothing a `StartError` is raised; a `SchemaWaitError` means that it does not know the id.
 
     Raises:
         SettingsError: see `Registry`.

@@ -105,6 +105,37 @@ class Registry:
                 return None
             raise
 
+    def see_that_it_answers(self, subject: str) -> None:
+        """Ask whether there is such a subject: whatever the answer is, it takes our credentials.
+
+        Raises:
+            RegistryError: it does not.
+        """
+        found = self._ask(partial(self._client.get_subjects, subject, limit=1))
+        if not isinstance(found, list):
+            raise RegistryError(Trouble.FAULTY, f"its answer is no list of subjects but {str(found)[:200]}")
+
+    def versions(self, subject: str) -> int:
+        """How many versions a subject has.
+
+        Raises:
+            RegistryError: see there.
+        """
+        try:
+            return len(self._ask(partial(self._client.get_versions, subject)))
+        except RegistryError as error:
+            if error.trouble is Trouble.UNKNOWN:
+                return 0
+            raise
+
+    def takes(self, subject: str, text: str) -> bool:
+        """Whether a schema is compatible with the last version of a subject. Registers nothing.
+
+        Raises:
+            RegistryError: see there.
+        """
+        return bool(self._ask(lambda: self._client.test_compatibility(subject, _avro(text))))
+
     def register(self, subject: str, text: str) -> int:
         """Register a schema in a subject. Returns its id.
 

@@ -57,17 +57,25 @@ class AskingSource:
 
     def __init__(self, fetch: Callable[[SchemaId], WrittenSchema]) -> None:
         self._fetch = fetch
+        self._unknown: dict[SchemaId, str] = {}
+        """Why it is not known. A command ends soon, and many records may have one id: each is asked for once."""
 
     def get(self, schema_id: SchemaId) -> WrittenSchema:
-        """See `Schemas`.
+        """See `Schemas`: an id that the registry does not know is not known yet.
 
         Raises:
-            StartError: the registry does not give it.
+            StartError: the registry tells nothing.
         """
+        if schema_id in self._unknown:
+            raise SchemaWaitError(self._unknown[schema_id])
         try:
             return self._fetch(schema_id)
         except RegistryError as error:
-            raise StartError(f"schema id {schema_id}: {error.trouble.value} ({error})") from error
+            words = f"schema id {schema_id}: {error.trouble.value} ({error})"
+            if error.trouble is not Trouble.UNKNOWN:
+                raise StartError(words) from error
+            self._unknown[schema_id] = words
+            raise SchemaWaitError(words) from error
 
 
 class SchemaSource:

@@ -48,5 +48,5 @@ def map_records(
     with causes.explained(), closing(Clients(kafka, causes).record_reader()) as consumer:
         samples = {side: (topic, newest(consumer, topic, side, codec, sample)) for side, topic in topics.items()}
     show(document(samples), output)
-    unread = any(sampled.error is not None for _, records in samples.values() for sampled in records)
+    unread = any((sampled.error or sampled.waits) is not None for _, records in samples.values() for sampled in records)
     raise typer.Exit(1 if unread else 0)

@@ -50,6 +50,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "settings/__init__.py": "unit/settings/test_load.py",
     "settings/groups.py": "its defaults and refusals are told by name and source: unit/settings/test_load.py",
     "settings/model.py": "its names are what unit/settings/test_load.py loads by, and unit/test_manual.py lists",
+    "settings/release_file.py": "read at a start and while it runs: unit/runtime/test_releases.py",
     "settings/table.py": "shows what was loaded: unit/settings/test_load.py",
     "xcover/transport.py": "talks to a real server: integration/test_answers.py, fuzz/test_fuzz_answers.py",
 }

@@ -143,6 +143,32 @@ def test_an_answer_that_is_no_schema_may_be_another_one_tomorrow(answer: Any, ex
     assert trouble(answer).trouble is expected
 
 
+def test_whether_it_answers_is_asked_for_one_subject() -> None:
+    server = Server({"/subjects": ["out-value"]})
+    ask(server, lambda registry: registry.see_that_it_answers("out-value"))
+    assert "subjectPrefix=out-value" in server.heads[0]
+    for answer, expected in (
+        ((401, {"error_code": 40101, "message": "Unauthorized"}), Trouble.REFUSED),
+        ((404, b"<html>"), Trouble.FAULTY),
+        ({"message": "hello"}, Trouble.FAULTY),
+        (b"<html>", Trouble.FAULTY),
+        ((503, b""), Trouble.UNREACHABLE),
+    ):
+        with pytest.raises(RegistryError) as caught:
+            ask(Server({"/subjects": answer}), lambda registry: registry.see_that_it_answers("s"))
+        assert caught.value.trouble is expected
+
+
+def test_the_versions_of_a_subject_are_counted_and_a_schema_is_tried_without_being_registered() -> None:
+    answers = {
+        "/subjects/s/versions": [1, 2],
+        "/compatibility/subjects/s/versions/latest": {"is_compatible": False},
+    }
+    server = Server(answers)
+    assert ask(server, lambda registry: (registry.versions("s"), registry.versions("t"))) == (2, 0)
+    assert ask(Server(answers), lambda registry: registry.takes("s", schema_text(OFFER_PRESENTED))) is False
+
+
 def test_a_registry_that_is_not_there_is_no_answer() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -187,6 +187,15 @@ def test_it_stops_while_something_waits(registry: FakeRegistry) -> None:
     SchemaSource(registry.fetch).stop()
 
 
+def test_a_command_asks_once_for_an_id_that_is_not_known(registry: FakeRegistry) -> None:
+    source = AskingSource(registry.fetch)
+    registry.answers[7] = RegistryError(Trouble.UNKNOWN, "404: no such schema")
+    for _ in range(3):
+        with pytest.raises(SchemaWaitError, match=r"schema id 7: the registry does not know this id.*404"):
+            source.get(7)
+    assert registry.asked == [7]
+
+
 def test_a_command_asks_at_once_and_ends_with_the_reason(registry: FakeRegistry) -> None:
     source = AskingSource(registry.fetch)
     registry.answers |= {7: WRITTEN, 8: no_answer(), 9: DecodeError(UNDECODABLE, "is no Avro schema")}
