@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
@@ -80,13 +80,15 @@ class Doctor:
         self._addresses: list[tuple[str, int]] = []
         self._facts = TopicFacts({}, {}, {}, [], None)
         self._reply = Reply()
+        self._ends = ExitStack()
         self._registry_refused = False
         self._sampled: dict[Side, list[SampledRecord]] = {side: [] for side in Side}
 
     def examine(self) -> Iterator[Check]:
         """What is found, as it is found, without what is secret."""
-        for check in examine(self.steps(), self._causes):
-            yield check._replace(found=hide(check.found), remedy=hide(check.remedy))
+        with ExitStack() as self._ends:
+            for check in examine(self.steps(), self._causes):
+                yield check._replace(found=hide(check.found), remedy=hide(check.remedy))
 
     def steps(self) -> Sequence[Step]:
         """All steps; what is to be looked at beside them is one more line here."""
@@ -241,7 +243,7 @@ class Doctor:
     @cached_property
     def _codec(self) -> Codec:
         """Made when the first record is read: what is wrong with the registry is an error of that step alone."""
-        return codec_of(self._settings, at_once=True)
+        return self._ends.enter_context(closing(codec_of(self._settings, at_once=True)))
 
     def _members(self) -> Iterator[Check]:
         kafka = self._settings.kafka

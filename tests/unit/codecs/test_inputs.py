@@ -131,6 +131,9 @@ class OneSchema:
 
     def __init__(self, _: object) -> None: ...
 
+    def close(self) -> None:
+        pass
+
     def schema(self, schema_id: SchemaId) -> WrittenSchema:
         return parse_texts(self.TEXT)
 

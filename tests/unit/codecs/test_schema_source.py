@@ -51,7 +51,7 @@ def registry() -> FakeRegistry:
 
 @pytest.fixture
 def source(registry: FakeRegistry) -> Iterator[SchemaSource]:
-    source = SchemaSource(registry.fetch, jitter=lambda: registry.jitter)
+    source = SchemaSource(registry.fetch, uniform=lambda _, longest: longest * registry.jitter)
     yield source
     registry.told.set()
     source.stop()
@@ -147,7 +147,7 @@ def test_one_that_is_not_known_holds_up_no_other(registry: FakeRegistry, source:
 def test_while_nothing_answers_each_is_not_asked_for_by_itself() -> None:
     """Then each would wait for the same time-out."""
     registry, now = FakeRegistry(), 0.0
-    source = SchemaSource(registry.fetch, monotonic=lambda: now, jitter=lambda: 1.0)
+    source = SchemaSource(registry.fetch, monotonic=lambda: now, uniform=max)
     source._start = lambda: None  # type: ignore[method-assign]
     for schema_id in (7, 8):
         waits(source, schema_id)
@@ -163,7 +163,7 @@ def test_while_nothing_answers_each_is_not_asked_for_by_itself() -> None:
 @pytest.mark.parametrize("trouble", [Trouble.UNREACHABLE, Trouble.UNKNOWN])
 def test_the_back_off_doubles_up_to_the_cap_and_is_jittered_in_full(trouble: Trouble) -> None:
     part = 1.0
-    source = SchemaSource(FakeRegistry().fetch, monotonic=lambda: 0.0, jitter=lambda: part)
+    source = SchemaSource(FakeRegistry().fetch, monotonic=lambda: 0.0, uniform=lambda _, longest: longest * part)
     source._start = lambda: None  # type: ignore[method-assign]
     waits(source, 7)
     found = []
@@ -180,7 +180,7 @@ def test_the_back_off_doubles_up_to_the_cap_and_is_jittered_in_full(trouble: Tro
 def test_it_stops_while_something_waits(registry: FakeRegistry) -> None:
     registry.jitter = 1.0
     registry.answers[7] = no_answer()
-    source = SchemaSource(registry.fetch, jitter=lambda: 1e6)
+    source = SchemaSource(registry.fetch, uniform=lambda *_: 1e6)
     waits(source, 7)
     until(lambda: registry.asked)
     source.stop()
