@@ -25,6 +25,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "checks/doctor.py": "asks all that is real, in its order: integration/test_doctor.py",
     "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "checks/sample.py": "reads a broker: integration/test_mapped_inputs.py",
+    "codecs/bounded_answer.py": "bounds what a real client reads: unit/codecs/test_registry_client.py",
     "codecs/codec.py": "an interface only",
     "commands/doctor.py": "hands over: integration/test_doctor.py",
     "commands/mapping.py": "wires clients and shows what is read: integration/test_mapped_inputs.py",
