@@ -26,6 +26,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "checks/sample.py": "reads a broker: integration/test_mapped_inputs.py",
     "codecs/bounded_answer.py": "bounds what a real client reads: unit/codecs/test_registry_client.py",
+    "codecs/decimals.py": "unit/codecs/test_resolution.py, and by fields: unit/codecs/test_inputs.py",
     "codecs/codec.py": "an interface only",
     "commands/doctor.py": "hands over: integration/test_doctor.py",
     "commands/mapping.py": "wires clients and shows what is read: integration/test_mapped_inputs.py",
