@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from ..codecs.codec import Codec
 from ..codecs.inputs import codec_of
-from ..codecs.registered import subject_of
 from ..codecs.registry_client import Registry, RegistryError
 from ..core.rules import DecisionRules
 from ..core.watermark import Side
@@ -207,7 +206,7 @@ class Doctor:
         found: RegistryError | None = None
         try:
             with closing(Registry(avro)) as asked:
-                asked.see_that_it_answers(subject_of(self._settings.kafka.outcome_topic))
+                asked.see_that_it_answers()
             self._registry_refused = False
         except RegistryError as error:
             found = error
@@ -217,13 +216,14 @@ class Doctor:
         topic = self._inputs()[side]
 
         def look() -> Iterator[Check]:
-            counts = registry.ids_of([one.record for one in self._sampled[side]])
+            found = registry.ids_of([one.record for one in self._sampled[side]])
+            counts = dict(found.most_common(registry.MOST_IDS))
             if self._registry_refused or not counts:
                 why = "the registry tells none" if self._registry_refused else f"no record of {topic} has an id"
                 yield not_looked_at(registry.SCHEMAS, why)
                 return
             with closing(Registry(self._settings.avro)) as asked:
-                unknown = registry.unknown_of(asked, [one for one, _ in counts.most_common(registry.MOST_IDS)])
+                unknown = registry.unknown_of(asked, counts)
             yield from registry.judge_ids(topic, counts, unknown)
 
         return Step(registry.SCHEMAS, look, f"answers of {self._settings.avro.registry_url}", needs=side.name.lower())

@@ -24,10 +24,13 @@ _REGISTER = "run `opt-out topics --register`"
 
 def judge_answer(url: str, error: RegistryError | None) -> Check:
     """Whether the registry answers and takes our credentials; `error`: why not."""
-    if error is not None:
-        what, _, to_do = error.trouble.value.partition(": ")
-        return Check(NAME, "error", f"{url}: {what} ({error})", to_do)
-    return Check(NAME, "ok", f"{url} answers, and takes our credentials")
+    return Check(NAME, "ok", f"{url} answers, and lets us in") if error is None else untold(NAME, url, error)
+
+
+def untold(name: str, of: str, error: RegistryError) -> Check:
+    """That the registry does not tell something. `of`: of what, in words."""
+    what, _, to_do = error.trouble.value.partition(": ")
+    return Check(name, "error", f"{of}: {what} ({error})", to_do)
 
 
 def ids_of(records: Sequence[Record]) -> Counter[SchemaId]:
@@ -73,7 +76,7 @@ def judge_ids(topic: str, counts: Mapping[SchemaId, int], unknown: Mapping[Schem
             to_do,
         )
     if known := [schema_id for schema_id in counts if schema_id not in unknown]:
-        named = ", ".join(f"{schema_id} ({counts[schema_id]} records)" for schema_id in known[:MOST_IDS])
+        named = ", ".join(f"{schema_id} ({counts[schema_id]} records)" for schema_id in known)
         yield Check(SCHEMAS, "ok", f"the registry knows the schemas of the newest records of {topic}: {named}")
 
 
@@ -92,11 +95,14 @@ def plain_outcomes() -> Check:
 
 
 def judge_outcomes(registry: Registry, topic: str) -> Check:
-    """Whether the registry has the schema of our outcomes, as `run` looks it up.
+    """Whether the registry has the schema of our outcomes, as `run` looks it up."""
+    try:
+        return _judge_outcomes(registry, topic)
+    except RegistryError as error:
+        return untold(OUTCOMES, f"the subject {subject_of(topic)}", error)
 
-    Raises:
-        RegistryError: see there.
-    """
+
+def _judge_outcomes(registry: Registry, topic: str) -> Check:
     subject, text = subject_of(topic), schema_text(OFFER_OUTCOME)
     found = registry.find(subject, text)
     if found is not None:

@@ -113,15 +113,15 @@ class Registry:
                 return None
             raise
 
-    def see_that_it_answers(self, subject: str) -> None:
-        """Ask whether there is such a subject: whatever the answer is, it takes our credentials.
+    def see_that_it_answers(self) -> None:
+        """Ask which kinds of schemas it takes: who may ask anything may ask that, and it takes no right on a subject.
 
         Raises:
-            RegistryError: it does not.
+            RegistryError: it does not answer, or does not take our credentials.
         """
-        found = self._ask(partial(self._client.get_subjects, subject, limit=1))
+        found = self._ask(self._client.get_schema_types)
         if not isinstance(found, list):
-            raise RegistryError(Trouble.FAULTY, f"its answer is no list of subjects but {str(found)[:200]}")
+            raise RegistryError(Trouble.FAULTY, f"its answer is no list of kinds but {str(found)[:200]}")
 
     def versions(self, subject: str) -> int:
         """How many versions a subject has.

@@ -95,5 +95,15 @@ def test_the_schema_of_the_outcomes_has_to_be_there(registry: Any, level: str, s
     assert check.remedy.startswith(remedy)
 
 
+def test_a_registry_that_does_not_tell_of_the_outcomes_is_an_error() -> None:
+    class Forbidden(KnownSubject):
+        def find(self, subject: str, text: str) -> int | None:
+            raise RegistryError(Trouble.REFUSED, "403")
+
+    check = judge_outcomes(Forbidden(), "offer.outcome")  # type: ignore[arg-type]
+    assert (check.level, check.found) == ("error", "the subject offer.outcome-value: the registry refuses us (403)")
+    assert "may read schemas" in check.remedy
+
+
 def test_in_plain_avro_it_is_the_one_that_this_version_carries() -> None:
     assert "optout.events.OfferOutcome" in plain_outcomes().found

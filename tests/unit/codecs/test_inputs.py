@@ -157,6 +157,34 @@ def test_a_record_with_an_id_is_mapped_by_the_names_of_its_own_schema_with_times
     )
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_reads_by_a_registry_closes_it_and_nothing_else_keeps_one_open(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    is_open: list[bool] = []
+
+    class Counted(OneSchema):
+        def __init__(self, settings: Any) -> None:
+            super().__init__(settings)
+            is_open.append(True)
+            self._number = len(is_open) - 1
+
+        def find(self, subject: str, text: str) -> int:
+            return 12
+
+        def close(self) -> None:
+            is_open[self._number] = False
+
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", Counted)
+    codec_of(Settings()).close()
+    codec_of(Settings(avro={"outcome_format": "registry"}), at_once=at_once).close()
+    assert is_open == [False] * (not at_once)
+    codec = codec_of(Settings(avro={"format": "registry"}), at_once=at_once)
+    assert is_open[-1]
+    codec.close()
+    assert not any(is_open)
+
+
 def test_a_decimal_is_mapped_as_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     class Priced(OneSchema):
         TEXT = json.dumps(

@@ -146,10 +146,8 @@ def test_an_answer_that_is_no_schema_may_be_another_one_tomorrow(answer: Any, ex
     assert trouble(answer).trouble is expected
 
 
-def test_whether_it_answers_is_asked_for_one_subject() -> None:
-    server = Server({"/subjects": ["out-value"]})
-    ask(server, lambda registry: registry.see_that_it_answers("out-value"))
-    assert "subjectPrefix=out-value" in server.heads[0]
+def test_whether_it_answers_is_asked_without_a_right_on_a_subject() -> None:
+    ask(Server({"/schemas/types": ["AVRO"]}), lambda registry: registry.see_that_it_answers())
     for answer, expected in (
         ((401, {"error_code": 40101, "message": "Unauthorized"}), Trouble.REFUSED),
         ((404, b"<html>"), Trouble.FAULTY),
@@ -158,7 +156,7 @@ def test_whether_it_answers_is_asked_for_one_subject() -> None:
         ((503, b""), Trouble.UNREACHABLE),
     ):
         with pytest.raises(RegistryError) as caught:
-            ask(Server({"/subjects": answer}), lambda registry: registry.see_that_it_answers("s"))
+            ask(Server({"/schemas/types": answer}), lambda registry: registry.see_that_it_answers())
         assert caught.value.trouble is expected
 
 
