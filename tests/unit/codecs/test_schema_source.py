@@ -187,6 +187,22 @@ def test_it_stops_while_something_waits(registry: FakeRegistry) -> None:
     SchemaSource(registry.fetch).stop()
 
 
+def test_the_end_waits_for_no_registry_and_what_fails_then_is_no_warning(registry: FakeRegistry) -> None:
+    registry.told.clear()
+    registry.answers[7] = no_answer()
+    source = SchemaSource(registry.fetch)
+    waits(source, 7)
+    until(lambda: registry.asked)
+    source.stop()
+    with capture_logs() as logs:
+        registry.told.set()
+        thread = source._thread
+        assert thread is not None
+        thread.join(10)
+        assert not thread.is_alive()
+    assert logs == []
+
+
 def test_a_command_asks_once_for_an_id_that_is_not_known(registry: FakeRegistry) -> None:
     source = AskingSource(registry.fetch)
     registry.answers[7] = RegistryError(Trouble.UNKNOWN, "404: no such schema")
