@@ -123,13 +123,14 @@ def codec_of(settings: Settings, *, at_once: bool = False) -> Codec:
         with closing(Registry(settings.avro)) as registry:
             outcome_id = outcome_schema_id(registry, settings.kafka.outcome_topic)
     plain = PlainCodec(keys, outcome_id)
-    offers_have_ids, checkouts_have_ids = settings.has_ids(inputs.offers), settings.has_ids(inputs.checkouts)
     schemas: Schemas | None = None
     close = _nothing
-    if offers_have_ids or checkouts_have_ids:
+    if any(map(settings.has_ids, (inputs.offers, inputs.checkouts))):
         schemas, close = _schemas_of(settings, at_once)
-    offers = _reader_of(inputs.offers, OFFER_PRESENTED, schemas if offers_have_ids else None)
-    checkouts = _reader_of(inputs.checkouts, CHECKOUT_COMPLETED, schemas if checkouts_have_ids else None)
+    offers = _reader_of(inputs.offers, OFFER_PRESENTED, schemas if settings.has_ids(inputs.offers) else None)
+    checkouts = _reader_of(
+        inputs.checkouts, CHECKOUT_COMPLETED, schemas if settings.has_ids(inputs.checkouts) else None
+    )
     if offers is None and checkouts is None:
         return plain
     return InputsCodec(plain, offers, checkouts, keys, close)
