@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from consumer.codecs.codec import Codec
 from consumer.codecs.inputs import codec_of
 from consumer.demo.formats import DemoFormat, FormatName, format_called
 from consumer.demo.generator import Event, Plan, generate
+from consumer.errors import SettingsError
 from consumer.events import CheckoutCompleted, OfferPresented
 from consumer.settings import load_settings
 
@@ -72,6 +74,12 @@ def test_what_is_no_record_of_the_format_is_none_to_the_judge(written: DemoForma
     for value in (b"", b"\xff\xff", b"\0\0\0\0\x09x"):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is: the judge counts it as unreadable
             written.read(False, value)
+
+
+def test_without_the_client_of_a_registry_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
+    with pytest.raises(SettingsError, match=r"pip install 'offer-opt-out\[registry\]'"), format_called("registry"):
+        pytest.fail("it has no client")
 
 
 def test_json_has_records_of_another_kind_between_the_offers() -> None:
