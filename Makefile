@@ -23,8 +23,8 @@ help: ## this list
 install: $(INSTALLED) ## make .venv with opt-out in it (the others do it by themselves)
 	@echo "opt-out is installed: $(BIN)/opt-out --help"
 
-demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minute
-	@$(BIN)/opt-out demo
+demo: $(INSTALLED) ## see the whole thing work: no Docker, no Java, under a minute; ARGS="--format json" or registry
+	@$(BIN)/opt-out demo $(ARGS)
 
 test: $(INSTALLED) ## run all tests, on as many workers as WORKERS says; ARGS="..." goes to pytest
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope $(ARGS)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -145,6 +145,10 @@ def run(config: Config = None) -> None:
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="Another seed plays other shopping sessions.")] = 1,
+    written: Annotated[
+        Literal["avro", "registry", "json"],
+        typer.Option("--format", help="What the customers write, and the service reads by its settings."),
+    ] = "avro",
 ) -> None:
     """See the whole thing work in under a minute, with nothing but this program.
 
@@ -152,13 +156,18 @@ def demo(
     sessions, runs the real consumer against them, kills it in the middle,
     starts it again, and checks that every offer met its one fate.
 
+    With --format json customers write JSON of another shape, which is mapped;
+    with --format registry Avro with the ids of a schema registry, for which a
+    stand-in answers.
+
     Example:
 
         opt-out demo
+        opt-out demo --format json
     """
     from .demo import demo as play
 
-    raise typer.Exit(play.run(seed=seed))
+    raise typer.Exit(play.run(seed=seed, format_name=written))
 
 
 @app.command("emulate-api")

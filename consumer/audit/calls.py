@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..emulator.call_log import Call, read_calls
 from ..events import Reason
 from .decision import Fate, fates
-from .reading import Checkout, Presentation, read_events
+from .reading import Checkout, Presentation, ReadFields, read_events, read_plain
 
 
 class ReferenceRules(NamedTuple):
@@ -94,13 +94,17 @@ def judge(
     return found
 
 
-def judge_from_topics(bootstrap: str, topics: tuple[str, str], log: Path, rules: ReferenceRules) -> Judgement:
+def judge_from_topics(
+    bootstrap: str, topics: tuple[str, str], log: Path, rules: ReferenceRules, read: ReadFields = read_plain
+) -> Judgement:
     """Read the offer topic and the checkout topic to their ends, and judge the calls of an emulator's log.
+
+    `read`: how their records are read.
 
     Raises:
         RuntimeError: a topic could not be read to its end.
     """
-    presentations, checkouts, unreadable = read_events(bootstrap, topics)
+    presentations, checkouts, unreadable = read_events(bootstrap, topics, read)
     found = judge(presentations, checkouts, read_calls(log), rules)
     found.unreadable = unreadable
     return found

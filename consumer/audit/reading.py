@@ -1,12 +1,13 @@
-"""The auditor's own reading: topics to their ends, Avro by fastavro alone, none of the service's code."""
+"""The auditor's own reading: topics to their ends, none of the service's code; Avro by fastavro alone."""
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -33,6 +34,9 @@ class Checkout(NamedTuple):
     checkout_id: str = ""
     offset: int = 0
 
+
+ReadFields: TypeAlias = Callable[[bool, bytes], Mapping[str, Any] | None]
+"""Reads a checkout (True) or an offer: its fields, times as datetimes; None: of another kind. Raises if it is none."""
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
@@ -63,27 +67,47 @@ class OutcomeRecord(NamedTuple):
         return self.session_id, self.partner_code, self.offer_id, self.presented_at
 
 
-def read_events(bootstrap: str, topics: tuple[str, str]) -> tuple[list[Presentation], list[Checkout], int]:
+def read_plain(is_checkout: bool, value: bytes) -> Mapping[str, Any] | None:
+    """See `ReadFields`: plain Avro by the schemas in schemas/."""
+    stream = io.BytesIO(value)
+    fields: Any = fastavro.schemaless_reader(stream, _schema(is_checkout), None)
+    if not isinstance(fields, dict) or stream.tell() != len(value):
+        raise ValueError("it is longer than the record that it begins with")
+    return fields
+
+
+@cache
+def _schema(is_checkout: bool) -> Any:
+    return fastavro.parse_schema(load_schema(CHECKOUT_COMPLETED if is_checkout else OFFER_PRESENTED))
+
+
+def read_events(
+    bootstrap: str, topics: tuple[str, str], read: ReadFields = read_plain
+) -> tuple[list[Presentation], list[Checkout], int]:
     """Every presentation and every checkout of the two topics, and how many records were none.
 
     Raises:
         RuntimeError: a topic could not be read to its end, or has lost its beginning.
     """
-    offer_schema, checkout_schema = (
-        fastavro.parse_schema(load_schema(name)) for name in (OFFER_PRESENTED, CHECKOUT_COMPLETED)
-    )
     presentations: list[Presentation] = []
     checkouts: list[Checkout] = []
     unreadable = 0
-    for topic, schema in zip(topics, (offer_schema, checkout_schema), strict=True):
+    for is_checkout, topic in enumerate(topics):
         for message in read_topic(bootstrap, topic):
-            fields = _decode(schema, message.key(), message.value())
-            if fields is None:
+            key, value = message.key(), message.value()
+            try:
+                fields = read(bool(is_checkout), value or b"")
+            except Exception:  # whatever bytes make the reader raise, they are no event
                 unreadable += 1
-            elif topic == topics[0]:
-                presentations.append(_presentation(fields, message.offset() or 0))
-            else:
+                continue
+            if fields is None:
+                continue
+            if value is None or key != fields["session_id"].encode():
+                unreadable += 1
+            elif is_checkout:
                 checkouts.append(_checkout(fields, message.offset() or 0))
+            else:
+                presentations.append(_presentation(fields, message.offset() or 0))
     return presentations, checkouts, unreadable
 
 
@@ -113,19 +137,6 @@ def _presentation(fields: Mapping[str, Any], offset: int) -> Presentation:
 def _checkout(fields: Mapping[str, Any], offset: int) -> Checkout:
     at, purchased = to_ms(fields["completed_at"]), tuple(fields["purchased_offer_ids"])
     return Checkout(fields["session_id"], at, purchased, fields["checkout_id"], offset)
-
-
-def _decode(schema: Any, key: bytes | None, value: bytes | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    stream = io.BytesIO(value)
-    try:
-        fields = fastavro.schemaless_reader(stream, schema, None)
-    except Exception:  # whatever bytes make the reader raise, they are no event
-        return None
-    if not isinstance(fields, dict) or stream.tell() != len(value) or key != fields["session_id"].encode():
-        return None
-    return fields
 
 
 def _outcome(schema: Any, message: Message) -> OutcomeRecord:

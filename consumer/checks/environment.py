@@ -28,6 +28,14 @@ def judge_settings(settings: Settings) -> Iterator[Check]:
             f"the key and the signatures go to {api.base_url} in plain text (api.allow_plain_http)",
             "use https://, unless what stands between encrypts",
         )
+    secret = (settings.avro.registry_password or settings.avro.registry_token) is not None
+    if secret and settings.avro.registry_allow_plain_http and "http://" in (settings.avro.registry_url or ""):
+        yield Check(
+            SETTINGS,
+            "warning",
+            "what we show to the schema registry goes there in plain text (avro.registry_allow_plain_http)",
+            "use https://, unless what stands between encrypts",
+        )
     if delivery.not_found_limit == 0:
         yield Check(
             SETTINGS,

@@ -32,6 +32,15 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
         )
         return
     fates = Counter(one.fate for one in sampled)
+    if waiting := fates["waits"]:
+        yield Check(
+            name,
+            "warning",
+            f"{waiting} of the {len(sampled)} newest records of {topic} wait for their schema",
+            "see the check of schemas",
+        )
+        if waiting == len(sampled):
+            return
     found = f"{fates['read']} of the {len(sampled)} newest records of {topic} can be read"
     if others := fates["left out"] + fates["tombstone"]:
         found += f", and {others} are passed over ({fates['left out']} of another kind, {fates['tombstone']} empty)"
@@ -46,7 +55,7 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
             "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_ratio of "
             "them stop the service",
         )
-    elif not fates["read"]:
+    elif not fates["read"] and not waiting:
         yield Check(name, "error", f"{found}", "see whether input.*.when says what was meant, and whose topic this is")
     else:
         yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")

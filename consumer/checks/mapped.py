@@ -63,6 +63,8 @@ def _fields(sampled: SampledRecord) -> dict[str, object] | str | None:
     """The event's fields, or why there is none."""
     if sampled.error is not None:
         return str(sampled.error)
+    if sampled.waits is not None:
+        return sampled.waits
     event = sampled.event
     if isinstance(event, OfferPresented):
         shown = {name: value for name, value in event.details._asdict().items() if value is not None}

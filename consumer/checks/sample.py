@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from ..codecs.codec import Codec
 from ..core.watermark import Side
-from ..errors import DecodeError, StartError
+from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import CheckoutCompleted, OfferPresented
 from ..kafka.end_offsets import bounds
 from ..kafka.reader import LogReader, error_text
@@ -28,17 +28,21 @@ class SampledRecord:
     Attributes:
         event: None where it is of another kind, cannot be read, or has no value.
         error: why it cannot be read; None where it can.
+        waits: why its schema is not known, for which a running service waits; None where it is.
     """
 
     record: Record
     event: OfferPresented | CheckoutCompleted | None
     error: DecodeError | None = None
+    waits: str | None = None
 
     @property
     def fate(self) -> str:
         """What becomes of it, in a word."""
         if self.error is not None:
             return self.error.reason
+        if self.waits is not None:
+            return "waits"
         if self.event is not None:
             return "read"
         return "tombstone" if self.record.value is None else "left out"
@@ -98,6 +102,8 @@ def judged(record: Record, side: Side, codec: Codec) -> SampledRecord:
         return SampledRecord(record, decode(record.key, record.value, record.offset, lambda: record.headers))
     except DecodeError as error:
         return SampledRecord(record, None, error)
+    except SchemaWaitError as error:
+        return SampledRecord(record, None, waits=str(error))
 
 
 def _newest_of(records: Iterable[Record], count: int) -> list[Record]:

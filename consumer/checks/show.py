@@ -1,14 +1,14 @@
-"""Checks for people, a line each, and for programs, as JSON."""
+"""Checks for people, a line or two each, and for programs, as a document."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
 import click
 
+from ..output import Column, Document, TableShown
 from .check import Check, Level
 
 _COLOURS: dict[Level, str] = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -36,6 +36,7 @@ def summary(checks: Iterable[Check]) -> str:
     return ", ".join(f"{n} {level}{'s' * (level != 'ok' and n != 1)}" for level, n in found.items())
 
 
-def as_json(checks: Sequence[Check]) -> str:
-    """One document: what was found, and how many there are of each level."""
-    return json.dumps({"checks": [check._asdict() for check in checks], "counts": counts(checks)}, ensure_ascii=False)
+def document(checks: Sequence[Check]) -> Document:
+    """For programs: what was found, and how many there are of each level."""
+    columns = [Column(name, name) for name in Check._fields]
+    return Document({"checks": TableShown("Checks", columns, checks)}, {"counts": counts(checks)})

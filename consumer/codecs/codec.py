@@ -86,3 +86,6 @@ class Codec(Protocol):
 
     def encode_outcome(self, outcome: OfferOutcome) -> bytes:
         """The value bytes of an outcome."""
+
+    def close(self) -> None:
+        """Close the connections to a schema registry, if there are any: no schema is asked for any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import closing
 from typing import Any, NamedTuple, TypeAlias
 
 from ..events import CheckoutCompleted, OfferOutcome, OfferPresented
@@ -29,6 +30,10 @@ _ANY_SIZE = MOST_BYTES + 1
 """A text may be longer than the value that it was made of: it may be the key's, or put together."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class InputReader(NamedTuple):
     """How an input is read that is no plain Avro.
 
@@ -48,6 +53,7 @@ class InputsCodec:
         plain: reads what is plain Avro, and writes the outcomes.
         offers, checkouts: read what is not; None: that input is plain Avro.
         metadata_keys: see `EventBuilder`.
+        close: closes what they read by.
     """
 
     def __init__(
@@ -56,8 +62,10 @@ class InputsCodec:
         offers: InputReader | None,
         checkouts: InputReader | None,
         metadata_keys: Collection[str] = (),
+        close: Callable[[], None] = _nothing,
     ) -> None:
         self._plain = plain
+        self._close = close
         self._offers = offers
         self._checkouts = checkouts
         self._build = EventBuilder(metadata_keys)
@@ -94,33 +102,52 @@ class InputsCodec:
         """See `Codec`."""
         return self._plain.encode_outcome(outcome)
 
+    def close(self) -> None:
+        """See `Codec`."""
+        self._close()
+
 
 def codec_of(settings: Settings, *, at_once: bool = False) -> Codec:
     """The codec for these settings.
 
-    `at_once`: for a command that reads and writes nothing: who reads waits for the schema registry, and where that does
-    not give a schema, a `StartError` is raised and no `SchemaWaitError`.
+    `at_once`: for a command that reads and writes nothing: who reads waits for the schema registry. Where that tells
+    nothing a `StartError` is raised; a `SchemaWaitError` means that it does not know the id.
 
     Raises:
         SettingsError: see `Registry`.
         StartError: see `outcome_schema_id`.
     """
     keys, inputs = settings.api.metadata_keys, settings.input
-    registry = Registry(settings.avro) if settings.needs_registry is not None else None
     outcome_id: int | None = None
-    schemas: Schemas | None = None
-    if registry is not None:
-        schemas = AskingSource(registry.schema) if at_once else SchemaSource(registry.schema)
-        if settings.avro.outcome_format == "registry" and not at_once:
+    if settings.avro.outcome_format == "registry" and not at_once:
+        with closing(Registry(settings.avro)) as registry:
             outcome_id = outcome_schema_id(registry, settings.kafka.outcome_topic)
     plain = PlainCodec(keys, outcome_id)
+    schemas: Schemas | None = None
+    close = _nothing
+    if any(map(settings.has_ids, (inputs.offers, inputs.checkouts))):
+        schemas, close = _schemas_of(settings, at_once)
     offers = _reader_of(inputs.offers, OFFER_PRESENTED, schemas if settings.has_ids(inputs.offers) else None)
     checkouts = _reader_of(
         inputs.checkouts, CHECKOUT_COMPLETED, schemas if settings.has_ids(inputs.checkouts) else None
     )
     if offers is None and checkouts is None:
         return plain
-    return InputsCodec(plain, offers, checkouts, keys)
+    return InputsCodec(plain, offers, checkouts, keys, close)
+
+
+def _schemas_of(settings: Settings, at_once: bool) -> tuple[Schemas, Callable[[], None]]:
+    """The registry's schemas, and what closes them."""
+    registry = Registry(settings.avro)
+    if at_once:
+        return AskingSource(registry.schema), registry.close
+    source = SchemaSource(registry.schema)
+
+    def close() -> None:
+        source.stop()
+        registry.close()
+
+    return source, close
 
 
 def _reader_of(given: InputSettings, schema: str, schemas: Schemas | None) -> InputReader | None:

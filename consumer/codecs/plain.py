@@ -90,6 +90,9 @@ class PlainCodec:
         )
         return payload if self._outcome_schema_id is None else framed(self._outcome_schema_id, payload)
 
+    def close(self) -> None:
+        """See `Codec`."""
+
     # --- the other directions, for producers of test data and readers of outcomes
 
     def encode_offer(self, fields: Mapping[str, Any]) -> bytes:

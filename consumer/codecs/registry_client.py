@@ -13,6 +13,7 @@ from ..errors import DecodeError, OptOutError, SettingsError
 from ..hiding import hide
 from ..settings import AvroSettings
 from ..settings.model import both_names
+from .bounded_answer import AnswerBoundError, bound_answers
 from .codec import UNDECODABLE
 from .framing import SchemaId
 from .written import WrittenSchema, parse_texts
@@ -63,6 +64,10 @@ class RegistryError(OptOutError):
         self.trouble = trouble
 
 
+class _LongAnswerError(RegistryError):
+    """The answer is longer than is read, and begins as a registry's does."""
+
+
 class Registry:
     """The registry that the settings name.
 
@@ -80,15 +85,18 @@ class Registry:
             DecodeError: it is none that records can be read by; asking again would not help.
             RegistryError: see there.
         """
-        found = self._ask(
-            lambda: (
-                self._client.get_schema_by_guid(str(schema_id))
-                if isinstance(schema_id, UUID)
-                else self._client.get_schema(schema_id)
-            )
-        )
         texts: dict[_Place, str] = {}
-        self._collect(found, texts, within=())
+        try:
+            found = self._ask(
+                lambda: (
+                    self._client.get_schema_by_guid(str(schema_id))
+                    if isinstance(schema_id, UUID)
+                    else self._client.get_schema(schema_id)
+                )
+            )
+            self._collect(found, texts, within=())
+        except _LongAnswerError as error:
+            raise DecodeError(UNDECODABLE, f"cannot be read: {error}") from None
         *references, text = texts.values()
         return parse_texts(text, references)
 
@@ -104,6 +112,37 @@ class Registry:
             if error.trouble is Trouble.UNKNOWN:
                 return None
             raise
+
+    def see_that_it_answers(self) -> None:
+        """Ask which kinds of schemas it takes: who may ask anything may ask that, and it takes no right on a subject.
+
+        Raises:
+            RegistryError: it does not answer, or does not take our credentials.
+        """
+        found = self._ask(self._client.get_schema_types)
+        if not isinstance(found, list):
+            raise RegistryError(Trouble.FAULTY, f"its answer is no list of kinds but {str(found)[:200]}")
+
+    def versions(self, subject: str) -> int:
+        """How many versions a subject has.
+
+        Raises:
+            RegistryError: see there.
+        """
+        try:
+            return len(self._ask(partial(self._client.get_versions, subject)))
+        except RegistryError as error:
+            if error.trouble is Trouble.UNKNOWN:
+                return 0
+            raise
+
+    def takes(self, subject: str, text: str) -> bool:
+        """Whether a schema is compatible with the last version of a subject. Registers nothing.
+
+        Raises:
+            RegistryError: see there.
+        """
+        return bool(self._ask(lambda: self._client.test_compatibility(subject, _avro(text))))
 
     def register(self, subject: str, text: str) -> int:
         """Register a schema in a subject. Returns its id.
@@ -162,6 +201,10 @@ class Registry:
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             # What answers is no registry: the client takes any JSON for its own.
             raise RegistryError(Trouble.FAULTY, f"its answer is none of a registry: {error!r}") from None
+        except AnswerBoundError as error:
+            # What is no JSON object is of something between, such as a page, and may be gone tomorrow.
+            kind = _LongAnswerError if error.is_long and error.is_object else RegistryError
+            raise kind(Trouble.FAULTY, str(error)) from None
         except Exception as error:
             # Of httpx, or of the sockets and TLS below it.
             raise RegistryError(Trouble.UNREACHABLE, f"{type(error).__name__}: {error}") from None
@@ -208,6 +251,9 @@ def _client(settings: AvroSettings) -> SchemaRegistryClient:
             "bearer.auth.logical.cluster": "",
         }
     try:
-        return SchemaRegistryClient({name: value for name, value in given.items() if value is not None})
+        client = SchemaRegistryClient({name: value for name, value in given.items() if value is not None})
     except (OSError, ValueError) as error:
         raise SettingsError(hide(f"the schema registry cannot be asked by these settings: {error}")) from None
+    # Its own attribute, which it does not promise; the tests of bounded answers hold it.
+    bound_answers(client._rest_client.session)
+    return client

@@ -5,7 +5,7 @@ plain decoding. So records are read by the writer's schema alone. What differs f
 costs something per record: a field to be taken from another name, a default, items that have to be looked at.
 
 The rules are Avro's, with these differences: a field may have our name as an alias in the writer's schema, a text may
-be an enum's symbol, and times come in milliseconds whatever their unit.
+be an enum's symbol or a decimal, and times come in milliseconds whatever their unit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fastavro import schemaless_writer
 
 from ..errors import DecodeError
 from .codec import UNDECODABLE
+from .decimals import is_decimal
 from .plain import NO_COUNT, read_record
 from .schemas import load_schema
 from .written import LOGICAL, WrittenSchema, kind_of
@@ -173,6 +174,10 @@ def _conversion(written: Any, ours: Any, named: Mapping[str, Any]) -> _Convert |
         ours = "null" if kind == "null" else next(branch for branch in ours if branch != "null")
     wanted = kind_of(ours)
     logical = written.get(LOGICAL) if isinstance(written, dict) else None
+    if is_decimal(written):
+        if wanted == "string":
+            return None  # it is read as text
+        logical = "decimal"
     if logical is None:
         if kind == wanted and kind in {"array", "map"}:
             of = "items" if kind == "array" else "values"
@@ -208,7 +213,8 @@ def _from_union(branches: Sequence[Any], ours: Any, named: Mapping[str, Any]) ->
             found = _conversion(branch, ours, named)
         except _MismatchError as mismatch:
             found = mismatch
-        python = _PYTHON[kind_of(named.get(branch, branch) if isinstance(branch, str) else branch)]
+        whole = named.get(branch, branch) if isinstance(branch, str) else branch
+        python = str if is_decimal(whole) else _PYTHON[kind_of(whole)]
         before = by_type.setdefault(python, found)
         if before is not found and not (isinstance(before, _MismatchError) and isinstance(found, _MismatchError)):
             raise _MismatchError("is written as a union in which types that differ to us cannot be told apart")

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from ..backoff import full_jitter
 from ..errors import DecodeError, SchemaWaitError, StartError
 from .framing import SchemaId
 from .registry_client import RegistryError, Trouble
@@ -23,11 +24,7 @@ from .written import WrittenSchema
 log = structlog.get_logger(__name__)
 
 BASE, CAP = 0.5, 60.0
-"""Seconds of the back-off: at the most the base after the first try, twice that after each further one, up to the cap.
-Full jitter, since all instances ask for the same schema when a producer begins to use a new one."""
-
-_MOST_DOUBLINGS = 10
-"""More than it takes to come to the cap. A registry may be down for days, and 2^1024 is no float."""
+"""Seconds of the back-off. With jitter, since all instances ask for a schema when a producer begins to use it."""
 
 
 @dataclass(slots=True)
@@ -57,17 +54,25 @@ class AskingSource:
 
     def __init__(self, fetch: Callable[[SchemaId], WrittenSchema]) -> None:
         self._fetch = fetch
+        self._unknown: dict[SchemaId, str] = {}
+        """Why it is not known. A command ends soon, and many records may have one id: each is asked for once."""
 
     def get(self, schema_id: SchemaId) -> WrittenSchema:
-        """See `Schemas`.
+        """See `Schemas`: an id that the registry does not know is not known yet.
 
         Raises:
-            StartError: the registry does not give it.
+            StartError: the registry tells nothing.
         """
+        if schema_id in self._unknown:
+            raise SchemaWaitError(self._unknown[schema_id])
         try:
             return self._fetch(schema_id)
         except RegistryError as error:
-            raise StartError(f"schema id {schema_id}: {error.trouble.value} ({error})") from error
+            words = f"schema id {schema_id}: {error.trouble.value} ({error})"
+            if error.trouble is not Trouble.UNKNOWN:
+                raise StartError(words) from error
+            self._unknown[schema_id] = words
+            raise SchemaWaitError(words) from error
 
 
 class SchemaSource:
@@ -76,7 +81,7 @@ class SchemaSource:
     Args:
         fetch: asks the registry, which may take its time. Raises as `Registry.schema` does.
         monotonic: in seconds.
-        jitter: what part of the longest back-off is waited, from 0 to 1.
+        uniform: draws a number between two: how long is waited of the longest back-off.
     """
 
     def __init__(
@@ -84,11 +89,11 @@ class SchemaSource:
         fetch: Callable[[SchemaId], WrittenSchema],
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
-        self._jitter = jitter
+        self._uniform = uniform
         self._known: dict[SchemaId, WrittenSchema | DecodeError] = {}
         """For good: no registry gives an id another schema."""
         self._waits: dict[SchemaId, _Wait] = {}
@@ -115,18 +120,16 @@ class SchemaSource:
             raise SchemaWaitError(f"schema id {schema_id}: {wait.reason}")
 
     def stop(self) -> None:
-        """Ask no more. What is being asked is waited for."""
+        """Ask no more. What is being asked is not waited for: no registry may hold up the end."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
 
     # --- the thread
 
     def _start(self) -> None:
         if self._thread is None:
-            # A daemon: it holds nothing that would have to be put away, and no registry may hold up the end.
+            # A daemon: it holds nothing that would have to be put away.
             self._thread = threading.Thread(target=self._work, name="schemas", daemon=True)
             self._thread.start()
 
@@ -160,6 +163,8 @@ class SchemaSource:
     def _put_off(self, schema_id: SchemaId, error: RegistryError) -> None:
         wait = self._waits[schema_id]
         with self._changed:
+            if self._stopped:  # its connection was closed
+                return
             now = self._monotonic()
             wait.tries += 1
             wait.reason = f"{error.trouble.value} ({error})"
@@ -183,7 +188,7 @@ class SchemaSource:
             )
 
     def _back_off(self, tries: int) -> float:
-        return self._jitter() * min(CAP, BASE * 2.0 ** min(tries - 1, _MOST_DOUBLINGS))
+        return full_jitter(tries, self._uniform, BASE, CAP)
 
     def _keep(self, schema_id: SchemaId, found: WrittenSchema | DecodeError) -> None:
         self._known[schema_id] = found

@@ -16,6 +16,7 @@ from fastavro.read import LOGICAL_READERS
 
 from ..errors import DecodeError
 from .codec import MOST_BYTES, UNDECODABLE
+from .decimals import decimal_type
 
 MOST_DEPTH = 64
 """Types within types. fastavro reads by recursion, and 10,000 levels end the process by a segmentation fault."""
@@ -41,8 +42,8 @@ _UNITS = {
 _KEPT_LOGICAL = frozenset(
     {("int", "date"), ("int", "time-millis"), ("long", "time-micros"), ("long", "time-nanos"), ("bytes", "decimal")}
 )
-"""Types whose bare value Avro would take for a long or a text of ours, and is none. Not as `logicalType`: fastavro
-would make objects of them."""
+"""Types whose bare value Avro would take for a long or a text of ours, and is none: of the decimals those that are not
+read (see `decimals`). Not as `logicalType`: fastavro would make objects of them."""
 
 LOGICAL = "logical"
 """Where the name of such a type is kept."""
@@ -117,9 +118,13 @@ def _prepared(schema: Any) -> Any:
     kind = schema["type"]
     if not isinstance(kind, str):
         return _prepared(kind)
+    if kind == "bytes" and (decimal := decimal_type(schema)) is not None:
+        return {"type": kind, **decimal}
     if kind in PRIMITIVES:
         return _primitive(kind, schema.get("logicalType"))
     bare = {key: schema[key] for key in ("type", "name", "namespace", "aliases", "symbols", "size") if key in schema}
+    if kind == "fixed":
+        bare |= decimal_type(schema) or {}
     for key in ("items", "values"):
         if key in schema:
             bare[key] = _prepared(schema[key])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..output import is_terminal
+from ..output import OutputFormat, is_terminal, show
 from .options import Config, loaded
 
 # ruff: noqa: PLC0415 - see the room
@@ -14,7 +14,8 @@ from .options import Config, loaded
 
 def doctor(
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document: the checks, and their counts.")] = False,
+    output: OutputFormat = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
 ) -> None:
     """Check everything that can be known before a start. Calls, joins, commits and writes nothing.
 
@@ -25,7 +26,7 @@ def doctor(
     Example:
 
         opt-out doctor --config opt-out.toml
-        opt-out doctor --json | jq '.checks[] | select(.level != "ok")'
+        opt-out doctor --output json | jq '.checks[] | select(.level != "ok")'
     """
     from ..logs import configure_logs
 
@@ -33,15 +34,18 @@ def doctor(
     # What the parts that are asked would log they tell by what is found.
     configure_logs(settings.log.model_copy(update={"level": "error", "format": "console"}))
     from ..checks.doctor import Doctor
-    from ..checks.show import as_json as document
-    from ..checks.show import in_words, summary
+    from ..checks.show import document, in_words, summary
     from ..kafka.causes import Causes
     from ..runtime.tasks import rules_of
 
+    in_lines = output == "table" and not as_json
     found = []
     for check in Doctor(settings, rules_of(settings.join), Causes(settings.kafka, logs=False)).examine():
         found.append(check)
-        if not as_json:
+        if in_lines:  # each as it is found: some take seconds
             typer.echo(in_words(check, coloured=is_terminal()))
-    typer.echo(document(found) if as_json else summary(found))
+    if in_lines:
+        typer.echo(summary(found))
+    else:
+        show(document(found), "json")
     raise typer.Exit(1 if any(check.level == "error" for check in found) else 0)

@@ -43,10 +43,13 @@ def map_records(
     from ..kafka.clients import Clients
 
     kafka, causes = settings.kafka, Causes(settings.kafka, logs=False)
-    codec = codec_of(settings, at_once=True)
     topics = {Side.OFFERS: kafka.offer_topic, Side.CHECKOUTS: kafka.checkout_topic}
-    with causes.explained(), closing(Clients(kafka, causes).record_reader()) as consumer:
+    with (
+        causes.explained(),
+        closing(codec_of(settings, at_once=True)) as codec,
+        closing(Clients(kafka, causes).record_reader()) as consumer,
+    ):
         samples = {side: (topic, newest(consumer, topic, side, codec, sample)) for side, topic in topics.items()}
     show(document(samples), output)
-    unread = any(sampled.error is not None for _, records in samples.values() for sampled in records)
+    unread = any((sampled.error or sampled.waits) is not None for _, records in samples.values() for sampled in records)
     raise typer.Exit(1 if unread else 0)

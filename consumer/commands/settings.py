@@ -44,7 +44,7 @@ def settings(
         typer.echo(json.dumps(toml_schema(), indent=2))
         return
     if check:
-        from ..runtime.releases import read_release_file
+        from ..settings.release_file import read_release_file
 
         release_file = loaded(config, for_api=True).settings.delivery.release_file
         if release_file is not None:

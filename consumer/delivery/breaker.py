@@ -1,20 +1,15 @@
-"""How long to wait after what may go better next time."""
+"""Whether a partner is called at all: after several offers failed in a row, one at a time, ever more seldom."""
 
 from __future__ import annotations
 
 import math
 from random import Random
 
-BASE_S = 1.0
-CAP_S = 60.0
+from ..backoff import full_jitter
+
 OFFERS_TO_OPEN = 5
 """So many offers that fail in a row are more than a few bad offers or one lost connection explain, and few enough to
 spare a server in need."""
-
-
-def full_jitter(failures: int, random: Random) -> float:
-    """Seconds to wait after so many failures (from 1): anything up to 1, 2, 4 … 60 s, so that waiters spread out."""
-    return random.uniform(0.0, min(CAP_S, BASE_S * 2.0 ** min(failures - 1, 10)))
 
 
 class Breaker:
@@ -37,12 +32,12 @@ class Breaker:
             # A call that is no probe left before the breaker opened, and says nothing new.
             if was_probe:
                 self._probes += 1
-                self.probe_at = now + full_jitter(self._probes + 1, self._random)
+                self.probe_at = now + full_jitter(self._probes + 1, self._random.uniform)
             return False
         self._failed.add(offer)
         self.is_open = len(self._failed) >= OFFERS_TO_OPEN
         if self.is_open:
-            self.probe_at = now + full_jitter(1, self._random)
+            self.probe_at = now + full_jitter(1, self._random.uniform)
         return self.is_open
 
     def answered(self) -> bool:

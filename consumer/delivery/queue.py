@@ -15,11 +15,11 @@ from typing import Protocol
 
 import structlog
 
+from ..backoff import full_jitter
 from ..calls import Answer, AnswerKind, CallOwner, CallResult, OptOutCall
 from ..events import Outcome
 from ..settings import DeliverySettings
 from .answers import Effect, effect_of
-from .breaker import full_jitter
 from .gate import LOOK_S, Condition, Gate
 from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
@@ -333,7 +333,7 @@ class Delivery:
 
     def _back_off(self, pending: PendingCall) -> None:
         pending.failures += 1
-        self._retries.push(pending, full_jitter(pending.failures, self._random))
+        self._retries.push(pending, full_jitter(pending.failures, self._random.uniform))
 
     def _due(self, due: list[PendingCall]) -> None:
         for pending in due:

@@ -27,6 +27,7 @@ from ..emulator.call_log import Call
 from ..emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
 from .broker import PARTITIONS, embedded_broker, make_topics
 from .feed import feed
+from .formats import DemoFormat, FormatName, format_called
 from .generator import DEMO_PARTNERS, Event, Plan, generate
 from .progress import ProgressProbe
 from .view import View
@@ -46,8 +47,12 @@ TOPICS = ("offer.presented", "checkout.completed")
 OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
 
 
-def run(seed: int = 1, console: Console | None = None) -> int:
-    """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not."""
+def run(seed: int = 1, console: Console | None = None, format_name: FormatName = "avro") -> int:
+    """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not.
+
+    Raises:
+        SettingsError: see `format_called`.
+    """
     view = View(console if console is not None else Console())
     # Being terminated, or losing its terminal, must end the processes behind it as well.
     ends = (signal.SIGTERM, signal.SIGHUP)
@@ -55,11 +60,18 @@ def run(seed: int = 1, console: Console | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="opt-out-demo-"))
     good = False
     try:
-        with embedded_broker() as bootstrap, running(folder / "calls.jsonl", seed=seed) as emulator:
+        with (
+            format_called(format_name) as written,
+            embedded_broker() as bootstrap,
+            running(folder / "calls.jsonl", seed=seed) as emulator,
+        ):
             make_topics(bootstrap, (*TOPICS, *OTHER_TOPICS))
             view.say(f"embedded broker at {bootstrap}")
             view.say(f"emulated API at {emulator.base_url}")
-            good = _Demo(bootstrap, emulator, folder, view, seed).play()
+            view.say(written.says)
+            for name, value in written.settings.items():
+                view.say(f"  {name}={value}")
+            good = _Demo(bootstrap, emulator, folder, view, seed, written).play()
     finally:
         for number, handler in zip(ends, before, strict=True):
             signal.signal(number, handler)
@@ -71,14 +83,17 @@ def run(seed: int = 1, console: Console | None = None) -> int:
 
 
 class _Demo:
-    def __init__(self, bootstrap: str, emulator: Emulator, folder: Path, view: View, seed: int) -> None:
+    def __init__(
+        self, bootstrap: str, emulator: Emulator, folder: Path, view: View, seed: int, written: DemoFormat
+    ) -> None:
         self._bootstrap = bootstrap
         self._emulator = emulator
         self._log_path = folder / "consumer.log"
         self._view = view
         self._seed = seed
         self._rules = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
-        self._shop = _Shop(bootstrap, seed)
+        self._format = written
+        self._shop = _Shop(bootstrap, seed, written)
         self._probe = ProgressProbe(bootstrap, GROUP, TOPICS, PARTITIONS)
 
     def play(self) -> bool:
@@ -103,7 +118,8 @@ class _Demo:
                     code = second.wait(timeout=30)
                 except subprocess.TimeoutExpired:
                     code = None
-        found = judge_from_topics(self._bootstrap, TOPICS, self._emulator.log_path, self._rules)
+        log = self._emulator.log_path
+        found = judge_from_topics(self._bootstrap, TOPICS, log, self._rules, self._format.read)
         ended = "was still there 30 s" if code is None else f"ended with exit code {code}"
         view.say(f"asked to stop, the consumer {ended}" + (" later" if code is None else ""))
         view.verdict(found)
@@ -207,14 +223,18 @@ class _Demo:
             # Nobody asks for its health, and the port may be in use.
             "OPT_OUT_SERVER__PORT": "0",
             "OPT_OUT_LOG__LEVEL": "info",
+            # All that it talks to is on this machine.
+            "no_proxy": "127.0.0.1",
+            **self._format.settings,
         }
 
 
 class _Shop:
     """Customers, in a thread: writes the events and remembers what was written."""
 
-    def __init__(self, bootstrap: str, seed: int) -> None:
+    def __init__(self, bootstrap: str, seed: int, written: DemoFormat) -> None:
         self._bootstrap = bootstrap
+        self._format = written
         self._plan = generate(Plan(EVENTS, SPAN_MS, WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS, seed))
         self._presentations: list[Presentation] = []
         self._checkouts: list[Checkout] = []
@@ -249,6 +269,7 @@ class _Shop:
                 paced=True,
                 on_written=self._note,
                 stop=self._stop,
+                values=self._format.values,
             )
         except Exception as error:  # shown by the main thread, which then ends the demo
             self.failure = error

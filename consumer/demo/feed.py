@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from ..codecs.plain import PlainCodec
 from ..kafka.config import in_order
+from .formats import PlainFormat
 from .generator import Event
 
 Written = Callable[[Event, int], None]
 """Called with each event handed to the producer, and the time it was given (ms since the epoch)."""
+
+
+Values = Callable[[Event, int], Sequence[bytes]]
+"""The values of the records of an event, by the time it is given (ms since the epoch)."""
 
 
 class FeedError(RuntimeError):
@@ -32,6 +36,7 @@ def feed(
     on_written: Written | None = None,
     on_acknowledged: Callable[[Message], None] | None = None,
     stop: threading.Event | None = None,
+    values: Values | None = None,
 ) -> int:
     """Write events in their order, keyed by session_id, with the event's time as the record's timestamp.
 
@@ -43,6 +48,7 @@ def feed(
         on_written: told of each event.
         on_acknowledged: told of each record that the broker has taken.
         stop: ends the feed early.
+        values: the records of an event that happened at a time (ms); None: one, in plain Avro.
 
     Returns:
         How many were written; the broker has acknowledged them all.
@@ -50,7 +56,7 @@ def feed(
     Raises:
         FeedError: the broker refused one, or did not acknowledge all within a minute.
     """
-    codec = PlainCodec()
+    values = values or PlainFormat().values
     failed: list[KafkaError] = []
     producer = Producer(
         # An event that stands behind a later one may be late, and would meet another fate than the plan says.
@@ -82,19 +88,9 @@ def feed(
             base_ms += _wait_for(base_ms + event.time + event.delay, producer)
         # A duplicate repeats its first copy, time included.
         moment = stamped.setdefault(event.fields["event_id"], base_ms + event.time)
-        value = (codec.encode_checkout if event.is_checkout else codec.encode_offer)(_dated(event, moment))
-        while True:
-            try:
-                producer.produce(
-                    checkout_topic if event.is_checkout else offer_topic,
-                    key=event.key,
-                    value=value,
-                    timestamp=moment,
-                    on_delivery=acknowledged,
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)
+        topic = checkout_topic if event.is_checkout else offer_topic
+        for value in values(event, moment):
+            _produce(producer, topic, key=event.key, value=value, timestamp=moment, on_delivery=acknowledged)
         producer.poll(0)
         count += 1
         if on_written is not None:
@@ -106,8 +102,13 @@ def feed(
     return count
 
 
-def _dated(event: Event, moment: int) -> dict[str, Any]:
-    return {**event.fields, "completed_at" if event.is_checkout else "presented_at": moment}
+def _produce(producer: Producer, topic: str, **record: Any) -> None:
+    while True:
+        try:
+            producer.produce(topic, **record)
+            return
+        except BufferError:
+            producer.poll(0.1)
 
 
 def _wait_for(due_ms: int, producer: Producer) -> int:

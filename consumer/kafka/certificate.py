@@ -32,12 +32,20 @@ class Validity(NamedTuple):
 def validity_of(file: Path) -> Validity | None:
     """That of the first certificate in a PEM file, which is the client's own; None if there is none to be read."""
     try:
-        found = _PEM.search(file.read_text("latin-1"))
+        return validity_in(file.read_text("latin-1"))
+    except (OSError, ValueError):  # ValueError: a NUL in its name
+        return None
+
+
+def validity_in(pem: str) -> Validity | None:
+    """That of the first certificate in a text; None if there is none to be read."""
+    try:
+        found = _PEM.search(pem)
         within = None if found is None else _VALIDITY.search(ssl.PEM_cert_to_DER_cert(found[0]))
         if within is None:
             return None
         begins, ends = (_moment(short, long) for short, long in (within.group(1, 2), within.group(3, 4)))
-    except (OSError, ValueError):
+    except ValueError:
         return None
     return Validity(begins, ends)
 

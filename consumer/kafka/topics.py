@@ -48,12 +48,16 @@ class TopicConfig(NamedTuple):
         retention: retention.ms; None: for ever.
         min_insync: min.insync.replicas; None where it is not told, here and below.
         max_message: max.message.bytes.
+        most_bytes: retention.bytes of a partition; None also where there is no bound.
+        segment: segment.ms.
     """
 
     policy: str
     retention: timedelta | None
     min_insync: int | None = None
     max_message: int | None = None
+    most_bytes: int | None = None
+    segment: timedelta | None = None
 
 
 class BrokerLimits(NamedTuple):
@@ -218,9 +222,14 @@ def _topic_config(entries: Mapping[str, Any]) -> TopicConfig:
     kept = int(entries["retention.ms"].value)
     # Longer than a timedelta can say is for ever.
     retention = None if kept < 0 or kept > 10**14 else timedelta(milliseconds=kept)
-    policy = entries["cleanup.policy"].value
+    most_bytes, segment_ms = _number(entries, "retention.bytes"), _number(entries, "segment.ms")
     return TopicConfig(
-        policy, retention, _number(entries, "min.insync.replicas"), _number(entries, "max.message.bytes")
+        entries["cleanup.policy"].value,
+        retention,
+        _number(entries, "min.insync.replicas"),
+        _number(entries, "max.message.bytes"),
+        None if most_bytes is None or most_bytes < 0 else most_bytes,
+        None if segment_ms is None or segment_ms > 10**14 else timedelta(milliseconds=segment_ms),
     )
 
 

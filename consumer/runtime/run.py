@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from types import FrameType
 
@@ -98,7 +99,8 @@ def _run(
         topics = check_topics(admin, settings)
         check_rights(admin, kafka)
         edges = _edges(settings, secrets, admin, clients, causes, releases, health)
-        _work(settings, edges, topics.partitions, health, watchdog)
+        with closing(edges.codec):
+            _work(settings, edges, topics.partitions, health, watchdog)
         if clients.outdated:
             raise OutdatedLoginError(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the service has stopped "

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from .network import check_authorities, check_own_certificate, read_proxy
+from .network import check_authorities, check_own_certificate, check_url, read_proxy, refuse_plain_text
 from .types import Duration, Group, PositiveDuration, format_duration, read_json, read_object
 
 
@@ -35,25 +33,6 @@ NO_PROXY_AT_ALL = "none"
 """The value of `api.proxy` that leaves out what the environment says."""
 
 ApiKey: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(_in_a_header)]
-
-
-def _check_url(given: str, right: str) -> None:
-    """Those who will make calls of it read it more strictly than the standard library."""
-    import httpx  # noqa: PLC0415 - slow to load, and most keep the default
-    from yarl import URL  # noqa: PLC0415 - as above
-
-    try:
-        URL(given)
-        httpx.Request("POST", given)
-    except (ValueError, httpx.InvalidURL) as error:
-        raise ValueError(f"{right} ({error})") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 class JoinSettings(Group):
@@ -162,18 +141,7 @@ class ApiSettings(Group):
     @classmethod
     def _is_url(cls, given: str) -> str:
         right = "must be an http or https URL such as https://api.xcover.com/x"
-        try:
-            url = urlsplit(given)
-            host, _ = url.hostname, url.port
-        except ValueError as error:
-            raise ValueError(f"{right} ({error})") from None
-        if url.scheme not in ("http", "https") or not host or re.search(r"\s", given):
-            raise ValueError(right)
-        if "?" in given or "#" in given:
-            raise ValueError(f"{right}, with no query and no fragment")
-        if "@" in url.netloc:
-            raise ValueError(f"{right}, with no user name in it; see api.key and api.secret")
-        _check_url(given, right)
+        check_url(given, right, "api.key and api.secret")
         return given.rstrip("/")
 
     @field_validator("path")
@@ -201,15 +169,11 @@ class ApiSettings(Group):
     @field_validator("allow_plain_http")
     @classmethod
     def _no_key_in_plain_text(cls, allowed: bool, info: ValidationInfo) -> bool:
-        url = urlsplit(info.data.get("base_url", ""))
         has_key = info.data.get("key") is not None or bool(info.data.get("credentials"))
         signed = info.data.get("auth") == "signature" and has_key
-        if url.scheme == "http" and signed and not allowed and not _is_loopback(url.hostname or ""):
-            raise ValueError(
-                f"the key and the signature of each call would go to {url.hostname} in plain text, since api.base_url "
-                "begins with http://. Use https://; or, if the way there is safe by other means, such as a proxy that "
-                "encrypts, set api.allow_plain_http to true"
-            )
+        if signed and not allowed:
+            url, what = info.data.get("base_url", ""), "the key and the signature of each call"
+            refuse_plain_text(url, what, "api.base_url", "api.allow_plain_http")
         return allowed
 
     @field_validator("proxy")

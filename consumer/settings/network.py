@@ -1,15 +1,77 @@
-"""What settings say of the way to the API: a proxy's URL, and files of certificates. Each is tried before a start."""
+"""What settings say of the way to servers: URLs, a proxy, and files of certificates. Each is tried before a start."""
 
 from __future__ import annotations
 
 import os
 import re
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
+
+
+def check_url(given: str, right: str, credentials: str) -> None:
+    """See that this is the http or https URL of a server, with nothing in it but a prefix of paths.
+
+    Args:
+        right: what would be right, in words.
+        credentials: the settings that a user name in it belongs to.
+
+    Raises:
+        ValueError: it is not; the text does not quote it, since it may hold a password.
+    """
+    try:
+        url = urlsplit(given)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise ValueError(f"{right} ({error})") from None
+    if "@" in url.netloc:
+        raise ValueError(f"{right}, with no user name in it; see {credentials}")
+    if url.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\x7f]", given):
+        raise ValueError(right)
+    if "?" in given or "#" in given:
+        raise ValueError(f"{right}, with no query and no fragment")
+    # Those who will make requests of it read it more strictly than the standard library.
+    import httpx  # noqa: PLC0415 - slow to load, and most keep the default
+    from yarl import URL  # noqa: PLC0415 - as above
+
+    try:
+        URL(given)
+        httpx.Request("POST", given)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ValueError(f"{right} ({error})") from None
+
+
+def refuse_plain_text(url: str, what: str, setting: str, allow: str) -> None:
+    """See that what is secret goes by TLS, or stays on this machine.
+
+    Args:
+        url: where it goes.
+        what: what is secret, in words.
+        setting: the name of the setting that gives the URL.
+        allow: the name of the setting that allows it.
+
+    Raises:
+        ValueError: it would be readable on the way.
+    """
+    host = urlsplit(url).hostname or ""
+    if urlsplit(url).scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            f"{what} would go to {host} in plain text, since {setting} begins with http://. Use https://; or, if the "
+            f"way there is safe by other means, such as a proxy that encrypts, set {allow} to true"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is of this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 """How OpenSSL finds a certificate in a folder: by the hash of its subject, as `openssl rehash` names it."""

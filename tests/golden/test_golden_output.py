@@ -5,6 +5,7 @@ from __future__ import annotations
 from golden.nets import hold_json
 
 from consumer.checks.positions import COLUMNS, changes_document
+from consumer.checks.show import document as checks_document
 from consumer.checks.topics import TopicsReport, TopicState, document
 from consumer.settings import load
 from consumer.settings.table import document as settings_document
@@ -14,6 +15,6 @@ def test_the_names_of_fields_in_json() -> None:
     """The values are held by the tests of each command."""
     topics = document(TopicsReport(1, (TopicState("t", 1),), ()))
     shown = {**topics.tables, **settings_document(load(None, {"https_proxy": "http://proxy"})).tables}
-    shown |= changes_document([]).tables
+    shown |= {**changes_document([]).tables, **checks_document([]).tables}
     fields = {name: [column.key for column in table.columns] for name, table in shown.items()}
     hold_json("output-fields.json", fields | {"positions": [column.key for column in COLUMNS]})

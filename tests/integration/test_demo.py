@@ -174,11 +174,19 @@ def test_a_consumer_that_ends_by_itself_fails_the_demo_with_its_last_words(
     assert "join.window" in stream.getvalue()
 
 
-def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines() -> None:
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "customers write plain Avro"),
+        (["--format", "json"], "OPT_OUT_INPUT__OFFERS__WHEN=eventType == 'OFFER_SHOWN'"),
+        (["--format", "registry"], "a stand-in for a registry answers at http://127.0.0.1"),
+    ],
+)
+def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines(options: list[str], says: str) -> None:
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "consumer", "demo"], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-m", "consumer", "demo", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert says in done.stdout
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - began < 60
     assert "\x1b" not in done.stdout
@@ -189,3 +197,4 @@ def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines() -> None:
     assert "offers presented have one fate" in done.stdout
     assert "none was called that had been bought" in done.stdout
     assert "FAIL" not in done.stdout
+    assert "are no events" not in done.stdout

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import brokers
 import pytest
@@ -17,48 +16,10 @@ from brokers.producers import ordered_producer
 from brokers.secured import SecuredBroker
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AclOperation, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from support.deployment import WRONG_CLOCK, Deployment, deployed, now, until
+from support.deployment import Deployment, deployed, now, until
+from support.examined import examine
 
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET
-
-
-class Examined(NamedTuple):
-    """What the command said: its exit code, its lines by the name of the check, and all of it."""
-
-    code: int
-    checks: dict[str, list[dict[str, str]]]
-    text: str
-
-    def worst(self, name: str) -> dict[str, str]:
-        """The gravest line of a check."""
-        return max(self.checks[name], key=lambda check: ("ok", "warning", "error").index(check["level"]))
-
-    def level(self, name: str) -> str:
-        return self.worst(name)["level"]
-
-    def said(self, name: str) -> str:
-        return "\n".join(f"{check['level']}: {check['found']} {check['remedy']}" for check in self.checks[name])
-
-
-def examine(deployment: Deployment, clock: Path | None = None, **settings: str) -> Examined:
-    program = ["-m", "consumer"] if clock is None else [str(WRONG_CLOCK), str(clock)]
-    done = subprocess.run(
-        [sys.executable, *program, "doctor", "--json"],
-        env=deployment.environ(**settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    checks: dict[str, list[dict[str, str]]] = {}
-    for check in document["checks"]:
-        checks.setdefault(check["name"], []).append(check)
-    assert sum(document["counts"].values()) == len(document["checks"])
-    assert done.returncode == (1 if document["counts"]["error"] else 0)
-    return Examined(done.returncode, checks, done.stdout)
-
 
 # --- topics, rights and brokers
 
@@ -344,13 +305,73 @@ def guarded() -> Iterator[brokers.AuthorizingBroker]:
 
 def test_a_retention_that_is_too_short_is_a_warning(real_kafka: brokers.Broker, tmp_path: Path) -> None:
     with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
-        place = ConfigResource(ResourceType.TOPIC, deployment.checkout_topic)
-        place.add_incremental_config(ConfigEntry("retention.ms", "5000", incremental_operation=AlterConfigOpType.SET))
-        for future in deployment.admin.incremental_alter_configs([place]).values():
-            future.result(20)
+        set_topic(deployment, deployment.checkout_topic, "retention.ms", "5000")
         found = examine(deployment)
         assert f"warning: {deployment.checkout_topic} keeps records for 5s" in found.said("topics")
         assert found.level("limits") == "ok", found.said("limits")
+
+
+def set_topic(deployment: Deployment, topic: str, name: str, value: str) -> None:
+    place = ConfigResource(ResourceType.TOPIC, topic)
+    place.add_incremental_config(ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET))
+    for future in deployment.admin.incremental_alter_configs([place]).values():
+        future.result(20)
+
+
+def test_many_small_segments_and_a_bound_of_bytes_are_warnings(real_kafka: brokers.Broker, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        set_topic(deployment, deployment.outcome_topic, "retention.ms", "604800000")
+        set_topic(deployment, deployment.outcome_topic, "segment.ms", "1000")
+        set_topic(deployment, deployment.offer_topic, "retention.bytes", "1000000")
+        found = examine(deployment)
+        assert found.level("limits") == "warning"
+        assert f"{deployment.outcome_topic} begins a segment every 1s (segment.ms)" in found.said("limits")
+        assert f"{deployment.offer_topic} keeps at most 1000000 bytes a partition" in found.said("limits")
+        assert found.level("topics") == "ok", found.said("topics")
+
+
+# --- the brokers' time, and files of ours
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-60.0, "warning"), (-600.0, "error")])
+def test_a_clock_that_is_behind_the_brokers_is_found_where_they_stamp_records(
+    real_kafka: brokers.Broker, tmp_path: Path, ahead: float, level: str
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text(str(ahead))
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        set_topic(deployment, deployment.checkout_topic, "message.timestamp.type", "LogAppendTime")
+        deployment.check_out(session="session-1")
+        deployment.flush()
+        found = examine(deployment, clock)
+        assert found.level("broker clock") == level, found.said("broker clock")
+        assert "a broker" in found.said("broker clock")
+
+
+def test_without_a_record_that_a_broker_stamped_its_time_is_not_known_yet(
+    real_kafka: brokers.Broker, tmp_path: Path
+) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("offer-1")
+        deployment.flush()
+        found = examine(deployment)
+        assert "ok: no record that was read is stamped by a broker" in found.said("broker clock")
+
+
+def test_a_release_file_that_is_wrong_is_an_error_before_the_start_is_refused(
+    real_kafka: brokers.Broker, tmp_path: Path
+) -> None:
+    file = tmp_path / "releases.toml"
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        file.write_text('[[release]]\npartner_code = "ACME"\noffer_id = "o-1"\nwho = "on call"\nwhy = "gone"\n')
+        well = examine(deployment, DELIVERY__RELEASE_FILE=str(file))
+        assert f"ok: {file} (delivery.release_file) is read: 1 offer is let go" in well.said("releases")
+        file.write_text('[[release]]\npartner_code = "ACME"\n')
+        for broken in (file, tmp_path / "nowhere.toml"):
+            found = examine(deployment, DELIVERY__RELEASE_FILE=str(broken))
+            assert found.code == 1
+            assert f"is '{broken}'" in found.said("releases")
+            assert found.level("releases") == "error"
 
 
 # --- all together
@@ -376,6 +397,10 @@ def test_where_all_is_well_there_is_no_error_and_it_exits_0_in_words_too(
         assert last == f"{sum(map(len, found.checks.values()))} ok, 0 warnings, 0 errors"
         assert "\x1b" not in done.stdout
         assert all(line.startswith(("ok       ", "         ")) for line in lines)
+        short = subprocess.run(
+            [*command, "--json"], env=deployment.environ(), capture_output=True, text=True, timeout=120, check=False
+        )
+        assert json.loads(short.stdout).keys() == {"checks", "counts", "notes"}
         # Nothing was called, committed or written by any of this.
         assert deployment.called() == []
         assert {offset for offset, _ in deployment.committed(deployment.offer_topic).values()} == {-1001}
@@ -419,6 +444,23 @@ def test_a_certificate_that_ends_soon_is_a_warning_and_one_of_another_ca_an_erro
             found = examine(deployment, KAFKA__PROPERTIES=other)
             assert found.code == 1
             assert "is of a CA that is not known here" in found.said("brokers")
+
+
+def test_a_certificate_of_our_own_is_told_with_its_end_and_one_that_has_ended_is_an_error(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    with secured() as broker:
+        ours = {"ssl.certificate.location": str(broker.keys), "ssl.key.location": str(broker.keys)}
+        login = {
+            "KAFKA__BOOTSTRAP_SERVERS": broker.servers["SSL"],
+            "KAFKA__PROPERTIES": json.dumps(broker.at("SSL") | ours),
+        }
+        with deployed(broker.bootstrap_servers, tmp_path, settings=login) as deployment:
+            hours = 3600
+            for ahead, level in ((0, "ok"), (46 * hours, "warning"), (49 * hours, "error")):
+                clock.write_text(str(ahead))
+                found = examine(deployment, clock)
+                assert found.level("own certificates") == level, found.said("own certificates")
+            assert f"{broker.keys} (ssl.certificate.location) has ended on" in found.said("own certificates")
 
 
 @contextmanager

@@ -18,9 +18,11 @@ import pytest
 from support.deployment import deployed, now, until
 from support.owner import OWNER
 
+from consumer.backoff import full_jitter
 from consumer.calls import CallResult, OptOutCall
 from consumer.delivery import breaker
 from consumer.delivery import partner as partner_module
+from consumer.delivery import queue as calls
 from consumer.delivery.thread import DeliveryThread
 from consumer.emulator import emulator
 from consumer.emulator.call_log import Call
@@ -153,7 +155,8 @@ def test_a_partner_whose_calls_fail_is_probed_one_at_a_time_and_others_go_on(tmp
 def test_a_flood_of_404s_is_not_believed_and_those_of_others_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, state: str
 ) -> None:
-    monkeypatch.setattr(breaker, "CAP_S", 2.0)  # after a slow first part the next try may be a minute away
+    for module in (breaker, calls):  # after a slow first part the next try may be a minute away
+        monkeypatch.setattr(module, "full_jitter", partial(full_jitter, cap_s=2.0))
     with insured(tmp_path, f"FLOOD:{answer}; GOOD/lost:404; 204") as world:
         world.submit("FLOOD", *numbered(60))
         until(lambda: state in world.state("FLOOD"), within=10, what="the guard or the breaker to speak")

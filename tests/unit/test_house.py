@@ -25,6 +25,8 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "checks/doctor.py": "asks all that is real, in its order: integration/test_doctor.py",
     "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "checks/sample.py": "reads a broker: integration/test_mapped_inputs.py",
+    "codecs/bounded_answer.py": "bounds what a real client reads: unit/codecs/test_registry_client.py",
+    "codecs/decimals.py": "unit/codecs/test_resolution.py, and by fields: unit/codecs/test_inputs.py",
     "codecs/codec.py": "an interface only",
     "commands/doctor.py": "hands over: integration/test_doctor.py",
     "commands/mapping.py": "wires clients and shows what is read: integration/test_mapped_inputs.py",
@@ -50,6 +52,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "settings/__init__.py": "unit/settings/test_load.py",
     "settings/groups.py": "its defaults and refusals are told by name and source: unit/settings/test_load.py",
     "settings/model.py": "its names are what unit/settings/test_load.py loads by, and unit/test_manual.py lists",
+    "settings/release_file.py": "read at a start and while it runs: unit/runtime/test_releases.py",
     "settings/table.py": "shows what was loaded: unit/settings/test_load.py",
     "xcover/transport.py": "talks to a real server: integration/test_answers.py, fuzz/test_fuzz_answers.py",
 }

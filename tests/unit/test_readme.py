@@ -12,9 +12,9 @@ from support.documents import DOCUMENTS, ROOT, TEXT, examples
 from consumer.cli import app
 from consumer.core.checkpoint import METADATA_LIMIT, OfferCheckpoint
 from consumer.manual import headings
-from consumer.runtime.releases import read
 from consumer.settings import Settings, load_settings
 from consumer.settings.model import SECRETS, names
+from consumer.settings.release_file import read
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETTINGS = {f"{group}.{name}" for group, name in names()}

@@ -21,6 +21,10 @@ def test_the_defaults_are_well() -> None:
             {"api": {"base_url": "http://api.test", "key": "k", "secret": "s", "allow_plain_http": True}},
             "http://api.test in plain text",
         ),
+        (
+            {"avro": {"registry_url": "http://r", "registry_token": "t", "registry_allow_plain_http": True}},
+            "to the schema registry goes there in plain text",
+        ),
         ({"delivery": {"not_found_limit": 0}}, "each 404 is believed"),
         ({"join": {"checkout_silence": "0s"}}, "join.checkout_silence is 0"),
         ({"join": {"unmatched_limit": 0}}, "join.unmatched_limit is 0"),

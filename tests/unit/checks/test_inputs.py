@@ -56,6 +56,15 @@ def test_records_that_can_be_read_are_counted_and_the_newest_is_dated() -> None:
     )
 
 
+def test_records_whose_schema_is_not_known_are_told_beside_the_others() -> None:
+    waits = [SampledRecord(record(n), None, waits="schema id 7") for n in range(2)]
+    (check,) = judge_records("offers", "offers", waits, max_ratio=0.1)
+    assert (check.level, check.found) == ("warning", "2 of the 2 newest records of offers wait for their schema")
+    first, second = judge_records("offers", "offers", [*waits, *shown(T)], max_ratio=0.1)
+    assert first.remedy == "see the check of schemas"
+    assert (second.level, second.found[:43]) == ("ok", "1 of the 3 newest records of offers can be ")
+
+
 def test_a_topic_that_holds_nothing_is_a_warning() -> None:
     assert (records([]).level, records([]).found) == (
         "warning",

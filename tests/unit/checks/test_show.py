@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from consumer.checks.check import Check
-from consumer.checks.show import as_json, in_words, summary
+from consumer.checks.show import document, in_words, summary
+from consumer.output import as_json
 
 FOUND = [
     Check("brokers", "ok", "3 brokers answer"),
@@ -41,6 +42,6 @@ def test_the_last_line_counts_them() -> None:
 
 
 def test_the_document_has_every_field_and_the_counts() -> None:
-    told = json.loads(as_json(FOUND))
+    told = json.loads(as_json(document(FOUND)))
     assert told["counts"] == {"ok": 1, "warning": 2, "error": 1}
     assert told["checks"][1] == {"name": "topics", "level": "warning", "found": "one is odd", "remedy": "look at it"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from consumer.codecs.inputs import codec_of
 from consumer.codecs.plain import PlainCodec
 from consumer.codecs.written import WrittenSchema, parse_texts
 from consumer.errors import DecodeError
-from consumer.events import CheckoutCompleted, Details
+from consumer.events import CheckoutCompleted, Details, OfferPresented
 from consumer.settings import Settings
 
 OFFER = OFFER_FIELDS
@@ -131,6 +132,9 @@ class OneSchema:
 
     def __init__(self, _: object) -> None: ...
 
+    def close(self) -> None:
+        pass
+
     def schema(self, schema_id: SchemaId) -> WrittenSchema:
         return parse_texts(self.TEXT)
 
@@ -151,6 +155,60 @@ def test_a_record_with_an_id_is_mapped_by_the_names_of_its_own_schema_with_times
         1,
         ("o1",),
     )
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_reads_by_a_registry_closes_it_and_nothing_else_keeps_one_open(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    is_open: list[bool] = []
+
+    class Counted(OneSchema):
+        def __init__(self, settings: Any) -> None:
+            super().__init__(settings)
+            is_open.append(True)
+            self._number = len(is_open) - 1
+
+        def find(self, subject: str, text: str) -> int:
+            return 12
+
+        def close(self) -> None:
+            is_open[self._number] = False
+
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", Counted)
+    codec_of(Settings()).close()
+    codec_of(Settings(avro={"outcome_format": "registry"}), at_once=at_once).close()
+    assert is_open == [False] * (not at_once)
+    codec = codec_of(Settings(avro={"format": "registry"}), at_once=at_once)
+    assert is_open[-1]
+    codec.close()
+    assert not any(is_open)
+
+
+def test_a_decimal_is_mapped_as_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Priced(OneSchema):
+        TEXT = json.dumps(
+            {
+                "type": "record",
+                "name": "Shown",
+                "fields": [
+                    {"name": "id", "type": "string"},
+                    {"name": "at", "type": "long"},
+                    {"name": "sum", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+                ],
+            }
+        )
+
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", Priced)
+    fields = {"session_id": "$key", "partner_code": "'P'", "offer_id": "id", "presented_at": "at", "price": "sum"}
+    with closing(codec_of(Settings(input={"offers": {"format": "registry", "fields": fields}}), at_once=True)) as codec:
+        found = codec.decode_offer(b"s1", framed(7, b"\x04o1" + b"\xd0\x0f" + b"\x04\x04\xe2"), 3)
+    assert isinstance(found, OfferPresented)
+    assert (found.offer_id, found.details.price) == ("o1", "12.50")
+    wrong = {**fields, "presented_at": "sum"}
+    codec = codec_of(Settings(input={"offers": {"format": "registry", "fields": wrong}}), at_once=True)
+    with pytest.raises(DecodeError, match=r"presented_at is '12\.50', and must be a whole number"):
+        codec.decode_offer(b"s1", framed(7, b"\x04o1" + b"\xd0\x0f" + b"\x04\x04\xe2"), 3)
 
 
 def test_a_record_with_an_id_that_is_not_mapped_has_to_resolve_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:

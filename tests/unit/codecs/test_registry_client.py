@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,6 +17,8 @@ import pytest
 from support import certificates
 from support.loopback_server import LoopbackServer, read_request
 
+from consumer.codecs import bounded_answer
+from consumer.codecs.bounded_answer import MOST_ANSWER_BYTES
 from consumer.codecs.codec import UNDECODABLE
 from consumer.codecs.registry_client import MOST_SCHEMA_BYTES, Registry, RegistryError, Trouble
 from consumer.codecs.schemas import OFFER_PRESENTED, schema_text
@@ -143,6 +146,30 @@ def test_an_answer_that_is_no_schema_may_be_another_one_tomorrow(answer: Any, ex
     assert trouble(answer).trouble is expected
 
 
+def test_whether_it_answers_is_asked_without_a_right_on_a_subject() -> None:
+    ask(Server({"/schemas/types": ["AVRO"]}), lambda registry: registry.see_that_it_answers())
+    for answer, expected in (
+        ((401, {"error_code": 40101, "message": "Unauthorized"}), Trouble.REFUSED),
+        ((404, b"<html>"), Trouble.FAULTY),
+        ({"message": "hello"}, Trouble.FAULTY),
+        (b"<html>", Trouble.FAULTY),
+        ((503, b""), Trouble.UNREACHABLE),
+    ):
+        with pytest.raises(RegistryError) as caught:
+            ask(Server({"/schemas/types": answer}), lambda registry: registry.see_that_it_answers())
+        assert caught.value.trouble is expected
+
+
+def test_the_versions_of_a_subject_are_counted_and_a_schema_is_tried_without_being_registered() -> None:
+    answers = {
+        "/subjects/s/versions": [1, 2],
+        "/compatibility/subjects/s/versions/latest": {"is_compatible": False},
+    }
+    server = Server(answers)
+    assert ask(server, lambda registry: (registry.versions("s"), registry.versions("t"))) == (2, 0)
+    assert ask(Server(answers), lambda registry: registry.takes("s", schema_text(OFFER_PRESENTED))) is False
+
+
 def test_a_registry_that_is_not_there_is_no_answer() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -161,7 +188,8 @@ def test_a_registry_that_is_not_there_is_no_answer() -> None:
         ({"schema": "{}", "schemaType": "JSON"}, "is a JSON schema and no Avro"),
         ({"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"}, "is a Protobuf schema and no Avro"),
         ({"schema": "…", "schemaType": "THRIFT"}, "is THRIFT and no Avro"),
-        ({"schema": json.dumps("x" * 10_000_000)}, f"{MOST_SCHEMA_BYTES} is the most that is taken"),
+        ({"schema": json.dumps("x" * 2_000_000)}, f"{MOST_SCHEMA_BYTES} is the most that is taken"),
+        ({"schema": json.dumps("x" * 10_000_000)}, f"more than {MOST_ANSWER_BYTES} bytes, the most that is read"),
         ({"schema": '"a.B"', "references": [{"name": "a", "subject": "s", "version": 1}] * 200}, "no Avro"),
     ],
 )
@@ -173,6 +201,61 @@ def test_references_are_bounded() -> None:
     references = [{"name": "a", "subject": f"s{n}", "version": 1} for n in range(200)]
     versions = {f"/subjects/s{n}/versions/1": {"schema": '"string"', "id": n, "version": 1} for n in range(200)}
     assert "too many" in refused({"/schemas/ids/7": {"schema": '"string"', "references": references}, **versions})
+
+
+class EndlessServer(Server):
+    """Sends a body that does not end, and counts what the other side took of it.
+
+    Args:
+        begin: how the body begins.
+        more: what follows, again and again.
+        pause: seconds between the pieces.
+    """
+
+    def __init__(self, begin: bytes, more: bytes = b"x" * 65_536, pause: float = 0.0, head: bytes = b"") -> None:
+        super().__init__({})
+        self._begin, self._more, self._pause, self._head = begin, more, pause, head
+        self.sent = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heads.append((await read_request(reader))[0].decode())
+        writer.write(b"HTTP/1.1 200 So\r\n" + self._head + b"\r\n" + self._begin)
+        with suppress(ConnectionError):
+            while True:
+                writer.write(self._more)
+                await writer.drain()
+                self.sent += len(self._more)
+                await asyncio.sleep(self._pause)
+
+
+def test_a_body_without_an_end_is_not_read_to_it() -> None:
+    server = EndlessServer(b'{"schema": "')
+    with pytest.raises(DecodeError, match=f"more than {MOST_ANSWER_BYTES} bytes"):
+        ask(server, lambda registry: registry.schema(7))
+    assert server.sent < 3 * MOST_ANSWER_BYTES, "but for what the sockets hold"
+    assert "accept-encoding: identity" in server.heads[0].lower()
+
+
+def test_what_is_too_long_and_no_registrys_may_be_another_one_tomorrow() -> None:
+    with pytest.raises(RegistryError, match="more than") as caught:
+        ask(EndlessServer(b"<html>"), lambda registry: registry.schema(7))
+    assert caught.value.trouble is Trouble.FAULTY
+    with pytest.raises(RegistryError, match="more than") as caught:
+        ask(EndlessServer(b'{"a": "'), lambda registry: registry.find("s", schema_text(OFFER_PRESENTED)))
+    assert caught.value.trouble is Trouble.FAULTY
+
+
+def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_answer, "MOST_SECONDS", 0.3)
+    with pytest.raises(RegistryError, match=r"does not end within 0\.3 s") as caught:
+        ask(EndlessServer(b'{"schema": "', b"x", pause=0.05), lambda registry: registry.schema(7))
+    assert caught.value.trouble is Trouble.FAULTY
+
+
+def test_what_is_compressed_unasked_is_not_unpacked() -> None:
+    server = EndlessServer(b"", head=b"Content-Encoding: gzip\r\n")
+    with pytest.raises(RegistryError, match="its answer is in gzip, unasked"):
+        ask(server, lambda registry: registry.schema(7))
 
 
 def test_who_we_are_is_told_by_a_password_or_by_a_token() -> None:

@@ -51,7 +51,7 @@ def registry() -> FakeRegistry:
 
 @pytest.fixture
 def source(registry: FakeRegistry) -> Iterator[SchemaSource]:
-    source = SchemaSource(registry.fetch, jitter=lambda: registry.jitter)
+    source = SchemaSource(registry.fetch, uniform=lambda _, longest: longest * registry.jitter)
     yield source
     registry.told.set()
     source.stop()
@@ -147,7 +147,7 @@ def test_one_that_is_not_known_holds_up_no_other(registry: FakeRegistry, source:
 def test_while_nothing_answers_each_is_not_asked_for_by_itself() -> None:
     """Then each would wait for the same time-out."""
     registry, now = FakeRegistry(), 0.0
-    source = SchemaSource(registry.fetch, monotonic=lambda: now, jitter=lambda: 1.0)
+    source = SchemaSource(registry.fetch, monotonic=lambda: now, uniform=max)
     source._start = lambda: None  # type: ignore[method-assign]
     for schema_id in (7, 8):
         waits(source, schema_id)
@@ -163,7 +163,7 @@ def test_while_nothing_answers_each_is_not_asked_for_by_itself() -> None:
 @pytest.mark.parametrize("trouble", [Trouble.UNREACHABLE, Trouble.UNKNOWN])
 def test_the_back_off_doubles_up_to_the_cap_and_is_jittered_in_full(trouble: Trouble) -> None:
     part = 1.0
-    source = SchemaSource(FakeRegistry().fetch, monotonic=lambda: 0.0, jitter=lambda: part)
+    source = SchemaSource(FakeRegistry().fetch, monotonic=lambda: 0.0, uniform=lambda _, longest: longest * part)
     source._start = lambda: None  # type: ignore[method-assign]
     waits(source, 7)
     found = []
@@ -180,11 +180,36 @@ def test_the_back_off_doubles_up_to_the_cap_and_is_jittered_in_full(trouble: Tro
 def test_it_stops_while_something_waits(registry: FakeRegistry) -> None:
     registry.jitter = 1.0
     registry.answers[7] = no_answer()
-    source = SchemaSource(registry.fetch, jitter=lambda: 1e6)
+    source = SchemaSource(registry.fetch, uniform=lambda *_: 1e6)
     waits(source, 7)
     until(lambda: registry.asked)
     source.stop()
     SchemaSource(registry.fetch).stop()
+
+
+def test_the_end_waits_for_no_registry_and_what_fails_then_is_no_warning(registry: FakeRegistry) -> None:
+    registry.told.clear()
+    registry.answers[7] = no_answer()
+    source = SchemaSource(registry.fetch)
+    waits(source, 7)
+    until(lambda: registry.asked)
+    source.stop()
+    with capture_logs() as logs:
+        registry.told.set()
+        thread = source._thread
+        assert thread is not None
+        thread.join(10)
+        assert not thread.is_alive()
+    assert logs == []
+
+
+def test_a_command_asks_once_for_an_id_that_is_not_known(registry: FakeRegistry) -> None:
+    source = AskingSource(registry.fetch)
+    registry.answers[7] = RegistryError(Trouble.UNKNOWN, "404: no such schema")
+    for _ in range(3):
+        with pytest.raises(SchemaWaitError, match=r"schema id 7: the registry does not know this id.*404"):
+            source.get(7)
+    assert registry.asked == [7]
 
 
 def test_a_command_asks_at_once_and_ends_with_the_reason(registry: FakeRegistry) -> None:

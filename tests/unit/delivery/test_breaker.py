@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from random import Random
 
-import pytest
 import structlog
 from support import virtual_time
 from support.delivery_world import (
@@ -15,8 +13,6 @@ from support.delivery_world import (
     Highest,
     numbered,
 )
-
-from consumer.delivery.breaker import full_jitter
 
 
 def test_back_off_doubles_up_to_a_minute() -> None:
@@ -29,15 +25,6 @@ def test_back_off_doubles_up_to_a_minute() -> None:
         assert gaps[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
     virtual_time.run(main())
-
-
-@pytest.mark.parametrize(("failures", "most"), [(1, 1.0), (3, 4.0), (7, 60.0), (100_000, 60.0)])
-def test_back_off_is_fully_jittered_so_that_waiters_spread_out(failures: int, most: float) -> None:
-    random = Random(1)
-    waits = sorted(full_jitter(failures, random) for _ in range(1_000))
-    assert 0.0 <= waits[0] < most / 50
-    assert waits[500] == pytest.approx(most / 2, rel=0.1)
-    assert most * 49 / 50 < waits[-1] <= most
 
 
 def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it() -> None:

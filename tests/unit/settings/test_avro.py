@@ -84,12 +84,30 @@ def test_several_urls_are_taken() -> None:
         ({"AVRO__REGISTRY_CLIENT_CERTIFICATE": "/none.pem"}, "cannot be read"),
         ({"AVRO__REGISTRY_CLIENT_KEY": "/none.pem"}, "is of no use without it"),
         ({"AVRO__OUTCOME_FORMAT": "framed"}, "'plain' or 'registry'"),
+        ({"AVRO__REGISTRY_ALLOW_PLAIN_HTTP": "perhaps"}, "AVRO__REGISTRY_ALLOW_PLAIN_HTTP"),
     ],
 )
 def test_what_does_not_fit_is_refused(environ: dict[str, str], words: str) -> None:
     message = refused(environ)
     assert words in message
     assert "hush-hush" not in message
+
+
+@pytest.mark.parametrize(
+    "secret", [{"REGISTRY_USER": "me", "REGISTRY_PASSWORD": "hush-hush"}, {"REGISTRY_TOKEN": "hush-hush"}]
+)
+def test_what_is_secret_goes_to_another_machine_by_tls_unless_it_is_said_to_be_safe(secret: dict[str, str]) -> None:
+    given = {f"AVRO__{name}": text for name, text in secret.items()}
+    for url in ("http://registry:8081", "https://registry:8081, http://other:8081"):
+        message = refused({"AVRO__REGISTRY_URL": url, **given})
+        assert "in plain text, since avro.registry_url begins with http://" in message
+        assert f"avro.{list(secret)[-1].lower()} would go to {'other' if ',' in url else 'registry'}" in message
+        assert "avro.registry_allow_plain_http to true" in message
+        assert "hush-hush" not in message
+        settings(AVRO__REGISTRY_URL=url, AVRO__REGISTRY_ALLOW_PLAIN_HTTP="true", **given)
+        assert settings(AVRO__REGISTRY_URL=url).avro.registry_url == url, "nothing is secret"
+    for url in ("http://127.0.0.1:8081", "http://localhost", "http://[::1]:1", "https://registry"):
+        settings(AVRO__REGISTRY_URL=url, **given)
 
 
 def test_certificates_are_tried(tmp_path: Path) -> None:
