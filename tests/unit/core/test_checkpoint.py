@@ -80,7 +80,7 @@ def test_what_the_first_version_wrote_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("1:1800000", "3:1800000", "version '3'"),
+        ("1:1800000", "4:1800000", "version '4'"),
         ("1:1800000", "2:1800000", "changed since it was written, or is not of offset 500"),
         (":1789999000000", "", None),
         (":1789999000000", ":1:2", "5 fields after Pc instead of 4"),
@@ -131,7 +131,8 @@ def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("metadata", "committed", "why"),
     [
-        ("3:12:90:-", 80, "version '3'"),
+        ("4:12:90:-", 80, "version '4'"),
+        ("3:12:90:-", 80, "changed since it was written, or is not of offset 80"),
         ("2:12:90:-", 80, "changed since it was written, or is not of offset 80"),
         ("1:12:90:-:-", 80, "1 fields after H instead of 5"),
         ("1:12:90:-", 91, "numbers out of range"),
