@@ -123,8 +123,8 @@ def test_the_text_of_the_other_topic_or_of_a_later_version_is_refused(kind: str)
 
 
 def says(kind: str, checkpoint: Any) -> dict[str, object]:
-    """What a checkpoint says, as it stands in the file. What is lost for good, and `input.offers.each`, stand there only
-    where it says so."""
+    """What a checkpoint says, as it stands in the file. What is lost for good stands there only where something is,
+    and so does `input.offers.each`."""
     said = dict(zip(SAYS[kind], map(_shown, astuple(checkpoint)), strict=True))
     return {name: value for name, value in said.items() if (name, value) not in (("lost_below", "MIN"), ("each", ""))}
 
