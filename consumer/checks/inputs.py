@@ -56,7 +56,7 @@ def judge_times(
     name: str, topic: str, sampled: Sequence[SampledRecord], rules: DecisionRules, now: int, max_ratio: float
 ) -> Iterator[Check]:
     """Whether the events are dated as their records are stamped; `now` is the wall clock (ms)."""
-    dated = [(one.record, time_of(one.event)) for one in sampled if one.event is not None]
+    dated = [(one.record, time_of(one.events[0])) for one in sampled if one.events]
     if not dated:
         return
     believed = InputWatermark(rules)
