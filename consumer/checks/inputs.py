@@ -47,7 +47,12 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
             "them stop the service",
         )
     elif not fates["read"]:
-        yield Check(name, "error", f"{found}", "see whether input.*.when says what was meant, and whose topic this is")
+        yield Check(
+            name,
+            "error",
+            f"{found}",
+            "see whether input.*.when and input.offers.each say what was meant, and whose topic this is",
+        )
     else:
         yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")
 
