@@ -14,7 +14,7 @@ from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
-from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from ..events import CheckoutCompleted, OfferAmongSeveral, OfferPresented, Outcome, Reason
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
@@ -385,7 +385,8 @@ class TaskRunner:
         if note is not None:
             self._release(chain, note, result)
         elif record is not None:
-            words = [str(word) for word in (result.status_code, result.note) if word is not None]
+            of_several = f"offer {chain.offer_id}" if isinstance(chain.last, OfferAmongSeveral) else None
+            words = [str(word) for word in (result.status_code, of_several, result.note) if word is not None]
             told = result.maybe_recorded
             self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain, told=told))
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)

@@ -170,7 +170,7 @@ def test_a_refused_one_is_dead_lettered_with_its_record_and_the_others_are_settl
     assert several.reader.asked == [other.source]
     assert other.source.offset == 0
     assert several.runner.on_record_fetched(refused, Record.of(message)) is None
-    assert [reason for _, reason, _ in several.sink.records] == ["rejected"]
+    assert [(reason, error) for _, reason, error in several.sink.records] == [("rejected", "422: offer b")]
     several.sink.acks[0]()
     assert several.committed == 0
     answer(several, one)
