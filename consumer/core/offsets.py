@@ -28,7 +28,7 @@ class OfferOffsets:
         self.next_offset = start
         self._unit = unit
         self._open_in: dict[int, int] = {}
-        """Of open records with several presentations those that are open, as bits: these records are few."""
+        """Of each open record with several presentations those that are open, as bits."""
         self._base = start
         self._open = bytearray()
         self._from = 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from support.strategies import EACH, START, Garbage, Logs, Record, Step, examples, logs, schedules
+from support.strategies import EACH, START, Garbage, Logs, Record, examples, logs
 from support.task_steps import RULES, S, checkout_log, finish, pass_time, read_all, reasons, settle
 from support.task_world import TaskWorld
 
@@ -214,8 +214,8 @@ def test_a_crash_at_every_point_misses_none_and_calls_none_that_was_bought(fatal
 
 
 @examples(150)
-@given(logs(several=True, overdue=True), schedules())
-def test_offers_have_the_fates_that_they_would_have_in_records_of_their_own(drawn: Logs, schedule: list[Step]) -> None:
+@given(logs(several=True))
+def test_offers_have_the_fates_that_they_would_have_in_records_of_their_own(drawn: Logs) -> None:
     alone = [
         Record(shown.offset, record.timestamp, shown, record.happened)
         for record in drawn.offers
