@@ -12,7 +12,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 MOST_ELEMENTS = 64
-"""Presentations that one record may hold, where `input.offers.each` is set: a page shows a few offers at once."""
+"""Presentations that one record may hold, where `input.offers.each` is set: a page shows a few offers at once.
+
+It stands in what is committed: with another number the text of the commits needs another version.
+"""
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 """Shared by every event without metadata, since an empty dict for each would cost 64 bytes of an open offer."""
