@@ -11,6 +11,12 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+MOST_ELEMENTS = 64
+"""Presentations that one record may hold, where `input.offers.each` is set: a page shows a few offers at once.
+
+It stands in what is committed: with another number the text of the commits needs another version.
+"""
+
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 """Shared by every event without metadata, since an empty dict for each would cost 64 bytes of an open offer."""
 
@@ -57,8 +63,8 @@ class Details(NamedTuple):
 class OfferPresented:
     """An offer was shown in a session.
 
-    `offset` is where the event stands in its partition; `metadata` holds only the keys that
-    `api.metadata_keys` allows, the rest is dropped when the event is decoded.
+    `offset` is where the event stands in its partition, and tells it from every other there; `metadata` holds only the
+    keys that `api.metadata_keys` allows, the rest is dropped when the event is decoded.
     """
 
     # Not a dataclass: a million of these are open at a time and a hundred thousand a second are made,
@@ -83,8 +89,28 @@ class OfferPresented:
         self.details = details
         self.metadata = metadata
 
+    @property
+    def record_offset(self) -> int:
+        """Where its record stands in the partition."""
+        return self.offset
+
     def __repr__(self) -> str:
         return f"OfferPresented({self.partner_code}/{self.offer_id} at {self.presented_at}, offset {self.offset})"
+
+
+class OfferAmongSeveral(OfferPresented):
+    """An offer of a record that may hold several, since `input.offers.each` is set.
+
+    `offset` is its record's times MOST_ELEMENTS, plus its place in the record: offsets stay in the order of the log,
+    and no two are the same. For example, the third offer of the record at 10 has 642.
+    """
+
+    __slots__ = ()
+
+    @property
+    def record_offset(self) -> int:
+        """Where its record stands in the partition."""
+        return self.offset // MOST_ELEMENTS
 
 
 class CheckoutCompleted:

@@ -189,8 +189,8 @@ class Doctor:
         yield inputs.judge_partitioners((offers, checkouts), self._facts.counts[offers], records)
 
     def _ids(self) -> Iterator[Check]:
-        offers = [one.event for one in self._sampled[Side.OFFERS]]
-        checkouts = [one.event for one in self._sampled[Side.CHECKOUTS]]
+        offers = [event for one in self._sampled[Side.OFFERS] for event in one.events]
+        checkouts = [event for one in self._sampled[Side.CHECKOUTS] for event in one.events]
         yield inputs.judge_ids(
             [event for event in offers if isinstance(event, OfferPresented)],
             [event for event in checkouts if isinstance(event, CheckoutCompleted)],
@@ -301,7 +301,8 @@ class Doctor:
 
     def _credentials(self) -> Iterator[Check]:
         settings = self._settings.api
-        offers = [one.event for one in self._sampled[Side.OFFERS] if isinstance(one.event, OfferPresented)]
+        shown = [event for one in self._sampled[Side.OFFERS] for event in one.events]
+        offers = [event for event in shown if isinstance(event, OfferPresented)]
         seen = [code for code, _ in Counter(offer.partner_code for offer in offers).most_common()]
         partners = [code for code in seen or settings.credentials if fits_in_a_path(code)]
         if settings.auth == "none":

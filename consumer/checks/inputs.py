@@ -56,7 +56,12 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
             "them stop the service",
         )
     elif not fates["read"] and not waiting:
-        yield Check(name, "error", f"{found}", "see whether input.*.when says what was meant, and whose topic this is")
+        yield Check(
+            name,
+            "error",
+            f"{found}",
+            "see whether input.*.when and input.offers.each say what was meant, and whose topic this is",
+        )
     else:
         yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")
 
@@ -65,7 +70,7 @@ def judge_times(
     name: str, topic: str, sampled: Sequence[SampledRecord], rules: DecisionRules, now: int, max_ratio: float
 ) -> Iterator[Check]:
     """Whether the events are dated as their records are stamped; `now` is the wall clock (ms)."""
-    dated = [(one.record, time_of(one.event)) for one in sampled if one.event is not None]
+    dated = [(one.record, time_of(one.events[0])) for one in sampled if one.events]
     if not dated:
         return
     believed = InputWatermark(rules)

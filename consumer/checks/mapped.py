@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from ..core.dating import iso_of
 from ..core.watermark import Side
@@ -13,6 +14,9 @@ from .sample import SampledRecord
 
 MOST_SHOWN = 300
 """Characters of a record that are shown: what is looked for stands in the first lines, and rows are to be compared."""
+
+Fields: TypeAlias = dict[str, object]
+"""Of an event, by their names."""
 
 _COLUMNS = (
     Column("place", "record"),
@@ -54,18 +58,25 @@ def _row(sampled: SampledRecord) -> list[object]:
 
 
 def _words(sampled: SampledRecord) -> str:
-    if isinstance(fields := _fields(sampled), dict):
-        return ", ".join(f"{name}: {value}" for name, value in fields.items())
-    return fields or ""
+    fields = _fields(sampled)
+    if isinstance(fields, str):
+        return fields
+    several = fields if isinstance(fields, list) else [fields] if fields else []
+    return "; ".join(", ".join(f"{name}: {value}" for name, value in one.items()) for one in several)
 
 
-def _fields(sampled: SampledRecord) -> dict[str, object] | str | None:
-    """The event's fields, or why there is none."""
+def _fields(sampled: SampledRecord) -> Fields | list[Fields] | str | None:
+    """The event's fields, of a record that may hold several those of each, or why there is none."""
     if sampled.error is not None:
         return str(sampled.error)
     if sampled.waits is not None:
         return sampled.waits
-    event = sampled.event
+    if isinstance(sampled.event, list):
+        return [_fields_of(one) for one in sampled.event]
+    return _fields_of(sampled.event) if sampled.event is not None else None
+
+
+def _fields_of(event: OfferPresented | CheckoutCompleted) -> Fields:
     if isinstance(event, OfferPresented):
         shown = {name: value for name, value in event.details._asdict().items() if value is not None}
         return {
@@ -76,14 +87,12 @@ def _fields(sampled: SampledRecord) -> dict[str, object] | str | None:
             **shown,
             **({"metadata": dict(event.metadata)} if event.metadata else {}),
         }
-    if isinstance(event, CheckoutCompleted):
-        return {
-            "session_id": event.session_id,
-            "checkout_id": event.checkout_id,
-            "completed_at": _when(event.completed_at),
-            "purchased_offer_ids": list(event.purchased),
-        }
-    return None
+    return {
+        "session_id": event.session_id,
+        "checkout_id": event.checkout_id,
+        "completed_at": _when(event.completed_at),
+        "purchased_offer_ids": list(event.purchased),
+    }
 
 
 def _when(milliseconds: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException, TopicPartition
 
 from ..codecs.plain import PlainCodec
-from ..core.checkpoint import OfferCheckpoint
+from ..core.checkpoint import OfferCheckpoint, each_of
 from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
 from ..core.watermark import Side
@@ -61,7 +61,8 @@ class PositionsCommand:
         self._provenance = find_provenance(self._admin, settings)
         self._reader = clients.record_reader
         history = GroupHistory(self._admin, self._reader, kafka, PlainCodec().decode_outcome)
-        self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history)
+        each = each_of(settings.input.offers.each)
+        self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history, each)
         self._rules = rules
         self._consumer = clients.member(causes.heard)
 
@@ -197,7 +198,12 @@ def _offset(offset: int) -> Cell:
     return Cell(str(offset), offset) if offset >= 0 else Cell("none", None)
 
 
-_SHORT = {"MISSING": "nothing is committed", "UNMARKED": "no: no metadata", "FOREIGN": "no: not ours, or changed"}
+_SHORT = {
+    "MISSING": "nothing is committed",
+    "UNMARKED": "no: no metadata",
+    "FOREIGN": "no: not ours, or changed",
+    "OTHER_EACH": "no: another input.offers.each",
+}
 
 
 def _whose(provenances: set[Provenance]) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from ..codecs.codec import Codec
+from ..codecs.codec import Codec, Shown, presentations
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import CheckoutCompleted, OfferPresented
@@ -23,18 +23,24 @@ READ = 7.0
 
 @dataclass(frozen=True, slots=True)
 class SampledRecord:
-    """A record and what becomes of it: an event, or nothing since it is of another kind, or an error.
+    """A record and what becomes of it: an event, or several, or nothing since it is of another kind, or an error.
 
     Attributes:
-        event: None where it is of another kind, cannot be read, or has no value.
+        event: a list where the record may hold several; None where it is of another kind, cannot be read, or has no
+            value.
         error: why it cannot be read; None where it can.
         waits: why its schema is not known, for which a running service waits; None where it is.
     """
 
     record: Record
-    event: OfferPresented | CheckoutCompleted | None
+    event: Shown | CheckoutCompleted
     error: DecodeError | None = None
     waits: str | None = None
+
+    @property
+    def events(self) -> Sequence[OfferPresented | CheckoutCompleted]:
+        """All events that it holds."""
+        return [self.event] if isinstance(self.event, CheckoutCompleted) else presentations(self.event)
 
     @property
     def fate(self) -> str:
@@ -43,7 +49,7 @@ class SampledRecord:
             return self.error.reason
         if self.waits is not None:
             return "waits"
-        if self.event is not None:
+        if self.events:
             return "read"
         return "tombstone" if self.record.value is None else "left out"
 

@@ -39,8 +39,15 @@ class EventBuilder:
         self._metadata_keys = frozenset(metadata_keys)
         self._details: dict[tuple[str | None, ...], Details] = {}
 
-    def offer(self, key: bytes | None, fields: Mapping[str, Any], offset: int, size: int) -> OfferPresented:
-        """An offer of a record with this key and so many value bytes.
+    def offer(
+        self,
+        key: bytes | None,
+        fields: Mapping[str, Any],
+        offset: int,
+        size: int,
+        kind: type[OfferPresented] = OfferPresented,
+    ) -> OfferPresented:
+        """An offer of a record with this key and so many value bytes. `offset` is as its `kind` has it.
 
         Raises:
             DecodeError: an id is empty or too long, or the key is another session's.
@@ -56,7 +63,7 @@ class EventBuilder:
         details = self._details.get(shown)
         if details is None:
             details = self._share(shown)
-        return OfferPresented(
+        return kind(
             session_id,
             intern(partner_code),
             offer_id,

@@ -67,6 +67,18 @@ def header_of(headers: Headers, name: str) -> bytes | None:
     return next((value for found, value in reversed(pairs) if found == name), None) if pairs else None
 
 
+Shown: TypeAlias = OfferPresented | list[OfferPresented] | None
+"""What a record of the offers' topic holds: a presentation, or a list of them where `input.offers.each` is set.
+
+These are in the order of the record, and of one time and one session; there may be none. None: see `Codec`.
+"""
+
+
+def presentations(shown: Shown) -> Sequence[OfferPresented]:
+    """The same as a list, which is empty where nothing was presented."""
+    return [shown] if isinstance(shown, OfferPresented) else shown or ()
+
+
 class Codec(Protocol):
     """From the bytes of a record to an event, and from an outcome to bytes.
 
@@ -74,9 +86,7 @@ class Codec(Protocol):
     record that is of no concern: it is neither an offer nor a checkout, and is passed over.
     """
 
-    def decode_offer(
-        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
-    ) -> OfferPresented | None:
+    def decode_offer(self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers) -> Shown:
         """Raises `DecodeError`, or `SchemaWaitError` if it cannot be told yet."""
 
     def decode_checkout(

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Any, NamedTuple, TypeAlias
 
-from ..events import CheckoutCompleted, OfferOutcome, OfferPresented
-from ..settings import InputSettings, Settings
+from ..errors import DecodeError
+from ..events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferOutcome, OfferPresented
+from ..settings import InputSettings, OfferInputSettings, Settings
 from .builder import EventBuilder
-from .codec import MOST_BYTES, Codec, Headers, no_headers
+from .codec import MOST_BYTES, UNDECODABLE, Codec, Headers, Shown, no_headers
 from .json import read_json
-from .mapping import FieldMapping
+from .mapping import ElementMapping, FieldMapping, of_element
 from .plain import PlainCodec
 from .registered import outcome_schema_id
 from .registry import RegistryReader
@@ -25,6 +26,9 @@ FieldsOf: TypeAlias = Callable[[bytes | None, bytes, Headers], dict[str, Any] | 
 
 UNMAPPED = frozenset({"event_id"})
 """Fields that a mapped record may lack, though the schema requires them: nothing is decided by them."""
+
+ElementsOf: TypeAlias = Callable[[bytes | None, bytes, Headers], list[dict[str, Any]] | None]
+"""The same of a record that holds several: the fields of each."""
 
 _ANY_SIZE = MOST_BYTES + 1
 """A text may be longer than the value that it was made of: it may be the key's, or put together."""
@@ -46,6 +50,12 @@ class InputReader(NamedTuple):
     any_size: bool = True
 
 
+class ElementsReader(NamedTuple):
+    """How an input is read of which a record holds several presentations; see `ElementsOf`."""
+
+    elements_of: ElementsOf
+
+
 class InputsCodec:
     """Reads each input in its own format.
 
@@ -59,7 +69,7 @@ class InputsCodec:
     def __init__(
         self,
         plain: PlainCodec,
-        offers: InputReader | None,
+        offers: InputReader | ElementsReader | None,
         checkouts: InputReader | None,
         metadata_keys: Collection[str] = (),
         close: Callable[[], None] = _nothing,
@@ -70,13 +80,14 @@ class InputsCodec:
         self._checkouts = checkouts
         self._build = EventBuilder(metadata_keys)
 
-    def decode_offer(
-        self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
-    ) -> OfferPresented | None:
+    def decode_offer(self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers) -> Shown:
         """See `Codec`."""
         reader = self._offers
         if reader is None:
             return self._plain.decode_offer(key, value, offset)
+        if isinstance(reader, ElementsReader):
+            elements = reader.elements_of(key, value, headers)
+            return None if elements is None else self._several(key, elements, offset)
         fields = reader.fields_of(key, value, headers)
         return (
             None
@@ -97,6 +108,26 @@ class InputsCodec:
             if fields is None
             else self._build.checkout(key, fields, offset, _ANY_SIZE if reader.any_size else len(value))
         )
+
+    def _several(self, key: bytes | None, elements: list[dict[str, Any]], offset: int) -> list[OfferPresented]:
+        """The presentations of a record at this offset.
+
+        They are admitted or dead-lettered together, and so they have to be of one time.
+        """
+        shown: list[OfferPresented] = []
+        for place, fields in enumerate(elements):
+            with of_element(place):
+                one = self._build.offer(key, fields, offset * MOST_ELEMENTS + place, _ANY_SIZE, OfferAmongSeveral)
+                if shown and one.presented_at != shown[0].presented_at:
+                    raise DecodeError(
+                        UNDECODABLE,
+                        f"it was presented at {one.presented_at}, and element 0 at {shown[0].presented_at}: the offers "
+                        "of a record are shown at once. Map presented_at to one place of the record, such as "
+                        "$record.shownAt",
+                        one.session_id,
+                    )
+                shown.append(one)
+        return shown
 
     def encode_outcome(self, outcome: OfferOutcome) -> bytes:
         """See `Codec`."""
@@ -127,7 +158,7 @@ def codec_of(settings: Settings, *, at_once: bool = False) -> Codec:
     close = _nothing
     if any(map(settings.has_ids, (inputs.offers, inputs.checkouts))):
         schemas, close = _schemas_of(settings, at_once)
-    offers = _reader_of(inputs.offers, OFFER_PRESENTED, schemas if settings.has_ids(inputs.offers) else None)
+    offers = _offers_reader_of(inputs.offers, schemas if settings.has_ids(inputs.offers) else None)
     checkouts = _reader_of(
         inputs.checkouts, CHECKOUT_COMPLETED, schemas if settings.has_ids(inputs.checkouts) else None
     )
@@ -150,18 +181,32 @@ def _schemas_of(settings: Settings, at_once: bool) -> tuple[Schemas, Callable[[]
     return source, close
 
 
+def _offers_reader_of(given: OfferInputSettings, schemas: Schemas | None) -> InputReader | ElementsReader | None:
+    """See `_reader_of`."""
+    if given.each is None:
+        return _reader_of(given, OFFER_PRESENTED, schemas)
+    read = _documents_of(schemas)
+    mapping = ElementMapping(given, given.each, _shape_of(given, OFFER_PRESENTED))
+    return ElementsReader(lambda key, value, headers: mapping.apply(read(value, headers), key, headers))
+
+
 def _reader_of(given: InputSettings, schema: str, schemas: Schemas | None) -> InputReader | None:
     """None: it is plain Avro. `schemas`: those of the registry, where its records have the registry's ids."""
-    read: Callable[[bytes, Headers], dict[str, Any]] = read_json
-    if schemas is not None:
-        if not given.maps:
-            return InputReader(RegistryReader(schemas, schema).fields_of, any_size=False)
-        read = RegistryReader(schemas, None).read
-    elif given.format == "avro":
+    if schemas is not None and not given.maps:
+        return InputReader(RegistryReader(schemas, schema).fields_of, any_size=False)
+    if schemas is None and given.format == "avro":
         return None
-    optional = UNMAPPED - given.fields.keys() if given.fields else frozenset[str]()
-    shape = EventShape(schema, given.time, optional)
+    read, shape = _documents_of(schemas), _shape_of(given, schema)
     if not (given.fields or given.when):
         return InputReader(lambda key, value, headers: shape.take(read(value, headers)))
     mapping = FieldMapping(given, shape)
     return InputReader(lambda key, value, headers: mapping.apply(read(value, headers), key, headers))
+
+
+def _documents_of(schemas: Schemas | None) -> Callable[[bytes, Headers], dict[str, Any]]:
+    """How a record that is mapped is read: by the registry's schemas, or as JSON."""
+    return read_json if schemas is None else RegistryReader(schemas, None).read
+
+
+def _shape_of(given: InputSettings, schema: str) -> EventShape:
+    return EventShape(schema, given.time, UNMAPPED - given.fields.keys() if given.fields else frozenset[str]())

@@ -1,6 +1,7 @@
 """The commit metadata: what a restart must know that the log does not say, in the 4096 characters a broker allows.
 
 Offer partition      2CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE:PROVENANCE:TRUST[:LOST]
+                     3CHECK:RULES:PARTITIONS:D:P:Pc:SPLITS:DEAD:UNSETTLED:LATE:PROVENANCE:TRUST:EACH[:LOST]
 Checkout partition   1CHECK:PARTITIONS:Pc:H:LOOKBACK:HEARD:RESUME:UNMATCHED:JUDGED
                      2CHECK:new, where nothing is known yet
 
@@ -12,6 +13,11 @@ are called) or `i` (ignored), joined by commas. D, P, Pc and H are decimal; `-` 
 The three sets of offsets are written as the gaps from the committed offset on and the lengths of runs, as
 variable-length integers in base 85 (the alphabet of RFC 1924, which has no colon): a backlog in which nothing is
 settled is one run, one in which a call in a hundred failed costs three bytes a call.
+
+Where `input.offers.each` is set, a record has several presentations, and the text is of version 3. P and the committed
+offset are of records all the same. The sets name presentations: by the record's offset times 64 plus the place in the
+record, in gaps from the committed offset times 64 on. EACH is a hash of the setting: by another one the same place may
+be another offer, and what is not listed would be taken for settled. So a start refuses it.
 
 Pc stands in both, since a broker may take one partition's commit and not the other's: D rests on the checkouts
 below it. For the same reason LATE stands with the offers: presentations below that time (ms) were late when they were
@@ -38,10 +44,13 @@ rules of then, what was settled then.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from zlib import crc32
 
+from ..events import MOST_ELEMENTS
 from .offset_list import decode_offsets, encode_offsets
 from .provenance import NOT_KNOWN, Provenance
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
@@ -50,11 +59,14 @@ METADATA_LIMIT = 4095
 """Characters of commit metadata that get through: a broker takes 4096 by default (offset.metadata.max.bytes), and
 librdkafka sends a closing NUL along."""
 
-FIRST, SECOND = "1", "2"
+FIRST, SECOND, THIRD = "1", "2", "3"
 """The versions of the text. A new one is needed when the rules of the decision change too, so that what older code
 settled is not taken for settled by these."""
 
 _NEW = "new"
+
+_EACH = re.compile("e[0-9a-f]{8}")
+"""What `OfferCheckpoint.each` looks like. No time does: the field behind it may be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +91,16 @@ class OfferCheckpoint:
         decided_to: D; everything due by then is settled, unless listed in `unsettled`.
         next_offset: P, the first offset that had not been applied.
         next_checkout: Pc, the same of the checkout partition, when this was decided.
-        splits: offsets that begin a chain only because the one before had lasted for `lookback`.
-        dead: offsets whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
-        unsettled: offsets below P, due by D, that are not settled.
+        splits: of presentations that begin a chain only because the one before had lasted for `lookback`.
+        dead: of records whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
+        unsettled: of presentations below P, due by D, that are not settled.
         late_below: presentations below P from before this time (ms) were late, and dead-lettered unless `unsettled`.
         provenance: whose this is.
         trusted_since: since when (wall clock, ms) the inputs have been watched without trouble.
         lost_below: checkouts from before this time (ms) may be gone from the log for good: no horizon lies below it.
+        each: by which setting a record has several presentations, see `each_of`; empty: it has one.
+
+    The three sets hold `OfferPresented.offset`; a record is in them by its first one, which is its own times `unit`.
     """
 
     rules: tuple[int, int, int, bool]
@@ -100,12 +115,19 @@ class OfferCheckpoint:
     provenance: Provenance = NOT_KNOWN
     trusted_since: int = MIN_TIME
     lost_below: int = MIN_TIME
+    each: str = ""
+
+    @property
+    def unit(self) -> int:
+        """By how much the offsets of the presentations of two records differ that stand one behind the other."""
+        return unit_of(self.each)
 
     def encode(self, committed: int) -> str:
         """As metadata for a commit of the offset `committed`, to which the sets are relative."""
         window, grace, lookback, call_abandoned = self.rules
+        base = committed * self.unit
         return _checked(
-            SECOND,
+            THIRD if self.each else SECOND,
             committed,
             (
                 f"{window},{grace},{lookback},{'a' if call_abandoned else 'i'}",
@@ -113,12 +135,13 @@ class OfferCheckpoint:
                 _time(self.decided_to),
                 str(self.next_offset),
                 str(self.next_checkout),
-                encode_offsets(self.splits, committed),
-                encode_offsets(self.dead, committed),
-                encode_offsets(self.unsettled, committed),
+                encode_offsets(self.splits, base),
+                encode_offsets(self.dead, base),
+                encode_offsets(self.unsettled, base),
                 _time(self.late_below),
                 self.provenance.encode(),
                 _time(self.trusted_since),
+                *([self.each] if self.each else []),
                 *([] if self.lost_below == MIN_TIME else [_time(self.lost_below)]),
             ),
         )
@@ -134,7 +157,9 @@ class OfferCheckpoint:
             version, (rules, partitions, decided_to, next_offset, next_checkout, *rest) = _fields(metadata, committed)
             if len(rest) not in _AFTER_PC[version]:
                 raise ValueError(f"{len(rest)} fields after Pc instead of {_AFTER_PC[version][-1]}")
-            splits, dead, unsettled = (decode_offsets(text, committed, _number(next_offset)) for text in rest[:3])
+            each = _parse_each(rest.pop(6)) if version == THIRD else ""
+            base, limit = committed * unit_of(each), _number(next_offset) * unit_of(each)
+            splits, dead, unsettled = (decode_offsets(text, base, limit) for text in rest[:3])
             window, grace, lookback, abandoned = rules.split(",")
             checkpoint = cls(
                 (_number(window), _number(grace), _number(lookback), {"a": True, "i": False}[abandoned]),
@@ -149,6 +174,7 @@ class OfferCheckpoint:
                 Provenance.decode(rest[4]) if rest[4:] else NOT_KNOWN,
                 _parse_time(rest[5]) if rest[5:] else MIN_TIME,
                 _parse_time(rest[6]) if rest[6:] else MIN_TIME,
+                each,
             )
             if not 0 <= committed <= checkpoint.next_offset or not 0 < checkpoint.rules[0] <= checkpoint.rules[2]:
                 raise ValueError("numbers out of range")
@@ -268,7 +294,12 @@ def rules_key(rules: DecisionRules) -> tuple[int, int, int, bool]:
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
 
 
-_AFTER_PC = {FIRST: (3, 4), SECOND: (6, 7)}
+def unit_of(each: str) -> int:
+    """By how much the offsets of presentations of neighbouring records differ, by `OfferCheckpoint.each`."""
+    return MOST_ELEMENTS if each else 1
+
+
+_AFTER_PC = {FIRST: (3, 4), SECOND: (6, 7), THIRD: (7, 8)}
 """How many fields may follow Pc, by version."""
 
 
@@ -289,7 +320,7 @@ def _fields(metadata: str, committed: int) -> tuple[str, list[str]]:
     """
     head, _, rest = metadata.partition(":")
     version = head[:1]
-    if version not in (FIRST, SECOND):
+    if version not in _AFTER_PC:
         raise ValueError(f"version {head[:10]!r}")
     if head != version + _check(committed, rest) and head != FIRST:
         raise ValueError(f"it was changed since it was written, or is not of offset {committed}")
@@ -306,6 +337,17 @@ def _parse_time(text: str) -> int:
     if not MIN_TIME <= time < MAX_TIME:
         raise ValueError("numbers out of range")
     return time
+
+
+def each_of(setting: str | None) -> str:
+    """`OfferCheckpoint.each` for this setting of `input.offers.each`; None: a record has one presentation."""
+    return "" if setting is None else f"e{sha256(setting.encode()).hexdigest()[:8]}"
+
+
+def _parse_each(text: str) -> str:
+    if not _EACH.fullmatch(text):
+        raise ValueError(f"{text[:30]!r} is no hash of input.offers.each")
+    return text
 
 
 def _number(text: str) -> int:

@@ -25,8 +25,8 @@ from .rules import MIN_TIME, DecisionRules
 
 
 class Straddling(NamedTuple):
-    """A settled chain of several records: its first and last offset, when it was due (ms), and whether its records
-    came out of order."""
+    """A settled chain of several presentations: the offsets of its first and last record, when it was due (ms), and
+    whether its records came out of order."""
 
     first: int
     last: int
@@ -48,7 +48,7 @@ class StraddlingChains:
 
     def add(self, chain: Chain, planned: int) -> None:
         """The chain was settled; no commit will be below the offset `planned`."""
-        offsets = [presentation.offset for presentation in chain.presentations]
+        offsets = [presentation.record_offset for presentation in chain.presentations]
         self._chains.append(Straddling(min(offsets), max(offsets), chain.decide_at, offsets != sorted(offsets)))
         if len(self._chains) > self._join_at:
             self._join(planned)
@@ -184,7 +184,8 @@ class CommitPlanner:
             whole: complete but for the list of the unsettled; its `decided_to` is the highest that may be said.
             lowest_open: the lowest offset that is not settled.
             pending: the decided and unsettled chains.
-            unacknowledged: offsets whose dead letters are not acknowledged; they are always listed.
+            unacknowledged: records whose dead letters are not acknowledged, as the checkpoint's sets name them; they
+                are always listed.
             doubted: what is open, and may be due sooner for whoever reads all again.
         """
         fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, unacknowledged, doubted)
@@ -278,12 +279,13 @@ class CommitPlanner:
             decided_to = min(decided_to, chains[count].least_due - 1)
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
         offset = max(self._planned, self._straddling.start(lowest, decided_to))
+        first = offset * whole.unit
         tried = replace(
             whole,
             decided_to=decided_to,
             # Below the offset nothing is read again.
-            splits=frozenset(o for o in whole.splits if o >= offset),
-            dead=frozenset(o for o in whole.dead if o >= offset),
+            splits=frozenset(o for o in whole.splits if o >= first),
+            dead=frozenset(o for o in whole.dead if o >= first),
             unsettled=frozenset(listed.union(unacknowledged)),
         )
         return (offset, tried) if len(tried.encode(offset)) <= self._limit else None

@@ -14,28 +14,46 @@ _TRIM = 65_536
 class OfferOffsets:
     """Which offsets of the offer partition are open: read and not settled. Offsets may have gaps; a gap is settled.
 
-    `next_offset` is the first offset that has not been applied.
+    A record of several presentations is open until all of them are settled.
+
+    Args:
+        start: the first offset to read.
+        unit: by how much the offsets of presentations of neighbouring records differ; 1: a record has one.
+
+    Attributes:
+        next_offset: the first offset that has not been applied.
     """
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, unit: int = 1) -> None:
         self.next_offset = start
+        self._unit = unit
+        self._open_in: dict[int, int] = {}
+        """Of each open record with several presentations those that are open, as bits."""
         self._base = start
         self._open = bytearray()
         self._from = 0
 
-    def read(self, offset: int) -> None:
-        """The record at `offset` was read and is open. Offsets come in rising order."""
+    def read(self, offset: int, count: int = 1) -> None:
+        """The record at `offset`, of so many presentations, was read and is open. Offsets come in rising order."""
         self._reach(offset)
         self._open.append(1)
         self.next_offset = offset + 1
+        if count > 1:
+            self._open_in[offset] = (1 << count) - 1
 
     def skip_to(self, offset: int) -> None:
         """Nothing is open between what was read before and `offset`, which is the next to be read."""
         self._reach(offset)
         self.next_offset = max(self.next_offset, offset)
 
-    def settle(self, offset: int) -> None:
-        """Nothing more will be done for it. Doing so twice changes nothing."""
+    def settle(self, presentation: int) -> None:
+        """Nothing more will be done for the one of this offset. Doing so twice changes nothing."""
+        offset = presentation
+        if self._unit > 1:
+            offset, place = divmod(presentation, self._unit)
+            if left := self._open_in.pop(offset, 0) & ~(1 << place):
+                self._open_in[offset] = left
+                return
         if offset >= self._base:
             self._open[offset - self._base] = 0
 

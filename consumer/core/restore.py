@@ -62,7 +62,7 @@ class Restore:
         rules: as set now.
         partitions: how many partitions each of the two topics has.
         offers, checkouts: what was committed.
-        horizon: as `Task` takes it.
+        horizon, each: as `Task` takes them.
 
     Raises:
         PartitionsMoved: the committed metadata belongs to another number of partitions.
@@ -76,9 +76,16 @@ class Restore:
     """
 
     def __init__(
-        self, rules: DecisionRules, partitions: int, offers: Position, checkouts: Position, horizon: int | None
+        self,
+        rules: DecisionRules,
+        partitions: int,
+        offers: Position,
+        checkouts: Position,
+        horizon: int | None,
+        each: str = "",
     ) -> None:
         self._rules = rules
+        self._each = each
         self._partitions = partitions
         warnings: list[str] = []
         self.offers = self._read_offers(offers, warnings)
@@ -96,34 +103,39 @@ class Restore:
         return DecisionRules(window, grace, lookback, self._rules.lateness, self._rules.max_skew, call_abandoned)
 
     def was_dead_lettered(self, offset: int) -> bool:
-        """Whether an offer that cannot be read was settled: only what was known as dead was.
+        """Whether an offer's record at this offset that cannot be read was settled: only what was known as dead was.
 
         What could be read before and cannot be now was not.
         """
-        return offset in self.offers.dead and offset not in self.offers.unsettled
+        first = offset * self.offers.unit
+        return first in self.offers.dead and not self._lists_of_record(first)
 
     def believes(self, event: OfferPresented, timestamp: int, now: int) -> bool:
         """Whether the date of a presentation from below `until` was believed, as far as settings decide that."""
         return self._believed.observe(event.presented_at, timestamp, now)
 
     def admission(self, event: OfferPresented, horizon: int, *, plausible: bool) -> Admission:
-        """A presentation from below `until`: what was found about it before is found again.
+        """A record from below `until`: what was found about it before is found again.
 
         Args:
-            event: the presentation.
+            event: its first presentation.
             horizon: H (ms): checkouts from before it may be gone.
             plausible: whether its date is believed.
         """
         found, offset = self.offers, event.offset
         if offset in found.dead:
-            return Admission.IMPLAUSIBLE if offset in found.unsettled else Admission.SETTLED
+            return Admission.IMPLAUSIBLE if self._lists_of_record(offset) else Admission.SETTLED
         if not plausible:
             return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at < found.late_below:
-            return Admission.LATE if offset in found.unsettled else Admission.SETTLED
+            return Admission.LATE if self._lists_of_record(offset) else Admission.SETTLED
         if event.presented_at - self._rules.lookback < horizon:
             return Admission.LATE  # checkouts are gone that were there when it was read before
         return Admission.ACCEPTED
+
+    def _lists_of_record(self, first: int) -> bool:
+        """Whether a presentation of the record whose first one is this stands in the list of the unsettled."""
+        return not self.offers.unsettled.isdisjoint(range(first, first + self.offers.unit))
 
     def tell_settled(self, join: Join) -> list[Chain]:
         """With the checkouts that the list was made with: take out what was settled, and put back what waits."""
@@ -162,6 +174,10 @@ class Restore:
                 found = OfferCheckpoint.decode(offers.metadata, offers.offset)
             except UnreadableMetadata as error:
                 warnings.append(f"{error}; calls since offset {offers.offset} are repeated")
+        if found is not None and found.each != self._each:
+            # No start comes here, since it is refused. By another setting, D and the lists say nothing of these offers.
+            found = None
+            warnings.append(f"input.offers.each was another; calls since offset {offers.offset} are repeated")
         now = rules_key(self._rules)
         if found is None:
             return OfferCheckpoint(now, self._partitions, MIN_TIME, offers.offset, 0)

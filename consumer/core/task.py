@@ -7,12 +7,12 @@ function of the records, of the answers and of the clock that it is told; it doe
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from ..events import CheckoutCompleted, OfferPresented
 from .admission import Admission, CheckoutEffect, effect_of
 from .chain import Chain
-from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
+from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key, unit_of
 from .commits import CommitPlan, CommitPlanner
 from .guards import TaskGuard
 from .horizon import Horizon
@@ -20,6 +20,7 @@ from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance, date_step
+from .refused import RefusedOffers
 from .restore import Phase, Restore
 from .rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules, is_before_kafka
 from .watermark import InputWatermark, Side, Watermarks, possible_times
@@ -37,6 +38,7 @@ class Task:
             learnt from the first records whose dates are plausible; see `horizon`.
         metadata_limit: characters of metadata the broker takes.
         provenance: whose the commits are that are made from here on.
+        each: see `OfferCheckpoint`. The offsets that a task is asked for, or told, are of records all the same.
 
     Raises PartitionsMoved: the committed metadata belongs to another number of partitions.
 
@@ -55,18 +57,20 @@ class Task:
         horizon: int | None = None,
         metadata_limit: int = METADATA_LIMIT,
         provenance: Provenance = NOT_KNOWN,
+        each: str = "",
     ) -> None:
         self._rules = rules
         self._provenance, self._partitions = provenance, partitions
+        self._each, self._unit = each, unit_of(each)
         self._late_after, self._lookback = rules.late_after, rules.lookback
-        found = Restore(rules, partitions, offers, checkouts, horizon)
+        found = Restore(rules, partitions, offers, checkouts, horizon, each)
         self.restore_warnings = found.warnings
         self._found: Restore | None = found
         self._told = False
         self._until = found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
         self._decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
-        self._dead = set(found.offers.dead)
+        self._refused = RefusedOffers(found.offers.dead, self._unit)
 
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
@@ -75,23 +79,23 @@ class Task:
         self.guard = TaskGuard(self.watermarks, self._knows, remembered, rules)
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
-        self._offers, self._checkouts = OfferOffsets(offers.offset), CheckoutOffsets(checkouts.offset)
+        self._offers, self._checkouts = OfferOffsets(offers.offset, self._unit), CheckoutOffsets(checkouts.offset)
         self._earliest = EarliestFrom()
         self._pending = PendingChains(rules)
         self._planner = CommitPlanner(rules, offers.offset, found.offers.decided_to, metadata_limit)
-        self._unacknowledged: set[int] = set()
         self._unacknowledged_checkouts: set[int] = set()
         self._listed: list[Chain] = []
         self._restore_if_read()
 
     # --- records in
 
-    def offer(self, event: OfferPresented, timestamp: int, now: int) -> Admission:
-        """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms).
-
-        One that is not admitted changes nothing. It is to be given up (`give_up`) before anything behind it is applied.
-        """
-        offset, presented_at = event.offset, event.presented_at
+    def offer(
+        self, event: OfferPresented, timestamp: int, now: int, others: Sequence[OfferPresented] = ()
+    ) -> Admission:
+        """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms). The `others` of its record
+        have the same time, so that all are admitted or none. What is not admitted changes nothing. It is to be given up
+        (`give_up`) before anything behind it is applied."""
+        offset, presented_at = event.offset if self._unit == 1 else event.record_offset, event.presented_at
         admission = Admission.ACCEPTED
         # `is_before_kafka` spelt out, for every offer.
         plausible = not now >= YEAR_2000 > presented_at and self._inputs[0].observe(presented_at, timestamp, now)
@@ -103,10 +107,13 @@ class Task:
         elif self._is_late(presented_at):
             admission = Admission.LATE if self._is_behind(presented_at) else Admission.CUT_OFF
         if admission is Admission.ACCEPTED:
-            self._offers.read(offset)
+            self._offers.read(offset, 1 + len(others))
             self._earliest.add(offset, presented_at)
             for checkout in self._join.present(event):
                 self._checkouts.keep(checkout.offset, presented_at)
+            for other in others:
+                for checkout in self._join.present(other):
+                    self._checkouts.keep(checkout.offset, presented_at)
         elif admission is Admission.SETTLED:
             self._offers.skip_to(offset + 1)
         if self._found is not None:
@@ -120,11 +127,9 @@ class Task:
         return not plausible or self._is_behind(at)
 
     def give_up(self, offset: int, admission: Admission) -> None:
-        """The presentation that was not admitted is to be dead-lettered, then `acknowledged`."""
-        if admission is Admission.IMPLAUSIBLE:
-            self._dead.add(offset)
+        """The record that was not admitted is to be dead-lettered, then `acknowledged`."""
         self._offers.read(offset)
-        self._unacknowledged.add(offset)
+        self._refused.add(offset, lasting=admission is Admission.IMPLAUSIBLE)
         self._restore_if_read()
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
@@ -172,8 +177,7 @@ class Task:
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
-            self._unacknowledged.add(offset)
-            self._dead.add(offset)
+            self._refused.add(offset, lasting=True)
         self._restore_if_read()
         return not settled
 
@@ -325,8 +329,8 @@ class Task:
     def acknowledged(self, offset: int, side: Side = Side.OFFERS) -> None:
         """The dead letter of the record at `offset` is written."""
         if side is Side.OFFERS:
-            self._unacknowledged.discard(offset)
-            self._offers.settle(offset)
+            self._refused.acknowledged(offset)
+            self._offers.settle(offset * self._unit)
         else:
             self._unacknowledged_checkouts.discard(offset)
 
@@ -349,14 +353,15 @@ class Task:
             self._offers.next_offset,
             self._checkouts.next_offset,
             splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
-            dead=frozenset(self._dead),
+            dead=self._refused.dead(),
             late_below=self._horizon.late_below,
             provenance=self._provenance.at(now, date_step(self._rules.lateness)),
             trusted_since=trusted_since,
             lost_below=self._lost_below,
+            each=self._each,
         )
         fitted = self._planner.prepare(
-            whole, self._offers.lowest_open(), self._pending, self._unacknowledged, self._join.doubted()
+            whole, self._offers.lowest_open(), self._pending, self._refused.unacknowledged(), self._join.doubted()
         )
         if fitted is None:
             return None
@@ -376,8 +381,8 @@ class Task:
         self._planner.acknowledged(plan)
         committed = self._planner.committed
         self._horizon.value = max(self._horizon.value, plan.retain_from)
-        self._dead = {offset for offset in self._dead if offset >= committed}
-        self._join.forget_splits(committed)
+        self._refused.forget(committed)
+        self._join.forget_splits(committed * self._unit)
 
     def lower_metadata_limit(self) -> int:
         """Plan with half of the room from now on, since the broker takes no more. Returns the new limit, characters."""

@@ -167,7 +167,7 @@ class PositionChanges:
             checkouts_change, lost_below = self._checkouts_anew(
                 checkouts, now, lost_below, at_first=checkouts_anew, whole=same and not cut, cut=cut
             )
-        if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved:
+        if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved and offers.doubt is None:
             if differs or checkouts_doubted or not self._is_there(offers):
                 read_to = 0 if checkouts_anew else self._bounds(checkouts)[1]
                 yield self._known_offers(offers, offers.checkpoint, read_to, now, lost_below)
@@ -191,9 +191,9 @@ class PositionChanges:
             kept,
             next_offset=max(kept.next_offset, offset),
             next_checkout=min(kept.next_checkout, checkouts_end),
-            splits=frozenset(one for one in kept.splits if one >= offset),
-            dead=frozenset(one for one in kept.dead if one >= offset),
-            unsettled=frozenset(one for one in kept.unsettled if one >= offset),
+            splits=frozenset(one for one in kept.splits if one >= offset * kept.unit),
+            dead=frozenset(one for one in kept.dead if one >= offset * kept.unit),
+            unsettled=frozenset(one for one in kept.unsettled if one >= offset * kept.unit),
             provenance=self._provenance.at(now),
             trusted_since=MIN_TIME,  # nobody has watched the inputs until now
             lost_below=lost_below,

@@ -42,6 +42,10 @@ class Doubt(Enum):
     GONE = "the broker no longer has this offset: retention has deleted records that were not settled"
     CUT = "the log ends before what was read from it: it was cut, or made anew"
     OTHER_API = "this was committed by a deployment that calls another API"
+    OTHER_EACH = (
+        "this was committed with another input.offers.each, or with none, and does not tell which offers of a record "
+        "are settled"
+    )
 
 
 _OF_DIFFERENCE = {
@@ -61,7 +65,8 @@ class CommittedPosition:
     Attributes:
         offset: below 0 where nothing is.
         metadata: as it was committed.
-        checkpoint: what the metadata says; None where it says nothing, which may be right in a new group.
+        checkpoint: what the metadata says; None where it says nothing, which may be right in a new group. Where
+            `doubt` is OTHER_EACH, its sets of offsets are of no use.
         doubt: why it is not ours; None if it is.
     """
 
@@ -74,8 +79,8 @@ class CommittedPosition:
     doubt: Doubt | None
 
     @classmethod
-    def of(cls, side: Side, place: TopicPartition) -> CommittedPosition:
-        """Read what a broker tells of a partition."""
+    def of(cls, side: Side, place: TopicPartition, each: str = "") -> CommittedPosition:
+        """Read what a broker tells of a partition. `each` is as a commit of now has it; see `OfferCheckpoint`."""
         offset, metadata = place.offset, place.metadata or ""
         checkpoint: OfferCheckpoint | CheckoutCheckpoint | None = None
         doubt = None
@@ -89,6 +94,8 @@ class CommittedPosition:
                 checkpoint = decode(metadata, offset)
             except UnreadableMetadata:
                 doubt = Doubt.FOREIGN
+            if isinstance(checkpoint, OfferCheckpoint) and checkpoint.each != each:
+                doubt = Doubt.OTHER_EACH
         return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt)
 
     def read_to(self, side: Side) -> int:
@@ -129,14 +136,14 @@ class Doubted:
 
 
 class Positions:
-    """All that a group has committed for the two topics, or a part of it."""
+    """All that a group has committed for the two topics, or a part of it. `each` is as a commit of now has it."""
 
-    def __init__(self, topics: tuple[str, str], committed: Iterable[TopicPartition]) -> None:
+    def __init__(self, topics: tuple[str, str], committed: Iterable[TopicPartition], each: str = "") -> None:
         self._topics = topics
         self.by_place: dict[tuple[Side, int], CommittedPosition] = {}
         for place in committed:
             side = Side(topics.index(place.topic))
-            self.by_place[side, place.partition] = CommittedPosition.of(side, place)
+            self.by_place[side, place.partition] = CommittedPosition.of(side, place, each)
 
     @property
     def none_at_all(self) -> bool:

@@ -65,6 +65,7 @@ class StartOffsets:
         partitions: how many partitions each of the two topics has.
         provenance: whose a commit is that is made now.
         history: what is known of the group beside its offsets; None: nothing is.
+        each: as a commit of now has it; see `OfferCheckpoint`.
 
     Attributes:
         topics: of the offers and of the checkouts.
@@ -77,8 +78,10 @@ class StartOffsets:
         partitions: int,
         provenance: Provenance = NOT_KNOWN,
         history: GroupHistory | None = None,
+        each: str = "",
     ) -> None:
         self._settings = settings
+        self._each = each
         self._provenance = provenance
         self._history = history
         self.topics = settings.offer_topic, settings.checkout_topic
@@ -116,7 +119,7 @@ class StartOffsets:
 
     def positions(self, consumer: Consumer) -> Positions:
         """What the group has committed for all partitions of both topics."""
-        return Positions(self.topics, committed_by(consumer, self._places()))
+        return Positions(self.topics, committed_by(consumer, self._places()), self._each)
 
     def check_really_new(self) -> None:
         """Nothing is committed for our topics: see whether the group has run before all the same.
@@ -230,7 +233,8 @@ class StartOffsets:
     def undecided(self, offset: int, now: int) -> OfferCheckpoint:
         """What that says."""
         whose = self._provenance.at(now)
-        return OfferCheckpoint(rules_key(self._rules), self._count, MIN_TIME, offset, 0, provenance=whose)
+        key = rules_key(self._rules)
+        return OfferCheckpoint(key, self._count, MIN_TIME, offset, 0, provenance=whose, each=self._each)
 
     def checkouts_from(self, offset: int, horizon: int) -> str:
         """Metadata of ours for a checkout partition that is read from `offset` on, with this horizon (ms)."""
@@ -251,7 +255,9 @@ class StartOffsets:
         if not places:
             return {}
         found = committed_by(consumer, places)
-        check_positions(self._settings.group_id, Positions(self.topics, found), self._provenance, self._count)
+        check_positions(
+            self._settings.group_id, Positions(self.topics, found, self._each), self._provenance, self._count
+        )
         committed = {(p.topic, p.partition): p for p in found}
         starts: dict[int, TaskStart] = {}
         for partition in partitions:

@@ -56,7 +56,7 @@ def call_of(chain: Chain, owner: CallOwner, topic: str, partition: int) -> OptOu
         session_id=last.session_id,
         reason=chain.reason,
         metadata=last.metadata,
-        source=RecordRef(topic, partition, last.offset),
+        source=RecordRef(topic, partition, last.record_offset),
         owner=owner,
         chain_start=chain.start,
     )

@@ -33,6 +33,7 @@ from structlog.typing import FilteringBoundLogger
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError
+from ..events import OfferPresented
 from .edges import Edges
 from .suspension import when
 
@@ -158,8 +159,10 @@ class LateRun:
             shown = self._codec.decode_offer(message.key(), value, message.offset() or 0, message.headers)
         except (DecodeError, SchemaWaitError):
             return None
-        if shown is None:
+        if not shown:
             return None
+        if not isinstance(shown, OfferPresented):
+            shown = shown[0]  # the others are of the same time
         timestamp, check = message.timestamp()[1], self._clock_check
         if max(timestamp, shown.presented_at) > check.waits_beyond and not check.is_misdated(shown, timestamp):
             return None

@@ -40,7 +40,7 @@ class Misdated:
 
     def offer(self, event: OfferPresented, stamp: int, topic: str, partition: int) -> str:
         """An implausibly dated offer was read; `stamp` is its record's (ms). Returns what seems to be wrong."""
-        return self._read(Side.OFFERS, RecordRef(topic, partition, event.offset), event.presented_at, stamp)
+        return self._read(Side.OFFERS, RecordRef(topic, partition, event.record_offset), event.presented_at, stamp)
 
     def checkout(self, event: CheckoutCompleted, topic: str, partition: int, shown_at: int | None = None) -> None:
         """An implausibly dated checkout was read.

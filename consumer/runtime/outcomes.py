@@ -114,7 +114,7 @@ class Outcomes:
             status_code=None if result is None else result.status_code,
             attempts=0 if result is None else result.attempts,
             details=event.details,
-            source=RecordRef(self._topic, self._partition, event.offset),
+            source=RecordRef(self._topic, self._partition, event.record_offset),
             mode=Mode.LIVE,
             note=None if settlement.note is None else hide(settlement.note),
         )

@@ -53,7 +53,7 @@ class Reports:
             partner_code=chain.partner_code,
             offer_id=chain.offer_id,
             session_id=chain.session_id,
-            offset=chain.last.offset,
+            offset=chain.last.record_offset,
             status=status_code,
             attempts=attempts,
             note=note,
@@ -68,7 +68,7 @@ class Reports:
             offer_id=chain.offer_id,
             session_id=chain.session_id,
             topic=topic,
-            offset=chain.last.offset,
+            offset=chain.last.record_offset,
             status=result.status_code,
             note=result.note,
         )

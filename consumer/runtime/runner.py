@@ -14,7 +14,7 @@ from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
-from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from ..events import CheckoutCompleted, OfferAmongSeveral, OfferPresented, Outcome, Reason
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 
 NONE: tuple[int, ...] = ()
 """No chain's call is to be taken back, as by nearly all records."""
+
+
+NO_OTHERS: tuple[OfferPresented, ...] = ()
+"""A record holds one presentation, as nearly all do."""
 
 
 class TaskRunner:
@@ -191,13 +195,16 @@ class TaskRunner:
     def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
         offset = message.offset() or 0
         shown = self._codec.decode_offer(message.key(), value, offset, message.headers)
-        if shown is None:
-            return self._pass_over(Side.OFFERS, offset)
+        others: Sequence[OfferPresented] = NO_OTHERS
+        if not isinstance(shown, OfferPresented):
+            if not shown:
+                return self._pass_over(Side.OFFERS, offset)
+            shown, *others = shown
         timestamp, clock_check = message.timestamp()[1], self._clock_check
         if shown.presented_at > clock_check.waits_beyond and not clock_check.is_misdated(shown, timestamp):
             return self._wait_for_clock(Side.OFFERS, message)
-        if (admission := self.task.offer(shown, timestamp, now)) is not Admission.ACCEPTED:
-            self._take_not_admitted(admission, message, shown, now)
+        if (admission := self.task.offer(shown, timestamp, now, others)) is not Admission.ACCEPTED:
+            self._take_not_admitted(admission, message, (shown, *others), now)
         return NONE
 
     def _apply_checkout(self, message: Message, value: bytes, now: int) -> Sequence[int]:
@@ -211,7 +218,7 @@ class TaskRunner:
         return NONE if effect is JOINED else self._carry_out(effect, completed)
 
     def _pass_over(self, side: Side, offset: int) -> Sequence[int]:
-        """It is of another kind, by `input.….when`."""
+        """It is of another kind, by `input.….when`, or presents nothing, by `input.offers.each`."""
         self.task.read_to(side, offset + 1)
         self.left_out += 1
         return NONE
@@ -263,20 +270,24 @@ class TaskRunner:
             )
         self.task.read_to(side, offset)
 
-    def _take_not_admitted(self, admission: Admission, message: Message, event: OfferPresented, now: int) -> None:
+    def _take_not_admitted(
+        self, admission: Admission, message: Message, shown: Sequence[OfferPresented], now: int
+    ) -> None:
+        event, offset = shown[0], message.offset() or 0
         if admission is Admission.SETTLED:
             return
-        if admission is not Admission.CUT_OFF and self.late_run.keeps(event.offset):
+        if admission is not Admission.CUT_OFF and self.late_run.keeps(offset):
             self._bad_records[Side.OFFERS].read -= 1  # it will be
             self.late_run.keep(message, now)
             return
-        self.task.give_up(event.offset, admission)
+        self.task.give_up(offset, admission)
         reason, why = NOT_ADMITTED[admission]
         if admission is Admission.IMPLAUSIBLE:
             seems = self._misdated.offer(event, message.timestamp()[1], self._topics[Side.OFFERS], self.partition)
             why += f"; it seems to be {seems}"
         self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
-        self._outcomes.not_admitted(event, reason, why)
+        for one in shown:
+            self._outcomes.not_admitted(one, reason, why)
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
         offset = message.offset() or 0
@@ -374,7 +385,8 @@ class TaskRunner:
         if note is not None:
             self._release(chain, note, result)
         elif record is not None:
-            words = [str(word) for word in (result.status_code, result.note) if word is not None]
+            of_several = f"offer {chain.offer_id}" if isinstance(chain.last, OfferAmongSeveral) else None
+            words = [str(word) for word in (result.status_code, of_several, result.note) if word is not None]
             told = result.maybe_recorded
             self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain, told=told))
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)

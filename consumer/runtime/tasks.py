@@ -6,6 +6,7 @@ import queue
 
 import structlog
 
+from ..core.checkpoint import each_of
 from ..core.commits import CommitPlan
 from ..core.guards import silence_may_begin
 from ..core.restore import PartitionsMoved
@@ -84,6 +85,7 @@ class Tasks:
         self._idleness = idleness
         self._health = health
         self._rules = rules_of(settings.join)
+        self._each = each_of(settings.input.offers.each)
         self._topics = kafka.offer_topic, kafka.checkout_topic
         self._revoke_timeout = kafka.revoke_timeout.total_seconds()
         self._bad_records = (
@@ -97,7 +99,7 @@ class Tasks:
         self.consumer = GroupConsumer(
             edges.consumer,
             kafka,
-            StartOffsets(kafka, self._rules, partitions, edges.provenance, edges.history),
+            StartOffsets(kafka, self._rules, partitions, edges.provenance, edges.history, self._each),
             self,
             idleness.trouble,
             edges.clock.monotonic,
@@ -118,6 +120,7 @@ class Tasks:
                 checkouts=start.checkouts,
                 horizon=start.horizon,
                 provenance=self._edges.provenance,
+                each=self._each,
             )
         except PartitionsMoved as error:
             raise StartError(

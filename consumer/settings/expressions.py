@@ -1,7 +1,8 @@
-"""Where a field is found in a record of another shape: JMESPath, and two names for what stands beside the value.
+"""Where a field is found in a record of another shape: JMESPath, and names for what stands beside the value.
 
-`$key` is the record's key and `$headers` an object of its headers, both as text. They are names at the top of the
-document, and stand wherever a name can: `$headers.kind == 'shown'`.
+`$key` is the record's key and `$headers` an object of its headers, both as text. Where a record holds several
+presentations, a path is of one of them, and `$record` is the whole. They are names at the top of the document, and
+stand wherever a name can: `$headers.kind == 'shown'`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_QUOTED_OR_OURS = re.compile(r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|(?P<ours>\$(?:key|headers)\b)""")
+_QUOTED_OR_OURS = re.compile(
+    r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|(?P<ours>\$(?:key|headers|record)\b)"""
+)
 """What is quoted is passed by: a text may hold the same letters."""
 
 
@@ -20,11 +23,13 @@ class Expression(NamedTuple):
         text: as it was given.
         tree: as the library has parsed it.
         beside: it asks for the record's key or headers.
+        of_record: it asks for the record that the document is a part of.
     """
 
     text: str
     tree: dict[str, object]
     beside: bool
+    of_record: bool = False
 
 
 def parse_expression(text: str) -> Expression:
@@ -37,13 +42,12 @@ def parse_expression(text: str) -> Expression:
     from jmespath.exceptions import JMESPathError  # noqa: PLC0415 - as above
     from jmespath.functions import Functions  # noqa: PLC0415 - as above
 
-    beside = False
+    asked: set[str] = set()
 
     def quoted(found: re.Match[str]) -> str:
-        nonlocal beside
         if found["ours"] is None:
             return found[0]
-        beside = True
+        asked.add(found["ours"])
         return f'"{found["ours"]}"'
 
     plain = _QUOTED_OR_OURS.sub(quoted, text)
@@ -52,7 +56,7 @@ def parse_expression(text: str) -> Expression:
         # The library finds a function that is none only when it is called, which would be once for each record.
         if unknown := _functions_in(tree) - set(Functions.FUNCTION_TABLE):
             raise ValueError(f"JMESPath has no function {sorted(unknown)[0]}()")
-        return Expression(text, tree, beside)
+        return Expression(text, tree, bool(asked - {"$record"}), "$record" in asked)
     except JMESPathError as error:
         # Its message draws the expression and an arrow below it, over several lines.
         first, *_ = str(error).split(" for expression:")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from ..events import MOST_ELEMENTS
 from .expressions import parse_expression
 from .types import Group, read_object
 
@@ -59,13 +60,51 @@ class InputSettings(Group):
     @field_validator("when")
     @classmethod
     def _is_expression(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse_expression(text)
-        return text
+        return _of_the_record(text)
+
+    @model_validator(mode="after")
+    def _has_a_record_around(self) -> Self:
+        if not self.has_elements:
+            for name, text in self.fields.items():
+                if parse_expression(text).of_record:
+                    raise ValueError(f"fields: {name}: $record stands only where input.offers.each is set")
+        return self
+
+    @property
+    def has_elements(self) -> bool:
+        """Whether a record holds a list of presentations."""
+        return False
+
+
+def _of_the_record(text: str | None) -> str | None:
+    """An expression that is of the record itself."""
+    if text is not None and parse_expression(text).of_record:
+        raise ValueError("$record is for the fields; this is of the record itself, so leave it out")
+    return text
 
 
 class OfferInputSettings(InputSettings):
     """The topic of the offers presented."""
+
+    each: str | None = Field(
+        default=None,
+        description=f"JMESPath that gives a list, at most {MOST_ELEMENTS} long: each element of it is a presentation.",
+    )
+
+    @property
+    def maps(self) -> bool:
+        """Whether its records have another shape than our schema."""
+        return super().maps or self.has_elements
+
+    @property
+    def has_elements(self) -> bool:
+        """Whether a record holds a list of presentations."""
+        return self.each is not None
+
+    @field_validator("each")
+    @classmethod
+    def _gives_a_list(cls, text: str | None) -> str | None:
+        return _of_the_record(text)
 
     names = (
         "event_id",

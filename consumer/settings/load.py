@@ -366,7 +366,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     for side, given in (("offers", settings.input.offers), ("checkouts", settings.input.checkouts)):
         if given.maps and given.format == "avro" and settings.avro.format == "plain":
             names = ", ".join(
-                f"input.{side}.{name}" for name in ("fields", "when", "time") if name in given.model_fields_set
+                f"input.{side}.{name}" for name in ("fields", "when", "time", "each") if name in given.model_fields_set
             )
             yield (
                 f"{names}: plain Avro says nothing of its schema, so it is read by ours, and nothing is mapped. Set "

@@ -25,6 +25,8 @@ from consumer.core.checkpoint import (
     OfferCheckpoint,
     Position,
     UnreadableMetadata,
+    each_of,
+    unit_of,
 )
 from consumer.core.offset_list import MOST_LISTED, decode_offsets, encode_offsets
 from consumer.core.provenance import LONGEST, Provenance
@@ -47,9 +49,10 @@ TIMES = st.just(MIN_TIME) | st.integers(MIN_TIME, MAX_TIME - 1)
 def offer_checkpoints(draw: st.DrawFn) -> tuple[OfferCheckpoint, int]:
     """What a commit may carry, and its offset."""
     committed = draw(OFFSETS)
-    ahead = draw(st.integers(0, 300))
+    ahead, each = draw(st.integers(0, 300)), each_of(draw(st.none() | st.sampled_from(("offers", "items[?kind]"))))
+    unit = unit_of(each)
     sets = [
-        frozenset(committed + gap for gap in draw(st.sets(st.integers(0, ahead - 1), max_size=20)))
+        frozenset(committed * unit + gap for gap in draw(st.sets(st.integers(0, ahead * unit - 1), max_size=20)))
         if ahead
         else frozenset()
         for _ in range(3)
@@ -58,7 +61,7 @@ def offer_checkpoints(draw: st.DrawFn) -> tuple[OfferCheckpoint, int]:
     rules = window, draw(st.integers(0, window)), window + more, draw(st.booleans())
     numbers = draw(st.integers(1, 10**6)), draw(TIMES), committed + ahead, draw(OFFSETS)
     whose = Provenance(*(draw(TEXTS) for _ in range(6)), draw(st.just(MIN_TIME) | st.integers(0, 10**15)))
-    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES), draw(TIMES)), committed
+    return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES), draw(TIMES), each), committed
 
 
 @st.composite
@@ -156,7 +159,8 @@ def test_whatever_the_metadata_says_its_numbers_are_in_range(text: str, committe
         for time in (getattr(found, "decided_to", 0), getattr(found, "late_below", 0), getattr(found, "horizon", 0)):
             assert MIN_TIME <= time < MAX_TIME
         for offsets in (getattr(found, name, frozenset()) for name in ("splits", "dead", "unsettled")):
-            assert all(committed <= offset < found.next_offset for offset in offsets)
+            unit = getattr(found, "unit", 1)
+            assert all(committed <= offset // unit < found.next_offset for offset in offsets)
 
 
 def test_a_few_bytes_that_list_more_offsets_than_fit_in_memory_are_not_read() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from support.deployment import AGE, Deployment, deployed, headers, now, until
 from support.run_command import opt_out
 
+from consumer.core.checkpoint import OfferCheckpoint
 from consumer.events import Outcome, Reason
 
 OFFERS = {"offer_id": "offer.id", "partner_code": "$headers.tenant", "session_id": "$key", "presented_at": "at"}
@@ -122,3 +123,111 @@ def test_the_newest_records_and_what_becomes_of_them_are_shown_before_anything_i
         assert "undecodable" in failed.stdout
         assert "there is no 'offerId'" in failed.stdout
         assert "of 2 records 1 read, 1 undecodable" in failed.stdout
+
+
+PAGE = {
+    "offer_id": "id",
+    "partner_code": "$record.shop",
+    "session_id": "$key",
+    "presented_at": "$record.at",
+    "price": "to_string($record.premiums[0])",
+}
+PAGES = {
+    "INPUT__OFFERS__FORMAT": "json",
+    "INPUT__OFFERS__EACH": "offers[?kind=='insurance']",
+    "INPUT__OFFERS__FIELDS": json.dumps(PAGE),
+}
+
+
+def show_page(deployment: Deployment, session: str, *offer_ids: str, at: int | None = None) -> None:
+    at = now() - AGE if at is None else at
+    offers = [{"kind": "hotel", "id": "h"}, *({"kind": "insurance", "id": offer_id} for offer_id in offer_ids)]
+    page = {"shop": "ACME", "at": at, "premiums": [12.5], "offers": offers}
+    send(deployment, deployment.offer_topic, session, page, at)
+
+
+def test_each_offer_of_a_page_has_its_own_fate_and_the_page_is_committed_when_all_have(
+    real_kafka, tmp_path: Path
+) -> None:
+    with deployed(
+        real_kafka.bootstrap_servers,
+        tmp_path,
+        partitions=(1, 1),
+        settings={**PAGES, "KAFKA__START_FROM": "earliest"},
+        scenario="ACME/held:422; 204",
+    ) as deployment:
+        show_page(deployment, "s1", "declined", "bought", "held")
+        show_page(deployment, "s2")
+        show_page(deployment, "s3", "left alone", "left too")
+        deployment.check_out("bought", session="s1", at=now() - AGE + 1_000)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: len(deployment.outcomes()) == 4, within=60, what="all but one offer to be settled")
+        until(
+            lambda: listed(deployment) == {2}, within=10, what="a commit that lists the third offer of the first page"
+        )
+        assert sorted(deployment.settled()) == ["declined", "left alone", "left too"]
+        assert deployment.committed(deployment.offer_topic)[0][0] == 0
+        fates = {outcome.offer_id: (outcome.outcome, outcome.source.offset) for outcome in deployment.outcomes()}
+        assert fates == {
+            "declined": (Outcome.OPTED_OUT, 0),
+            "bought": (Outcome.PURCHASED, 0),
+            "left alone": (Outcome.OPTED_OUT, 2),
+            "left too": (Outcome.OPTED_OUT, 2),
+        }
+        assert {outcome.details.price for outcome in deployment.outcomes()} == {"12.5"}
+        process.kill()
+
+        calls = len(deployment.called())
+        again = deployment.start()
+        until(lambda: deployment.called()[calls:], within=60, what="the one that is held to be called again")
+        assert deployment.called()[calls:] == ["held"]
+        assert again.terminate() == 0
+
+        shown = opt_out("map", "--output", "json", **ours(deployment))
+        pages = json.loads(shown.stdout)["offers"]
+        assert [row["fate"] for row in pages] == ["read", "left out", "read"]
+        assert [one["offer_id"] for one in pages[0]["event"]] == ["declined", "bought", "held"]
+
+        deployment.api.set_scenario("204")
+        third = deployment.start()
+        until(lambda: deployment.committed_total() == 3, within=60, what="all pages to be committed")
+        assert deployment.called()[calls + 1 :] == ["held"]
+        assert third.terminate() == 0
+        assert deployment.dead_letters() == []
+
+
+def test_another_each_is_refused_until_an_operator_says_yes(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1), settings=PAGES) as deployment:
+        show_page(deployment, "s1", "a", "b")
+        deployment.flush()
+        first = deployment.start()
+        until(lambda: deployment.committed_total() == 1, within=60, what="the page to be committed")
+        assert first.terminate() == 0
+
+        other = {"INPUT__OFFERS__EACH": "offers"}
+        refused = deployment.start(**other)
+        assert refused.popen.wait(60) == 1
+        assert "another input.offers.each" in refused.text()
+        assert "opt-out positions --reset-to TIME" in refused.text()
+        until(lambda: not deployment.assigned(), within=30, what="the group to be empty")
+        told = opt_out("positions", **ours(deployment, **other))
+        assert "no: another input.offers.each" in told.stdout
+        accepted = opt_out("positions", "--accept", **ours(deployment, **other))
+        assert (accepted.returncode, accepted.stderr) == (0, "")
+
+        show_page(deployment, "s2", "c", at=now())
+        deployment.flush()
+        second = deployment.start(**other)
+        until(lambda: deployment.committed_total() == 2, within=60, what="the second page to be committed")
+        assert second.terminate() == 0
+        assert deployment.called()[2:] == ["h", "c"], "what was called before is taken for settled"
+
+
+def listed(deployment: Deployment) -> frozenset[int]:
+    offset, metadata = deployment.committed(deployment.offer_topic)[0]
+    return OfferCheckpoint.decode(metadata, offset).unsettled if metadata else frozenset()
+
+
+def ours(deployment: Deployment, **settings: str) -> dict[str, str]:
+    return {name: value for name, value in deployment.environ(**settings).items() if name.startswith("OPT_OUT_")}

@@ -50,7 +50,7 @@ HELD = st.lists(st.sampled_from((True, True, False)), max_size=60)
 
 
 @examples(200)
-@given(logs(garbage=True, overdue=True), schedules(), HELD)
+@given(logs(several=True, garbage=True, overdue=True), schedules(), HELD)
 def test_decisions_held_at_any_time_lose_nothing_and_make_no_false_call(
     drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -62,7 +62,7 @@ def test_decisions_held_at_any_time_lose_nothing_and_make_no_false_call(
 
 @pytest.mark.parametrize("limit", [30, 40])
 @examples(100)
-@given(logs(late=True, garbage=True, overdue=True), schedules(), HELD)
+@given(logs(several=True, late=True, garbage=True, overdue=True), schedules(), HELD)
 def test_late_presentations_are_never_called_wrongly_while_decisions_are_held(
     limit: int, drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -73,7 +73,7 @@ def test_late_presentations_are_never_called_wrongly_while_decisions_are_held(
 
 
 @examples(100)
-@given(logs(garbage=True, tainted=True, overdue=True), schedules(), HELD)
+@given(logs(several=True, garbage=True, tainted=True, overdue=True), schedules(), HELD)
 def test_a_tainted_session_is_not_called_after_a_hold_either(
     drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_tainted_session_is_not_called_after_a_hold_either(
 
 
 @examples(150)
-@given(logs(overdue=True), schedules(), HELD, CHANGES, UNITS)
+@given(logs(several=True, overdue=True), schedules(), HELD, CHANGES, UNITS)
 def test_settings_changed_while_decisions_are_held_miss_nothing(
     drawn: Logs, schedule: list[Step], held: list[bool], changes: list[tuple[int, int, int, bool]], unit: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_settings_changed_while_decisions_are_held_miss_nothing(
 @pytest.mark.usefixtures("exact_spans")
 @pytest.mark.parametrize("ever", [False, True])
 @examples(200)
-@given(logs(), schedules(), HELD)
+@given(logs(several=True), schedules(), HELD)
 def test_a_hold_of_any_length_gives_the_decisions_of_none(
     ever: bool, drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_hold_of_any_length_gives_the_decisions_of_none(
 
 @pytest.mark.usefixtures("exact_spans")
 @examples(200)
-@given(logs(late=True, garbage=True, tainted=True), schedules(), HELD)
+@given(logs(several=True, late=True, garbage=True, tainted=True), schedules(), HELD)
 def test_what_comes_late_during_a_hold_finds_the_checkouts_that_it_needs(
     drawn: Logs, schedule: list[Step], held: list[bool]
 ) -> None:

@@ -15,7 +15,7 @@ from consumer.core.watermark import Side
 
 
 @examples(250)
-@given(logs(garbage=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, overdue=True), schedules())
 def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, schedule: list[Step]) -> None:
     world = TaskWorld(drawn)
     world.run(schedule)
@@ -24,7 +24,7 @@ def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, sched
 
 
 @examples(12)
-@given(logs(garbage=True, overdue=True), schedules(most=60))
+@given(logs(several=True, garbage=True, overdue=True), schedules(most=60))
 def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list[Step]) -> None:
     for fatal in range(len(schedule)):
         world = TaskWorld(drawn)
@@ -36,7 +36,9 @@ def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list
 
 
 @examples(60)
-@given(logs(garbage=True, overdue=True), schedules(), st.lists(st.integers(0, 12), min_size=2, max_size=6))
+@given(
+    logs(several=True, garbage=True, overdue=True), schedules(), st.lists(st.integers(0, 12), min_size=2, max_size=6)
+)
 def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Step], reads: list[int]) -> None:
     world = TaskWorld(drawn)
     world.run(schedule)
@@ -51,7 +53,7 @@ def test_crashes_while_rebuilding_forget_nothing(drawn: Logs, schedule: list[Ste
 
 
 @examples(150)
-@given(logs(garbage=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, overdue=True), schedules())
 def test_a_commit_that_reaches_one_partition_only_is_survived(drawn: Logs, schedule: list[Step]) -> None:
     world = TaskWorld(drawn, halves=True)
     world.run(schedule)
@@ -63,7 +65,7 @@ FEW = st.integers(0, 4)
 
 
 @examples(1000)  # it takes an offer, a checkout and a watermark that fit together: one in 200 does
-@given(logs(size=6, overdue=True), FEW, FEW, st.integers(0, 6), st.sampled_from((5, 6, 6)), FEW)
+@given(logs(several=True, size=6, overdue=True), FEW, FEW, st.integers(0, 6), st.sampled_from((5, 6, 6)), FEW)
 def test_an_overdue_checkout_read_between_two_commits_is_survived_though_one_of_them_is_taken_by_half(
     drawn: Logs, which: int, wait: int, offers: int, half: int, between: int
 ) -> None:
@@ -89,7 +91,7 @@ def test_an_overdue_checkout_read_between_two_commits_is_survived_though_one_of_
 
 @pytest.mark.parametrize("limit", [35, 41, 45, 49])
 @examples(60)
-@given(logs(garbage=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, overdue=True), schedules())
 def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, drawn: Logs, schedule: list[Step]) -> None:
     world = TaskWorld(drawn, metadata_limit=limit, halves=True)
     world.run(schedule)
@@ -98,7 +100,7 @@ def test_metadata_that_does_not_fit_repeats_calls_and_loses_none(limit: int, dra
 
 
 @examples(150)
-@given(logs(garbage=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, overdue=True), schedules())
 def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list[Step]) -> None:
     # Not strict: without its metadata a commit may cut a chain, whose rest is then decided for itself.
     world = TaskWorld(drawn, forgetful=True, strict=False)
@@ -109,7 +111,7 @@ def test_lost_metadata_repeats_calls_and_misses_none(drawn: Logs, schedule: list
 
 
 @examples(150)
-@given(logs(garbage=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, overdue=True), schedules())
 def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn: Logs, schedule: list[Step]) -> None:
     world = TaskWorld(drawn)
     world.run(schedule)
@@ -128,7 +130,7 @@ def test_a_restart_repeats_nothing_that_was_settled_before_the_last_commit(drawn
 
 
 @examples(150)
-@given(logs(garbage=True, tainted=True, overdue=True), schedules())
+@given(logs(several=True, garbage=True, tainted=True, overdue=True), schedules())
 def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, schedule: list[Step]) -> None:
     world = TaskWorld(drawn)
     world.run(schedule)
@@ -138,7 +140,7 @@ def test_a_tainted_session_is_not_called_after_a_restart_either(drawn: Logs, sch
 
 @pytest.mark.parametrize("limit", [4096, 45])
 @examples(120)
-@given(logs(late=True, garbage=True, overdue=True), schedules())
+@given(logs(several=True, late=True, garbage=True, overdue=True), schedules())
 def test_late_presentations_are_never_called_wrongly_across_restarts(
     limit: int, drawn: Logs, schedule: list[Step]
 ) -> None:
@@ -150,7 +152,7 @@ def test_late_presentations_are_never_called_wrongly_across_restarts(
 
 @pytest.mark.parametrize("halves", [False, True])
 @examples(200)
-@given(logs(overdue=True), schedules(), CHANGES, UNITS)
+@given(logs(several=True, overdue=True), schedules(), CHANGES, UNITS)
 def test_changed_settings_miss_nothing_and_make_no_false_call(
     halves: bool, drawn: Logs, schedule: list[Step], changes: list[tuple[int, int, int, bool]], unit: int
 ) -> None:
@@ -166,7 +168,12 @@ def test_changed_settings_miss_nothing_and_make_no_false_call(
 
 
 @examples(150)
-@given(logs(overdue=True), schedules(), st.lists(st.sampled_from((1, 5, 30, 0)), min_size=1, max_size=4), UNITS)
+@given(
+    logs(several=True, overdue=True),
+    schedules(),
+    st.lists(st.sampled_from((1, 5, 30, 0)), min_size=1, max_size=4),
+    UNITS,
+)
 def test_a_changed_lateness_misses_nothing_and_makes_no_false_call(
     drawn: Logs, schedule: list[Step], changes: list[int], unit: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from simulation.simulate import run
+from simulation.workload.kinds import ON, Kind
 
 FOUND = (
     522635173, 303324558, 811301733, 811301391, 688549171, 162043418, 162050059, 700001979, 811401668, 5000025, 5000103,
@@ -78,3 +79,8 @@ log is, and a bought offer was called.
 @pytest.mark.parametrize("seed", [*range(25), *FOUND])
 def test_no_fixed_seed_breaks_an_invariant(seed: int) -> None:
     assert run(seed).failure is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_seed_breaks_an_invariant_where_a_record_holds_several(seed: int) -> None:
+    assert run(seed, kinds=ON | {Kind.SEVERAL}).failure is None

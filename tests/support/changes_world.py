@@ -65,13 +65,14 @@ class ChangesWorld:
         gap: offsets of the offers where no record stands.
     """
 
-    def __init__(self, now: Provenance = OURS, rules: DecisionRules = RULES) -> None:
+    def __init__(self, now: Provenance = OURS, rules: DecisionRules = RULES, each: str = "") -> None:
         self.consumer = Consumer()
         self.commit("offers", 7, OFFERS.encode(7))
         self.commit("checkouts", 3, CHECKOUTS.encode(3))
         self.state: Any = ConsumerGroupState.EMPTY
         self.now = now
         self.rules = rules
+        self.each = each
         self.gap = range(0)
 
     def commit(self, topic: str, offset: int, text: str) -> None:
@@ -88,7 +89,7 @@ class ChangesWorld:
 
     @property
     def starts(self) -> StartOffsets:
-        return StartOffsets(KAFKA, self.rules, 1, self.now)
+        return StartOffsets(KAFKA, self.rules, 1, self.now, each=self.each)
 
     @property
     def changes(self) -> PositionChanges:

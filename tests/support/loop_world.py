@@ -22,7 +22,14 @@ from consumer.runtime.loop import Loop
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 from consumer.server.health import Health
-from consumer.settings import ApiSettings, DeadLetterSettings, JoinSettings, KafkaSettings, Settings
+from consumer.settings import (
+    ApiSettings,
+    DeadLetterSettings,
+    InputsSettings,
+    JoinSettings,
+    KafkaSettings,
+    Settings,
+)
 
 TOPICS = ("offers", "checkouts")
 
@@ -179,6 +186,7 @@ class LoopWorld:
         clock_check: ClockCheck | None = None,
         delivery: Any = None,
         codec: Any = CODEC,
+        inputs: dict[str, Any] | None = None,
         **dead_letter: Any,
     ) -> None:
         self.consumer, self.reader = LoopConsumer(), FakeRecordReader()
@@ -201,6 +209,7 @@ class LoopWorld:
             ),
             api=ApiSettings(auth="none"),
             dead_letter=DeadLetterSettings(**dead_letter),
+            input=InputsSettings(**(inputs or {})),
         )  # fmt: skip
         self.settings = settings
         self.edges = Edges(

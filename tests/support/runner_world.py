@@ -10,6 +10,7 @@ from support.builders import CODEC, NOW, offer
 from support.kafka import Message
 
 from consumer.calls import CallResult, OptOutCall
+from consumer.codecs.codec import Codec
 from consumer.core.checkpoint import Position
 from consumer.core.rules import DecisionRules
 from consumer.core.task import Task
@@ -116,13 +117,20 @@ class FakeRecordReader:
 
 
 class RunnerWorld:
-    def __init__(self, releases: Releases | None = None, task: Task | None = None, *, late_limit: int = 0) -> None:
+    def __init__(
+        self,
+        releases: Releases | None = None,
+        task: Task | None = None,
+        *,
+        late_limit: int = 0,
+        codec: Codec = CODEC,
+    ) -> None:
         self.sink, self.reader = SlowSink(), FakeRecordReader()
         self.runner = TaskRunner(
             0,
             task or Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
             topics=("offers", "checkouts"),
-            edges=edges(outputs=self.sink, record_reader=self.reader, releases=releases or Releases(None)),
+            edges=edges(outputs=self.sink, record_reader=self.reader, releases=releases or Releases(None), codec=codec),
             bad_records=limits(100),
             late_limit=late_limit,
         )

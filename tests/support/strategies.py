@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from consumer.core.checkpoint import each_of
 from consumer.core.rules import DecisionRules
-from consumer.events import CheckoutCompleted, OfferPresented
+from consumer.events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferPresented
 
 THOROUGH = {"quick": 1, "thorough": 40}[os.environ.get("HYPOTHESIS_PROFILE", "quick")]
 """How many times the examples of a quick run are made: set HYPOTHESIS_PROFILE=thorough for a long search."""
@@ -56,7 +57,7 @@ class Record(NamedTuple):
     """One record of a log. `event` is None for a tombstone, a `Garbage` for what cannot be decoded. `happened` is when
     it really did, where neither the event nor the record tells. `overdue`: it may come after lateness has passed, and
     no watermark waits for it. `stale`: a checkout that comes in time, dated and stamped by a clock that is far
-    behind."""
+    behind. `others`: the presentations behind the first, of a record that holds several."""
 
     offset: int
     timestamp: int
@@ -64,6 +65,12 @@ class Record(NamedTuple):
     happened: int | None = None
     overdue: bool = False
     stale: bool = False
+    others: tuple[OfferPresented, ...] = ()
+
+    @property
+    def shown(self) -> tuple[OfferPresented, ...]:
+        """The presentations that it holds."""
+        return (self.event, *self.others) if isinstance(self.event, OfferPresented) else ()
 
     @property
     def true_time(self) -> int:
@@ -73,15 +80,16 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Logs:
-    """The two partitions of one task, whole, and the rules they are read by."""
+    """The two partitions of one task, whole, and the rules they are read by. `each`: as `core.task.Task` takes it."""
 
     rules: DecisionRules
     offers: list[Record] = field(default_factory=list)
     checkouts: list[Record] = field(default_factory=list)
+    each: str = ""
 
     @property
     def presentations(self) -> list[OfferPresented]:
-        return [r.event for r in self.offers if isinstance(r.event, OfferPresented)]
+        return [shown for r in self.offers for shown in r.shown]
 
     @property
     def completed(self) -> list[CheckoutCompleted]:
@@ -107,6 +115,7 @@ def _describe(record: Record) -> str:
     event, at = record.event, f"@{record.offset}"
     if isinstance(event, OfferPresented):
         what = f"{event.session_id} {event.partner_code}/{event.offer_id} shown at {event.presented_at - START:+d}"
+        what += "".join(f", {other.partner_code}/{other.offer_id}" for other in record.others)
         late = record.timestamp - event.presented_at
     elif isinstance(event, CheckoutCompleted):
         what = f"{event.session_id} {event.checkout_id} at {event.completed_at - START:+d} bought {event.purchased}"
@@ -174,11 +183,13 @@ def logs(
     garbage: bool = False,
     tainted: bool = False,
     overdue: bool = False,
+    several: bool = False,
 ) -> Logs:
     """Two logs of up to `size` events; `late`: presentations may come after the lateness has passed; `garbage`: among
     the offers are records that cannot be decoded, tombstones, and presentations dated too far ahead or behind, and
     among the checkouts are some whose date, record's timestamp or both are far off; `tainted`: among the checkouts are
-    some that cannot be decoded; `overdue`: checkouts may come after the lateness has passed."""
+    some that cannot be decoded; `overdue`: checkouts may come after the lateness has passed; `several`: in a third
+    of them an offer record holds one to five presentations."""
     unit = draw(UNITS)
     rules = draw(rules_drawn(unit))
     count = draw(st.integers(1, size))  # drawn by itself, since a list alone tends to be short
@@ -189,7 +200,36 @@ def logs(
         drafts = [draft._replace(who=0) for draft in drafts]
     rubbish = draw(st.lists(st.tuples(st.integers(0, size), st.booleans()), max_size=2)) if garbage else []
     delays = draw(st.lists(st.sampled_from((0, 0, 1, 2, 3)), min_size=count, max_size=count)) if overdue else ()
-    return build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted, delays=delays)
+    built = build(rules, unit, drafts, late=late, rubbish=rubbish, tainted=tainted, delays=delays)
+    if not (several and draw(st.sampled_from((False, False, True)))):
+        return built
+    return shown_at_once(built, draw(st.binary(min_size=len(built.offers), max_size=len(built.offers))))
+
+
+EACH = each_of("offers")
+"""What a commit says where a record may hold several presentations; see `OfferCheckpoint.each`."""
+
+
+def shown_at_once(logs: Logs, more: Iterable[int]) -> Logs:
+    """The same logs, but that other offers of the session stand beside those in their records: `more` says which, by a
+    number 0-255 a record. The same offer may stand in it twice."""
+    return replace(logs, offers=[_with_others(r, byte) for r, byte in zip(logs.offers, more, strict=True)], each=EACH)
+
+
+def _with_others(record: Record, byte: int) -> Record:
+    event = record.event
+    if not isinstance(event, OfferPresented):
+        return record
+    of_session = [(partner, offer) for session, partner, offer in OFFERS if session == event.session_id]
+    count, first, step = byte % 5, byte // 5, 1 + byte % 3
+    chosen = [(event.partner_code, event.offer_id)]
+    chosen += [of_session[(first + step * number) % len(of_session)] for number in range(count)]
+    begin = record.offset * MOST_ELEMENTS
+    shown = [
+        OfferAmongSeveral(event.session_id, partner, offer, event.presented_at, begin + place)
+        for place, (partner, offer) in enumerate(chosen)
+    ]
+    return record._replace(event=shown[0], others=tuple(shown[1:]))
 
 
 def build(

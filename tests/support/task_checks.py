@@ -66,7 +66,7 @@ def check_withheld(world: TaskWorld, chain: Chain) -> None:
 
 def check_plan(world: TaskWorld, plan: CommitPlan) -> None:
     """Nothing unsettled is lost, nothing goes backwards, and the metadata fits."""
-    open_now = [r.offset for r in world.logs.offers[: world.at[0]] if r.event and r.offset not in world.settled]
+    open_now = [r.offset for r in world.logs.offers[: world.at[0]] if r.event and not world.is_settled(r)]
     open_now += [r.offset for r in world.logs.offers[world.at[0] : world.at[0] + 1]]
     if open_now:
         assert plan.offers.offset <= open_now[0], f"commit {plan} loses what is unsettled at {open_now[0]}"
@@ -83,7 +83,7 @@ def check_retained(world: TaskWorld) -> None:
         return
     offers, checkouts = world.broker
     for shown in world.logs.presentations:
-        if shown.offset >= offers.offset and shown.offset in world.by_offset:
+        if shown.record_offset >= offers.offset and shown.offset in world.by_offset:
             home = world.by_offset[shown.offset]
             since, until = shown.presented_at - world.rules.lookback, home.decide_at
             for c in world.completed:

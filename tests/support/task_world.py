@@ -66,7 +66,7 @@ class TaskWorld:
         self.halves = halves
         self.forgetful = forgetful
         self.later_rules = list(later_rules)
-        believed = [r.event for r in logs.offers if isinstance(r.event, OfferPresented) and not self._implausible(r)]
+        believed = [shown for r in logs.offers if not self._implausible(r) for shown in r.shown]
         spans = [rules.window + rules.checkout_grace + rules.lookback + rules.lateness for rules in self.later_rules]
         self.clock = logs.end_of_time + sum(spans)  # the wall clock: late enough for everything to be over
         self.doubtful = [r for r in logs.checkouts if self._is_doubtful(r)]
@@ -83,7 +83,7 @@ class TaskWorld:
         self.produced = [0, 0]  # how many records of each log exist so far: what was read once exists for ever
         self.reached = [MIN_TIME, MIN_TIME]  # the watermark of each input, worked out here, over all lives
         self.decisions: list[Decision] = []
-        self.settled: set[int] = set()  # offsets of presentations whose fate is sealed, in whichever life
+        self.settled: set[int] = set()  # those whose fate is sealed, in whichever life; see `offsets_of`
         self.called: set[int] = set()
         self.dead: set[int] = set()  # offsets dead-lettered as late or implausible, acknowledged or not
         self.written: list[tuple[Side, int]] = []  # records whose dead letter was acknowledged
@@ -101,6 +101,7 @@ class TaskWorld:
             checkouts=checkouts,
             horizon=None if checkouts.offset == 0 else MAX_TIME,
             metadata_limit=self.metadata_limit,
+            each=self.logs.each,
         )
         self.at = [_index(log, p.offset) for log, p in zip(self.both_logs, self.broker, strict=True)]
         # Checkouts that are known to have been read before: no decision may be made without them.
@@ -233,7 +234,7 @@ class TaskWorld:
             if dead:
                 self.dead_in_flight.append((side, record.offset))
         elif isinstance(record.event, OfferPresented):
-            self._present(record.event, record.timestamp, self._implausible(record))
+            self._present(record, record.event, self._implausible(record))
         else:
             self.purchases.append(record.event)
             doubtful = self._is_doubtful(record)
@@ -243,13 +244,14 @@ class TaskWorld:
             assert verdict is (Admission.IMPLAUSIBLE if doubtful else Admission.ACCEPTED)
         return True
 
-    def _present(self, event: OfferPresented, timestamp: int, implausible: bool) -> None:
+    def _present(self, record: Record, event: OfferPresented, implausible: bool) -> None:
         rules, before, rebuilding = self.rules, self.task.watermark, self.task.restoring
+        timestamp = record.timestamp
         if not implausible:
             self._reach(Side.OFFERS, min(event.presented_at, timestamp))
-        verdict = self.task.offer(event, timestamp, self.clock)
+        verdict = self.task.offer(event, timestamp, self.clock, record.others)
         if verdict is Admission.SETTLED:
-            assert (Side.OFFERS, event.offset) in self.written, (
+            assert (Side.OFFERS, record.offset) in self.written, (
                 f"{event} was given up without an acknowledged dead letter"
             )
         elif implausible:
@@ -264,9 +266,9 @@ class TaskWorld:
         elif event.presented_at < before - rules.window - rules.checkout_grace and not rebuilding:
             assert verdict is Admission.LATE, f"{event} came {before - event.presented_at} behind the watermark"
         if verdict in (Admission.LATE, Admission.CUT_OFF, Admission.IMPLAUSIBLE):
-            self.task.give_up(event.offset, verdict)
-            self.dead.add(event.offset)
-            self.dead_in_flight.append((Side.OFFERS, event.offset))
+            self.task.give_up(record.offset, verdict)
+            self.dead |= offsets_of(record)
+            self.dead_in_flight.append((Side.OFFERS, record.offset))
 
     def _reach(self, side: Side, time: int) -> None:
         self.reached[side] = max(self.reached[side], time - self.rules.lateness - 1)
@@ -333,7 +335,7 @@ class TaskWorld:
             self.written.append((source, offset))
             self.written_in_this_life.append((source, offset))
             if source is Side.OFFERS:
-                self.settled.add(offset)
+                self.settled |= next(offsets_of(record) for record in self.logs.offers if record.offset == offset)
             self.task.acknowledged(offset, source)
 
     def commit(self, how: int = 0) -> bool:
@@ -405,6 +407,10 @@ class TaskWorld:
         self.decide()
         self.drain()
 
+    def is_settled(self, record: Record) -> bool:
+        """Whether all that an offer record holds is settled."""
+        return offsets_of(record) <= self.settled
+
     def drain(self) -> None:
         """Every call in flight is answered, every dead letter written."""
         while self.in_flight:
@@ -415,6 +421,11 @@ class TaskWorld:
     def check_all_told(self) -> None:
         """At the end: nothing missed, nothing false, nothing lost, and no offer met two different fates."""
         task_checks.check_all_told(self)
+
+
+def offsets_of(record: Record) -> set[int]:
+    """Those of the presentations that it holds, or where it can not be read, its own."""
+    return {shown.offset for shown in record.shown} or {record.offset}
 
 
 def fate_of(chain: Chain) -> Fate:

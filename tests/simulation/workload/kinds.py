@@ -32,6 +32,8 @@ class Kind(Enum):
     an operator answers."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
+    SEVERAL = "several in a record"
+    """A record holds its offer several times: `input.offers.each` is set, and all fates must stay what they are."""
 
 
 ON: frozenset[Kind] = frozenset(

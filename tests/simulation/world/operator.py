@@ -10,7 +10,7 @@ from simulation.world.broker import Broker
 from simulation.world.clients import Admin
 from simulation.world.consumer import SimulatedConsumer
 
-from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.checkpoint import OfferCheckpoint, each_of
 from consumer.errors import OptOutError
 from consumer.kafka.position_changes import PositionChanges
 from consumer.kafka.start_offsets import StartOffsets
@@ -47,7 +47,7 @@ class Operator:
             consumer,  # type: ignore[arg-type]
             admin,  # type: ignore[arg-type]
             lambda: consumer,  # type: ignore[arg-type,return-value]
-            StartOffsets(settings.kafka, rules, broker.count, whose),
+            StartOffsets(settings.kafka, rules, broker.count, whose, each=each_of(settings.input.offers.each)),
             group=settings.kafka.group_id,
             provenance=whose,
             rules=rules,

@@ -16,6 +16,7 @@ from simulation.world.insurer import Insurer
 from simulation.world.journal import Journal
 from simulation.world.record_reader import InlineRecordReader
 from simulation.world.release_file import ReleaseFile
+from simulation.world.several import CopyingCodec
 from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
@@ -166,6 +167,7 @@ class SimulatedProcess:
         self.died_at: str | None = None
         self.error: OptOutError | None = None
         self.began = clock.now
+        self.codec = CODEC if settings.input.offers.each is None else CopyingCodec()
         self.frozen_until = 0.0
         self.stuck_until = 0.0
         self._broker, self._clock = broker, clock
@@ -193,7 +195,7 @@ class SimulatedProcess:
             outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC, writes),  # type: ignore[arg-type]
             writes=writes,
             delivery=self.delivery,  # type: ignore[arg-type]
-            codec=CODEC,
+            codec=self.codec,
             clock=Clocks(wall=self.wall, monotonic=self.loop.time),
             clock_check=self.clock_check,
             releases=releases,

@@ -28,6 +28,7 @@ from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
+from simulation.world.several import INPUT
 from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
@@ -243,7 +244,7 @@ class World:
         rules = scenario.settings[min(self.started, len(scenario.settings) - 1)]
         if self._refused and self.in_doubt:
             self.waiter.sleeps = self._pass_time  # and not the process that slept last, which may be dead
-            if not self.operator.answer(settings_of(scenario, rules), START * 1000):
+            if not self.operator.answer(self._settings_of(rules), START * 1000):
                 self.start_at(self.clock.now + 2.0)
                 return
             self.in_doubt = self._refused = False
@@ -257,7 +258,7 @@ class World:
         try:
             process = SimulatedProcess(
                 name,
-                settings_of(scenario, rules),
+                self._settings_of(rules),
                 self.broker,
                 self.insurer,
                 clock=self.clock,
@@ -354,6 +355,10 @@ class World:
             for process in self.processes:
                 process.end_faults()
         return over
+
+    def _settings_of(self, rules: DecisionRules) -> Settings:
+        settings = settings_of(self.scenario, rules)
+        return settings.model_copy(update={"input": INPUT}) if Kind.SEVERAL in self.kinds else settings
 
     def _settled(self) -> bool:
         committed = self.broker.group.committed

@@ -11,7 +11,7 @@ from consumer.checks.mapped import MOST_SHOWN, document
 from consumer.checks.sample import SampledRecord
 from consumer.core.watermark import Side
 from consumer.errors import DecodeError
-from consumer.events import CheckoutCompleted, Details, OfferPresented
+from consumer.events import CheckoutCompleted, Details, OfferAmongSeveral, OfferPresented
 from consumer.kafka.record import Record
 from consumer.output import as_json, plain_lines
 
@@ -89,3 +89,13 @@ def test_programs_get_fields_and_counts_in_words() -> None:
     assert told["checkouts"][0]["timestamp"] == AT
     assert told["checkouts"][2]["event"] == "not JSON"
     assert told["notes"] == ["offers: has no records", "checkouts: of 3 records 2 read, 1 undecodable"]
+
+
+def test_all_that_a_record_holds_is_shown_beside_it() -> None:
+    several = [OfferAmongSeveral("s1", "P", offer_id, AT, 448 + n) for n, offer_id in enumerate("ab")]
+    sampled = SampledRecord(record(b"{}"), several)
+    assert [event.offset for event in sampled.events] == [448, 449]
+    assert re.search(r"read +session_id: s1, .* offer_id: a, .*; session_id: s1, .* offer_id: b, ", line(sampled))
+    told = json.loads(as_json(document({Side.OFFERS: ("offers", [sampled, SampledRecord(record(b"{}"), [])])})))
+    assert [[one["offer_id"] for one in row["event"]] for row in told["offers"]] == [["a", "b"], []]
+    assert [row["fate"] for row in told["offers"]] == ["read", "left out"]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
 
-from consumer.codecs.codec import Codec
+from consumer.codecs.codec import Codec, presentations
 from consumer.codecs.framing import SchemaId, framed
 from consumer.codecs.inputs import codec_of
 from consumer.codecs.plain import PlainCodec
 from consumer.codecs.written import WrittenSchema, parse_texts
 from consumer.errors import DecodeError
-from consumer.events import CheckoutCompleted, Details, OfferPresented
+from consumer.events import CheckoutCompleted, Details, OfferAmongSeveral, OfferPresented
 from consumer.settings import Settings
 
 OFFER = OFFER_FIELDS
@@ -110,6 +110,60 @@ def test_a_record_of_another_kind_is_none() -> None:
     assert codec.decode_offer(b"s1", value({**OFFER, "kind": "hidden"}), 0) is None
     assert codec.decode_offer(b"s1", value({**OFFER, "kind": "shown"}), 0) is not None
     assert codec.decode_checkout(b"s1", value({**CHECKOUT, "paid": False}), 0) is None
+
+
+# --- a record that holds several
+
+
+def several(*offers: dict[str, Any], **page: Any) -> list[OfferAmongSeveral]:
+    fields = {"session_id": "sid || $record.sid", "presented_at": "at || $record.at", "partner_code": "$record.shop"}
+    codec = of(offers={"format": "json", "each": "offers", "fields": fields})
+    found = codec.decode_offer(b"s1", value({"sid": "s1", "at": 5, "shop": "P", "offers": offers, **page}), 7)
+    assert isinstance(found, list)
+    assert all(isinstance(one, OfferAmongSeveral) for one in found)
+    return found
+
+
+def test_each_has_a_place_in_the_order_of_the_log_and_tells_its_record() -> None:
+    found = several({"offer_id": "a"}, {"offer_id": "b"}, {"offer_id": "a"})
+    assert [(one.offer_id, one.offset, one.record_offset) for one in found] == [
+        ("a", 7 * 64, 7),
+        ("b", 7 * 64 + 1, 7),
+        ("a", 7 * 64 + 2, 7),
+    ]
+    assert {(one.session_id, one.partner_code, one.presented_at) for one in found} == {("s1", "P", 5)}
+    assert several() == []
+
+
+@pytest.mark.parametrize(
+    ("second", "reason", "what"),
+    [
+        (
+            {"offer_id": "b", "at": 6},
+            "undecodable",
+            "element 1: it was presented at 6, and element 0 at 5: the offers of",
+        ),
+        ({"offer_id": "b", "sid": "s2"}, "key_mismatch", "element 1: it has the key b's1', but its session_id is 's2'"),
+        ({"offer_id": ""}, "empty_id", "element 1: offer_id is empty"),
+        ({"offer_id": "x" * 1_001}, "too_large", "element 1: offer_id has 1001 bytes"),
+        ({"offer_id": 5}, "undecodable", "element 1: not a OfferPresented: offer_id is 5"),
+    ],
+)
+def test_all_of_them_are_of_one_time_and_of_the_record_s_session(
+    second: dict[str, Any], reason: str, what: str
+) -> None:
+    with pytest.raises(DecodeError) as caught:
+        several({"offer_id": "a"}, second)
+    assert caught.value.reason == reason
+    assert str(caught.value).startswith(what)
+
+
+def test_a_page_of_another_kind_is_none_and_one_that_shows_nothing_is_empty() -> None:
+    codec = of(offers={"format": "json", "each": "offers", "when": "kind == 'page'"})
+    assert codec.decode_offer(b"s1", value({"kind": "x"}), 0) is None
+    empty = codec.decode_offer(b"s1", value({"kind": "page", "offers": []}), 0)
+    assert empty == []
+    assert list(presentations(None)) == list(presentations([])) == []
 
 
 # --- a registry's ids
@@ -209,6 +263,18 @@ def test_a_decimal_is_mapped_as_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = codec_of(Settings(input={"offers": {"format": "registry", "fields": wrong}}), at_once=True)
     with pytest.raises(DecodeError, match=r"presented_at is '12\.50', and must be a whole number"):
         codec.decode_offer(b"s1", framed(7, b"\x04o1" + b"\xd0\x0f" + b"\x04\x04\xe2"), 3)
+
+
+def test_a_record_with_an_id_may_hold_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.codecs.inputs.Registry", OneSchema)
+    fields = {"session_id": "$key", "partner_code": "$record.id", "presented_at": "$record.at"}
+    inputs = {"offers": {"format": "registry", "each": "bought[].{offer_id: @}", "fields": fields}}
+    codec = codec_of(Settings(input=inputs), at_once=True)
+    found = codec.decode_offer(b"s1", framed(7, b"\x04c1" + b"\xd0\x0f" + b"\x04\x04o1\x04o2\x00"), 3)
+    assert [(one.offer_id, one.partner_code, one.presented_at, one.offset) for one in presentations(found)] == [
+        ("o1", "c1", 1, 192),
+        ("o2", "c1", 1, 193),
+    ]
 
 
 def test_a_record_with_an_id_that_is_not_mapped_has_to_resolve_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jmespath.functions import Functions
 
 from consumer.codecs.codec import no_headers
-from consumer.codecs.mapping import FieldMapping
+from consumer.codecs.mapping import ElementMapping, FieldMapping, of_element
 from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED
 from consumer.codecs.shapes import EventShape
 from consumer.errors import DecodeError
@@ -237,3 +237,138 @@ def test_a_list_of_purchases_has_one_for_each_element_or_is_refused(found: Any, 
     if path in {"a[].b", "a[*].b"}:
         elements = [each for item in found for each in (item if isinstance(item, list) else [item])]
         assert len(bought) == len(elements if path == "a[].b" else found)
+
+
+# --- a record that holds several
+
+SHOWN: dict[str, Any] = {
+    "at": 7_000,
+    "currency": "EUR",
+    "offers": [
+        {"id": "o1", "partner_code": "P", "price": "1"},
+        {"id": "o2", "partner_code": "Q", "currency": "CHF"},
+    ],
+}
+OF_ELEMENT = {"session_id": "$key", "offer_id": "id", "presented_at": "$record.at"}
+
+
+def elements(
+    each: str, document: dict[str, Any] = SHOWN, when: str | None = None, **fields: str
+) -> list[dict[str, Any]] | None:
+    settings = OfferInputSettings(format="json", each=each, fields={**OF_ELEMENT, **fields}, when=when)
+    shape = EventShape(OFFER_PRESENTED, "ms", frozenset({"event_id"}))
+    headers = lambda: [("tenant", b"ACME")]  # noqa: E731
+    return ElementMapping(settings, each, shape).apply(document, b"s1", headers)
+
+
+def test_a_path_is_of_an_element_and_reaches_its_record_the_key_and_the_headers() -> None:
+    found = elements("offers", product_code="$headers.tenant", currency="currency || $record.currency")
+    assert found is not None
+    assert [
+        (one["offer_id"], one["partner_code"], one["session_id"], one["presented_at"], one["price"], one["currency"])
+        for one in found
+    ] == [("o1", "P", "s1", 7_000, "1", "EUR"), ("o2", "Q", "s1", 7_000, None, "CHF")]
+    assert {one["product_code"] for one in found} == {"ACME"}
+
+
+def test_what_stands_beside_the_list_is_no_field_of_an_element() -> None:
+    """A price of the page is no price of each offer, though it has the name of one."""
+    found = elements("offers", {**SHOWN, "price": "9", "country": "DE"})
+    assert found is not None
+    assert [(one["price"], one["country"], one["currency"]) for one in found] == [
+        ("1", None, None),
+        (None, None, "CHF"),
+    ]
+    with pytest.raises(DecodeError, match="element 0: not a OfferPresented: it has no partner_code"):
+        elements("offers", {"at": 7, "partner_code": "P", "offers": [{"id": "o1"}]})
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [
+        ("offers[?partner_code=='Q']", ["o2"]),
+        ("offers[?partner_code=='R']", []),
+        ("pages || `[]`", []),
+        ("[offers, offers][]", ["o1", "o2", "o1", "o2"]),
+        ("offers[].{id: id, partner_code: $key}", None),
+    ],
+)
+def test_the_elements_are_what_each_gives(each: str, expected: list[str] | None) -> None:
+    if expected is None:
+        with pytest.raises(DecodeError, match=r"there is no '\$key'"):  # it is a name at the top, and this is within
+            elements(each)
+    else:
+        found = elements(each)
+        assert found is not None
+        assert [one["offer_id"] for one in found] == expected
+
+
+def test_when_is_of_the_record() -> None:
+    assert elements("offers", when="currency == 'CHF'") is None
+    assert elements("offers", when="currency == 'EUR'") is not None
+    with pytest.raises(DecodeError, match=r"when \(kind == 'x'\): there is no 'kind'"):
+        elements("offers", when="kind == 'x'")
+    assert elements("nothing", when="currency == 'CHF'") is None, "of another kind, it need hold none"
+
+
+@pytest.mark.parametrize(
+    ("each", "reason", "what"),
+    [
+        ("offer", "undecodable", "each (offer): there is no 'offer'"),
+        ("offers[?kind=='x']", "undecodable", "each (offers[?kind=='x']): there is no 'kind'"),
+        ("currency", "undecodable", "each (currency) gives no list"),
+        ("offers[0]", "undecodable", "each (offers[0]) gives no list"),
+        ("`null`", "undecodable", "each (`null`) gives no list"),
+        ("offers[].id", "undecodable", "element 0: it is no object. Of a list of ids, ids[].{id: @} makes objects"),
+        ("offers[].{id: price}", "undecodable", "there is no 'price'"),
+        ("[offers, offers]", "undecodable", "element 0: it is no object"),
+    ],
+)
+def test_a_list_that_is_not_found_is_no_empty_one(each: str, reason: str, what: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        elements(each)
+    assert caught.value.reason == reason
+    assert what in str(caught.value)
+
+
+def test_as_many_elements_as_are_taken_and_no_more() -> None:
+    offers = [{"id": str(number), "partner_code": "P"} for number in range(65)]
+    found = elements("offers", {"at": 7, "offers": offers[:64]})
+    assert found is not None
+    assert len(found) == 64
+    with pytest.raises(
+        DecodeError, match=r"each \(offers\) gives 65 elements, and 64 is the most that is taken"
+    ) as caught:
+        elements("offers", {"at": 7, "offers": offers})
+    assert caught.value.reason == "too_large"
+
+
+def test_what_is_wrong_with_an_element_keeps_its_reason_and_its_session() -> None:
+    with pytest.raises(DecodeError) as caught, of_element(3):
+        raise DecodeError("empty_id", "offer_id is empty", "s1")
+    assert (caught.value.reason, str(caught.value), caught.value.session_id) == (
+        "empty_id",
+        "element 3: offer_id is empty",
+        "s1",
+    )
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(("id", "partner_code", "offers", "at", "x")), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_whatever_stands_in_a_record_all_of_it_is_read_or_none(document: Any) -> None:
+    given = document if isinstance(document, dict) else {"offers": document, "at": 7}
+    try:
+        found = elements("offers", given)
+    except DecodeError:
+        return
+    assert found is not None
+    assert len(found) == len(given["offers"])
+    assert [one["offer_id"] for one in found] == [one["id"] for one in given["offers"]]

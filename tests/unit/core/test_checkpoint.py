@@ -12,6 +12,7 @@ from consumer.core.checkpoint import (
     OfferCheckpoint,
     UnreadableMetadata,
     are_new_checkouts,
+    each_of,
     new_checkouts,
 )
 from consumer.core.provenance import Provenance
@@ -80,7 +81,7 @@ def test_what_the_first_version_wrote_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("1:1800000", "3:1800000", "version '3'"),
+        ("1:1800000", "4:1800000", "version '4'"),
         ("1:1800000", "2:1800000", "changed since it was written, or is not of offset 500"),
         (":1789999000000", "", None),
         (":1789999000000", ":1:2", "5 fields after Pc instead of 4"),
@@ -131,7 +132,8 @@ def test_an_offset_committed_outside_of_what_was_read_is_found_out() -> None:
 @pytest.mark.parametrize(
     ("metadata", "committed", "why"),
     [
-        ("3:12:90:-", 80, "version '3'"),
+        ("4:12:90:-", 80, "version '4'"),
+        ("3:12:90:-", 80, "changed since it was written, or is not of offset 80"),
         ("2:12:90:-", 80, "changed since it was written, or is not of offset 80"),
         ("1:12:90:-:-", 80, "1 fields after H instead of 5"),
         ("1:12:90:-", 91, "numbers out of range"),
@@ -181,3 +183,41 @@ def test_the_second_version_is_never_read_without_its_check() -> None:
     assert len(head) == 6
     with pytest.raises(UnreadableMetadata, match="changed since it was written"):
         OfferCheckpoint.decode(f"2:{rest}", 500)
+
+
+def test_several_presentations_of_a_record_are_listed_by_their_places() -> None:
+    each = each_of("offers")
+    of_several = replace(
+        WRITTEN,
+        next_offset=700,
+        splits=frozenset({500 * 64}),
+        dead=frozenset({520 * 64}),
+        unsettled=frozenset({505 * 64 + 1, 699 * 64 + 63}),
+        each=each,
+    )
+    text = of_several.encode(500)
+    assert text.startswith("3")
+    assert OfferCheckpoint.decode(text, 500) == of_several
+    lost = replace(of_several, lost_below=7)
+    assert OfferCheckpoint.decode(lost.encode(500), 500) == lost
+    with pytest.raises(UnreadableMetadata, match="not below"):  # 700 is not read: nothing of it can be listed
+        OfferCheckpoint.decode(replace(of_several, unsettled=frozenset({700 * 64})).encode(500), 500)
+    for version in ("1", "2"):  # a digit that was changed gives no other list
+        with pytest.raises(UnreadableMetadata):
+            OfferCheckpoint.decode(version + text[1:], 500)
+        with pytest.raises(UnreadableMetadata):
+            OfferCheckpoint.decode(version + lost.encode(500)[1:], 500)
+
+
+def test_each_setting_has_a_text_of_its_own_and_none_has_none() -> None:
+    assert each_of(None) == ""
+    assert each_of("offers") == each_of("offers") != each_of("items")
+    assert not each_of("offers").isdigit()
+
+
+@pytest.mark.parametrize("text", ["", "offers", "e123", "e0123456789", "eABCDEF01", "12345678"])
+def test_what_is_no_setting_is_found_out(text: str) -> None:
+    nothing = frozenset[int]()
+    written = replace(WRITTEN, splits=nothing, dead=nothing, unsettled=nothing, each=text or "e").encode(500)
+    with pytest.raises(UnreadableMetadata, match=r"no hash of input\.offers\.each"):
+        OfferCheckpoint.decode(written, 500)

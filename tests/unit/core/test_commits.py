@@ -16,7 +16,7 @@ from consumer.core.pending import PendingChains
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import CheckoutCompleted, OfferPresented, Reason
+from consumer.events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferPresented, Reason
 
 RULES = DecisionRules(window=1_000, checkout_grace=0, lookback=2_000, lateness=0, max_skew=10**9)
 LIMIT = 120
@@ -146,6 +146,34 @@ def test_a_chain_that_is_not_due_by_d_is_never_cut() -> None:
     assert spans.start(20, decided_to=99) == 5
     assert spans.start(5, decided_to=99) == 5
     assert spans.start(21, decided_to=99) == 21
+
+
+def chain_of_several(decide_at: int, *places: tuple[int, int]) -> Chain:
+    """An offer that stands at these places, (record, place in it), in this order of event time."""
+    shown = [
+        OfferAmongSeveral("s", "P", "o", at, offset * MOST_ELEMENTS + place)
+        for at, (offset, place) in enumerate(places)
+    ]
+    return Chain(shown, decide_at, Reason.DECLINED, None, False)
+
+
+def test_a_chain_reaches_over_records_whatever_its_places_in_them_are() -> None:
+    spans = StraddlingChains()
+    spans.add(chain_of_several(100, (5, 63), (7, 0)), 0)
+    assert [spans.start(offset, decided_to=99) for offset in range(5, 9)] == [5, 5, 5, 8]
+    assert [spans.least_decided_to(offset) for offset in range(5, 9)] == [MIN_TIME, 100, 100, MIN_TIME]
+    spans.forget(8, decided_to=99)
+    assert not spans._chains
+
+
+def test_a_chain_within_one_record_is_cut_by_nothing_whatever_its_order() -> None:
+    spans = StraddlingChains()
+    spans.add(chain_of_several(100, (5, 9), (5, 2)), 0)
+    assert [spans.start(offset, decided_to=99) for offset in range(4, 8)] == [4, 5, 6, 7]
+    spans.add(chain_of_several(100, (6, 9), (5, 2)), 0)
+    assert [spans.start(offset, decided_to=200) for offset in range(4, 8)] == [4, 5, 5, 7], (
+        "its records came in disorder"
+    )
 
 
 def test_going_back_for_one_chain_may_mean_going_back_for_another() -> None:

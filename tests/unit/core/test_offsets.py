@@ -19,6 +19,35 @@ def _trimmed_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @examples(200)
+@given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from(("read", "skip", "settle", "ask")), st.integers(0, 255))))
+def test_a_record_of_several_is_open_until_all_that_it_holds_is_settled(
+    start: int, steps: list[tuple[str, int]]
+) -> None:
+    unit = 64
+    offers, end, is_open = OfferOffsets(start, unit), start, set[int]()
+    for step, number in steps:
+        if step == "read":
+            end += number % 3  # a gap
+            count = number % 64 + 1
+            offers.read(end, count)
+            is_open |= {end * unit + place for place in range(count)}
+            end += 1
+        elif step == "skip":
+            end += number % 4
+            offers.skip_to(end)
+        elif step == "settle":
+            settled = sorted(is_open)[number % len(is_open)] if is_open else start * unit
+            if end > start:
+                offers.settle(settled)
+                offers.settle(settled)  # twice changes nothing
+            is_open.discard(settled)
+        elif step == "ask":
+            assert offers.lowest_open() == min(is_open, default=end * unit) // unit
+        assert offers.next_offset == end
+    assert offers.lowest_open() == min(is_open, default=end * unit) // unit
+
+
+@examples(200)
 @given(st.integers(0, 50), st.lists(st.tuples(st.sampled_from(("read", "skip", "settle", "ask")), st.integers(0, 9))))
 def test_the_lowest_open_offset_is_found_whatever_is_trimmed(start: int, steps: list[tuple[str, int]]) -> None:
     offers, end, is_open = OfferOffsets(start), start, set[int]()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.checkpoint import OfferCheckpoint, each_of
 from consumer.core.commits import LEAST_METADATA
 from consumer.core.provenance import LONGEST, NOT_KNOWN, TEXTS, Provenance
 from consumer.core.rules import MIN_TIME
@@ -71,5 +71,6 @@ def test_the_longest_metadata_without_a_list_fits_into_the_least_room() -> None:
         provenance=longest,
         trusted_since=10**14,
         lost_below=10**14,
+        each=each_of("offers"),
     )
     assert len(checkpoint.encode(last)) <= LEAST_METADATA

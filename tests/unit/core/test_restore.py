@@ -9,11 +9,11 @@ import pytest
 
 from consumer.core.admission import Admission
 from consumer.core.chain import Chain
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, rules_key
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, each_of, rules_key
 from consumer.core.join import Join
 from consumer.core.restore import PartitionsMoved, Restore
 from consumer.core.rules import MIN_TIME, DecisionRules
-from consumer.events import CheckoutCompleted, OfferPresented
+from consumer.events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 T = 1_000_000
@@ -37,8 +37,9 @@ def restored(
     *,
     rules: DecisionRules = RULES,
     horizon: int | None = None,
+    each: str = "",
 ) -> Restore:
-    return Restore(rules, 3, of_offers or offers(), of_checkouts or checkouts(), horizon)
+    return Restore(rules, 3, of_offers or offers(), of_checkouts or checkouts(), horizon, each)
 
 
 # --- the two checkpoints
@@ -247,3 +248,34 @@ def test_what_waits_is_decided_by_the_rules_of_now() -> None:
     assert restore.tell_listed(join) == []
     assert told(list(join.decide(T + 49))) == []
     assert told(list(join.decide(T + 50))) == ["o2", "o3"]
+
+
+# --- a record that holds several
+
+EACH = each_of("offers")
+
+
+def among(record: int, place: int = 0, time: int = T) -> OfferAmongSeveral:
+    return OfferAmongSeveral("s", "ada", "a", time, record * MOST_ELEMENTS + place)
+
+
+@pytest.mark.parametrize(("then", "now"), [("", EACH), (EACH, ""), (EACH, each_of("items"))])
+def test_lists_of_another_setting_are_not_read_and_calls_are_repeated(then: str, now: str) -> None:
+    restore = restored(offers(each=then, unsettled=frozenset({30 * (64 if then else 1)})), each=now)
+    assert (restore.offers.decided_to, restore.offers.unsettled, restore.until[0]) == (MIN_TIME, set(), 20)
+    assert "input.offers.each was another; calls since offset 20 are repeated" in restore.warnings
+
+
+def test_a_record_is_dead_lettered_if_nothing_that_it_may_hold_is_listed() -> None:
+    dead = frozenset({30 * MOST_ELEMENTS, 31 * MOST_ELEMENTS})
+    restore = restored(offers(each=EACH, dead=dead, unsettled=frozenset({31 * MOST_ELEMENTS + 5})), each=EACH)
+    assert [restore.was_dead_lettered(offset) for offset in (29, 30, 31, 32)] == [False, True, False, False]
+    found = [restore.admission(among(record), MIN_TIME, plausible=True) for record in (29, 30, 31)]
+    assert found == [Admission.ACCEPTED, Admission.SETTLED, Admission.IMPLAUSIBLE]
+
+
+def test_a_late_record_is_settled_if_nothing_that_it_may_hold_is_listed() -> None:
+    listed = frozenset({31 * MOST_ELEMENTS + 63})
+    restore = restored(offers(each=EACH, late_below=T, unsettled=listed), each=EACH)
+    found = [restore.admission(among(record, time=T - 1), MIN_TIME, plausible=True) for record in (30, 31)]
+    assert found == [Admission.SETTLED, Admission.LATE]

@@ -9,7 +9,7 @@ import pytest
 
 from consumer.core.admission import JOINED, Admission
 from consumer.core.chain import Chain
-from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
+from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, each_of, rules_key
 from consumer.core.commits import LEAST_METADATA, CommitPlan
 from consumer.core.guards import Guards
 from consumer.core.join import Join, Undated
@@ -17,7 +17,7 @@ from consumer.core.restore import Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
-from consumer.events import CheckoutCompleted, OfferPresented, Reason
+from consumer.events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferPresented, Reason
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
 
@@ -348,6 +348,26 @@ def test_of_a_settled_chain_no_split_is_listed() -> None:
     task.settle(first)
     task.settle(second)
     assert planned(task)[1].splits == frozenset()
+
+
+def test_a_split_in_the_record_that_is_committed_stays_listed_whatever_its_place() -> None:
+    task = Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN, each=each_of("offers"))
+    for record, time in enumerate((0, 100, 200, 300, 400), start=1):
+        begin = record * MOST_ELEMENTS
+        task.offer(among(begin, time, "x"), T + time, LATER, [among(begin + 1, time, "a")])
+    for chain in reach(task, 400):
+        task.settle(chain)
+    for _ in range(2):  # each commit tells it anew, as long as it is open
+        plan, offers, _ = planned(task)
+        assert (plan.offers.offset, offers.splits) == (5, {5 * MOST_ELEMENTS, 5 * MOST_ELEMENTS + 1})
+        task.commit_acknowledged(plan)
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts, each=each_of("offers"))
+    again.offer(among(5 * MOST_ELEMENTS, 400, "x"), T + 400, LATER, [among(5 * MOST_ELEMENTS + 1, 400, "a")])
+    assert [(chain.offer_id, chain.split) for chain in reach(again, 500)] == [("x", True), ("a", True)]
+
+
+def among(offset: int, time: int, offer_id: str) -> OfferAmongSeveral:
+    return OfferAmongSeveral("s", "ada", offer_id, T + time, offset)
 
 
 def test_the_room_for_metadata_is_halved_to_where_no_list_fits() -> None:

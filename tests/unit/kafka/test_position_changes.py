@@ -10,7 +10,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError
 from support.changes_world import CHECKOUTS, FIRST, KEY, NOW, OFFERS, OURS, RULES, ChangesWorld, PlayedReader
 from support.kafka import Message, partition_end
 
-from consumer.core.checkpoint import OfferCheckpoint, new_checkouts
+from consumer.core.checkpoint import OfferCheckpoint, each_of, new_checkouts
 from consumer.core.provenance import Provenance
 from consumer.core.rules import MIN_TIME
 from consumer.errors import PositionsError, StartError
@@ -392,3 +392,44 @@ def test_a_gap_without_records_is_no_way_forward() -> None:
     world.gap = range(7, 8)
     with pytest.raises(PositionsError, match=r"lies ahead of what is committed: offers\[0\] from 7 to 9"):
         world.changes.reset_to(NOW - 1_000, NOW)
+
+
+OF_SEVERAL = replace(OFFERS, unsettled=frozenset({7 * 64 + 1, 8 * 64}), each=each_of("offers"))
+
+
+@pytest.mark.parametrize(("then", "now"), [("", "offers"), ("offers", ""), ("offers", "items")])
+def test_yes_to_another_setting_of_what_a_record_holds_calls_again_what_is_read_again(then: str, now: str) -> None:
+    world = ChangesWorld(each=each_of(now or None))
+    before = OF_SEVERAL if then else OFFERS
+    world.commit("offers", 7, before.encode(7))
+    (change, *_) = world.accept()
+    assert "each offer not bought among them is called, again if it was before" in change.what
+    offset, found = world.offers()
+    assert (found.each, found.unsettled, found.dead, found.splits) == (each_of(now or None), set(), set(), set())
+    assert offset <= 7
+    assert world.accept() == [], "it is in no doubt any more"
+
+
+def test_a_way_back_is_one_from_another_setting_too() -> None:
+    world = ChangesWorld(each=each_of("items"))
+    world.commit("offers", 7, OF_SEVERAL.encode(7))
+    world.changes.reset_to(FIRST, NOW)
+    assert world.offers()[1].each == each_of("items")
+    assert world.accept() == []
+
+
+def test_yes_to_another_api_keeps_which_offers_of_a_record_are_settled() -> None:
+    world = ChangesWorld(replace(OURS, base_url="https://other.example/x"), each=OF_SEVERAL.each)
+    world.commit("offers", 7, OF_SEVERAL.encode(7))
+    world.accept()
+    offset, found = world.offers()
+    assert (offset, found.unsettled, found.each) == (7, OF_SEVERAL.unsettled, OF_SEVERAL.each)
+
+
+def test_behind_what_retention_has_deleted_the_lists_are_of_the_records_that_are_left() -> None:
+    world = ChangesWorld(each=OF_SEVERAL.each)
+    world.consumer.begins["offers"] = 8
+    world.commit("offers", 7, OF_SEVERAL.encode(7))
+    world.accept()
+    offset, found = world.offers()
+    assert (offset, found.unsettled) == (8, {8 * 64})

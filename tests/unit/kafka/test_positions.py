@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka import TopicPartition
 
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, each_of, new_checkouts
 from consumer.core.provenance import Provenance
 from consumer.core.watermark import Side
 from consumer.errors import PositionsError, StartError
@@ -126,3 +126,14 @@ def test_many_partitions_of_one_doubt_are_one_line() -> None:
 def test_a_group_without_any_offset_is_told_from_one_that_has_lost_some() -> None:
     assert committed(place("offers", -1001), place("checkouts", -1001)).none_at_all
     assert not committed(place("offers", -1001)).none_at_all
+
+
+@pytest.mark.parametrize(("then", "now"), [(None, "offers"), ("offers", None), ("offers", "items[]")])
+def test_what_was_committed_by_another_setting_of_what_a_record_holds_is(then: str | None, now: str | None) -> None:
+    text = replace(OFFERS, each=each_of(then)).encode(7)
+    places = [place("offers", 7, text), place("checkouts", 3, CHECKOUTS.encode(3))]
+    found = Positions(TOPICS, places, each_of(now))
+    assert doubts(found) == [(Doubt.OTHER_EACH, "offers")]
+    with pytest.raises(PositionsError, match=r"another input\.offers\.each(?s:.*)--reset-to TIME"):
+        check_positions("g", found, OURS, 1)
+    assert doubts(Positions(TOPICS, places, each_of(then))) == []

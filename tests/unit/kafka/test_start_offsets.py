@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from support.kafka import Consumer
 
 from consumer.core.admission import Admission
-from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, are_new_checkouts
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, are_new_checkouts, each_of
 from consumer.core.provenance import Provenance
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
@@ -126,6 +126,22 @@ def test_a_new_group_is_marked_as_ours_whatever_it_starts_from(start_from: str |
     found = OfferCheckpoint.decode(consumer.texts["offers", 0, offsets["offers"]], offsets["offers"])
     assert found.decided_to == MIN_TIME
     assert set(starts().of(consumer, [0])) == {0}
+
+
+def test_a_new_group_is_marked_with_what_a_record_holds_and_goes_on_by_that_alone() -> None:
+    consumer, settings = broker(low=0, at=7), KafkaSettings(offer_topic="offers", checkout_topic="checkouts")
+    several = StartOffsets(settings, RULES, 1, each=each_of("offers"))
+    several.begin_group(consumer, SINCE)
+    offset = consumer.committed_offsets["offers", 0]
+    assert OfferCheckpoint.decode(consumer.texts["offers", 0, offset], offset).each == each_of("offers")
+    several.begin_group(consumer, SINCE)
+    assert set(several.of(consumer, [0])) == {0}
+    for other in ("", each_of("items")):
+        changed = StartOffsets(settings, RULES, 1, each=other)
+        with pytest.raises(PositionsError, match=r"another input\.offers\.each"):
+            changed.begin_group(consumer, SINCE)
+        with pytest.raises(PositionsError, match=r"another input\.offers\.each"):
+            changed.of(consumer, [0])
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from confluent_kafka import KafkaError, TopicPartition
 from structlog.testing import capture_logs
 from support.builders import offer, raw
 from support.loop_world import TOPICS, LoopWorld, Waiting, assign, lose, revoke
+from support.several import EACH, INPUT, SEVERAL, page
 
-from consumer.core.checkpoint import Position
+from consumer.core.checkpoint import OfferCheckpoint, Position
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.watermark import Side
-from consumer.errors import PartitionsChangedError
+from consumer.errors import PartitionsChangedError, PositionsError
 from consumer.events import Outcome, RecordRef
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.loop import PROGRESS
@@ -43,6 +44,31 @@ def test_a_task_begins_with_the_h_of_its_start(waiting: Waiting) -> None:
     task = waiting.loop.tasks.runners[1].task
     assert task.restoring
     assert task.restore_until(Side.CHECKOUTS) is None, "H is to be learnt from the first checkout"
+
+
+def test_a_task_of_records_that_hold_several_commits_by_that_setting_and_begins_by_no_other() -> None:
+    several = LoopWorld(codec=SEVERAL, inputs={"offers": INPUT})
+    several.begin()
+    several.turn([page(0, 10_000, "a", "b", "c")])
+    several.idle(20_000)
+    several.delivery.calls.pop()  # the third is not answered
+    several.delivery.answer()
+    several.turn()
+    several.commit()
+    text = several.consumer.metadata["offers", 0]
+    found = OfferCheckpoint.decode(text, 0)
+    assert (several.committed, found.each, found.unsettled) == (0, EACH, {2})
+    again = LoopWorld(codec=SEVERAL, inputs={"offers": INPUT})
+    plain = LoopWorld()
+    for world in (again, plain):
+        for topic in TOPICS:
+            world.consumer.committed_offsets[topic, 0] = 0
+            world.consumer.texts[topic, 0, 0] = several.consumer.metadata[topic, 0]
+    again.begin()
+    again.turn([page(0, 10_000, "a", "b", "c")])
+    assert [call.offer_id for call in again.delivery.calls] == ["c"]
+    with pytest.raises(PositionsError, match=r"another input\.offers\.each"):
+        plain.begin()
 
 
 def test_an_instance_takes_the_share_of_the_rate_that_its_tasks_are(world: LoopWorld) -> None:

@@ -19,6 +19,13 @@ def test_the_key_and_the_headers_are_names_at_the_top(text: str) -> None:
     assert found.text == text
 
 
+@pytest.mark.parametrize(("text", "beside"), [("$record.id", False), ("$record.$key", True), ("'$record'", False)])
+def test_the_record_around_an_element_is_a_name_as_well(text: str, beside: bool) -> None:
+    found = parse_expression(text)
+    assert (found.of_record, found.beside) == ("'" not in text, beside)
+    assert not parse_expression("$key").of_record
+
+
 @pytest.mark.parametrize("text", ["kind == '$key'", 'kind == `"$key"`', '"$key"', r"kind == 'it\'s $key'"])
 def test_what_is_quoted_is_taken_as_it_stands(text: str) -> None:
     assert not parse_expression(text).beside

@@ -60,6 +60,10 @@ def test_the_table_shows_them_and_where_they_come_from() -> None:
         ("OFFERS__FIELDS", '{"offer_id": "offer."}', "offer_id: no JMESPath expression"),
         ("CHECKOUTS__FIELDS", '{"offer_id": "id"}', "offer_id is no field of this event"),
         ("CHECKOUTS__WHEN", "kind =", "JMESPath"),
+        ("OFFERS__EACH", "offers[", "JMESPath"),
+        ("OFFERS__EACH", "$record.offers", "this is of the record itself"),
+        ("OFFERS__WHEN", "$record.kind == 'shown'", "this is of the record itself"),
+        ("CHECKOUTS__WHEN", "$record.kind == 'shown'", "this is of the record itself"),
         ("CHECKOUTS__TIME", "ns", "'iso8601', 's', 'ms' or 'us'"),
     ],
 )
@@ -84,3 +88,21 @@ def test_a_group_that_is_none_is_refused_with_the_nearest_setting(tmp_path: Path
     assert "input.offer in" in str(caught.value)
     assert "input.offers.field in" in str(caught.value)
     assert "did you mean input.offers.fields?" in str(caught.value)
+
+
+def test_an_offer_record_may_hold_several_and_a_checkout_is_one() -> None:
+    given = {"OPT_OUT_INPUT__OFFERS__FORMAT": "json", "OPT_OUT_INPUT__OFFERS__EACH": "offers"}
+    found = load_settings(None, given | {"OPT_OUT_INPUT__OFFERS__FIELDS": '{"session_id": "$record.session"}'}).input
+    assert (found.offers.each, found.offers.maps, found.checkouts.has_elements) == ("offers", True, False)
+    with pytest.raises(SettingsError, match="CHECKOUTS__EACH in the environment is not a setting"):
+        load(None, {"OPT_OUT_INPUT__CHECKOUTS__EACH": "carts", "OPT_OUT_INPUT__CHECKOUTS__FORMAT": "json"})
+    with pytest.raises(SettingsError, match=r"input\.offers\.each: plain Avro says nothing of its schema"):
+        load(None, {"OPT_OUT_INPUT__OFFERS__EACH": "offers"})
+
+
+@pytest.mark.parametrize("side", ["OFFERS", "CHECKOUTS"])
+def test_there_is_no_record_around_a_record(side: str) -> None:
+    given = {f"OPT_OUT_INPUT__{side}__FORMAT": "json"}
+    given[f"OPT_OUT_INPUT__{side}__FIELDS"] = '{"session_id": "$record.session"}'
+    with pytest.raises(SettingsError, match=r"session_id: \$record stands only where input\.offers\.each is set"):
+        load(None, given)
