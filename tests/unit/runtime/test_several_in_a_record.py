@@ -141,12 +141,12 @@ def test_a_record_that_is_late_is_one_dead_letter_and_an_outcome_for_each_of_its
 def test_a_late_record_is_kept_back_whole_until_it_is_told_what_it_is() -> None:
     several = world(late_limit=3)
     decided(several, 20_000)
-    read(several, page(0, AT, "a", "b"), page(1, 20_000, "c", "d"))
+    read(several, page(4, AT, "a", "b"), page(5, 20_000, "c", "d"))
     assert (several.sink.records, len(several.runner.late_run.kept)) == ([], 2)
     assert several.runner.task.next_offset(Side.OFFERS) == 0
     several.runner.late_run._begun_at -= HELD
     several.runner.judge_late_run(NOW)
-    assert [record.offset for record, _, _ in several.sink.records] == [0]
+    assert [record.offset for record, _, _ in several.sink.records] == [4]
     assert [o.offer_id for o in several.sink.outcomes] == ["a", "b"]
     assert [call.offer_id for call in decided(several, 40_000)] == ["c", "d"]
 
