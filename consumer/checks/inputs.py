@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from ..core.dating import seems
@@ -31,8 +32,10 @@ HARDLY_ANY = 0.05
 """If no larger part of the ids matches, the topics do not belong together: no single shop is at fault."""
 
 
-def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_ratio: float) -> Iterator[Check]:
-    """How many of the newest records can be read. `max_ratio`: as in the settings, more stop the service."""
+def judge_records(
+    name: str, topic: str, sampled: Sequence[SampledRecord], max_run: int, max_ratio: float
+) -> Iterator[Check]:
+    """How many of the newest records can be read. `max_run`, `max_ratio`: as in the settings, more stop the service."""
     if not sampled:
         yield Check(
             name, "warning", f"{topic} holds no record: nothing is known of what comes", "ask again when there are some"
@@ -55,12 +58,15 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
     if bad:
         last = bad[-1]
         why = ", ".join(f"{count} {reason}" for reason, count in Counter(one.fate for one in bad).most_common())
+        run = _longest_run(sampled)
+        in_a_row = f", {run} in a row" if run > max_run else ""
+        stops = run > max_run or len(bad) > max_ratio * len(sampled)
         yield Check(
             name,
-            "error" if len(bad) > max_ratio * len(sampled) else "warning",
-            f"{found}, but not {len(bad)} ({why}), such as {_place(last.record)}: {last.error}",
-            "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_ratio of "
-            "them stop the service",
+            "error" if stops or not fates["read"] else "warning",
+            f"{found}, but not {len(bad)} ({why}{in_a_row}), such as {_place(last.record)}: {last.error}",
+            "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_run of "
+            "them in a row, or dead_letter.max_ratio of the last 1,000, stop the service",
         )
     elif not fates["read"] and not waiting:
         yield Check(
@@ -71,6 +77,18 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
         )
     else:
         yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")
+
+
+def _longest_run(sampled: Sequence[SampledRecord]) -> int:
+    """The longest run of records that cannot be read, as they come to who keeps up: by their stamps; or to who is
+    behind: a partition's together."""
+    applied = [one for one in sampled if one.waits is None]
+    together = sorted(applied, key=lambda one: (one.record.partition, one.record.offset))
+    longest = 0
+    for order in (applied, together):
+        runs = groupby(order, key=lambda one: one.error is not None)
+        longest = max([longest, *(len(list(run)) for is_bad, run in runs if is_bad)])
+    return longest
 
 
 def judge_times(
