@@ -22,7 +22,6 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "audit/reading.py": "reads a broker: integration/test_demo.py; the soak's judge reads by it as well",
     "calls.py": "types only",
     "checks/check.py": "a type only",
-    "checks/doctor.py": "asks all that is real, in its order: integration/test_doctor.py",
     "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "codecs/bounded_answer.py": "bounds what a real client reads: unit/codecs/test_registry_client.py",
     "codecs/decimals.py": "unit/codecs/test_resolution.py, and by fields: unit/codecs/test_inputs.py",
