@@ -124,6 +124,10 @@ def test_the_newest_records_and_what_becomes_of_them_are_shown_before_anything_i
         assert "there is no 'offerId'" in failed.stdout
         assert "of 2 records 1 read, 1 undecodable" in failed.stdout
 
+        missing = opt_out("map", **environ | {"OPT_OUT_KAFKA__OFFER_TOPIC": "ofer.presented"})
+        assert (missing.returncode, missing.stdout) == (1, "")
+        assert "ofer.presented: the brokers tell no partition of it" in missing.stderr
+
 
 PAGE = {
     "offer_id": "id",
