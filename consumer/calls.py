@@ -88,12 +88,16 @@ class AnswerKind(Enum):
 
 
 class Answer(NamedTuple):
-    """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came."""
+    """One answer to one call. `retry_after` is in seconds and already clamped; `status_code` None: no answer came.
+
+    `maybe_of_gateway`: whoever refused the request may never have looked at its signature.
+    """
 
     kind: AnswerKind
     status_code: int | None = None
     retry_after: float | None = None
     note: str | None = None
+    maybe_of_gateway: bool = False
 
 
 RECORDED = Answer(AnswerKind.RECORDED, 204)

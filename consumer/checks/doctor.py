@@ -172,10 +172,10 @@ class Doctor:
                 yield not_looked_at(name, "the registry tells no schema")
                 return
             sampled = self._sampled[side] = [judged(record, side, self._codec) for record in records]
-            borne = self._settings.dead_letter.max_ratio
+            borne = self._settings.dead_letter
             now = _now()
-            yield from inputs.judge_records(name, topic, sampled, borne)
-            yield from inputs.judge_times(f"times of {name}", topic, sampled, self._rules, now, borne)
+            yield from inputs.judge_records(name, topic, sampled, borne.max_run, borne.max_ratio)
+            yield from inputs.judge_times(f"times of {name}", topic, sampled, self._rules, now, borne.max_ratio)
 
         return Step(name, look, f"records of {topic}", needs=topics.NAME)
 

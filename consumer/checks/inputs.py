@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import groupby
+from typing import NamedTuple
 
 from ..core.dating import seems
 from ..core.rules import DecisionRules
@@ -21,11 +23,19 @@ PARTITIONERS, IDS = "partitioners", "ids"
 """Of the checks."""
 
 FEW = 5
-"""So many purchases that match no offer may be chance or by hand; more are not."""
+"""Fewer purchases that match no offer may be chance or by hand."""
+
+OLDER = 0.02
+"""So small a part of the ids may be of offers that are older than the sample, which begins in the midst of sessions."""
+
+HARDLY_ANY = 0.05
+"""If no larger part of the ids matches, the topics do not belong together: no single shop is at fault."""
 
 
-def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_ratio: float) -> Iterator[Check]:
-    """How many of the newest records can be read. `max_ratio`: as in the settings, more stop the service."""
+def judge_records(
+    name: str, topic: str, sampled: Sequence[SampledRecord], max_run: int, max_ratio: float
+) -> Iterator[Check]:
+    """How many of the newest records can be read. `max_run`, `max_ratio`: as in the settings, more stop the service."""
     if not sampled:
         yield Check(
             name, "warning", f"{topic} holds no record: nothing is known of what comes", "ask again when there are some"
@@ -48,12 +58,15 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
     if bad:
         last = bad[-1]
         why = ", ".join(f"{count} {reason}" for reason, count in Counter(one.fate for one in bad).most_common())
+        run = _longest_run(sampled)
+        in_a_row = f", {run} in a row" if run > max_run else ""
+        stops = run > max_run or len(bad) > max_ratio * len(sampled)
         yield Check(
             name,
-            "error" if len(bad) > max_ratio * len(sampled) else "warning",
-            f"{found}, but not {len(bad)} ({why}), such as {_place(last.record)}: {last.error}",
-            "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_ratio of "
-            "them stop the service",
+            "error" if stops or not fates["read"] else "warning",
+            f"{found}, but not {len(bad)} ({why}{in_a_row}), such as {_place(last.record)}: {last.error}",
+            "see with whoever writes it, or mend input.*.format, .fields and .time. More than dead_letter.max_run of "
+            "them in a row, or dead_letter.max_ratio of the last 1,000, stop the service",
         )
     elif not fates["read"] and not waiting:
         yield Check(
@@ -64,6 +77,18 @@ def judge_records(name: str, topic: str, sampled: Sequence[SampledRecord], max_r
         )
     else:
         yield Check(name, "ok", f"{found}; the newest is from {readable(sampled[-1].record.timestamp)}")
+
+
+def _longest_run(sampled: Sequence[SampledRecord]) -> int:
+    """The longest run of records that cannot be read, as they come to who keeps up: by their stamps; or to who is
+    behind: a partition's together."""
+    applied = [one for one in sampled if one.waits is None]
+    together = sorted(applied, key=lambda one: (one.record.partition, one.record.offset))
+    longest = 0
+    for order in (applied, together):
+        runs = groupby(order, key=lambda one: one.error is not None)
+        longest = max([longest, *(len(list(run)) for is_bad, run in runs if is_bad)])
+    return longest
 
 
 def judge_times(
@@ -139,7 +164,7 @@ def judge_partitioners(topics: tuple[str, str], partitions: int, records: Sequen
 
 
 def judge_ids(offers: Sequence[OfferPresented], checkouts: Sequence[CheckoutCompleted]) -> Check:
-    """Whether what is purchased has the ids of what is presented, by the newest of each."""
+    """Whether what is purchased has the ids of what is presented in the same session, by the newest of each."""
     if not offers or not checkouts:
         missing = "offers" if not offers else "checkouts"
         return Check(IDS, "warning", f"no {missing} could be read, so no ids can be held against each other")
@@ -152,31 +177,78 @@ def judge_ids(offers: Sequence[OfferPresented], checkouts: Sequence[CheckoutComp
             "see whether that can be, or whether purchased_offer_ids is filled from the wrong field: an offer that is "
             "bought and not named is called",
         )
-    presented = {offer.offer_id for offer in offers}
-    sessions = {offer.session_id for offer in offers}
-    matched = sum(one in presented for checkout in checkouts for one in checkout.purchased)
-    # Where a session's offers are known, an id that is none of any offer is no chance.
-    shared = [checkout for checkout in checkouts if checkout.session_id in sessions]
-    strange = [one for checkout in shared for one in checkout.purchased if one not in presented]
-    if len(strange) >= FEW and len(strange) > matched:
+    found = _purchases(offers, checkouts)
+    known = found.matched + len(found.elsewhere) + len(found.strange)
+    told = f"{found.matched} of {bought} purchased ids are of the {len(offers)} newest offers"
+    wrong: list[str] = []
+    remedies: list[str] = []
+    if len(found.elsewhere) >= FEW:
+        offer_id, session, its_session = found.elsewhere[-1]
+        wrong.append(
+            f"{len(found.elsewhere)} of {bought} purchased ids are of offers that were presented in another session "
+            f"alone: such as {offer_id!r}, bought in the session {session!r} and presented in {its_session!r}"
+        )
+        remedies.append("have both topics carry the same session_id: a purchase counts in its own session only")
+    if len(found.strange) >= max(FEW, OLDER * known):
+        offer_id, instead = found.strange[-1]
+        wrong.append(
+            f"{len(found.strange)} are the id of no offer of their session, though offers of it are known: such as "
+            f"{offer_id!r}, where offers are called such as {instead!r}"
+        )
+        remedies.append("have purchased_offer_ids hold the ids of offers, not of bookings, quotes or products")
+    if wrong:
+        none = found.matched <= HARDLY_ANY * known
+        if not none:
+            remedies.append("one of several shops or producers may be at fault")
         return Check(
             IDS,
-            "warning" if matched else "error",
-            f"{len(strange)} purchased ids are the id of no offer presented, though offers of the same session are: "
-            f"such as {strange[-1]!r}, where offers are called such as {offers[-1].offer_id!r}; {matched} match",
-            "have purchased_offer_ids hold the ids of offers, not of bookings, quotes or products: else what is bought "
-            "would be called",
+            "error" if none else "warning",
+            f"{'; '.join(wrong)}; {found.matched} of {known} match",
+            f"{'; '.join(remedies)}: else what is bought would be called",
         )
-    found = f"{matched} of {bought} purchased ids are of the {len(offers)} newest offers"
-    if matched:
-        return Check(IDS, "ok", f"{found}; others may be older")
+    if found.matched:
+        return Check(IDS, "ok", told if found.matched == bought else f"{told}; others may be older")
     return Check(
         IDS,
         "warning",
-        f"{found}, and only {len(shared)} checkouts are of a session in both samples: whether they are ids of offers "
+        f"{told}, and only {found.shared} checkouts are of a session in both samples: whether they are ids of offers "
         "cannot be told",
         "see that both topics have the same session_id and the same ids of offers, or ask again later",
     )
+
+
+class _Purchases(NamedTuple):
+    """Purchased ids by whether they name an offer of their session, as the join needs it.
+
+    Attributes:
+        matched: how many do.
+        elsewhere: the id, its session, and the one that the offer was presented in instead.
+        strange: the id, and that of an offer of its session. Where offers of a session are known and none has the id,
+            it is no chance.
+        shared: checkouts whose session has offers in the sample.
+    """
+
+    matched: int
+    elsewhere: Sequence[tuple[str, str, str]]
+    strange: Sequence[tuple[str, str]]
+    shared: int
+
+
+def _purchases(offers: Sequence[OfferPresented], checkouts: Sequence[CheckoutCompleted]) -> _Purchases:
+    presented = {(offer.session_id, offer.offer_id) for offer in offers}
+    session_of = {offer.offer_id: offer.session_id for offer in offers}
+    offer_of = {offer.session_id: offer.offer_id for offer in offers}
+    matched = 0
+    elsewhere: list[tuple[str, str, str]] = []
+    strange: list[tuple[str, str]] = []
+    for session, offer_id in ((one.session_id, offer_id) for one in checkouts for offer_id in one.purchased):
+        if (session, offer_id) in presented:
+            matched += 1
+        elif offer_id in session_of:
+            elsewhere.append((offer_id, session, session_of[offer_id]))
+        elif session in offer_of:
+            strange.append((offer_id, offer_of[session]))
+    return _Purchases(matched, elsewhere, strange, sum(one.session_id in offer_of for one in checkouts))
 
 
 def time_of(event: OfferPresented | CheckoutCompleted) -> int:

@@ -7,9 +7,9 @@ What librdkafka does, as tried against Apache Kafka:
 - **A certificate**, its key, the CA and the secret of an OIDC client are read when a client is made, and never again.
   Connections that stand outlive the certificate; new ones are refused once it is out of date.
 
-So the files are looked at while the service runs. A new password is given to every client. For all else the service
-stops in order, since its clients end with it, and a restart reads what is there: nothing is lost, and no call is
-repeated.
+So the files are looked at while the service runs. A new password is given to every client, unless a client cannot be
+made with it, as with an empty one. For all else the service stops in order, since its clients end with it, and a
+restart reads what is there: nothing is lost, and no call is repeated.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Clients:
         self._living: WeakSet[LiveConsumer | LiveProducer | AdminClient] = WeakSet()
         self._fixed = _fixed(settings)
         self._seen: object = None
-        self._not_taken: object = None
+        self._not_taken: dict[str, object] = {}
         self._next_look = self._next_warning = 0.0
 
     def admin(self) -> AdminClient:
@@ -118,7 +118,7 @@ class Clients:
         try:
             found = self._read()
         except SettingsError as error:
-            self._not_taken_over(str(error), str(error))
+            self._not_taken_over("files", str(error), str(error))
             return False
         before, self._seen = self._seen, (_login(found), _fixed(found))
         if self._seen == before:
@@ -148,11 +148,19 @@ class Clients:
             log.warning("kafka: the client certificate ends soon", file=str(file), ends=validity.ends.isoformat())
 
     def _log_in_with(self, found: KafkaSettings) -> None:
-        login = _login(found)
-        if not login or login == _login(self.settings) or not _login(self.settings):
+        login, before = _login(found), _login(self.settings)
+        if login == before:
+            self._not_taken.pop("login", None)
+        if not login or not before or login in (before, self._not_taken.get("login")):
+            return
+        new = self.settings.model_copy(update={"properties": {**self.settings.properties, **login}})
+        try:
+            try_clients(_without_certificates(new))
+        except SettingsError as error:
+            self._not_taken_over("login", login, str(error))
             return
         with self._lock:
-            self.settings = self.settings.model_copy(update={"properties": {**self.settings.properties, **login}})
+            self.settings = new
             living = list(self._living)
         self._causes.goes_by(self.settings)
         for client in living:
@@ -163,22 +171,28 @@ class Clients:
     def _compare(self, found: KafkaSettings) -> None:
         """Stop for what no client takes while it lives, if clients could be made with it."""
         fixed = _fixed(found)
-        if fixed in (self._fixed, self._not_taken) or self.outdated:
+        if fixed in (self._fixed, self._not_taken.get("fixed")) or self.outdated:
             return
         changed = [name for name in {**self._fixed, **fixed} if self._fixed.get(name) != fixed.get(name)]
         try:
             try_clients(found)
         except SettingsError as error:
-            self._not_taken_over(fixed, str(error))
+            self._not_taken_over("fixed", fixed, str(error))
             return
         self.outdated = ", ".join(changed)
         log.warning("kafka: a certificate or a secret has changed: stopping in order", changed=changed)
 
-    def _not_taken_over(self, what: object, why: str) -> None:
-        if what == self._not_taken:
+    def _not_taken_over(self, part: str, what: object, why: str) -> None:
+        if what == self._not_taken.get(part):
             return
-        self._not_taken = what
+        self._not_taken[part] = what
         log.warning("kafka: what has changed in the files is not taken over", error=why)
+
+
+def _without_certificates(settings: KafkaSettings) -> KafkaSettings:
+    """To try a password by itself: what a certificate lacks in this moment must not keep it back."""
+    others = {name: value for name, value in settings.properties.items() if not name.startswith("ssl.")}
+    return settings.model_copy(update={"properties": others})
 
 
 def _login(settings: KafkaSettings) -> dict[str, str]:

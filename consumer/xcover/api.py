@@ -183,7 +183,9 @@ def classify(  # noqa: PLR0911 - a table
     if status in _TRANSIENT or status >= 500:
         return Answer(AnswerKind.TRANSIENT, status, pause, words)
     if status >= 400:
-        return Answer(AnswerKind.REFUSED, status, None, words)
+        # The API says why, as a JSON object. A gateway gives a page, or nothing at all, as with 413 and 431.
+        is_of_api = bool(body.strip()) and is_of_the_api(body)
+        return Answer(AnswerKind.REFUSED, status, None, words, maybe_of_gateway=not is_of_api)
     return Answer(AnswerKind.UNEXPECTED, status, pause, words)
 
 

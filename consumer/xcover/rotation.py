@@ -36,7 +36,8 @@ class RotatingCredential(Generic[AnySigner]):
     Whoever makes a call asks `choose` what signs it, and tells `answered` what came of it, which gives what signs the
     same call at once again. A new signer signs one call; if that is refused (401, 403), the call is made again with the
     one in force, and the new one waits for RETRY_S. If the one in force is refused, the new one is tried for that call.
-    From its first accepted call on, the new one is in force, and the other one is used no more.
+    From its first accepted call on, the new one is in force, and the other one is used no more. An answer that may be of
+    a proxy or a gateway accepts nothing: both are kept.
 
     Attributes:
         counts_by: what the insurer's rate limit counts by. It stays, so that partners that share a credential share
@@ -103,7 +104,7 @@ class RotatingCredential(Generic[AnySigner]):
         return self._new
 
     def _new_answered(self, answer: Answer) -> AnySigner | None:
-        if answer.kind in ACCEPTING and answer.status_code is not None:
+        if answer.kind in ACCEPTING and answer.status_code is not None and not answer.maybe_of_gateway:
             self._in_force, self._new = self._new, None
             log.info("new credentials accepted: the old ones are used no more", partner_code=self._partner_code)
             return None

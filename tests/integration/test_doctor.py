@@ -118,7 +118,7 @@ def test_booking_ids_instead_of_ids_of_offers_are_an_error(real_kafka: brokers.B
         shop(deployment, bought="BOOKING-{}")
         found = examine(deployment)
         assert found.code == 1
-        assert "error: 30 purchased ids are the id of no offer presented" in found.said("ids")
+        assert "error: 30 are the id of no offer of their session" in found.said("ids")
 
 
 def test_producers_with_different_partitioners_are_an_error(real_kafka: brokers.Broker, tmp_path: Path) -> None:

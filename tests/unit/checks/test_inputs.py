@@ -43,8 +43,8 @@ def unreadable(offset: int) -> SampledRecord:
 # --- whether they can be read
 
 
-def records(sampled: list[SampledRecord]) -> Check:
-    (check,) = judge_records("offers", "offers", sampled, max_ratio=0.1)
+def records(sampled: list[SampledRecord], max_run: int = 100, max_ratio: float = 0.1) -> Check:
+    (check,) = judge_records("offers", "offers", sampled, max_run, max_ratio)
     return check
 
 
@@ -58,9 +58,9 @@ def test_records_that_can_be_read_are_counted_and_the_newest_is_dated() -> None:
 
 def test_records_whose_schema_is_not_known_are_told_beside_the_others() -> None:
     waits = [SampledRecord(record(n), None, waits="schema id 7") for n in range(2)]
-    (check,) = judge_records("offers", "offers", waits, max_ratio=0.1)
+    (check,) = judge_records("offers", "offers", waits, max_run=100, max_ratio=0.1)
     assert (check.level, check.found) == ("warning", "2 of the 2 newest records of offers wait for their schema")
-    first, second = judge_records("offers", "offers", [*waits, *shown(T)], max_ratio=0.1)
+    first, second = judge_records("offers", "offers", [*waits, *shown(T)], max_run=100, max_ratio=0.1)
     assert first.remedy == "see the check of schemas"
     assert (second.level, second.found[:43]) == ("ok", "1 of the 3 newest records of offers can be ")
 
@@ -80,6 +80,39 @@ def test_more_unreadable_records_than_the_service_bears_are_an_error(bad: int, l
         f"{10 - bad} of the 10 newest records of offers can be read, but not {bad} ({bad} undecodable)" in check.found
     )
     assert "offers[0] offset 9: offer_id is missing" in check.found
+
+
+@pytest.mark.parametrize(("bad", "level"), [(5, "warning"), (6, "error")])
+def test_a_longer_run_of_unreadable_records_than_the_service_bears_is_an_error(bad: int, level: str) -> None:
+    """However few they are among all. A record that can be read ends a run, and one that is passed over, too."""
+    good = shown(*[T] * 100)
+    check = records([*good, *map(unreadable, range(100, 100 + bad))], max_run=5, max_ratio=1.0)
+    assert check.level == level
+    assert (f"{bad} in a row" in check.found) is (level == "error")
+    empty = SampledRecord(record(103)._replace(value=None), None)
+    split = [*good, *map(unreadable, range(100, 103)), empty, *map(unreadable, range(104, 107))]
+    assert records(split, max_run=5, max_ratio=1.0).level == "warning"
+
+
+def test_a_run_within_one_partition_counts_as_it_is_read_in_a_batch() -> None:
+    """The partitions' records are mixed by their stamps here, and come one partition after the other to a reader that
+    is behind."""
+    good = [SampledRecord(record(n, partition=1), offer(n)) for n in range(10)]
+    mixed = [one for pair in zip(good, map(unreadable, range(10)), strict=True) for one in pair]
+    assert records(mixed, max_run=5, max_ratio=1.0).level == "error"
+    assert records(mixed, max_run=10, max_ratio=1.0).level == "warning"
+
+
+def test_records_that_wait_for_their_schema_end_no_run() -> None:
+    waits = SampledRecord(record(3), None, waits="schema id 7")
+    _, check = judge_records(
+        "offers", "offers", [*shown(T), *map(unreadable, range(3)), waits, *map(unreadable, range(4, 7))], 5, 1.0
+    )
+    assert check.level == "error"
+
+
+def test_where_none_can_be_read_it_is_an_error_whatever_is_borne() -> None:
+    assert records([*map(unreadable, range(10))], max_run=1_000, max_ratio=1.0).level == "error"
 
 
 def test_what_is_passed_over_is_counted_and_nothing_but_that_is_an_error() -> None:
@@ -186,6 +219,7 @@ def test_records_without_a_key_are_no_evidence() -> None:
 def test_a_purchase_of_an_offer_that_was_presented_shows_that_the_ids_are_the_same() -> None:
     check = judge_ids([offer(1), offer(2)], [checkout("offer-1"), checkout("older")])
     assert (check.level, check.found) == ("ok", "1 of 2 purchased ids are of the 2 newest offers; others may be older")
+    assert not judge_ids([offer(1)], [checkout("offer-1")]).found.endswith("older"), "there are no others"
 
 
 def test_booking_ids_in_the_sessions_of_offers_are_an_error_that_shows_both() -> None:
@@ -204,12 +238,64 @@ def test_a_few_unknown_ids_or_such_of_other_sessions_cannot_be_told() -> None:
     assert "only 0 checkouts" in others.found
 
 
+def shops(sessions: int, *, booking: int = 0, elsewhere: int = 0) -> Check:
+    """Sessions of one offer each, all bought: so many by the id of a booking, so many under another session."""
+    offers = [offer(n, session=f"browser-{n}") for n in range(sessions)]
+    bought = [
+        checkout(
+            f"BOOKING-{n}" if n < booking else f"offer-{n}",
+            session=f"cart-{n}" if booking <= n < booking + elsewhere else f"browser-{n}",
+        )
+        for n in range(sessions)
+    ]
+    return judge_ids(offers, bought)
+
+
+@pytest.mark.parametrize("wrong", ["booking", "elsewhere"])
+@pytest.mark.parametrize(
+    ("count", "level"), [(0, "ok"), (4, "ok"), (5, "warning"), (50, "warning"), (94, "warning"), (95, "error")]
+)
+def test_what_is_bought_under_another_id_or_in_another_session_is_counted(wrong: str, count: int, level: str) -> None:
+    """Both kinds would be called. One of several shops may be at fault, or a few: then some match."""
+    check = shops(100, **{wrong: count})
+    assert check.level == level, check.found
+
+
+def test_ids_that_match_only_in_other_sessions_are_an_error_that_shows_both() -> None:
+    check = shops(100, elsewhere=100)
+    assert check.level == "error"
+    assert check.found.startswith(
+        "100 of 100 purchased ids are of offers that were presented in another session alone: such as 'offer-99', "
+        "bought in the session 'cart-99' and presented in 'browser-99'"
+    )
+    assert check.remedy.startswith("have both topics carry the same session_id")
+
+
+def test_ids_of_both_kinds_are_told_of_together() -> None:
+    check = shops(100, booking=50, elsewhere=50)
+    assert check.level == "error"
+    assert "50 of 100 purchased ids are of offers that were presented in another session alone" in check.found
+    assert "50 are the id of no offer of their session, though offers of it are known" in check.found
+
+
+def test_an_offer_presented_in_its_own_session_too_matches() -> None:
+    offers = [offer(n, session=session, offer_id=f"o{n}") for n in range(9) for session in (f"s{n}", f"other{n}")]
+    assert judge_ids(offers, [checkout(f"o{n}", session=f"s{n}") for n in range(9)]).level == "ok"
+
+
+def test_few_of_many_may_be_of_offers_older_than_the_sample() -> None:
+    """A sample that begins within a session lacks its first offers: 5 of 300 are no finding, and 7 are one."""
+    assert (shops(300, booking=5).level, shops(300, booking=7).level) == ("ok", "warning")
+    assert shops(300, elsewhere=5).level == "warning", "an offer that was presented elsewhere is not older"
+
+
 def test_mostly_unknown_ids_are_a_warning_though_some_match() -> None:
     offers = [offer(n, session=f"s{n}") for n in range(9)]
     mixed = [checkout("offer-0" if n == 0 else f"BOOKING-{n}", session=f"s{n}") for n in range(9)]
     check = judge_ids(offers, mixed)
     assert check.level == "warning"
-    assert check.found.startswith("8 purchased ids are the id of no offer presented")
+    assert check.found.startswith("8 are the id of no offer of their session, though offers of it are known")
+    assert "1 of 9 match" in check.found
 
 
 def test_checkouts_that_bought_nothing_are_a_warning() -> None:

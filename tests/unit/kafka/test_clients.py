@@ -128,6 +128,47 @@ def test_between_two_looks_nothing_is_read(place: Place) -> None:
     assert len(reads) == 1
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_an_empty_password_is_not_taken_over_and_told_once(
+    tmp_path: Path, taken: list[tuple[str, str, str]], content: str, mechanism: str
+) -> None:
+    """As a start refuses it. Whoever waits for the line that it is taken over would delete the old one then."""
+    place = Place(tmp_path, **LOGIN | {"sasl.mechanism": mechanism})
+    admin = place.clients.admin()
+    for _ in range(2):
+        place.write("password", content)
+        with capture_logs() as lines:
+            assert place.look(5) is False
+        assert [line["event"] for line in lines] == ["kafka: what has changed in the files is not taken over"]
+        assert "sasl.password" in lines[0]["error"]
+        assert place.clients.settings.properties["sasl.password"] == "first"
+        place.write("password", "first")
+        with capture_logs() as lines:
+            place.look(3)
+        assert lines == []
+    assert taken == []
+    place.write("password", "second")
+    place.look()
+    assert taken == [("AdminClient", "me", "second")]
+    assert admin is not None
+
+
+def test_a_certificate_that_is_half_written_keeps_no_new_password_back(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text(AUTHORITY)
+    place = Place(tmp_path, **LOGIN, **{"ssl.ca.location": str(tmp_path / "ca")})
+    place.look()
+    place.write("ca", AUTHORITY[:200])
+    place.write("password", "second")
+    with capture_logs() as lines:
+        assert place.look(4) is False
+    assert [line["event"] for line in lines] == [
+        "kafka: every client logs in with the new password from now on",
+        "kafka: what has changed in the files is not taken over",
+    ]
+    assert place.clients.settings.properties["sasl.password"] == "second"
+
+
 def test_files_that_cannot_be_read_change_nothing_and_are_told_once(
     place: Place, taken: list[tuple[str, str, str]]
 ) -> None:

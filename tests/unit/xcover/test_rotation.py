@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.strategies import examples
 
 from consumer.calls import RECORDED, Answer, AnswerKind
+from consumer.xcover.api import classify
 from consumer.xcover.rotation import RETRY_S, RotatingCredential
 
 REFUSED = Answer(AnswerKind.CREDENTIALS, 401)
@@ -148,13 +149,38 @@ def test_what_is_not_of_the_api_itself_neither_accepts_nor_refuses(answer: Answe
     assert world.call() == ["new", "old"], "tried again with the next call, and the old one is still good"
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.RECORDED, AnswerKind.NOT_FOUND, AnswerKind.REFUSED])
-def test_what_the_api_says_to_those_it_knows_accepts(kind: AnswerKind) -> None:
+HTML = b"<html><body>Bad Request</body></html>"
+
+
+@pytest.mark.parametrize("status", [400, 405, 413, 422, 431])
+@pytest.mark.parametrize("body", [HTML, b"", b"[]", b'"no"'])
+def test_a_refusal_that_may_be_of_a_gateway_keeps_both(status: int, body: bytes) -> None:
+    """It checks no signature. What has no body may be of one as well: many give none with 413 and 431."""
+    world = Changing("old")
+    world.credential.offer(new := Signer("mistyped"))
+    assert world.credential.choose() is new
+    assert world.credential.answered(new, classify(status, None, body, 0.0)) is None
+    assert world.credential.in_force is world.old
+    assert world.call() == ["mistyped", "old"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(204, b""), (404, b""), (404, b'{"message": "no such offer"}'), (422, b'{"message": "no"}')]
+)
+def test_what_the_api_says_to_those_it_knows_accepts(status: int, body: bytes) -> None:
     world = Changing()
     world.credential.offer(new := Signer("new"))
     assert world.credential.choose() is new
-    assert world.credential.answered(new, Answer(kind, 422)) is None
+    assert world.credential.answered(new, classify(status, None, body, 0.0)) is None
     assert world.credential.in_force is new
+
+
+def test_a_404_of_a_gateway_accepts_nothing() -> None:
+    world = Changing("old")
+    world.credential.offer(new := Signer("new"))
+    assert world.credential.choose() is new
+    assert world.credential.answered(new, classify(404, None, HTML, 0.0)) is None
+    assert world.credential.in_force is world.old
 
 
 def test_a_partner_that_had_no_credentials_is_called_with_the_new_ones_alone() -> None:
