@@ -6,8 +6,8 @@ types differ. With a misspelt name the list of what was bought would be empty, a
 - A path that finds nothing is an error, and null is nothing: where a producer leaves a field of Avro's unions of null
   unfilled, it is null and never missing.
 - Where a path may find nothing, the expression says so: by a path that stands alone beside `||` or `&&`, behind `!`, or
-  in `not_null()`. What stands inside a filter, a comparison or a function is no such path. For example, with items of
-  which some have no kind: `items[?kind && kind == 'insurance'].offerId`.
+  in `not_null()`. What stands inside a filter, a comparison or a function is no such path, and a name may be missing in
+  an object only. For example, with items of which some have no kind: `items[?kind && kind == 'insurance'].offerId`.
 - To compare with null is to ask for it: of ``kind != `null` `` the name has to be there, and its value may be null.
 - Values of different types are not compared.
 - Only a text and a whole number have one text.
@@ -20,9 +20,6 @@ from typing import Any
 
 from jmespath.functions import Functions, signature
 from jmespath.visitor import Options, TreeInterpreter
-
-_STEPS = frozenset({"field", "index", "current"})
-"""The nodes of a tree that are a step of a path."""
 
 _PATHS = frozenset({"subexpression", "index_expression"})
 """The nodes of a tree that are steps one behind the other, or one step behind something else."""
@@ -141,7 +138,8 @@ class StrictInterpreter(TreeInterpreter):  # type: ignore[misc] # the library ha
         """What a path finds that may find nothing: then null.
 
         Only its own steps may: in `(items[?type=='x'])[0].id` there may be no first element, but there must be `items`,
-        and each of them must have a `type`.
+        and each of them must have a `type`. And a name is missing in an object only: of what was an object and is a
+        list now, nobody knows what it holds.
         """
         kind = node["type"]
         if kind in _PATHS:
@@ -154,12 +152,13 @@ class StrictInterpreter(TreeInterpreter):  # type: ignore[misc] # the library ha
             left, right = node["children"]
             found = self._maybe(left, value)
             return self._maybe(right, value) if is_true(found) == (kind == "and_expression") else found
-        if kind not in _STEPS:
-            return self.visit(node, value)
-        try:
-            return self.visit(node, value)
-        except NothingFoundError:
-            return None
+        if kind == "current":
+            return value
+        if kind == "field" and isinstance(value, dict):
+            return value.get(node["value"])
+        if kind == "index" and isinstance(value, list):
+            return super().visit_index(node, value)
+        return self.visit(node, value)
 
     def _or_null(self, node: Mapping[str, Any], value: Any) -> Any:
         """What a path finds whose last name has to be there, and may be null."""

@@ -172,6 +172,21 @@ def test_a_misspelt_name_inside_a_path_that_may_find_nothing_is_an_error(text: s
     assert what in refusal(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "document"),
+    [
+        ("[?type && type=='insurance'].id", ["o1"]),
+        ("[?!type].id", [["o1"]]),
+        ("[?type || `true`]", [None]),
+        ("order | (bought || `[]`)", {"order": [{"bought": ["o1"]}]}),
+        ("order.bought || `[]`", {"order": "o1"}),
+        ("not_null(order[0].bought, `[]`)", {"order": {"bought": ["o1"]}}),
+    ],
+)
+def test_a_name_is_missing_in_an_object_only_and_an_element_in_a_list(text: str, document: object) -> None:
+    refusal(text, document)
+
+
 @pytest.mark.parametrize("given", [None, True, 1.0, 1.5, [], ["o1"], {"id": "o1"}, b"o1"])
 @pytest.mark.parametrize("text", ["items[*].to_string(id)", "map(&to_string(id), items)", "[to_string(items[0].id)]"])
 def test_only_a_text_and_a_whole_number_have_one_text(given: object, text: str) -> None:
