@@ -21,7 +21,7 @@ import typer
 from . import __version__
 from .commands.doctor import doctor
 from .commands.mapping import map_records
-from .commands.options import Config, loaded
+from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
 from .commands.settings import settings
 from .commands.topics import topics
@@ -134,7 +134,7 @@ def run(config: Config = None) -> None:
     """
     from .logs import configure_logs
 
-    found = loaded(config, for_api=True)
+    found = loaded_for_a_run(config)
     configure_logs(found.settings.log)
     from .runtime.run import run as run_service
     from .settings import read_kafka

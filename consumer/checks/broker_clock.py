@@ -14,7 +14,7 @@ from itertools import islice
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
 from ..core.watermark import TOLERANCE
-from ..kafka.end_offsets import bounds
+from ..kafka.end_offsets import bounds_within
 from ..kafka.reader import LogReader
 from ..kafka.start_offsets import readable
 from .check import Check
@@ -26,7 +26,7 @@ MOST_PARTITIONS = 24
 """That are looked at: the brokers' clocks hardly differ, and each costs a request."""
 
 READ = 5.0
-"""Seconds that reading may take: less than a check may."""
+"""Seconds that asking and reading may take together: less than a check may."""
 
 
 def newest_stamp(
@@ -40,14 +40,12 @@ def newest_stamp(
     Raises:
         KafkaException: the brokers do not tell where a partition ends.
     """
-    ranges = {}
-    for place in islice(partitions, MOST_PARTITIONS):
-        low, high = bounds(consumer, TopicPartition(*place))
-        if low < high:
-            ranges[place] = high - 1, high
+    deadline = monotonic() + READ
+    places = [TopicPartition(*place) for place in islice(partitions, MOST_PARTITIONS)]
+    known = bounds_within(consumer, places, READ / 2, monotonic)
+    ranges = {place: (high - 1, high) for place, (low, high) in known.items() if low < high}
     if not ranges:
         return None
-    deadline = monotonic() + READ
     reader = LogReader(consumer, lambda message: None)
     stamps = [
         stamp

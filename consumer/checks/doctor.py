@@ -263,10 +263,10 @@ class Doctor:
     def _held(self) -> Iterator[Check]:
         counts = {topic: count for topic, count in self._facts.counts.items() if topic in self._inputs()}
         with closing(self._clients.record_reader()) as consumer:
-            stamps = first_held(consumer, counts)
+            held = first_held(consumer, counts)
         now = _now()
         nothing = Check(group.HELD, "ok", "the group holds no record")
-        return or_else(group.judge_held(stamps, self._facts.configs, now, self._reads_back()), nothing)
+        return or_else(group.judge_held(held, self._facts.configs, now, self._reads_back()), nothing)
 
     def _reads_back(self) -> timedelta:
         """How far back a start may read the inputs."""

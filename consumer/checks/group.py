@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
-from ..kafka.members import GroupMembers
+from ..kafka.members import FirstHeld, GroupMembers
 from ..kafka.topics import TopicConfig
 from ..settings.types import format_duration
 from .check import Check
@@ -42,17 +42,22 @@ def judge_members(found: GroupMembers, group: str, inputs: Collection[str]) -> I
         yield Check(MEMBERS, "ok", f"nobody is in group {group} ({state})")
 
 
-def judge_held(
-    stamps: Mapping[str, int], configs: Mapping[str, TopicConfig], now: int, needed: timedelta
-) -> Iterator[Check]:
+def judge_held(held: FirstHeld, configs: Mapping[str, TopicConfig], now: int, needed: timedelta) -> Iterator[Check]:
     """Whether retention is about to delete what the group has not put behind it.
 
     Args:
-        stamps: when the oldest such record of each topic was stamped (ms).
+        held: the oldest such records.
         now: the wall clock (ms).
         needed: how far back a start may read from there on.
     """
-    for topic, stamp in stamps.items():
+    if held.unknown:
+        yield Check(
+            HELD,
+            "warning",
+            f"of {held.unknown} partitions that the group has committed it was not told in time what it holds",
+            "see that all brokers answer, then ask again",
+        )
+    for topic, stamp in held.stamps.items():
         age = timedelta(milliseconds=max(0, now - stamp))
         kept = configs[topic].retention if topic in configs else None
         found = f"the first record of {topic} that the group has not put behind it is {_short(age)} old"

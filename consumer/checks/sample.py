@@ -13,12 +13,13 @@ from ..codecs.codec import Codec, Shown, presentations
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import CheckoutCompleted, OfferPresented
-from ..kafka.end_offsets import bounds
+from ..kafka.end_offsets import bounds_within
 from ..kafka.reader import LogReader, error_text
 from ..kafka.record import Record
 
 READ = 7.0
-"""Seconds that reading the records of one topic may take: less than a check may, so that what was read is judged."""
+"""Seconds that asking for one topic's records and reading them may take together: less than a check may, so that what
+was read is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +71,29 @@ def newest(consumer: Consumer, topic: str, count: int, monotonic: Callable[[], f
     """The newest `count` records of a topic by their timestamps, the newest last; fewer where there are fewer.
 
     Raises:
-        StartError: the brokers did not answer, or gave none of the records that are there.
+        StartError: the brokers did not answer, do not tell of the topic, or gave none of the records that are there.
     """
+    deadline = monotonic() + READ
     try:
-        partitions = consumer.list_topics(topic, timeout=READ).topics[topic].partitions
-        ranges = {}
-        for partition in partitions:
-            low, high = bounds(consumer, TopicPartition(topic, partition))
-            if low < high:
-                # Any of the partitions may hold all of the newest.
-                ranges[topic, partition] = max(low, high - count), high
+        told = consumer.list_topics(topic, timeout=READ / 2).topics.get(topic)
+        if told is None or told.error is not None or not told.partitions:
+            why = "nothing of it" if told is None or told.error is None else told.error.str()
+            raise StartError(
+                f"{topic}: the brokers tell no partition of it: {why}. See that a topic of this name exists "
+                "(kafka.offer_topic, kafka.checkout_topic), and that we have the right to describe it, then ask again."
+            )
+        # Half of what is left: the other half is for the records.
+        places = [TopicPartition(topic, partition) for partition in told.partitions]
+        known = bounds_within(consumer, places, (deadline - monotonic()) / 2, monotonic)
     except KafkaException as error:
         raise StartError(
             f"{topic}: the brokers did not tell what it holds: {error.args[0].str()}. Check the topic's name, the "
             "rights and the brokers, then ask again."
         ) from error
+    # Any of the partitions may hold all of the newest.
+    ranges = {place: (max(low, high - count), high) for place, (low, high) in known.items() if low < high}
     if not ranges:
         return []
-    deadline = monotonic() + READ
     errors: list[str] = []
     reader = LogReader(consumer, lambda message: errors.append(error_text(message)))
     found = _newest_of(map(Record.of, reader.read(ranges, lambda: monotonic() < deadline, round_s=0.2)), count)

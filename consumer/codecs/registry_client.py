@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -13,6 +15,7 @@ from ..errors import DecodeError, OptOutError, SettingsError
 from ..hiding import hide
 from ..settings import AvroSettings
 from ..settings.model import both_names
+from ..settings.network import without_password
 from .bounded_answer import AnswerBoundError, bound_answers
 from .codec import UNDECODABLE
 from .framing import SchemaId
@@ -216,8 +219,29 @@ def _avro(text: str) -> Schema:
     return Schema(text, "AVRO")
 
 
+_OUTSIDE = re.compile(r"(?:https?|all|no)_proxy|SSL_CERT_(?:FILE|DIR)|SSLKEYLOGFILE", re.IGNORECASE).fullmatch
+
 _NOT_FOUND = frozenset({40401, 40402, 40403})
 """The registry's own codes for a subject, a version and a schema that are not there. Another 404 is somebody else's."""
+
+
+def try_registry(settings: AvroSettings) -> None:
+    """Make the registry's client once, without asking the registry.
+
+    Raises:
+        SettingsError: see `Registry`.
+    """
+    Registry(settings).close()
+
+
+def _outside() -> str:
+    """What the client reads by itself of the environment, if anything, with what to do."""
+    given = [f"{name}={without_password(value)}" for name, value in os.environ.items() if value and _OUTSIDE(name)]
+    if not given:
+        return ""
+    return (
+        f". Its client goes by these variables, too: {', '.join(sorted(given))}; correct or unset them for this service"
+    )
 
 
 def _client(settings: AvroSettings) -> SchemaRegistryClient:
@@ -252,8 +276,11 @@ def _client(settings: AvroSettings) -> SchemaRegistryClient:
         }
     try:
         client = SchemaRegistryClient({name: value for name, value in given.items() if value is not None})
-    except (OSError, ValueError) as error:
-        raise SettingsError(hide(f"the schema registry cannot be asked by these settings: {error}")) from None
+    except Exception as error:
+        # No server was asked. Besides OSError and ValueError it may be ImportError, or an error of httpx's own.
+        raise SettingsError(
+            hide(f"the schema registry cannot be asked by these settings: {error}{_outside()}")
+        ) from None
     # Its own attribute, which it does not promise; the tests of bounded answers hold it.
     bound_answers(client._rest_client.session)
     return client

@@ -30,3 +30,17 @@ def loaded(config: Path | None, *, for_kafka: bool = True, for_api: bool = False
     found = load(config, for_kafka=for_kafka, for_api=for_api)
     try_clients(found.settings.kafka)
     return found
+
+
+def loaded_for_a_run(config: Path | None) -> Loaded:
+    """The settings as `run` takes them, once the registry's client was made for trial, too, if one is asked.
+
+    Raises:
+        SettingsError: they are wrong, or what that client reads of the environment by itself.
+    """
+    found = loaded(config, for_api=True)
+    if found.settings.needs_registry is not None:
+        from ..codecs.registry_client import try_registry
+
+        try_registry(found.settings.avro)
+    return found

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..output import Document, OutputFormat, show
-from .options import Config, loaded
+from .options import Config, loaded, loaded_for_a_run
 
 # ruff: noqa: PLC0415 - see the room
 
@@ -46,7 +46,7 @@ def settings(
     if check:
         from ..settings.release_file import read_release_file
 
-        release_file = loaded(config, for_api=True).settings.delivery.release_file
+        release_file = loaded_for_a_run(config).settings.delivery.release_file
         if release_file is not None:
             read_release_file(release_file)
         show(Document({}, {"ok": True}, ["ok: `run` takes these settings"]), output)

@@ -9,7 +9,7 @@ everything below it has been read.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -39,24 +39,61 @@ _MOVING = frozenset(
     }
 )
 
+_UNTOLD = _MOVING | {KafkaError._TIMED_OUT}
 
-def bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+
+def bounds(consumer: Consumer, place: TopicPartition, timeout: float | None = None) -> tuple[int, int]:
     """The first offset and the end of a partition, asked again while its leader moves.
 
     A group shares anew in the very moments in which a broker goes: without this, that would end every instance.
 
+    Args:
+        timeout: seconds; None: `TIMEOUT`.
+
     Raises:
-        KafkaException: the broker refused, or there was no leader within `TIMEOUT`.
+        KafkaException: the broker refused, or there was no leader within the time-out.
     """
-    deadline = time.monotonic() + TIMEOUT
+    timeout = TIMEOUT if timeout is None else timeout
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(place, timeout=TIMEOUT, cached=False)
+            low, high = consumer.get_watermark_offsets(place, timeout=timeout, cached=False)
             return low, high
         except KafkaException as error:
             if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def bounds_within(
+    consumer: Consumer,
+    places: Collection[TopicPartition],
+    seconds: float,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """The bounds of those partitions that are told within so many seconds for all, by topic and partition.
+
+    A partition without a leader may take half of what is left at the most, so that the others are asked as well.
+
+    Raises:
+        KafkaException: a broker refused, or not one partition was told.
+    """
+    deadline = monotonic() + seconds
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    last: KafkaException | None = None
+    for place in places:
+        left = deadline - monotonic()
+        if left <= 0:
+            break
+        try:
+            found[place.topic, place.partition] = bounds(consumer, place, left / 2)
+        except KafkaException as error:
+            if error.args[0].code() not in _UNTOLD:
+                raise
+            last = error
+    if places and not found:
+        raise last or KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    return found
 
 
 class EndOffsets:

@@ -37,16 +37,19 @@ _COMING_UP = frozenset(
 )
 
 
-def committed_by(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPartition]:
+def committed_by(consumer: Consumer, places: list[TopicPartition], timeout: float = TIMEOUT) -> list[TopicPartition]:
     """What the group has committed, asked again for as long as its coordinator or our membership is coming up.
 
+    Args:
+        timeout: seconds.
+
     Raises:
-        StartError: the broker did not tell within `TIMEOUT`.
+        StartError: the broker did not tell within the time-out.
     """
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + timeout
     while True:
         try:
-            committed: list[TopicPartition] = consumer.committed(places, timeout=TIMEOUT)
+            committed: list[TopicPartition] = consumer.committed(places, timeout=timeout)
             wrong = [place.error for place in committed if place.error is not None]
             if wrong:
                 raise KafkaException(wrong[0])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from .end_offsets import bounds
+from .end_offsets import bounds_within
 from .group import committed_by
 from .reader import LogReader
 from .record import Record
 
 _TIMEOUT = 8.0
-"""Seconds to wait for an answer, and for the records."""
+"""Seconds to wait for an answer; and for what `first_held` asks and reads, all together: less than a check may take."""
 
 
 class Member(NamedTuple):
@@ -49,10 +49,23 @@ def members_of(admin: AdminClient, group: str) -> GroupMembers:
     return GroupMembers(told.state.name.lower(), tuple(members))
 
 
-def first_held(consumer: Consumer, partitions: Mapping[str, int]) -> dict[str, int]:
-    """When the first record of a partition was stamped (ms) that the group has not put behind it; the oldest by topic.
+class FirstHeld(NamedTuple):
+    """The first records that the group has not put behind it.
 
-    Where nothing is committed, or everything is behind the group, there is none.
+    Attributes:
+        stamps: when the oldest of each topic was stamped (ms); none where nothing is committed, or all is behind the
+            group.
+        unknown: of how many partitions it was not told or read in time.
+    """
+
+    stamps: Mapping[str, int]
+    unknown: int = 0
+
+
+def first_held(
+    consumer: Consumer, partitions: Mapping[str, int], monotonic: Callable[[], float] = time.monotonic
+) -> FirstHeld:
+    """Ask where the group stands, and read the first record there of each partition.
 
     Args:
         consumer: has the group's name, and joins nothing.
@@ -61,23 +74,27 @@ def first_held(consumer: Consumer, partitions: Mapping[str, int]) -> dict[str, i
     Raises:
         StartError, KafkaException: the brokers do not tell.
     """
-    places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+    deadline = monotonic() + _TIMEOUT
+    asked = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+    committed = [place for place in committed_by(consumer, asked, _TIMEOUT / 2) if place.offset >= 0]
+    # Half of what is left: the other half is for the records.
+    told = bounds_within(consumer, committed, (deadline - monotonic()) / 2, monotonic)
     wanted = {}
-    for place in committed_by(consumer, places):
-        low, high = bounds(consumer, place)
-        if low <= place.offset < high:
-            wanted[place.topic, place.partition] = place.offset, high
-    deadline = time.monotonic() + _TIMEOUT
+    for place in committed:
+        where = place.topic, place.partition
+        if where in told and told[where][0] <= place.offset < told[where][1]:
+            wanted[where] = place.offset, told[where][1]
     firsts: dict[tuple[str, int], int] = {}
+    unread: set[tuple[str, int]] = set()
     if wanted:
+        reader = LogReader(consumer, lambda _: None)
         # Each of them alone: the record at the offset may be gone, and then the next one counts.
-        messages = LogReader(consumer, lambda _: None).read(
-            wanted, lambda: len(firsts) < len(wanted) and time.monotonic() < deadline, round_s=0.2
-        )
+        messages = reader.read(wanted, lambda: len(firsts) < len(wanted) and monotonic() < deadline, round_s=0.2)
         for record in map(Record.of, messages):
             firsts.setdefault((record.topic, record.partition), record.timestamp)
+        unread = reader.unread - firsts.keys()
     stamps: dict[str, int] = {}
     for (topic, _), stamp in firsts.items():
         if stamp >= 0:
             stamps[topic] = min(stamp, stamps.get(topic, stamp))
-    return stamps
+    return FirstHeld(stamps, len(committed) - len(told) + len(unread))

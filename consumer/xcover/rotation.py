@@ -36,8 +36,8 @@ class RotatingCredential(Generic[AnySigner]):
     Whoever makes a call asks `choose` what signs it, and tells `answered` what came of it, which gives what signs the
     same call at once again. A new signer signs one call; if that is refused (401, 403), the call is made again with the
     one in force, and the new one waits for RETRY_S. If the one in force is refused, the new one is tried for that call.
-    From its first accepted call on, the new one is in force, and the other one is used no more. An answer that may be of
-    a proxy or a gateway accepts nothing: both are kept.
+    From its first accepted call on, the new one is in force, and the other one is used no more. An answer that may be
+    of a proxy or a gateway accepts nothing: both are kept.
 
     Attributes:
         counts_by: what the insurer's rate limit counts by. It stays, so that partners that share a credential share

@@ -38,12 +38,13 @@ class StampedLog:
     def __init__(self, stamps: dict[tuple[str, int], tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
         self.stamps = stamps
         self.asked: list[tuple[str, int]] = []
-        monkeypatch.setattr(broker_clock, "bounds", self._bounds)
+        monkeypatch.setattr(broker_clock, "bounds_within", self._bounds)
         monkeypatch.setattr(broker_clock, "LogReader", lambda consumer, on_error: self)
 
-    def _bounds(self, consumer: Any, place: Any) -> tuple[int, int]:
-        self.asked.append((place.topic, place.partition))
-        return (3, 5) if (place.topic, place.partition) in self.stamps else (5, 5)
+    def _bounds(self, consumer: Any, places: Any, *_: Any) -> dict[tuple[str, int], tuple[int, int]]:
+        asked = [(place.topic, place.partition) for place in places]
+        self.asked += asked
+        return {place: (3, 5) if place in self.stamps else (5, 5) for place in asked}
 
     def read(self, ranges: dict[tuple[str, int], tuple[int, int]], go_on: Any, round_s: float) -> Any:
         assert set(ranges.values()) == {(4, 5)}, "the last record alone"

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from consumer.checks.group import judge_held, judge_members
-from consumer.kafka.members import GroupMembers, Member
+from consumer.kafka.members import FirstHeld, GroupMembers, Member
 from consumer.kafka.topics import TopicConfig
 
 INPUTS = "offers", "checkouts"
@@ -50,12 +50,18 @@ def test_a_member_that_reads_another_topic_is_an_error() -> None:
 )
 def test_what_is_held_and_soon_deleted_is_a_warning(age: timedelta, kept: timedelta | None, level: str) -> None:
     stamps = {"offers": NOW - round(age.total_seconds() * 1000)}
-    (check,) = judge_held(stamps, {"offers": TopicConfig("delete", kept)}, NOW, timedelta(hours=3))
+    (check,) = judge_held(FirstHeld(stamps), {"offers": TopicConfig("delete", kept)}, NOW, timedelta(hours=3))
     assert check.level == level
     assert f"is {round(age.total_seconds() / 3600)}h old" in check.found
     assert ("may be deleted" in check.found) is (level == "warning")
 
 
 def test_of_a_topic_that_does_not_tell_how_long_it_keeps_records_none_is_soon_deleted() -> None:
-    (check,) = judge_held({"offers": 0}, {}, NOW, timedelta(hours=3))
+    (check,) = judge_held(FirstHeld({"offers": 0}), {}, NOW, timedelta(hours=3))
     assert check.level == "ok"
+
+
+def test_partitions_of_which_it_is_not_known_are_no_ok() -> None:
+    (check,) = judge_held(FirstHeld({}, unknown=2), {}, NOW, timedelta(hours=3))
+    assert check.level == "warning"
+    assert check.found.startswith("of 2 partitions that the group has committed it was not told in time")

@@ -66,6 +66,14 @@ def test_what_run_takes_is_ok() -> None:
     assert json.loads(opt_out("settings", "--check", "--output", "json", **RUNS).stdout)["ok"] is True
 
 
+REGISTRY = {
+    "OPT_OUT_AVRO__FORMAT": "registry",
+    "OPT_OUT_AVRO__REGISTRY_URL": "https://registry:8081",
+    "OPT_OUT_API__BASE_URL": "http://127.0.0.1:1",
+    "OPT_OUT_API__PROXY": "none",
+}
+"""Nothing of the environment changes the way to the API. The registry's client reads it by itself."""
+
 WRONG = {
     "no brokers": {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": ""},
     "no credentials": {"OPT_OUT_API__AUTH": "signature"},
@@ -73,6 +81,16 @@ WRONG = {
     "a property that librdkafka refuses for one client": {"OPT_OUT_KAFKA__PROPERTIES": '{"retries": 0}'},
     "a release file that is not there": {"OPT_OUT_DELIVERY__RELEASE_FILE": "/nowhere/release.toml"},
     "a variable of others": {"https_proxy": "proxy"},
+    "a proxy of a kind that the registry's client cannot use": {**REGISTRY, "ALL_PROXY": "socks5://u:hush@proxy:1080"},
+    "a proxy that is none": {**REGISTRY, "https_proxy": "ftp://proxy:1"},
+    "a proxy whose URL cannot be read": {**REGISTRY, "https_proxy": "http://[::1"},
+    "certificates that are not there": {**REGISTRY, "SSL_CERT_FILE": "/nowhere.pem"},
+    "outcomes by a registry that cannot be asked": {
+        **REGISTRY,
+        "OPT_OUT_AVRO__FORMAT": "plain",
+        "OPT_OUT_AVRO__OUTCOME_FORMAT": "registry",
+        "SSL_CERT_FILE": "/nowhere.pem",
+    },
 }
 
 
@@ -83,7 +101,20 @@ def test_it_refuses_what_run_refuses_in_the_same_words(wrong: str) -> None:
     assert (checked.returncode, checked.stdout) == (2, "")
     assert ran.stderr.endswith(checked.stderr)
     assert checked.stderr.startswith("opt-out: ")
+    assert "Traceback" not in checked.stderr + ran.stderr
+    assert "hush" not in checked.stderr + ran.stderr
     assert ran.returncode == 2
+
+
+def test_the_variables_that_the_registrys_client_reads_are_named() -> None:
+    done = opt_out("settings", "--check", **RUNS, **REGISTRY, ALL_PROXY="socks5://u:hush@proxy:1080")
+    assert "by these variables, too: ALL_PROXY=socks5://" in done.stderr
+    assert "correct or unset them for this service" in done.stderr
+
+
+def test_without_a_registry_its_client_is_not_asked() -> None:
+    given = {**RUNS, **REGISTRY, "OPT_OUT_AVRO__FORMAT": "plain", "ALL_PROXY": "socks5://proxy:1080"}
+    assert opt_out("settings", "--check", **given).returncode == 0
 
 
 # --- --schema

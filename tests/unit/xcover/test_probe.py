@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +16,9 @@ import pytest
 from support.certificates import AUTHORITY, SERVER, SERVER_KEY
 
 from consumer.settings import ApiSettings
+from consumer.xcover import probe
 from consumer.xcover.auth import sign
-from consumer.xcover.probe import Unreached, ask_base_url, ask_for_partners, url_of_offers
+from consumer.xcover.probe import Reply, Unreached, ask_base_url, ask_for_partners, url_of_offers
 
 Request = tuple[str, str, dict[str, str]]
 
@@ -163,3 +166,20 @@ def test_partners_about_whom_nothing_comes_in_time_are_named(monkeypatch: pytest
         thread.join(10)
     assert replies.unsigned.status == 403
     assert replies.unasked == ["ACME"]
+
+
+def test_all_questions_about_partners_are_within_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one without a signature is one of them, so that a check, which is cut 2 s later, tells what was answered."""
+
+    async def slow(transport: object, method: str, url: str, headers: dict[str, str]) -> Reply:
+        await asyncio.sleep(0.4 if "/P0/" in url and headers else 5)
+        return Reply(403)
+
+    monkeypatch.setattr(probe, "_ask", slow)
+    monkeypatch.setattr(probe, "WITHIN", 0.6)
+    begin = time.monotonic()
+    replies = ask_for_partners(api("http://127.0.0.1:1"), [f"P{n}" for n in range(20)])
+    assert time.monotonic() - begin < 1.5
+    assert replies.signed == {"P0": Reply(403)}, "what was answered is kept"
+    assert replies.unasked == [f"P{n}" for n in range(1, 20)]
+    assert (replies.unsigned.status, replies.unsigned.trouble) == (None, Unreached.SILENCE)
