@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from ..errors import DecodeError
+from ..errors import DecodeError, OptOutError
 from ..events import CheckoutCompleted, OfferOutcome, OfferPresented
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UNDECODABLE = "undecodable"
 """The reason of a `DecodeError`: the bytes are no such event."""
@@ -43,6 +47,30 @@ def refuse_too_large(names: Iterable[str], fields: Mapping[str, str | None]) -> 
             raise DecodeError(
                 TOO_LARGE, f"{name} has {size} bytes, and {MOST_BYTES} is the most that is taken", fields["session_id"]
             )
+
+
+def failed(what: str, error: Exception) -> DecodeError:
+    """The `DecodeError` of a record at which something was raised that nobody has thought of.
+
+    Raises:
+        OptOutError, MemoryError: `error` is one. It is told already what it means, or is no fault of the record.
+    """
+    if isinstance(error, OptOutError | MemoryError):
+        raise error
+    return DecodeError(UNDECODABLE, f"{what} fails by {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def only_decode_errors(decode: Callable[P, T]) -> Callable[P, T]:
+    """A record must never end the service: whatever its bytes make a codec raise, it is undecodable."""
+
+    @wraps(decode)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return decode(*args, **kwargs)
+        except Exception as error:
+            raise failed("reading it", error) from error
+
+    return guarded
 
 
 Headers: TypeAlias = Callable[[], Any]

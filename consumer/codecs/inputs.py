@@ -10,7 +10,7 @@ from ..errors import DecodeError
 from ..events import MOST_ELEMENTS, CheckoutCompleted, OfferAmongSeveral, OfferOutcome, OfferPresented
 from ..settings import InputSettings, OfferInputSettings, Settings
 from .builder import EventBuilder
-from .codec import MOST_BYTES, UNDECODABLE, Codec, Headers, Shown, no_headers
+from .codec import MOST_BYTES, UNDECODABLE, Codec, Headers, Shown, no_headers, only_decode_errors
 from .json import read_json
 from .mapping import ElementMapping, FieldMapping, of_element
 from .plain import PlainCodec
@@ -80,6 +80,7 @@ class InputsCodec:
         self._checkouts = checkouts
         self._build = EventBuilder(metadata_keys)
 
+    @only_decode_errors
     def decode_offer(self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers) -> Shown:
         """See `Codec`."""
         reader = self._offers
@@ -95,6 +96,7 @@ class InputsCodec:
             else self._build.offer(key, fields, offset, _ANY_SIZE if reader.any_size else len(value))
         )
 
+    @only_decode_errors
     def decode_checkout(
         self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
     ) -> CheckoutCompleted | None:

@@ -1,13 +1,8 @@
 """From a document of another shape to the fields of our event: a JMESPath expression a field.
 
-JMESPath gives nothing where a path finds nothing, and leaves such elements out of a list. With a misspelt name the list
-of what was bought would be empty, and everything would be called. So for a required field, and for `when`, a path that
-finds nothing makes the record unreadable. Where it may find nothing, the expression has to say so: by a path that
-stands alone beside `||` or `&&`, behind `!`, or in `not_null()`. For example, with items of which some have no kind:
-
-    items[?kind && kind == 'insurance'].offerId
-
-A field that has a default in our schema is read as JMESPath has it, and gets the default where nothing is found.
+A required field, `when` and `each` are read strictly: a path that finds nothing makes the record unreadable, never
+empty (see `strict`). A field that has a default in our schema is read as JMESPath has it, and gets the default where
+nothing is found.
 
 Where a record holds several presentations, `each` gives their list and the fields are read of each element. All of them
 can be read, or the record cannot.
@@ -15,7 +10,7 @@ can be read, or the record cannot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,17 +22,7 @@ from ..settings import InputSettings
 from ..settings.expressions import Expression, parse_expression
 from .codec import TOO_LARGE, UNDECODABLE, Headers, header_pairs
 from .shapes import EventShape
-
-_PATHS = frozenset({"field", "subexpression", "index_expression"})
-"""The nodes of a tree that are a path, and no comparison that has one in it."""
-
-
-_ORDERED = ((int, float), str)
-"""What one of a kind can be before or behind another."""
-
-
-class NothingFoundError(Exception):
-    """A path finds nothing; the text says which name it looked for."""
+from .strict import StrictInterpreter, is_true
 
 
 @contextmanager
@@ -93,7 +78,7 @@ class FieldMapping:
         if self._when is None:
             return True
         session = {name: document.get(name) for name in self._by_name if name == "session_id"}
-        return _is_true(_evaluate(_STRICT, self._when, document, "when", session))
+        return is_true(_evaluate(_STRICT, self._when, document, "when", session))
 
     def read(self, document: dict[str, Any]) -> dict[str, Any]:
         """The fields of the event.
@@ -147,95 +132,7 @@ class ElementMapping:
         return found
 
 
-class _Strict(TreeInterpreter):  # type: ignore[misc] # the library has no types
-    """JMESPath in which a path that finds nothing is an error."""
-
-    def visit_field(self, node: Mapping[str, Any], value: Any) -> Any:
-        name = node["value"]
-        if not isinstance(value, dict) or name not in value:
-            raise NothingFoundError(f"there is no {name!r}")
-        return value[name]
-
-    def visit_index(self, node: Mapping[str, Any], value: Any) -> Any:
-        found = super().visit_index(node, value)
-        if found is None:
-            raise NothingFoundError(f"there is no element {node['value']}")
-        return found
-
-    def visit_slice(self, node: Mapping[str, Any], value: Any) -> Any:
-        return super().visit_slice(node, _list(value))
-
-    def visit_flatten(self, node: Mapping[str, Any], value: Any) -> Any:
-        _list(self.visit(node["children"][0], value))
-        return super().visit_flatten(node, value)
-
-    def visit_projection(self, node: Mapping[str, Any], value: Any) -> list[Any]:
-        base, each = node["children"][:2]
-        return [self._element(each, element) for element in _list(self.visit(base, value))]
-
-    def visit_filter_projection(self, node: Mapping[str, Any], value: Any) -> list[Any]:
-        base, each, condition = node["children"]
-        return [
-            self._element(each, element)
-            for element in _list(self.visit(base, value))
-            if _is_true(self.visit(condition, element))
-        ]
-
-    def visit_value_projection(self, node: Mapping[str, Any], value: Any) -> list[Any]:
-        base, each = node["children"][:2]
-        values = self.visit(base, value)
-        if not isinstance(values, dict):
-            raise NothingFoundError("there is no object to take the values of")
-        return [self._element(each, element) for element in values.values()]
-
-    def visit_comparator(self, node: Mapping[str, Any], value: Any) -> Any:
-        if node["value"] in self._EQUALITY_OPS:
-            return super().visit_comparator(node, value)
-        left, right = (self.visit(child, value) for child in node["children"])
-        both = next((kind for kind in _ORDERED if isinstance(left, kind) and isinstance(right, kind)), None)
-        if both is None or isinstance(left, bool) or isinstance(right, bool):
-            raise NothingFoundError(f"there are no two numbers, nor two texts, to compare by {node['value']}")
-        return self.COMPARATOR_FUNC[node["value"]](left, right)
-
-    def visit_or_expression(self, node: Mapping[str, Any], value: Any) -> Any:
-        left, right = node["children"]
-        found = self._maybe(left, value)
-        return found if _is_true(found) else self.visit(right, value)
-
-    def visit_and_expression(self, node: Mapping[str, Any], value: Any) -> Any:
-        left, right = node["children"]
-        found = self._maybe(left, value)
-        return self.visit(right, value) if _is_true(found) else found
-
-    def visit_not_expression(self, node: Mapping[str, Any], value: Any) -> bool:
-        return not _is_true(self._maybe(node["children"][0], value))
-
-    def visit_function_expression(self, node: Mapping[str, Any], value: Any) -> Any:
-        if node["value"] != "not_null":
-            return super().visit_function_expression(node, value)
-        found = next((each for child in node["children"] if (each := self._maybe(child, value)) is not None), None)
-        if found is None:
-            raise NothingFoundError("not_null() finds nothing")
-        return found
-
-    def _element(self, each: Mapping[str, Any], element: Any) -> Any:
-        """What is null in a list must not be left out of it: it may be what was bought."""
-        found = self.visit(each, element)
-        if found is None:
-            raise NothingFoundError("an element of the list is null")
-        return found
-
-    def _maybe(self, node: Mapping[str, Any], value: Any) -> Any:
-        """What a path finds that may find nothing."""
-        if node["type"] not in _PATHS:
-            return self.visit(node, value)
-        try:
-            return self.visit(node, value)
-        except NothingFoundError:
-            return None
-
-
-_STRICT, _LENIENT = _Strict(), TreeInterpreter()
+_STRICT, _LENIENT = StrictInterpreter(), TreeInterpreter()
 
 
 def _evaluate(
@@ -253,19 +150,8 @@ def _evaluate(
         ) from None
 
 
-def _is_true(value: Any) -> bool:
-    """As JMESPath has it: 0 is true."""
-    return not (value is None or value is False or value in ("", [], {}))
-
-
 def _beside(key: bytes | None, headers: Headers) -> dict[str, Any]:
     return {"$key": _text(key), "$headers": _texts_of(headers)}
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise NothingFoundError("there is no list to take the elements of")
-    return value
 
 
 def _text(data: bytes | None) -> str | None:

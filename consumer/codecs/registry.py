@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ..errors import DecodeError
-from .codec import Headers
+from .codec import Headers, failed
 from .framing import SchemaId, unframe
 from .resolution import Read, read_whole, resolve
 from .schema_source import Schemas
+from .written import WrittenSchema
 
 
 class RegistryReader:
@@ -38,6 +39,8 @@ class RegistryReader:
             return read(payload)
         except DecodeError as error:
             raise DecodeError(error.reason, f"schema id {schema_id}: {error}", error.session_id) from error
+        except Exception as error:
+            raise failed(f"schema id {schema_id}: reading it", error) from error
 
     def fields_of(self, _: bytes | None, value: bytes, headers: Headers) -> dict[str, Any]:
         """As `read`, for whoever has a key too."""
@@ -45,12 +48,17 @@ class RegistryReader:
 
     def _learn(self, schema_id: SchemaId) -> Read:
         try:
-            written = self._schemas.get(schema_id)
-            read = read_whole(written) if self._name is None else resolve(written, self._name)
+            read = self._resolve(self._schemas.get(schema_id))
         except DecodeError as error:
             read = partial(_refuse, error.reason, str(error))
         self._reads[schema_id] = read
         return read
+
+    def _resolve(self, written: WrittenSchema) -> Read:
+        try:
+            return read_whole(written) if self._name is None else resolve(written, self._name)
+        except Exception as error:
+            raise failed("resolving it", error) from error
 
 
 def _refuse(reason: str, words: str, payload: bytes) -> NoReturn:

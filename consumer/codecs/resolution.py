@@ -32,6 +32,7 @@ _Convert: TypeAlias = Callable[[Any], Any]
 
 _PYTHON = {"null": type(None), "boolean": bool, "int": int, "long": int, "float": float, "double": float}
 _PYTHON |= {"bytes": bytes, "fixed": bytes, "string": str, "enum": str, "array": list, "map": dict, "record": dict}
+_PYTHON |= {"error": dict}
 """What fastavro makes of each kind of type: all that tells which branch of a union a value had."""
 
 
@@ -111,7 +112,13 @@ def _see_that_it_is_a_record(schema: Any, read: str, names: Sequence[str] = ()) 
 
 def _names_of(record: Mapping[str, Any]) -> set[str]:
     """Its names without their namespaces: an alias is as good as its own."""
-    return {name.rpartition(".")[2] for name in (record["name"], *record.get("aliases", ()))}
+    return {name.rpartition(".")[2] for name in (record["name"], *_aliases_of(record))}
+
+
+def _aliases_of(named: Mapping[str, Any]) -> list[str]:
+    """Of a record or a field. Whatever else a tool writes there, such as null, is none."""
+    aliases = named.get("aliases")
+    return [name for name in aliases if isinstance(name, str)] if isinstance(aliases, list) else []
 
 
 def _resolve_record(written: Any, ours: Mapping[str, Any], named: Mapping[str, Any]) -> Read:
@@ -137,14 +144,16 @@ def _resolve_record(written: Any, ours: Mapping[str, Any], named: Mapping[str, A
 
     def read_changed(payload: bytes) -> dict[str, Any]:
         fields = read(written, payload)
+        # Beside what was read: a field of the writer may be two of ours.
+        found = dict(absent)
         for name, source, convert in changed:
             try:
-                fields[name] = fields[source] if convert is None else convert(fields[source])
+                found[name] = fields[source] if convert is None else convert(fields[source])
             except _MismatchError as mismatch:
                 raise DecodeError(
-                    UNDECODABLE, f"does not resolve to ours: the field {name} {mismatch}", _session_of(fields)
+                    UNDECODABLE, f"does not resolve to ours: the field {name} {mismatch}", _session_of(fields | found)
                 ) from None
-        fields.update(absent)
+        fields.update(found)
         return fields
 
     return read_changed if changed or absent else partial(read, written)
@@ -153,7 +162,7 @@ def _resolve_record(written: Any, ours: Mapping[str, Any], named: Mapping[str, A
 def _source_of(name: str, fields: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The writer's field that is ours, by its own name or else by an alias."""
     sources = [field for field in fields if field["name"] == name]
-    sources = sources or [field for field in fields if name in field.get("aliases", ())]
+    sources = sources or [field for field in fields if name in _aliases_of(field)]
     if len(sources) > 1:
         raise _MismatchError(f"is an alias of both {sources[0]['name']} and {sources[1]['name']}")
     return sources[0] if sources else None
@@ -214,6 +223,8 @@ def _from_union(branches: Sequence[Any], ours: Any, named: Mapping[str, Any]) ->
         except _MismatchError as mismatch:
             found = mismatch
         whole = named.get(branch, branch) if isinstance(branch, str) else branch
+        if isinstance(whole, list):  # Avro forbids it, and fastavro parses it
+            raise _MismatchError("is written as a union within a union")
         python = str if is_decimal(whole) else _PYTHON[kind_of(whole)]
         before = by_type.setdefault(python, found)
         if before is not found and not (isinstance(before, _MismatchError) and isinstance(found, _MismatchError)):

@@ -7,6 +7,7 @@ Types are strict: a number is no text, and nothing is guessed. What is missing a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -21,6 +22,13 @@ TimeForm: TypeAlias = Literal["iso8601", "s", "ms", "us"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LONGS = range(-(2**63), 2**63)
+
+_ISO_8601 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+"""A date, a time of day and a zone. Without seconds, as Java writes a full minute, there is no fraction: Python would
+take the one of a minute for seconds, and takes anything that stands between the date and the time."""
 
 Reader: TypeAlias = Callable[[Any], Any]
 """Gives a value as our schema has it. Raises `ValueError`, in words, if it is none of this type."""
@@ -146,6 +154,12 @@ def _bounded(milliseconds: int) -> int:
     return milliseconds
 
 
+def _bounded_seconds(seconds: float) -> float:
+    if abs(seconds) > _LONGS.stop / 1_000:
+        raise ValueError("is beyond all times")
+    return seconds
+
+
 def _from_milliseconds(value: Any) -> int:
     return _bounded(_whole(value))
 
@@ -156,20 +170,26 @@ def _from_microseconds(value: Any) -> int:
 
 def _from_seconds(value: Any) -> int:
     if isinstance(value, float) and math.isfinite(value):  # as most languages give the time
-        return _bounded(round(value * 1_000))
+        # Seconds first: their product may be beyond all floats, which cannot be rounded.
+        return _bounded(round(_bounded_seconds(value) * 1_000))
     return _bounded(_whole(value) * 1_000)
 
 
 def _from_iso8601(value: Any) -> int:
-    if not isinstance(value, str):
-        raise ValueError(f"is {_shown(value)}, and must be a time such as 2026-11-01T12:00:00Z")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"is {_shown(value)}, and must be a time such as 2026-11-01T12:00:00Z") from None
-    if moment.tzinfo is None:
+    found = _ISO_8601.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise _no_time(value)
+    if found["zone"] is None:
         raise ValueError(f"is {_shown(value)}, which does not say its zone: write one, such as Z or +01:00")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:  # there is no such day, hour or zone
+        raise _no_time(value) from None
     return (moment - _EPOCH) // _MILLISECOND
+
+
+def _no_time(value: Any) -> ValueError:
+    return ValueError(f"is {_shown(value)}, and must be a time such as 2026-11-01T12:00:00Z")
 
 
 _TIMES: Mapping[TimeForm, Reader] = {

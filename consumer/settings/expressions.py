@@ -7,8 +7,9 @@ stand wherever a name can: `$headers.kind == 'shown'`.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 _QUOTED_OR_OURS = re.compile(
     r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|(?P<ours>\$(?:key|headers|record)\b)"""
@@ -36,7 +37,7 @@ def parse_expression(text: str) -> Expression:
     """Read an expression.
 
     Raises:
-        ValueError: it is no JMESPath; the message has the place.
+        ValueError: it is no JMESPath; the message has the place. Or what stands in backticks is no JSON.
     """
     import jmespath  # noqa: PLC0415 - most deployments map nothing
     from jmespath.exceptions import JMESPathError  # noqa: PLC0415 - as above
@@ -45,6 +46,8 @@ def parse_expression(text: str) -> Expression:
     asked: set[str] = set()
 
     def quoted(found: re.Match[str]) -> str:
+        if found[0].startswith("`"):
+            _see_that_it_is_json(found[0])
         if found["ours"] is None:
             return found[0]
         asked.add(found["ours"])
@@ -61,6 +64,22 @@ def parse_expression(text: str) -> Expression:
         # Its message draws the expression and an arrow below it, over several lines.
         first, *_ = str(error).split(" for expression:")
         raise ValueError(f"no JMESPath expression: {' '.join(first.split())}") from None
+
+
+def _see_that_it_is_json(literal: str) -> None:
+    """What is none is a text to the library, and nobody is told: no value that is true is equal to `True`."""
+    try:
+        json.loads(literal[1:-1].replace("\\`", "`"), parse_constant=_refuse_constant)
+    except ValueError:
+        shown = " ".join(literal.split())
+        raise ValueError(
+            f"no JMESPath expression: {shown} is no JSON. A text stands in quotes, such as 'paid', and what stands in "
+            'backticks is JSON, such as `true`, `3` or `"paid"`'
+        ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON's")
 
 
 def _functions_in(node: object) -> set[str]:

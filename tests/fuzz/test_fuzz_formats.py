@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryError
 from fuzz.fuzzing import fuzz, spoilt
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
 
 from consumer.codecs import registry_client
-from consumer.codecs.codec import EMPTY_ID, KEY_MISMATCH, TOO_LARGE, UNDECODABLE, Codec
+from consumer.codecs.codec import EMPTY_ID, KEY_MISMATCH, TOO_LARGE, UNDECODABLE, Codec, no_headers
 from consumer.codecs.framing import HEADER, framed
 from consumer.codecs.inputs import codec_of
 from consumer.codecs.plain import PlainCodec
-from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, schema_text
+from consumer.codecs.registry import RegistryReader
+from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema, schema_text
+from consumer.codecs.written import WrittenSchema, parse_texts
 from consumer.errors import DecodeError, SchemaWaitError
 from consumer.settings import Settings
 
@@ -186,6 +188,10 @@ EDGES = [
     ("mapped", "NaN", shown(at=float("nan")), UNDECODABLE),
     ("mapped", "1e400", shown(at=0).replace(b'"at": 0', b'"at": 1e400'), UNDECODABLE),
     ("mapped", "a time beyond all", shown(at=1e300), UNDECODABLE),
+    ("mapped", "a time whose milliseconds are beyond all floats", shown(at=1e306), UNDECODABLE),
+    ("mapped", "a time before all floats", shown(at=-1.7976931348623157e308), UNDECODABLE),
+    ("mapped", "null for its kind", shown(kind=None), UNDECODABLE),
+    ("mapped", "a number for its kind", shown(kind=3), UNDECODABLE),
     ("mapped", "true for a time", shown(at=True), UNDECODABLE),
     ("mapped", "a list for a text", shown(tenant=["P"]), UNDECODABLE),
     ("mapped", "an object for a text", shown(tenant={"P": 1}), UNDECODABLE),
@@ -233,6 +239,10 @@ def test_an_id_in_a_header_has_the_same_edges(codecs: dict[str, Codec], header: 
         ({"items": [{"kind": "insurance", "offer": None}]}, UNDECODABLE),
         ({"items": [{"kind": "insurance", "offer": 5}]}, UNDECODABLE),
         ({"items": [{"offer": "o1"}]}, UNDECODABLE),
+        ({"items": [{"kind": None, "offer": "o1"}]}, UNDECODABLE),
+        ({"items": [{"kind": True, "offer": "o1"}]}, UNDECODABLE),
+        ({"items": [{"kind": 3, "offer": "o1"}]}, UNDECODABLE),
+        ({"items": [{"kind": ["insurance"], "offer": "o1"}]}, UNDECODABLE),
         ({"items": [None]}, UNDECODABLE),
         ({"items": [[[]]]}, UNDECODABLE),
     ],
@@ -286,3 +296,90 @@ def test_nothing_is_raised_but_what_is_dead_lettered_or_waits(
     codecs: dict[str, Codec], name: str, value: bytes, key: bytes | None, is_checkout: bool, header: bytes | None
 ) -> None:
     assert fate(codecs[name], value, is_checkout=is_checkout, key=key, header=header) in FATES
+
+
+@fuzz(150)
+@given(st.lists(st.fixed_dictionaries({}, optional={"kind": SCALARS | st.just("insurance"), "offer": SCALARS})))
+def test_an_item_is_left_out_by_another_kind_and_by_nothing_else(
+    codecs: dict[str, Codec], items: list[dict[str, Any]]
+) -> None:
+    value = json.dumps({**ORDER, "items": items}).encode()
+    try:
+        event = codecs["mapped"].decode_checkout(KEY, value, 7)
+    except DecodeError:
+        kinds, bought = [item.get("kind") for item in items], [item.get("offer") for item in items]
+        assert not all(isinstance(one, str) for one in kinds) or not all(
+            isinstance(one, str) and one for kind, one in zip(kinds, bought, strict=True) if kind == "insurance"
+        )
+        return
+    assert event is not None
+    assert set(event.purchased) == {item["offer"] for item in items if item["kind"] == "insurance"}
+    assert all(isinstance(item["kind"], str) for item in items)
+
+
+ODD = st.sampled_from([None, 0, True, "", "string", "record", [], [None], {}, ["null"], -1])
+NAMES = st.sampled_from(["string", "null", "bytes", "long", "error", "union", "request", "R", "optout.events.R"])
+TYPES = st.recursive(
+    NAMES | ODD,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries(
+            {"type": st.sampled_from(["array", "map", "error", "record", "enum", "fixed", "string"]) | inner},
+            optional={
+                "name": st.sampled_from(["R", "E", "offer_id"]) | ODD,
+                "items": inner,
+                "values": inner,
+                "aliases": st.just(["offer_id"]) | ODD,
+                "symbols": st.just(["A"]) | ODD,
+                "size": st.integers(-1, 3) | ODD,
+                "logicalType": st.sampled_from(["decimal", "timestamp-micros", "date"]) | ODD,
+                "precision": ODD,
+                "fields": st.lists(st.fixed_dictionaries({"name": st.sampled_from("ab"), "type": inner}), max_size=2)
+                | ODD,
+            },
+        )
+    ),
+    max_leaves=5,
+)
+
+
+class OneText:
+    """A registry that has this schema by each id."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get(self, _: object) -> WrittenSchema:
+        return parse_texts(self._text)
+
+
+@pytest.mark.parametrize("ours", [OFFER_PRESENTED, None])
+@fuzz(150)
+@given(
+    st.dictionaries(
+        st.sampled_from(["session_id", "offer_id", "price", "metadata", "more"]),
+        st.fixed_dictionaries({}, optional={"type": TYPES, "aliases": st.just(["offer_id"]) | ODD}),
+        max_size=2,
+    ),
+    st.fixed_dictionaries({}, optional={"aliases": ODD, "namespace": ODD}),
+    st.just(OFFER) | spoilt(OFFER),
+)
+@example({"price": {"type": ["string", {"type": "error", "name": "E", "fields": []}]}}, {}, OFFER)
+@example({"price": {"type": ["string", ["null"]]}}, {}, OFFER)
+@example({"session_id": {"type": "bytes", "aliases": ["offer_id"]}, "offer_id": {"name": "more"}}, {}, OFFER)
+@example({}, {"aliases": None}, OFFER)
+def test_whatever_schema_is_registered_its_records_are_read_or_undecodable(
+    ours: str | None, changes: dict[str, dict[str, Any]], more: dict[str, Any], payload: bytes
+) -> None:
+    schema = load_schema(OFFER_PRESENTED)
+    names = [field["name"] for field in schema["fields"]]
+    fields = [field | changes.get(field["name"], {}) for field in schema["fields"]]
+    fields += [{"name": name, "type": "null", **change} for name, change in changes.items() if name not in names]
+    reader = RegistryReader(OneText(json.dumps({**schema, "fields": fields, **more})), ours)
+    words = ""
+    try:
+        reader.read(framed(7, payload), no_headers)
+    except DecodeError as error:
+        words = str(error)
+    # By the last catch. It is there for what nobody has thought of, and this was.
+    assert " fails by " not in words

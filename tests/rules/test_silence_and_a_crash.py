@@ -51,10 +51,10 @@ class Log:
         )
 
 
-class Process(LoopWorld):
+class TwoTasks(LoopWorld):
     """A process with both tasks. `before`: the one that was killed, whose commits it finds."""
 
-    def __init__(self, log: Log, before: Process | None = None) -> None:
+    def __init__(self, log: Log, before: TwoTasks | None = None) -> None:
         self.log = log
         super().__init__(
             join={
@@ -114,9 +114,9 @@ class Process(LoopWorld):
         return found.trusted_since > MIN_TIME
 
 
-def before_the_silence(log: Log) -> Process:
+def before_the_silence(log: Log) -> TwoTasks:
     """At 12:59:58, with the last checkouts of 12:00 and an offer of 12:28 in B, which is due after 13:00."""
-    process = Process(log)
+    process = TwoTasks(log)
     for partition in (A, B):
         process.show(partition, f"first{partition}")
         process.check_out(partition)
@@ -126,7 +126,7 @@ def before_the_silence(log: Log) -> Process:
     return process
 
 
-def silence_and_its_end(process: Process) -> None:
+def silence_and_its_end(process: TwoTasks) -> None:
     process.go(NOON + SILENCE + 1.0)
     process.show(A, "ahead")
     process.go(NOON + SILENCE + 15.0)  # the checkouts are asked for their end meanwhile
@@ -147,7 +147,7 @@ def test_no_offer_is_decided_while_checkouts_land_though_the_process_is_killed_m
     process.go(ENDED + 5.0)
 
     process.log.now += 30.0
-    after = Process(process.log, process)
+    after = TwoTasks(process.log, process)
     after.read_on(B)
     after.go(process.log.now + 5.0)
     after.read_on(A)
@@ -162,7 +162,7 @@ def test_no_offer_is_decided_while_checkouts_land_though_the_process_is_killed_m
 def test_a_commit_says_that_inputs_are_watched_only_where_no_silence_can_begin_before_that_is_believed(
     quiet_for: float,
 ) -> None:
-    process = Process(Log())
+    process = TwoTasks(Log())
     process.check_out(A)
     process.go(NOON + quiet_for)
     process.commit()

@@ -10,6 +10,9 @@ from consumer.settings import InputsSettings, OfferInputSettings
 MOST_COPIES = 4
 """How often an offer stands in its record at the most."""
 
+MORE_TEXT = 10
+"""Characters by which the text of each commit is longer then: a broker that takes few takes so many more."""
+
 INPUT = InputsSettings(offers=OfferInputSettings(format="json", each="offers"))
 """What the settings say then."""
 

@@ -28,7 +28,7 @@ from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
-from simulation.world.several import INPUT
+from simulation.world.several import INPUT, MORE_TEXT
 from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
@@ -73,7 +73,8 @@ class World:
         self.broker = Broker(
             self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions, scenario.group_protocol
         )
-        self.broker.metadata_limit = scenario.metadata_limit
+        self._more_text = MORE_TEXT if Kind.SEVERAL in kinds else 0
+        self.broker.metadata_limit = scenario.metadata_limit + self._more_text
         self.broker.on_read = lambda *read: scenario.read(*read, self.clock.ms)
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
         self.release_file = ReleaseFile(self.clock)
@@ -147,7 +148,7 @@ class World:
         # They sleep while something comes up that will not be long.
         end_offsets.time = group.time = source.time = api.time = self.waiter  # type: ignore[assignment]
         # A seed's lists are short, and so are its logs.
-        commits.LEAST_METADATA = 190
+        commits.LEAST_METADATA = 190 + self._more_text
         head, Horizon.HEAD = Horizon.HEAD, HEAD
         try:
             with self.journal.listening():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
 
 from consumer.codecs.codec import Codec, presentations
 from consumer.codecs.framing import SchemaId, framed
-from consumer.codecs.inputs import codec_of
+from consumer.codecs.inputs import InputReader, InputsCodec, codec_of
 from consumer.codecs.plain import PlainCodec
 from consumer.codecs.written import WrittenSchema, parse_texts
-from consumer.errors import DecodeError
+from consumer.errors import DecodeError, SchemaWaitError, StartError
 from consumer.events import CheckoutCompleted, Details, OfferAmongSeveral, OfferPresented
 from consumer.settings import Settings
 
@@ -283,3 +283,30 @@ def test_a_record_with_an_id_that_is_not_mapped_has_to_resolve_to_ours(monkeypat
     for decode in (codec.decode_offer, codec.decode_checkout):
         with pytest.raises(DecodeError, match=r"schema id 7: writes the record Basket.*input\.\w+\.fields"):
             decode(b"s1", framed(7, b"\x04c1\x02\x00"), 0)
+
+
+@pytest.mark.parametrize("error", [OverflowError("cannot convert"), KeyError("union"), RecursionError("too\ndeep")])
+def test_whatever_a_record_makes_its_reader_raise_it_is_undecodable(error: Exception) -> None:
+    codec = failing_with(error)
+    for decode in (codec.decode_offer, codec.decode_checkout):
+        with pytest.raises(DecodeError, match=f"^reading it fails by {type(error).__name__}: .+$") as caught:
+            decode(b"s1", b"{}", 0)
+        assert (caught.value.reason, caught.value.__cause__) == ("undecodable", error)
+
+
+@pytest.mark.parametrize(
+    "error", [DecodeError("empty_id", "it is empty", "s1"), SchemaWaitError("7"), StartError("no"), MemoryError()]
+)
+def test_what_is_told_already_or_is_no_fault_of_the_record_is_raised_as_it_is(error: Exception) -> None:
+    codec = failing_with(error)
+    for decode in (codec.decode_offer, codec.decode_checkout):
+        with pytest.raises(type(error)) as caught:
+            decode(b"s1", b"{}", 0)
+        assert caught.value is error
+
+
+def failing_with(error: Exception) -> Codec:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return InputsCodec(PLAIN, InputReader(fail), InputReader(fail))

@@ -144,6 +144,16 @@ def test_a_misspelt_condition_leaves_nothing_out(when: str) -> None:
     assert words == f"when ({when}): there is no 'knd'"
 
 
+@pytest.mark.parametrize("when", ["kind == 'CHECKOUT_DONE'", "kind", "kind != 'CHECKOUT_BEGUN'", "kind == '3'"])
+@pytest.mark.parametrize("kind", [None, 3])
+def test_a_condition_on_null_or_on_another_type_leaves_nothing_out(when: str, kind: object) -> None:
+    document = {**CHECKOUT, "kind": kind}
+    if when == "kind" and kind is not None:
+        assert checkout("order.items[].offerId", document=document, when=when) is not None
+    else:
+        assert refusal("order.items[].offerId", document=document, when=when).startswith(f"when ({when}): ")
+
+
 def test_a_condition_may_say_that_a_field_can_be_missing() -> None:
     assert checkout("order.items[].offerId", when="knd && knd == 'CHECKOUT_DONE'") is None
     assert checkout("order.items[].offerId", when="!knd") is not None
@@ -159,6 +169,17 @@ def offer(fields: dict[str, str], document: dict[str, Any], headers: Any = no_he
     settings = OfferInputSettings(format="json", fields=fields)
     shape = EventShape(OFFER_PRESENTED, optional=frozenset({"event_id"}))
     return FieldMapping(settings, shape).apply(document, b"s1", headers)
+
+
+@pytest.mark.parametrize("given", [None, True, 1.0, ["o1", "o2"], {"id": "o1"}])
+def test_an_id_is_not_the_text_of_what_is_no_id(given: object) -> None:
+    fields = {"offer_id": "to_string(offer.id)"}
+    document = {"session_id": "s1", "partner_code": "P", "presented_at": 1}
+    with pytest.raises(DecodeError, match="offer_id"):
+        offer(fields, {**document, "offer": {"id": given}})
+    found = offer(fields, {**document, "offer": {"id": 17}})
+    assert found is not None
+    assert found["offer_id"] == "17"
 
 
 BARE = {"partner_code": "P", "offer_id": "o", "presented_at": 1}
@@ -186,7 +207,7 @@ def test_headers_that_the_client_does_not_hand_out_are_none() -> None:
 def test_a_key_that_is_no_text_is_no_session(key: bytes | None) -> None:
     settings = OfferInputSettings(format="json", fields={"session_id": "$key"})
     mapping = FieldMapping(settings, EventShape(OFFER_PRESENTED))
-    with pytest.raises(DecodeError, match="it has no"):
+    with pytest.raises(DecodeError, match=r"'\$key' is null"):
         mapping.apply({"event_id": "e", **BARE}, key, no_headers)
 
 

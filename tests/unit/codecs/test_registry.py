@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from support.builders import CODEC
 
+from consumer.codecs import registry
 from consumer.codecs.codec import UNDECODABLE, no_headers
 from consumer.codecs.framing import HEADER, SchemaId, framed
 from consumer.codecs.registry import RegistryReader
+from consumer.codecs.resolution import Read
 from consumer.codecs.schemas import OFFER_PRESENTED, load_schema
 from consumer.codecs.written import WrittenSchema, parse_texts
 from consumer.errors import DecodeError, SchemaWaitError
@@ -92,3 +94,60 @@ def test_a_record_that_is_mapped_is_read_whole() -> None:
     fields = RegistryReader(KnownSchemas(), None).read(framed(8, payload), no_headers)
     assert {name: fields[name] for name in less} == less
     assert "offer_id" not in fields
+
+
+class OtherSchemas:
+    """What is parsed to something that nobody has thought of."""
+
+    def __init__(self, written: object) -> None:
+        self.written = written
+        self.asked = 0
+
+    def get(self, schema_id: SchemaId) -> Any:
+        self.asked += 1
+        return self.written
+
+
+@pytest.mark.parametrize("name", [OFFER_PRESENTED, None])
+def test_a_schema_that_nobody_has_thought_of_makes_its_records_undecodable(name: str | None) -> None:
+    schemas = OtherSchemas(WrittenSchema(({"type": "record"},), False, {}))
+    reader = RegistryReader(schemas, name)
+    for _ in range(2):
+        with pytest.raises(
+            DecodeError, match=r"^schema id 7: (resolving it|reading it) fails by KeyError: '\w+'"
+        ) as caught:
+            reader.read(framed(7, PAYLOAD), no_headers)
+        assert caught.value.reason == UNDECODABLE
+    assert schemas.asked == 1
+
+
+def test_a_record_that_its_reader_fails_on_is_undecodable_and_the_next_one_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = [AttributeError("no decode"), RecursionError("too\ndeep")]
+
+    def resolved(*_: object) -> Read:
+        def read(payload: bytes) -> dict[str, Any]:
+            if failures:
+                raise failures.pop(0)
+            return {"payload": payload}
+
+        return read
+
+    monkeypatch.setattr(registry, "resolve", resolved)
+    reader = RegistryReader(KnownSchemas(), OFFER_PRESENTED)
+    for words in ("AttributeError: no decode$", "RecursionError: too deep$"):
+        with pytest.raises(DecodeError, match="^schema id 7: reading it fails by " + words):
+            reader.read(framed(7, PAYLOAD), no_headers)
+    assert reader.read(framed(7, PAYLOAD), no_headers) == {"payload": PAYLOAD}
+
+
+def test_what_is_no_fault_of_a_record_is_not_taken_for_one() -> None:
+    reader = RegistryReader(OtherSchemas(WrittenSchema((OutOfMemory(),), False, {})), None)
+    with pytest.raises(MemoryError):
+        reader.read(framed(7, PAYLOAD), no_headers)
+
+
+class OutOfMemory:
+    def __str__(self) -> str:
+        raise MemoryError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from typing import Any
 
@@ -224,6 +225,39 @@ def test_a_union_takes_what_resolves_and_refuses_the_rest_by_the_record() -> Non
     assert "a union of no types" in unresolved(changed(offer_id=[]))
     date = {"type": "int", "logicalType": "date"}
     assert "cannot be told apart" in unresolved(changed(presented_at=[date, "long"]))
+
+
+def test_a_record_in_a_union_may_be_of_the_type_error() -> None:
+    failed = {"type": "error", "name": "Failed", "fields": [{"name": "code", "type": "int"}]}
+    schema = changed(price=["null", "string", failed])
+    assert read(schema, OFFER) == OFFER
+    payload = written(schema, OFFER)
+    price = b"\x02\x0a" + OFFER["price"].encode()
+    assert price in payload
+    with pytest.raises(DecodeError, match="the field price is written as error, and read as string"):
+        reader(schema)(payload.replace(price, b"\x04\x02"))
+
+
+def test_a_union_straight_within_a_union_is_refused() -> None:
+    assert "the field price is written as a union within a union" in unresolved(changed(price=["string", ["null"]]))
+
+
+def test_a_field_that_is_two_of_ours_is_converted_for_each() -> None:
+    schema = changed(offer_id=None, session_id="bytes")
+    next(field for field in schema["fields"] if field["name"] == "session_id")["aliases"] = ["offer_id"]
+    found = read(schema, {**OFFER, "session_id": b"s1"})
+    assert (found["session_id"], found["offer_id"]) == ("s1", "s1")
+    assert unread(schema, {**OFFER, "session_id": b"\xff"}).session_id is None
+
+
+@pytest.mark.parametrize("aliases", [None, "offer_id", {"offer_id": 1}, [None, 7]])
+def test_aliases_that_are_no_names_are_none(aliases: object) -> None:
+    schema = load_schema(OFFER_PRESENTED)
+    assert read({**schema, "aliases": aliases}, OFFER) == OFFER
+    assert "the record Shown" in unresolved({**schema, "name": "Shown", "namespace": "", "aliases": aliases})
+    schema = changed(offer_id=None, quote="string")
+    schema["fields"][-1]["aliases"] = aliases
+    assert re.search("the field offer_id is missing|aliases must be a list", unresolved(schema))
 
 
 def test_a_named_type_of_a_reference_is_resolved() -> None:

@@ -101,7 +101,7 @@ def test_a_page_that_shows_nothing_is_passed_over_and_counted() -> None:
         ({"offers": [{"id": "a"}, None]}, "undecodable", "element 1: it is no object"),
         ({"offers": [{"id": str(n)} for n in range(65)]}, "too_large", "each (offers) gives 65 elements, and 64 is"),
         ({"offers": {"id": "a"}}, "undecodable", "each (offers) gives no list"),
-        ({"offers": None}, "undecodable", "each (offers) gives no list"),
+        ({"offers": None}, "undecodable", "each (offers): 'offers' is null"),
         ({"offer": [{"id": "a"}]}, "undecodable", "each (offers): there is no 'offers'"),
     ],
 )

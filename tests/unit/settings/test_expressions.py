@@ -48,3 +48,15 @@ def test_what_is_no_expression_is_refused_in_one_line(text: str, what: str) -> N
         parse_expression(text)
     assert what in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("literal", ["True", "insurance", "NaN", "-Infinity", "'x'", "01", '{"a": 1, "a": 2'])
+def test_a_literal_that_is_no_json_is_refused_and_named(literal: str) -> None:
+    with pytest.raises(ValueError, match="is no JSON") as caught:
+        parse_expression(f"items[?kind==`{literal}`].id")
+    assert f"`{literal}`" in str(caught.value)
+
+
+@pytest.mark.parametrize("literal", ["true", "null", " 3 ", '"insurance"', "[]", '{"a": "\\`"}', "1e3"])
+def test_a_literal_is_json(literal: str) -> None:
+    assert parse_expression(f"items[?kind==`{literal}`].id || '`x`'").tree
