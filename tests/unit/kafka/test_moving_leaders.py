@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from support.kafka import Consumer
 
 from consumer.core.rules import DecisionRules
@@ -56,3 +56,16 @@ def test_a_leader_that_never_comes_ends_the_wait(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(end_offsets, "TIMEOUT", 0.3)
     with pytest.raises(KafkaException):
         start(broker(*[KafkaError.NOT_LEADER_FOR_PARTITION] * 100))
+
+
+def test_of_several_partitions_those_without_a_leader_are_left_out_and_a_refusal_is_an_error() -> None:
+    places = [TopicPartition("offers", number) for number in range(3)]
+    silent = broker(KafkaError._TIMED_OUT)
+    assert end_offsets.bounds_within(silent, places, 5) == {("offers", 1): (0, 100), ("offers", 2): (0, 100)}  # type: ignore[arg-type]
+    refusing = broker(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
+        end_offsets.bounds_within(refusing, places, 5)  # type: ignore[arg-type]
+    assert refusing.asked.count("get_watermark_offsets") == 1
+    assert end_offsets.bounds_within(broker(), [], 5) == {}  # type: ignore[arg-type]
+    with pytest.raises(KafkaException, match="_TIMED_OUT"):
+        end_offsets.bounds_within(broker(), places, 0)  # type: ignore[arg-type]
