@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..errors import DecodeError, PositionsError, StartError
@@ -18,8 +17,6 @@ from ..events import Mode, OfferOutcome, Reason
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .reader import LogReader, error_text
-
-log = structlog.get_logger(__name__)
 
 _NOT_DECIDED = frozenset({Reason.LATE, Reason.IMPLAUSIBLE_TIME, Reason.RELEASED})
 """Reasons for which no way back is to lead further back: the record joined no chain, and its date may be anything; or
@@ -90,8 +87,6 @@ class SettledSince:
     def _earliest(
         self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]], moment: int
     ) -> dict[int, int]:
-        records = sum(end - begin for begin, end in ranges.values())
-        log.info("outcomes are read, for what was settled since", records=records)
         earliest: dict[int, int] = {}
         for outcome in self._outcomes(consumer, ranges):
             if outcome.source.topic != self._settings.offer_topic or outcome.mode is not Mode.LIVE:
