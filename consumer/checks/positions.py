@@ -20,6 +20,7 @@ from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.position_changes import Change, PositionChanges
 from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
+from ..kafka.settled_since import SettledSince
 from ..kafka.start_offsets import StartOffsets, readable
 from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
@@ -60,7 +61,9 @@ class PositionsCommand:
         self._partitions = inspect_topics(self._admin, settings).partitions
         self._provenance = find_provenance(self._admin, settings)
         self._reader = clients.record_reader
-        history = GroupHistory(self._admin, self._reader, kafka, PlainCodec().decode_outcome)
+        decode = PlainCodec().decode_outcome
+        history = GroupHistory(self._admin, self._reader, kafka, decode)
+        self._settled = SettledSince(self._reader, kafka, decode, rules.max_skew)
         each = each_of(settings.input.offers.each)
         self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history, each)
         self._rules = rules
@@ -91,6 +94,7 @@ class PositionsCommand:
             self._admin,
             self._reader,
             self._starts,
+            self._settled,
             group=self._group,
             provenance=self._provenance,
             rules=self._rules,

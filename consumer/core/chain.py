@@ -91,3 +91,15 @@ class Listed(NamedTuple):
 
     least_due: int
     presentations: list[OfferPresented]
+
+
+class ChainFate(NamedTuple):
+    """What was decided, by which checkout, and by which one the offer is known to be bought all the same.
+
+    `quarantined`: it may be, by one that cannot be read.
+    """
+
+    reason: Reason
+    checkout: CheckoutCompleted | None
+    bought_by: CheckoutCompleted | None = None
+    quarantined: bool = False

@@ -13,7 +13,8 @@ Only what is due behind a gap is held by it, so that where checkouts are always 
 before the next one. What is remembered over a restart is one time, and until then all is held.
 
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
-example. One that is believed, on any of the tasks, ends it. That count is not remembered: a restart reads them again.
+example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
+again of before ends nothing. That count is not remembered: a restart reads them again, and finds the same.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
@@ -89,6 +90,11 @@ class PurchasedIds:
                 self.last = session_id, offer_id
         self.judged_to = max(self.judged_to, watermark)
 
+    @property
+    def waiting(self) -> int:
+        """How many ids are not judged yet."""
+        return len(self._waiting)
+
     def take_match(self) -> bool:
         """Whether an id has matched since this was asked last, while the task was restoring included."""
         matched, self._matched = self._matched, False
@@ -107,6 +113,10 @@ class Gap(NamedTuple):
     lands_at: int
 
 
+_MOST_MISDATED = 10_000
+"""Misdated checkouts that a task remembers at least, where the limit is not higher; 400 kB."""
+
+
 class TaskGuard:
     """What one task tells the guards, and what they remember with it.
 
@@ -118,7 +128,9 @@ class TaskGuard:
 
     Attributes:
         ids: the purchased ids.
-        misdated: checkouts in a row whose date is not believed. The guards set it to 0.
+        misdated: of the checkouts in a row whose date is not believed, when they were written (ms). The guards drop
+            those behind which another task has one that is believed.
+        believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
     """
 
@@ -127,8 +139,8 @@ class TaskGuard:
     ) -> None:
         silence, lateness = rules.checkout_silence, rules.lateness
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
-        self.misdated = 0
-        self._believed = False
+        self.misdated = deque[int]()
+        self.believed_at = MIN_TIME
         self.resume_at = found.resume_at if silence else MIN_TIME
         self._gaps = deque[Gap]()
         self._last_lands_at = MIN_TIME
@@ -153,15 +165,19 @@ class TaskGuard:
             # producer broke down is kept back too, and may be dated before that one.
             self._gaps.append(Gap(max(MIN_TIME, newest_before - self._lateness - 1), self._last_lands_at))
 
-    def checkout_dated(self, *, plausible: bool) -> None:
-        """A checkout was read, the next of the log."""
-        self.misdated = 0 if plausible else self.misdated + 1
-        self._believed |= plausible
+    def checkout_dated(self, written_at: int, *, plausible: bool) -> None:
+        """A checkout was read, the next of the log, written at that time (ms)."""
+        if not plausible:
+            self.misdated.append(written_at)
+            return
+        if self.misdated:
+            self.misdated.clear()
+        self.believed_at = max(self.believed_at, written_at)
 
-    def take_believed(self) -> bool:
-        """Whether a checkout's date was believed since this was asked last."""
-        believed, self._believed = self._believed, False
-        return believed
+    def forget_misdated(self, before: int, most: int) -> None:
+        """Drop the misdated checkouts that were written before that time (ms), and the first where there are more."""
+        while self.misdated and (self.misdated[0] < before or len(self.misdated) > most):
+            self.misdated.popleft()
 
     @property
     def has_landed(self) -> bool:
@@ -272,6 +288,7 @@ class Guards:
         self.newest_checkout = self.newest_offer = MIN_TIME
         self.unmatched = self.misdated = 0
         self.resume_at = MIN_TIME
+        self._believed_at = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
         self._lateness = lateness
@@ -293,7 +310,9 @@ class Guards:
             self.suspended_by = SuspendedBy.LANDING
         else:
             self.suspended_by = SuspendedBy.NONE
-            self.resume_at = MIN_TIME
+            # A task that still reads again, or comes from another member in a moment, has it before it.
+            if awake and len(awake) == len(tasks):
+                self.resume_at = MIN_TIME
 
     def lets_decide(self, task: Guarded) -> bool:
         """Whether the task may decide now."""
@@ -340,9 +359,8 @@ class Guards:
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
 
     def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
-        believed = [task for task in tasks if task.guard.take_believed()]
-        if believed:
-            for task in tasks:
-                if task not in believed:
-                    task.guard.misdated = 0
-        self.misdated = sum(task.guard.misdated for task in tasks)
+        self._believed_at = max([self._believed_at, *(task.guard.believed_at for task in tasks)])
+        running = [task for task in tasks if not task.restoring]
+        for task in running:
+            task.guard.forget_misdated(self._believed_at, max(self._limit, _MOST_MISDATED))
+        self.misdated = sum(len(task.guard.misdated) for task in running)

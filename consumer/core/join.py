@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
 from .calendar import Expiry, TimeIndex
-from .chain import Chain, Listed
+from .chain import Chain, ChainFate, Listed
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .session import OpenOffer, Session
 from .settled_before import SettledBefore
@@ -59,23 +59,13 @@ class Undated(NamedTuple):
     behind: bool = False
 
 
-class ChainFate(NamedTuple):
-    """What was decided, by which checkout, and by which one the offer is known to be bought all the same.
-
-    `quarantined`: it may be, by one that cannot be read.
-    """
-
-    reason: Reason
-    checkout: CheckoutCompleted | None
-    bought_by: CheckoutCompleted | None = None
-    quarantined: bool = False
-
-
 class Join:
     """The windowed state of one task. Decides nothing by itself: `decide` is told how far event time has come.
 
     `splits` are offsets of presentations that are known to begin a chain, from before a restart: what came before
     them in their chain may no longer be read. `rules` may be exchanged by `change_rules` only.
+
+    `checkouts` are how many are in memory, undated ones included.
     """
 
     def __init__(self, rules: DecisionRules, splits: frozenset[int] = frozenset()) -> None:
@@ -83,7 +73,7 @@ class Join:
         self._splits = set(splits)
         self._settled_before = SettledBefore(rules)
         self._sessions: dict[str, Session] = {}
-        self._presentations = 0
+        self._presentations = self.checkouts = 0
         self._index: TimeIndex[OpenOffer] = TimeIndex()
         self._expiry: Expiry[Session] = Expiry()
         self._forgotten = MIN_TIME
@@ -156,6 +146,7 @@ class Join:
             session = self._sessions[event.session_id] = Session(event.session_id)
         else:
             event.session_id = session.session_id
+        self.checkouts += 1
         self._expiry.add(event.completed_at, session)
         for open_offer in session.complete(event, self.rules.window):
             self._measure(open_offer)
@@ -163,6 +154,7 @@ class Join:
 
     def complete_undated(self, undated: Undated) -> None:
         """Add a checkout of which is only known between which times it lies."""
+        self.checkouts += 1
         self._undated.setdefault(undated.session_id, []).append(undated)
         self._undated_expiry.add(undated.latest, undated)
 
@@ -280,6 +272,7 @@ class Join:
         for session in list(self._sessions.values()):
             for checkout in [c for c in session.checkouts if self.rules.is_far_behind(c.completed_at, c.stamped_at)]:
                 session.remove(checkout)
+                self.checkouts -= 1
                 self.complete(checkout, checkout.stamped_at)
         for undated in behind:
             misdated = undated.checkout
@@ -311,6 +304,7 @@ class Join:
     def _drop(self, undated: Undated) -> None:
         left = self._undated[undated.session_id]
         left.remove(undated)
+        self.checkouts -= 1
         if not left:
             del self._undated[undated.session_id]
 
@@ -421,7 +415,9 @@ class Join:
     def _forget_in(self, session: Session) -> None:
         """Drop of this session what `forget` was told to drop, as far as nothing that is open needs it."""
         if session.checkouts and session.checkouts[0].completed_at < self._forgotten:
-            for checkout in session.forget(min(self._forgotten, self._needed_from(session)), self._kept):
+            gone = session.forget(min(self._forgotten, self._needed_from(session)), self._kept)
+            self.checkouts -= len(gone)
+            for checkout in gone:
                 self._kept.pop(checkout.offset, None)
             if session.checkouts and session.checkouts[0].completed_at < self._forgotten and not session.offers():
                 self._expiry.add(self._forgotten + self.rules.lookback, session)  # it is kept: looked at again

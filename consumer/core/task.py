@@ -59,15 +59,13 @@ class Task:
         provenance: Provenance = NOT_KNOWN,
         each: str = "",
     ) -> None:
-        self._rules = rules
-        self._provenance, self._partitions = provenance, partitions
+        self._rules, self._provenance, self._partitions = rules, provenance, partitions
         self._each, self._unit = each, unit_of(each)
         self._late_after, self._lookback = rules.late_after, rules.lookback
         found = Restore(rules, partitions, offers, checkouts, horizon, each)
         self.restore_warnings = found.warnings
         self._found: Restore | None = found
-        self._told = False
-        self._until = found.until
+        self._told, self._until = False, found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
         self._decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
         self._refused = RefusedOffers(found.offers.dead, self._unit)
@@ -80,11 +78,9 @@ class Task:
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
         self._offers, self._checkouts = OfferOffsets(offers.offset, self._unit), CheckoutOffsets(checkouts.offset)
-        self._earliest = EarliestFrom()
-        self._pending = PendingChains(rules)
+        self._earliest, self._pending = EarliestFrom(), PendingChains(rules)
         self._planner = CommitPlanner(rules, offers.offset, found.offers.decided_to, metadata_limit)
-        self._unacknowledged_checkouts: set[int] = set()
-        self._listed: list[Chain] = []
+        self._unacknowledged_checkouts, self._listed = set[int](), list[Chain]()
         self._restore_if_read()
 
     # --- records in
@@ -139,9 +135,10 @@ class Task:
         # Written after what was read before it: so long it may be needed, whatever its date and stamp.
         before = side.read_to
         came = before if event.offset < self._until[1] else max(before, self._decided_to)
-        until = self._join.keep(event, max(came, min(timestamp, now)))
+        written = max(before, min(timestamp, now))
+        until = self._join.keep(event, max(came, written))
         plausible = side.observe(event.completed_at, timestamp, now)
-        self.guard.checkout_dated(plausible=plausible)
+        self.guard.checkout_dated(written, plausible=plausible)
         if side.read_to - before > self._lookback:  # behind such a gap, any before it may have been written as late
             self._join.keep_all(side.read_to, self._checkouts.keep)
         if side.newest > newest:
@@ -187,9 +184,8 @@ class Task:
         """An unreadable checkout was read: it quarantines each session that its key or its value names.
 
         Args:
-            offset, timestamp: the record's (ms).
+            offset, timestamp: the record's (ms); `now` is the wall clock (ms).
             sessions: those that it may be of.
-            now: the wall clock (ms).
 
         Returns:
             Whether it is to be dead-lettered, then `acknowledged`. And the chains that wait for their calls, which are
@@ -270,6 +266,11 @@ class Task:
         return self._join.sessions
 
     @property
+    def kept_checkouts(self) -> int:
+        """How many checkouts are in memory, and how many purchased ids that the guards have not judged yet."""
+        return self._join.checkouts + self.guard.ids.waiting
+
+    @property
     def undecided(self) -> int:
         """How many presentations are read and undecided."""
         return self._join.presentations
@@ -339,9 +340,8 @@ class Task:
     def prepare_commit(self, now: int = MIN_TIME, trusted_since: int = MIN_TIME) -> CommitPlan | None:
         """What may be committed `now`, while idleness is trusted since then (wall clock, ms; MIN_TIME: not said).
 
-        To be called when every outcome handed to the producer is acknowledged.
-        None while restoring, while a checkout's dead letter is not acknowledged, or where nothing better than the last
-        commit can be said.
+        To be called when every outcome handed to the producer is acknowledged. None while restoring, while a checkout's
+        dead letter is not acknowledged, or where nothing better than the last commit can be said.
         """
         if self.restoring or self._unacknowledged_checkouts:
             return None

@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
-from ..core.rules import MIN_TIME, YEAR_2000, DecisionRules
+from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
 from .end_offsets import TIMEOUT, bounds
-from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words
+from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words, need_empty_group
 from .reader import LogReader
+from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
 from .whole_chains import Beginning, WholeChains
-
-_TIMEOUT = 15.0
-
-_EMPTY = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
 
 _OTHER_LOG = frozenset({Doubt.MADE_ANEW, Doubt.OTHER_CLUSTER})
 
@@ -60,6 +57,7 @@ class PositionChanges:
         admin: asks who is in the group.
         reader: makes a consumer with `config.record_reader_config`.
         starts: whose rules, topics and provenance count.
+        settled: tells what a way back may not take for settled.
     """
 
     def __init__(
@@ -68,6 +66,7 @@ class PositionChanges:
         admin: AdminClient,
         reader: Callable[[], Consumer],
         starts: StartOffsets,
+        settled: SettledSince,
         *,
         group: str,
         provenance: Provenance,
@@ -78,6 +77,7 @@ class PositionChanges:
         self._admin = admin
         self._reader = reader
         self._starts = starts
+        self._settled = settled
         self._group = group
         self._provenance = provenance
         self._rules = rules
@@ -119,10 +119,12 @@ class PositionChanges:
             )
         wanted = self._starts.offsets_at(self._consumer, Side.OFFERS, moment)
         self._refuse_forward(positions, wanted, moment)
+        since = self._settled.earliest_shown(moment)
         changes: list[tuple[Change, str]] = []
         for partition, offset in wanted.items():
             offers, checkouts = (positions.by_place[side, partition] for side in Side)
-            changes += self._back_to(partition, offers, checkouts, now, offers.lost_below, offset, moment)
+            way = offset, moment, since.get(partition, MAX_TIME)
+            changes += self._back_to(partition, offers, checkouts, now, offers.lost_below, *way)
         return self._commit(changes, positions)
 
     # --- yes to what is there
@@ -308,9 +310,10 @@ class PositionChanges:
         lost_below: int,
         wanted: int | None = None,
         moment: int | None = None,
+        settled_since: int = MAX_TIME,
     ) -> Iterator[tuple[Change, str]]:
         """Each offer from `wanted` on, where those of a moment (ms) begin, is decided anew, or from where the position
-        stands, if that is earlier. None: from where it stands."""
+        stands, if that is earlier. None: from where it stands. `settled_since` is as `WholeChains.before` takes it."""
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
         if offers.offset >= 0:
@@ -319,7 +322,7 @@ class PositionChanges:
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])
         whole = WholeChains(self._consumer, self._starts, self._rules)
-        beginning = whole.before(partition, offset, moment, now, offers)
+        beginning = whole.before(partition, offset, moment, now, offers, settled_since)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
         checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, same=same)
@@ -327,6 +330,8 @@ class PositionChanges:
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
         )
+        if settled_since < moment:
+            what += f"; so is each presented since {readable(settled_since)}: one of that time was settled after that"
         if late_below > moment:
             what += f"; but offers are {_LATE} presented before {readable(late_below)}"
         checkpoint = replace(
@@ -376,27 +381,10 @@ class PositionChanges:
         return low <= position.offset <= high
 
     def _positions(self) -> Positions:
-        self._need_empty_group()
+        need_empty_group(self._admin, self._group)
         positions = self._starts.positions(self._consumer)
         check_partition_count(self._group, positions, self._partitions)
         return positions
-
-    def _need_empty_group(self) -> None:
-        try:
-            group = self._admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT)[self._group].result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return
-            raise StartError(
-                f"group {self._group}: the broker does not tell who is in it: {error.args[0].str()}. Nothing was "
-                "changed. Allow Describe on the group, and do this again."
-            ) from error
-        if group.state not in _EMPTY:
-            raise PositionsError(
-                f"group {self._group} has {len(group.members)} members: its positions change only while nobody works "
-                "on them. Nothing was changed. Stop all instances, and if one was killed wait until its session has "
-                "timed out; then do this again."
-            )
 
     def _commit(self, changes: list[tuple[Change, str]], found: Positions) -> list[Change]:
         """Commit the checkouts' part first. Whose a position is stands with the offers: where the broker takes only the

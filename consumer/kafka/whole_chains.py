@@ -6,8 +6,12 @@ lies earlier, by as long as a chain may last, and says of the time in between wh
 everything due by D is settled, and nothing else is.
 
     committed offset                      D                     P
-    |-- lookback + window + grace + skew -|----- lateness ------|
+    |-- lookback + window + grace + skew -|- lateness or more --|
         read, and called by nobody          decided as of now     as before
+
+What was due by lateness before P need not have been settled by then: a gap between two checkouts, a guard or the
+insurer may have held it for long. So D lies below whatever was settled since, as `settled_since` tells: a lower D costs
+repeated calls, a higher one misses some. Nothing else stands below P: what is not settled now is at or behind it.
 
 Example: bought at 8:00, shown at 9:45 and at 10:14, and the way back leads to 10:10. Read from there alone, the second
 presentation looks back to 8:14. Read with the first one, to 7:45.
@@ -20,7 +24,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer
 
 from ..core.checkpoint import OfferCheckpoint, rules_key
-from ..core.rules import DecisionRules
+from ..core.rules import MAX_TIME, DecisionRules
 from ..core.watermark import Side
 from .positions import CommittedPosition
 from .start_offsets import StartOffsets
@@ -56,7 +60,15 @@ class WholeChains:
         self._starts = starts
         self._rules = rules
 
-    def before(self, partition: int, offset: int, moment: int, now: int, found: CommittedPosition) -> Beginning:
+    def before(
+        self,
+        partition: int,
+        offset: int,
+        moment: int,
+        now: int,
+        found: CommittedPosition,
+        settled_since: int = MAX_TIME,
+    ) -> Beginning:
         """The beginning from which every offer at or behind `offset` is judged whole.
 
         Args:
@@ -65,10 +77,12 @@ class WholeChains:
             now: the wall clock (ms).
             found: what is committed. What was due at that moment was so by its rules: by a narrower window of now,
                 offers that were not due then would be taken for settled.
+            settled_since: of what was not settled at that moment, and is now, the earliest was presented last at this
+                time (ms). MAX_TIME: there is none, or `offset` is where all before is settled.
         """
         rules = found.checkpoint.rules if isinstance(found.checkpoint, OfferCheckpoint) else rules_key(self._rules)
         window, grace, lookback, _ = rules
-        decided_to = moment - self._rules.lateness
+        decided_to = min(moment - self._rules.lateness, settled_since - 1)
         # Of a chain with a record before the beginning, the first is dated at most max_skew after that record's stamp.
         lasts = max(window + grace, self._rules.late_after) + max(lookback, self._rules.lookback)
         last_begin = decided_to - lasts

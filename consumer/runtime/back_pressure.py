@@ -52,6 +52,8 @@ class BackPressure:
                 # suspension. But reading them has to wait for records that wait, which would else be kept in memory
                 # without end.
                 sides = {Side.OFFERS, *(runner.waiting() if reads_checkouts else sides)}
+                if suspension.stops_checkouts:
+                    sides.add(Side.CHECKOUTS)
             wanted.update((self._topics[side], runner.partition) for side in sides)
         return wanted
 

@@ -44,7 +44,7 @@ _LANDS_SOON = frozenset({SuspendedBy.SILENCE, SuspendedBy.LANDING})
 """No checkouts come, or they do for `lateness` only."""
 
 _LEAST_KEPT = 50_000
-"""Sessions of checkouts that are kept however few offers may be unsettled: 20 MB."""
+"""Checkouts, and purchased ids that are not judged yet, that are kept however few offers may be unsettled: 20 MB."""
 
 
 class Suspension:
@@ -70,7 +70,7 @@ class Suspension:
         self._clock = BELIEVED
         self._undecided_before: dict[Task, int] = {}
         self._full = False
-        self._sessions_before: int | None = None
+        self._checkouts_before: int | None = None
         self._checkouts_full = False
         self._behind_gap: dict[Task, int] = {}
         """The tasks of which a gap in their checkouts holds what is due, with what was undecided when it began to."""
@@ -117,15 +117,21 @@ class Suspension:
         """
         if self.by not in _ENDED_BY_A_CHECKOUT:
             return self.by in _LANDS_SOON or (self.by is SuspendedBy.NONE and self._full)
-        sessions = sum(task.sessions for task in tasks)
-        if self._sessions_before is None:
-            self._sessions_before = sessions
-        most = self._sessions_before + max(self._most, _LEAST_KEPT)
-        full = sessions >= most
+        kept = sum(task.kept_checkouts for task in tasks)
+        if self._checkouts_before is None:
+            self._checkouts_before = kept
+        most = self._checkouts_before + max(self._most, _LEAST_KEPT)
+        full = kept >= most
         if full and not self._checkouts_full:
-            log.warning(_CHECKOUTS_FULL, sessions=sessions)
+            log.warning(_CHECKOUTS_FULL, checkouts=kept)
         self._checkouts_full = full
         return not full
+
+    @property
+    def stops_checkouts(self) -> bool:
+        """Whether they are to be read no further, wherever they stand: misdated ones move no watermark, so that by that
+        they are never ahead."""
+        return self.by is SuspendedBy.MISDATED and self._checkouts_full
 
     def report(self, tasks: Collection[Task]) -> None:
         """Say again that decisions are suspended, if they are."""
@@ -136,7 +142,7 @@ class Suspension:
         before, self.by = self.by, by
         if by is SuspendedBy.NONE:
             self._full = self._checkouts_full = False
-            self._sessions_before = None
+            self._checkouts_before = None
             self._undecided_before.clear()
             log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
         else:

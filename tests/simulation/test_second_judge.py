@@ -26,7 +26,8 @@ from simulation.world.insurer import Insurer
 from simulation.world.journal import Journal
 from simulation.world.timeline import Clock
 
-from consumer.core.join import ChainFate, Join
+from consumer.core.chain import ChainFate
+from consumer.core.join import Join
 from consumer.core.pending import PendingChains
 from consumer.core.rules import DecisionRules
 from consumer.core.watermark import InputWatermark

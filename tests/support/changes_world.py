@@ -87,6 +87,10 @@ class ChangesWorld:
             future.set_result(SimpleNamespace(state=self.state, members=["m"]))
         return {"g": future}
 
+    def earliest_shown(self, moment: int) -> dict[int, int]:
+        """As `SettledSince`: nothing was settled since."""
+        return {}
+
     @property
     def starts(self) -> StartOffsets:
         return StartOffsets(KAFKA, self.rules, 1, self.now, each=self.each)
@@ -95,6 +99,7 @@ class ChangesWorld:
     def changes(self) -> PositionChanges:
         return PositionChanges(
             self.consumer, self, lambda: PlayedReader(self.consumer, self.gap), self.starts,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
             group="g", provenance=self.now, rules=self.rules, partitions=1,
         )  # fmt: skip
 

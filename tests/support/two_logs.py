@@ -23,7 +23,11 @@ Shown = tuple[int, str]
 
 class TwoLogs(ChangesWorld):
     """One partition of each topic; each record is stamped with its event's time, and what an offer is called tells
-    its session."""
+    its session.
+
+    Attributes:
+        told: of each chain that was settled, when that was, and when it was presented last (ms).
+    """
 
     def __init__(self, shown: Sequence[Shown], done: Sequence[Shown]) -> None:
         super().__init__(OURS, RULES)
@@ -32,6 +36,7 @@ class TwoLogs(ChangesWorld):
             CheckoutCompleted(f"s-{o}", f"c{n}", START + 1_000 * at, n, (o,) if o else ())
             for n, (at, o) in enumerate(done)
         ]
+        self.told: list[tuple[int, int]] = []
         self.consumer.stamps = {
             "offers": [e.presented_at for e in self.shown],
             "checkouts": [e.completed_at for e in self.done],
@@ -82,9 +87,19 @@ class TwoLogs(ChangesWorld):
             task.idle(side, START + 1_000 * moment + RULES.lateness + 1)
         for chain in task.decide():
             if chain.offer_id not in waits:
-                task.settle(chain)
+                self.settle(task, chain, chain.decide_at + RULES.lateness + 1)
         assert self.keep(task)
         self.keep(task)  # what the offers' first commit allows to forget is forgotten by the next one
+
+    def settle(self, task: Task, chain: Chain, now: int) -> None:
+        """Settle the chain `now` (wall clock, ms), and tell its outcome."""
+        task.settle(chain)
+        self.told.append((now, chain.last.presented_at))
+
+    def earliest_shown(self, moment: int) -> dict[int, int]:
+        """As `SettledSince`."""
+        since = [shown for settled_at, shown in self.told if settled_at >= moment]
+        return {0: min(since)} if since else {}
 
     def keep(self, task: Task) -> bool:
         """Commit, if there is something to say."""

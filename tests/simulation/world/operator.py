@@ -10,9 +10,11 @@ from simulation.world.broker import Broker
 from simulation.world.clients import Admin
 from simulation.world.consumer import SimulatedConsumer
 
+from consumer.codecs.plain import PlainCodec
 from consumer.core.checkpoint import OfferCheckpoint, each_of
 from consumer.errors import OptOutError
 from consumer.kafka.position_changes import PositionChanges
+from consumer.kafka.settled_since import SettledSince
 from consumer.kafka.start_offsets import StartOffsets
 from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings
@@ -48,6 +50,7 @@ class Operator:
             admin,  # type: ignore[arg-type]
             lambda: consumer,  # type: ignore[arg-type,return-value]
             StartOffsets(settings.kafka, rules, broker.count, whose, each=each_of(settings.input.offers.each)),
+            SettledSince(lambda: consumer, settings.kafka, PlainCodec().decode_outcome, rules.max_skew),  # type: ignore[arg-type,return-value]
             group=settings.kafka.group_id,
             provenance=whose,
             rules=rules,

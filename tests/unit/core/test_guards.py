@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
-from support.guarded_instance import BEGIN, LIMIT, RULES, SILENCE, Instance
+import pytest
+from support.guarded_instance import BEGIN, LATER, LIMIT, RULES, SILENCE, Instance
 from support.strategies import START
 
+from consumer.core import guards
 from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, Position, rules_key
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MAX_TIME, MIN_TIME
 from consumer.core.task import Task
 from consumer.core.watermark import Side
-from consumer.events import Reason
+from consumer.events import OfferPresented, Reason
 
 
 def broken_producer() -> Instance:
@@ -273,6 +276,63 @@ def test_a_task_that_still_reads_again_says_nothing_of_a_silence() -> None:
     instance.idle(1_000)
     instance.turn()
     assert instance.tasks[1].restoring
+    assert instance.guards.suspended_by is SuspendedBy.NONE
+
+
+def landing(instance: Instance) -> None:
+    """A silence of the instance has ended by a checkout of the first task, and what was kept back still lands."""
+    for number in range(len(instance.tasks)):
+        instance.checkout(0, task=number)
+    instance.offer(200)
+    instance.idle(200)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE
+    instance.checkout(201)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
+
+
+def test_what_lands_is_waited_for_by_a_task_that_still_reads_again_when_the_only_other_one_goes() -> None:
+    instance = Instance(2)
+    instance.checkout(0, task=1)
+    instance.offer(10, "quiet", task=1)
+    instance.idle(10)
+    plan = instance.tasks[1].prepare_commit()
+    assert plan is not None
+    came = Task(RULES, partitions=2, offers=plan.offers, checkouts=plan.checkouts)
+    assert came.restoring
+    instance.tasks = instance.tasks[:1]
+    landing(instance)
+    resume_at = instance.guards.resume_at
+    instance.guards.judge([came])
+    instance.guards.judge([])
+    for (event, stamp), (shown, shown_at) in zip(instance.logs[1][1], instance.logs[1][0], strict=True):
+        came.checkout(copy(event), stamp, LATER)
+        came.offer(shown, shown_at, LATER)
+    for side in Side:
+        came.idle(side, START + 205)
+    assert not came.restoring
+    instance.guards.judge([came])
+    assert came.watermark < resume_at
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
+    assert not instance.guards.lets_decide(came), "what was kept back may still land"
+
+
+def test_what_lands_is_waited_for_by_a_task_that_comes_when_all_others_have_passed() -> None:
+    instance = Instance(1)
+    landing(instance)
+    (passed,), resume_at = instance.tasks, instance.guards.resume_at
+    came = Task(RULES, partitions=2, offers=BEGIN, checkouts=BEGIN)
+    for task, at in ((passed, resume_at + RULES.lateness + 1), (came, resume_at)):
+        instance.guards.judge([passed, came])
+        for side in Side:
+            task.idle(side, at)
+    instance.guards.judge([passed, came])
+    assert [instance.guards.lets_decide(task) for task in (passed, came)] == [True, False]
+    for side in Side:
+        came.idle(side, resume_at + RULES.lateness + 1)
+    instance.guards.judge([passed, came])
+    assert instance.guards.lets_decide(came)
     assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
@@ -691,3 +751,96 @@ def test_a_task_goes_on_with_what_was_committed() -> None:
 
 def test_metadata_from_before_the_guards_is_still_read() -> None:
     assert CheckoutCheckpoint.decode("1:6:100:55", 90) == CheckoutCheckpoint(6, 100, 55, GuardState())
+
+
+# --- misdated
+
+
+def right(instance: Instance, time: int, task: int = 0) -> None:
+    instance.checkout(time, task=task, session=f"right-{time}")
+
+
+def wrong(instance: Instance, time: int, task: int = 0) -> None:
+    """Dated in seconds, or in another unit that lies long ago."""
+    instance.checkout(-START + time, task=task, session=f"wrong-{time}", stamp=time)
+
+
+def misdated() -> Instance:
+    """Two tasks with a checkout that is dated right; since then the limit of the first one's are not."""
+    instance = Instance(2, silence=0)
+    for task in range(2):
+        right(instance, 10, task)
+    for number in range(LIMIT):
+        wrong(instance, 20 + number)
+    instance.turn()
+    return instance
+
+
+def test_misdated_checkouts_in_a_row_stop_decisions() -> None:
+    assert misdated().guards.suspended_by is SuspendedBy.MISDATED
+
+
+def test_one_that_is_dated_right_on_another_task_ends_it() -> None:
+    instance = misdated()
+    right(instance, 30, task=1)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.NONE
+
+
+def test_one_that_was_written_before_them_ends_nothing_however_late_it_is_read() -> None:
+    instance = misdated()
+    right(instance, 19, task=1)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.MISDATED
+
+
+def test_what_a_task_that_comes_reads_again_does_not_end_it() -> None:
+    instance = misdated()
+    here, there = instance.tasks
+    there.offer(OfferPresented("s", "ada", "o", START, 0), START, LATER)
+    for side in Side:
+        there.idle(side, START + 18)
+    there.decide()
+    plan = there.prepare_commit()
+    assert plan is not None
+    came = Task(RULES, partitions=2, offers=plan.offers, checkouts=plan.checkouts)
+    for event, stamp in instance.logs[1][1][plan.checkouts.offset :]:
+        came.checkout(copy(event), stamp, LATER)
+    assert came.restoring
+    instance.guards.judge([here, came])
+    assert instance.guards.suspended_by is SuspendedBy.MISDATED
+
+
+def test_a_task_that_still_reads_again_is_not_counted() -> None:
+    instance = misdated()
+    plan = instance.tasks[0].prepare_commit()
+    assert plan is not None
+    came = Task(RULES, partitions=2, offers=plan.offers, checkouts=plan.checkouts)
+    for event, stamp in instance.logs[0][1][plan.checkouts.offset : -1]:
+        came.checkout(copy(event), stamp, LATER)
+    assert came.restoring
+    instance.guards.judge([came, instance.tasks[1]])
+    assert instance.guards.misdated == 0
+
+
+def test_a_restart_finds_the_same_count_again() -> None:
+    instance = misdated()
+    wrong(instance, 40, task=1)
+    instance.turn()
+    before = instance.guards.misdated
+    instance.restart(silence=0)
+    instance.turn()
+    assert (before, instance.guards.misdated) == (LIMIT + 1, LIMIT + 1)
+    assert instance.guards.suspended_by is SuspendedBy.MISDATED
+    right(instance, 35, task=1)
+    instance.turn()
+    assert instance.guards.misdated == 0, "it follows on the one of its own task, and was written behind the others"
+
+
+def test_no_more_of_them_are_remembered_than_the_limit_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "_MOST_MISDATED", 5)
+    instance = misdated()
+    for number in range(20):
+        wrong(instance, 40 + number)
+    instance.turn()
+    assert instance.guards.misdated == 5

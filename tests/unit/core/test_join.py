@@ -63,6 +63,31 @@ def test_one_that_lies_ahead_of_the_clock_too_stays_without_a_date() -> None:
     assert chain.reason is Reason.PURCHASED
 
 
+@pytest.mark.parametrize("stamp", [T, T + 4_000], ids=["dated right", "dated far behind"])
+def test_what_is_kept_of_checkouts_is_counted_whatever_session_they_are_of(stamp: int) -> None:
+    join = Join(RULES)
+    for offset in range(5):
+        join.complete(bought(T, stamp, offset), stamp)
+    assert join.checkouts == 5
+    join.change_rules(replace(RULES, lookback=5_000))
+    assert join.checkouts == 5
+    join.change_rules(RULES)
+    assert join.checkouts == 5
+    for step in range(1, 10):
+        join.forget(T + step * RULES.lookback * 20)
+    assert join.checkouts == 0
+
+
+def test_what_an_open_offer_needs_of_checkouts_is_counted_until_it_is_decided() -> None:
+    join = Join(RULES)
+    join.present(shown())
+    join.complete(bought(T, T, 0, "other"), T)
+    join.forget(T + 1)
+    assert join.checkouts == 1
+    list(join.decide(T + RULES.window))
+    assert (join.checkouts, join.sessions) == (0, 0)
+
+
 class CountedId(str):
     """An id that counts how often it is compared."""
 

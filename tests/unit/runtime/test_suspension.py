@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from support.builders import checkout, offer
 from support.guarded_instance import LATER, RULES, Instance
+from support.kafka import Message
 from support.loop_world import LoopWorld
 from support.strategies import START
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.task import Task
 from consumer.core.watermark import Side
+from consumer.runtime import suspension as suspension_module
 from consumer.runtime.suspension import Suspension
 
 LIMIT = 3
@@ -187,3 +189,53 @@ def test_a_hold_without_any_checkout_is_told_too(capsys: pytest.CaptureFixture[s
     world.loop.suspension.report([world.runner.task])
     world.idle(16_000)
     assert "newest_checkout=None" in capsys.readouterr().out
+
+
+# --- how many checkouts are kept while no offers are read
+
+
+def booking(n: int, at: int, session: str) -> Message:
+    return checkout(n, at, f"booking{n}", session=session, checkout_id=f"c{n}", stamp=at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by"),
+    [
+        ("booking ids, each in a session of its own", SuspendedBy.UNMATCHED),
+        ("booking ids, all in one session", SuspendedBy.UNMATCHED),
+        ("misdated, each in a session of its own", SuspendedBy.MISDATED),
+    ],
+)
+def test_checkouts_are_kept_with_a_bound_whatever_their_dates_and_sessions(
+    kind: str, by: SuspendedBy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, stamp = 50, 990_000
+    monkeypatch.setattr(suspension_module, "_LEAST_KEPT", most)
+    world = LoopWorld(join={"unmatched_limit": 3, "checkout_silence": timedelta(0), "max_skew": timedelta(seconds=1)})
+    world.now = 1_000.0
+    world.begin()
+    world.set_max_unsettled(5)
+
+    def bad(n: int) -> Message:
+        if by is SuspendedBy.MISDATED:
+            return checkout(n, stamp // 1_000, f"o{n}", session=f"c{n}", checkout_id=f"c{n}", stamp=stamp)
+        return booking(n, stamp + 20 * n, "constant" if "one session" in kind else f"c{n}")
+
+    world.turn([bad(n) for n in range(5)])
+    world.turn([offer(n, stamp + n, session=f"s{n}", offer_id=f"x{n}", stamp=stamp) for n in range(3)])
+    world.idle(991_000)
+    world.turn()
+    assert world.loop.suspension.by is by
+    world.turn([offer(3 + n, stamp + n, session=f"t{n}", offer_id=f"y{n}", stamp=stamp) for n in range(10)])
+    world.turn()
+    assert "offers" in world.consumer.paused
+    read = 5
+    while read < 6 * most and "checkouts" not in world.consumer.paused:
+        world.turn([bad(read)])
+        if by is SuspendedBy.UNMATCHED:  # what is dated wrong moves no watermark, and comes without a pause
+            world.runner.task.idle(Side.CHECKOUTS, stamp + 20 * read)
+        read += 1
+    assert "checkouts" in world.consumer.paused
+    kept = world.runner.task.kept_checkouts
+    assert kept >= most, "many, for the one that lets go"
+    assert by is SuspendedBy.UNMATCHED or kept <= most + 10

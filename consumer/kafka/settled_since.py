@@ -1,0 +1,133 @@
+"""What was settled since a time, as the outcome topic tells: it was not settled by then, whatever was due.
+
+How far a run had decided at some time is not told by that time. Behind a gap between two checkouts, under a guard,
+after a start, with a higher `join.lateness`, or while the insurer did not answer, offers wait for minutes or for days.
+But each offer that is settled has an outcome, flushed before the commit that relies on it. So what a way back leaves
+settled is what is settled now, less what has an outcome from after that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from ..errors import DecodeError, PositionsError, StartError
+from ..events import Mode, OfferOutcome, Reason
+from ..settings import KafkaSettings
+from .end_offsets import TIMEOUT, bounds
+from .reader import LogReader, error_text
+
+_NOT_DECIDED = frozenset({Reason.LATE, Reason.IMPLAUSIBLE_TIME, Reason.RELEASED})
+"""Reasons for which no way back is to lead further back: the record joined no chain, and its date may be anything; or
+an operator let the offer go on purpose, perhaps after weeks."""
+
+
+class SettledSince:
+    """Asks the outcome topic.
+
+    Args:
+        reader: makes a consumer with `config.record_reader_config`.
+        decode: reads an outcome, or raises `DecodeError`.
+        max_skew: by how much (ms) a broker's clock may differ from that of `settled_at`.
+    """
+
+    def __init__(
+        self,
+        reader: Callable[[], Consumer],
+        settings: KafkaSettings,
+        decode: Callable[[bytes], OfferOutcome],
+        max_skew: int,
+    ) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._decode = decode
+        self._max_skew = max_skew
+
+    def earliest_shown(self, moment: int) -> dict[int, int]:
+        """Of the chains that were settled at `moment` (wall clock, ms) or later: when the earliest of them was
+        presented last (ms), by the partition of the offer topic. One of which none was settled since is left out.
+
+        No chain is due before it was presented last, by whatever settings.
+
+        Raises:
+            PositionsError: the outcomes since then are not all there, or one cannot be read.
+            StartError: the broker does not give them.
+        """
+        topic = self._settings.outcome_topic
+        consumer = self._reader()
+        try:
+            ranges = self._since(consumer, topic, moment)
+            return self._earliest(consumer, ranges, moment) if ranges else {}
+        except KafkaException as error:
+            raise StartError(_unread(topic, error.args[0].str())) from error
+        finally:
+            consumer.close()
+
+    def _since(self, consumer: Consumer, topic: str, moment: int) -> dict[tuple[str, int], tuple[int, int]]:
+        """By partition, the first outcome that may be from then or later, and the end."""
+        since = max(moment - self._max_skew, 0)
+        partitions = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
+        ranges = {}
+        for place in consumer.offsets_for_times([TopicPartition(topic, p, since) for p in partitions], timeout=TIMEOUT):
+            if place.error is not None:
+                raise KafkaException(place.error)
+            low, end = bounds(consumer, TopicPartition(topic, place.partition))
+            begin = place.offset if 0 <= place.offset <= end else end
+            if begin <= low and low > 0:
+                raise PositionsError(
+                    f"{topic}[{place.partition}]: retention has deleted the first of the outcomes since that time, so "
+                    "what was settled by then is not known. Nothing was changed. Choose a later time, or call the "
+                    "offers of that time again by `opt-out backfill`."
+                )
+            if begin < end:
+                ranges[topic, place.partition] = begin, end
+        return ranges
+
+    def _earliest(
+        self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]], moment: int
+    ) -> dict[int, int]:
+        earliest: dict[int, int] = {}
+        for outcome in self._outcomes(consumer, ranges):
+            if outcome.source.topic != self._settings.offer_topic or outcome.mode is not Mode.LIVE:
+                continue
+            if outcome.settled_at >= moment and outcome.reason not in _NOT_DECIDED:
+                partition, at = outcome.source.partition, outcome.presented_at
+                earliest[partition] = min(at, earliest.get(partition, at))
+        return earliest
+
+    def _outcomes(self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]]) -> Iterator[OfferOutcome]:
+        problems: list[str] = []
+        rounds = 0
+
+        def on_error(message: Message) -> None:
+            problems.append(error_text(message))
+
+        def go_on() -> bool:
+            nonlocal rounds
+            rounds += 1
+            return rounds <= TIMEOUT
+
+        reader = LogReader(consumer, on_error)
+        for message in reader.read(ranges, go_on):
+            rounds = 0  # a long time of outcomes takes long to read, and is read as long as records come
+            value = message.value()
+            if value is None:
+                continue
+            try:
+                yield self._decode(value)
+            except DecodeError as error:
+                raise PositionsError(
+                    f"{message.topic()}[{message.partition()}] offset {message.offset()} is no outcome: {error}. What "
+                    "was settled by that time is not known. Nothing was changed. Call the offers since then again by "
+                    "`opt-out backfill`."
+                ) from error
+        if reader.unread:
+            raise StartError(_unread(self._settings.outcome_topic, problems[-1] if problems else "it took too long"))
+
+
+def _unread(topic: str, why: str) -> str:
+    return (
+        f"{topic}: what was settled since that time could not be read: {why}. Nothing was changed. Check the broker "
+        "and the right to read the topic, then do this again."
+    )
