@@ -67,7 +67,10 @@ class SettledSince:
     def _since(self, consumer: Consumer, topic: str, moment: int) -> dict[tuple[str, int], tuple[int, int]]:
         """By partition, the first outcome that may be from then or later, and the end."""
         since = max(moment - self._max_skew, 0)
-        partitions = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
+        told = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        if told.error is not None:  # no topic, or none that we may read: not one without outcomes
+            raise KafkaException(told.error)
+        partitions = told.partitions
         ranges = {}
         for place in consumer.offsets_for_times([TopicPartition(topic, p, since) for p in partitions], timeout=TIMEOUT):
             if place.error is not None:
@@ -77,8 +80,7 @@ class SettledSince:
             if begin <= low and low > 0:
                 raise PositionsError(
                     f"{topic}[{place.partition}]: retention has deleted the first of the outcomes since that time, so "
-                    "what was settled by then is not known. Nothing was changed. Choose a later time, or call the "
-                    "offers of that time again by `opt-out backfill`."
+                    "what was settled by then is not known. Nothing was changed. Choose a later time."
                 )
             if begin < end:
                 ranges[topic, place.partition] = begin, end
@@ -119,8 +121,7 @@ class SettledSince:
             except DecodeError as error:
                 raise PositionsError(
                     f"{message.topic()}[{message.partition()}] offset {message.offset()} is no outcome: {error}. What "
-                    "was settled by that time is not known. Nothing was changed. Call the offers since then again by "
-                    "`opt-out backfill`."
+                    "was settled by that time is not known. Nothing was changed. Choose a time after that record."
                 ) from error
         if reader.unread:
             raise StartError(_unread(self._settings.outcome_topic, problems[-1] if problems else "it took too long"))

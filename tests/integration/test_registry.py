@@ -240,7 +240,10 @@ def test_an_id_that_the_registry_does_not_know_may_be_known_later(apicurio: Apic
 def test_schemas_that_cannot_be_read_by_say_why(apicurio: ApicurioRegistry, client: Registry) -> None:
     large = {"type": "record", "name": "Large", "fields": [{"name": "f", "type": "string", "doc": "x" * 10_000_000}]}
     draft = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}
-    for schema, kind, words in ((large, "AVRO", "10000"), (draft, "JSON", "is a JSON schema and no Avro")):
+    for schema, kind, words in (
+        (large, "AVRO", "more than 4000000 bytes"),
+        (draft, "JSON", "is a JSON schema and no Avro"),
+    ):
         schema_id = apicurio.register(f"bad-{uuid4().hex}", schema, kind)
         with pytest.raises(DecodeError, match=words):
             client.schema(schema_id)

@@ -259,7 +259,7 @@ class SimulatedConsumer:
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         self._ask("list_topics")
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self._broker.count))})
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=range(self._broker.count), error=None)})
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
         self._process.touch("commit, before")

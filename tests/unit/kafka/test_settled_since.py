@@ -141,3 +141,13 @@ def test_a_partition_of_which_no_offset_is_told_is_not_taken_for_empty() -> None
 
     with pytest.raises(StartError):
         ask(Refuses(outcome(1, -300)))
+
+
+def test_a_topic_that_is_not_there_is_not_one_without_outcomes() -> None:
+    class HasNone(OutcomeLog):
+        def list_topics(self, topic: str, timeout: float) -> Any:
+            error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+            return SimpleNamespace(topics={topic: SimpleNamespace(partitions={}, error=error)})
+
+    with pytest.raises(StartError, match=r"could not be read: .* Nothing was changed"):
+        ask(HasNone(outcome(1, -300)))
