@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 # What a test run is given besides: make test ARGS="tests/unit -k watermark"
 ARGS ?=
 
-# Each of them has a Kafka of its own. The tests mostly wait: three keep two cores busy.
-WORKERS ?= 3
+# Each of them has a Kafka of its own. The tests mostly wait: four keep two cores busy.
+WORKERS ?= 4
 
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000

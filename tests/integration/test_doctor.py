@@ -14,9 +14,9 @@ import brokers
 import pytest
 from brokers.producers import ordered_producer
 from brokers.secured import SecuredBroker
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 from confluent_kafka.admin import AclOperation, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from support.deployment import Deployment, deployed, now, until
+from support.deployment import Deployment, deployed, now, read_topic, until
 from support.examined import examine
 
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET
@@ -333,6 +333,14 @@ def test_many_small_segments_and_a_bound_of_bytes_are_warnings(real_kafka: broke
 # --- the brokers' time, and files of ours
 
 
+def newest_is_stamped_by_the_broker(deployment: Deployment) -> bool:
+    """Write a checkout; a broker takes a topic's setting over some time after it has said yes to it."""
+    deployment.check_out(session="session-1")
+    deployment.flush()
+    newest = read_topic(deployment.bootstrap, deployment.checkout_topic)[-1]
+    return newest.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME
+
+
 @pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-60.0, "warning"), (-600.0, "error")])
 def test_a_clock_that_is_behind_the_brokers_is_found_where_they_stamp_records(
     real_kafka: brokers.Broker, tmp_path: Path, ahead: float, level: str
@@ -341,8 +349,7 @@ def test_a_clock_that_is_behind_the_brokers_is_found_where_they_stamp_records(
     clock.write_text(str(ahead))
     with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
         set_topic(deployment, deployment.checkout_topic, "message.timestamp.type", "LogAppendTime")
-        deployment.check_out(session="session-1")
-        deployment.flush()
+        until(lambda: newest_is_stamped_by_the_broker(deployment), within=30, what="the setting to be in force")
         found = examine(deployment, clock)
         assert found.level("broker clock") == level, found.said("broker clock")
         assert "a broker" in found.said("broker clock")
