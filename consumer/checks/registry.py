@@ -29,8 +29,7 @@ def judge_answer(url: str, error: RegistryError | None) -> Check:
 
 def untold(name: str, of: str, error: RegistryError) -> Check:
     """That the registry does not tell something. `of`: of what, in words."""
-    what, _, to_do = error.trouble.value.partition(": ")
-    return Check(name, "error", f"{of}: {what} ({error})", to_do)
+    return Check(name, "error", f"{of}: {error.trouble.what} ({error})", error.trouble.remedy)
 
 
 def ids_of(records: Sequence[Record]) -> Counter[SchemaId]:
@@ -67,13 +66,12 @@ def judge_ids(topic: str, counts: Mapping[SchemaId, int], unknown: Mapping[Schem
         unknown: why an id is not known.
     """
     for schema_id, error in unknown.items():
-        what, _, to_do = error.trouble.value.partition(": ")
         yield Check(
             SCHEMAS,
             "error",
-            f"{counts[schema_id]} of the newest records of {topic} have the schema id {schema_id}, and {what}: they "
-            f"would wait, and their partition behind them ({error})",
-            to_do,
+            f"{counts[schema_id]} of the newest records of {topic} have the schema id {schema_id}, and "
+            f"{error.trouble.what}: they would wait, and their partition behind them ({error})",
+            error.trouble.remedy,
         )
     if known := [schema_id for schema_id in counts if schema_id not in unknown]:
         named = ", ".join(f"{schema_id} ({counts[schema_id]} records)" for schema_id in known)

@@ -55,7 +55,7 @@ class SampledRecord:
         return "tombstone" if self.record.value is None else "left out"
 
 
-def sample(consumer: Consumer, topic: str, side: Side, codec: Codec, count: int) -> list[SampledRecord]:
+def newest_judged(consumer: Consumer, topic: str, side: Side, codec: Codec, count: int) -> list[SampledRecord]:
     """The newest `count` records of a topic by their timestamps, the newest last, and what becomes of each.
 
     Args:

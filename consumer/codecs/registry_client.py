@@ -58,6 +58,16 @@ class Trouble(Enum):
         "what answers gives no schema: see what it says, and that avro.registry_url names a registry by Confluent's API"
     )
 
+    @property
+    def what(self) -> str:
+        """What is the matter."""
+        return self.value.partition(": ")[0]
+
+    @property
+    def remedy(self) -> str:
+        """What to do."""
+        return self.value.partition(": ")[2]
+
 
 class RegistryError(OptOutError):
     """The registry has not told what it was asked for. It may, if it is asked again."""

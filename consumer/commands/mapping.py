@@ -36,7 +36,7 @@ def map_records(
     settings = loaded(config).settings
     hide_in_default_log()
     from ..checks.mapped import document
-    from ..checks.sample import sample as newest
+    from ..checks.sample import newest_judged
     from ..codecs.inputs import codec_of
     from ..core.watermark import Side
     from ..kafka.causes import Causes
@@ -49,7 +49,7 @@ def map_records(
         closing(codec_of(settings, at_once=True)) as codec,
         closing(Clients(kafka, causes).record_reader()) as consumer,
     ):
-        samples = {side: (topic, newest(consumer, topic, side, codec, sample)) for side, topic in topics.items()}
+        samples = {side: (topic, newest_judged(consumer, topic, side, codec, sample)) for side, topic in topics.items()}
     show(document(samples), output)
     unread = any((sampled.error or sampled.waits) is not None for _, records in samples.values() for sampled in records)
     raise typer.Exit(1 if unread else 0)

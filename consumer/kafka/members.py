@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from ..errors import PositionsError, StartError
 from .end_offsets import bounds_within
 from .group import committed_by
 from .reader import LogReader
@@ -16,6 +17,11 @@ from .record import Record
 
 _TIMEOUT = 8.0
 """Seconds to wait for an answer; and for what `first_held` asks and reads, all together: less than a check may take."""
+
+_CHANGE_TIMEOUT = 15.0
+"""Seconds to wait for an answer before positions change."""
+
+_EMPTY = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
 
 
 class Member(NamedTuple):
@@ -47,6 +53,30 @@ def members_of(admin: AdminClient, group: str) -> GroupMembers:
             partitions[place.topic] = partitions.get(place.topic, 0) + 1
         members.append(Member(one.client_id, one.host, partitions))
     return GroupMembers(told.state.name.lower(), tuple(members))
+
+
+def need_empty_group(admin: AdminClient, group: str) -> None:
+    """Before an operator changes what a group has committed.
+
+    Raises:
+        PositionsError: it has members.
+        StartError: the broker does not tell.
+    """
+    try:
+        found = admin.describe_consumer_groups([group], request_timeout=_CHANGE_TIMEOUT)[group].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return
+        raise StartError(
+            f"group {group}: the broker does not tell who is in it: {error.args[0].str()}. Nothing was changed. Allow "
+            "Describe on the group, and do this again."
+        ) from error
+    if found.state not in _EMPTY:
+        raise PositionsError(
+            f"group {group} has {len(found.members)} members: its positions change only while nobody works on them. "
+            "Nothing was changed. Stop all instances, and if one was killed wait until its session has timed out; then "
+            "do this again."
+        )
 
 
 class FirstHeld(NamedTuple):

@@ -19,7 +19,8 @@ from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
 from .end_offsets import TIMEOUT, bounds
-from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words, need_empty_group
+from .members import need_empty_group
+from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words
 from .reader import LogReader
 from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
@@ -123,8 +124,10 @@ class PositionChanges:
         changes: list[tuple[Change, str]] = []
         for partition, offset in wanted.items():
             offers, checkouts = (positions.by_place[side, partition] for side in Side)
-            way = offset, moment, since.get(partition, MAX_TIME)
-            changes += self._back_to(partition, offers, checkouts, now, offers.lost_below, *way)
+            settled_since = since.get(partition, MAX_TIME)
+            changes += self._back_to(
+                partition, offers, checkouts, now, offers.lost_below, offset, moment, settled_since
+            )
         return self._commit(changes, positions)
 
     # --- yes to what is there

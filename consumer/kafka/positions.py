@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
 
 from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata, are_new_checkouts
 from ..core.provenance import Provenance
@@ -23,11 +22,6 @@ from ..errors import PositionsError, StartError
 
 _MOST_NAMED = 4
 """Partitions of one doubt that a message names."""
-
-_TIMEOUT = 15.0
-"""Seconds to wait for an answer."""
-
-_EMPTY = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD})
 
 
 class Doubt(Enum):
@@ -242,27 +236,3 @@ def _named(places: Collection[str]) -> str:
     named = list(dict.fromkeys(places))
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return ", ".join(named[:_MOST_NAMED]) + more
-
-
-def need_empty_group(admin: AdminClient, group: str) -> None:
-    """Before an operator changes what a group has committed.
-
-    Raises:
-        PositionsError: it has members.
-        StartError: the broker does not tell.
-    """
-    try:
-        found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT)[group].result()
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return
-        raise StartError(
-            f"group {group}: the broker does not tell who is in it: {error.args[0].str()}. Nothing was changed. Allow "
-            "Describe on the group, and do this again."
-        ) from error
-    if found.state not in _EMPTY:
-        raise PositionsError(
-            f"group {group} has {len(found.members)} members: its positions change only while nobody works on them. "
-            "Nothing was changed. Stop all instances, and if one was killed wait until its session has timed out; then "
-            "do this again."
-        )

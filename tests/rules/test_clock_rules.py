@@ -5,14 +5,13 @@ The loop runs on a clock that the test sets wrong, beside a world whose time is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
 from support.builders import checkout, offer
 from support.kafka import Message, partition_end
-from support.loop_world import LoopWorld, assign, revoke
+from support.loop_world import EndsNow, LoopWorld, assign, revoke
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.guards import SuspendedBy
@@ -27,27 +26,6 @@ from consumer.runtime.late_run import HELD
 LATENESS, MAX_SKEW, WINDOW, IDLE_AFTER = 300.0, 300.0, 1_800.0, 5.0
 T = 1_000_000.0
 """True time at which a test begins, in seconds."""
-
-
-class AtTheEnd:
-    """A broker that says that everything was read."""
-
-    def __init__(self, world: ClockWorld) -> None:
-        self.world = world
-        self.asked_at: int | None = None
-
-    @property
-    def waiting(self) -> bool:
-        return self.asked_at is not None
-
-    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
-        self.asked_at = int(self.world.wall() * 1000)
-
-    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
-        asked_at, self.asked_at = self.asked_at, None
-        if asked_at is None:
-            return None
-        return asked_at, {(topic, 0): next_offset for topic, next_offset in self.world.written.items()}
 
 
 class ClockWorld(LoopWorld):
@@ -72,7 +50,7 @@ class ClockWorld(LoopWorld):
                 "checkout_silence": timedelta(0),
             },
             clock=Clock(wall=self.wall, monotonic=lambda: self.true),
-            ends=AtTheEnd(self),
+            ends=EndsNow(self.wall, lambda: {(topic, 0): end for topic, end in self.written.items()}),
             clock_check=self.check,
             kafka={"commit_interval": timedelta(seconds=5)},
         )

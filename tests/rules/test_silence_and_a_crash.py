@@ -7,14 +7,13 @@ purchase in B among it. Then the process is killed, and half a minute later anot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 from support.builders import checkout, offer
 from support.kafka import Message
-from support.loop_world import TOPICS, LoopWorld
+from support.loop_world import TOPICS, EndsNow, LoopWorld
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.guards import SuspendedBy
@@ -30,25 +29,14 @@ ENDED = NOON + SILENCE + 20.0
 
 
 class Log:
-    """What outlives a process: the time, and all records; whoever asks is told where each partition ends."""
+    """What outlives a process: the time, and all records."""
 
     def __init__(self) -> None:
         self.now = NOON
         self.records: dict[tuple[str, int], list[Message]] = {(t, p): [] for t in TOPICS for p in (A, B)}
-        self.asked_at: int | None = None
 
-    @property
-    def waiting(self) -> bool:
-        return self.asked_at is not None
-
-    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
-        self.asked_at = int(self.now * 1000)
-
-    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
-        asked_at, self.asked_at = self.asked_at, None
-        return (
-            None if asked_at is None else (asked_at, {place: len(records) for place, records in self.records.items()})
-        )
+    def ends(self) -> dict[tuple[str, int], int]:
+        return {place: len(records) for place, records in self.records.items()}
 
 
 class TwoTasks(LoopWorld):
@@ -64,7 +52,7 @@ class TwoTasks(LoopWorld):
                 "checkout_silence": timedelta(seconds=SILENCE),
             },
             clock=Clock(wall=lambda: log.now, monotonic=lambda: log.now),
-            ends=log,
+            ends=EndsNow(lambda: log.now, log.ends),
             clock_check=ClockCheck(lambda: log.now, lambda: log.now, max_skew=SKEW),
             kafka={"commit_interval": timedelta(seconds=5)},
             partitions=2,

@@ -172,6 +172,25 @@ class NoEnds:
         return None
 
 
+class EndsNow:
+    """A broker that tells in the next turn where partitions ended when it was asked. `now` is in seconds."""
+
+    def __init__(self, now: Callable[[], float], ends: Callable[[], dict[tuple[str, int], int]]) -> None:
+        self._now, self._ends = now, ends
+        self._asked_at: int | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return self._asked_at is not None
+
+    def ask(self, partitions: Iterable[tuple[str, int]]) -> None:
+        self._asked_at = int(self._now() * 1000)
+
+    def answers(self) -> tuple[int, dict[tuple[str, int], int]] | None:
+        asked_at, self._asked_at = self._asked_at, None
+        return None if asked_at is None else (asked_at, self._ends())
+
+
 class LoopWorld:
     def __init__(
         self,
