@@ -92,6 +92,10 @@ class Join:
         """How many presentations are undecided."""
         return self._presentations
 
+    def open_offers(self) -> Iterator[OfferPresented]:
+        """Of each offer that is undecided its last presentation."""
+        return (shown.presentations[-1] for session in self._sessions.values() for shown in session.offers())
+
     def has_open(self, session_id: str, offer_id: str) -> bool:
         """Whether an offer of this id is undecided in the session."""
         session = self._sessions.get(session_id)

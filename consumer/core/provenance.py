@@ -30,6 +30,7 @@ class Provenance:
         base_url: of the API that is called.
         committed_at: wall clock (ms), rounded down (`date_step`): or a position that stays the same would be committed
             anew each time.
+        scope: of a backfill its range and rules, in a text of its own; empty for the deployment.
     """
 
     cluster: str = ""
@@ -39,6 +40,7 @@ class Provenance:
     checkout_topic: str = ""
     base_url: str = ""
     committed_at: int = MIN_TIME
+    scope: str = ""
 
     def at(self, now: int, step: int = MINUTE) -> Provenance:
         """The same, committed at `now` (wall clock, ms), rounded down to a multiple of `step`."""
@@ -49,7 +51,9 @@ class Provenance:
         found = {}
         for name in TEXTS:
             then, current = getattr(self, name), getattr(now, name)
-            if then and current and _stored(then) != _stored(current):
+            # The deployment has no scope, which is as good as another one.
+            known = (then and current) or name == "scope"
+            if known and _stored(then) != _stored(current):
                 found[name] = then, current
         return found
 
@@ -58,9 +62,13 @@ class Provenance:
         return [words for name, words in _IDS.items() if getattr(self, name) and not getattr(now, name)]
 
     def encode(self) -> str:
-        """As one field of the metadata: texts percent-encoded and joined by commas, `-` for what is not known."""
+        """As one field of the metadata: texts percent-encoded and joined by commas, `-` for what is not known.
+
+        The scope stands there only if there is one: the deployment's metadata is as it was before there were any.
+        """
         committed_at = "-" if self.committed_at == MIN_TIME else str(self.committed_at)
-        return ",".join([*(_stored(getattr(self, name)) for name in TEXTS), committed_at])
+        texts = [_stored(getattr(self, name)) for name in TEXTS if self.scope or name != "scope"]
+        return ",".join([*texts, committed_at])
 
     @classmethod
     def decode(cls, text: str) -> Provenance:
@@ -70,11 +78,11 @@ class Provenance:
             ValueError: not such a text.
         """
         *texts, committed_at = text.split(",")
-        if len(texts) != len(TEXTS):
-            raise ValueError(f"{len(texts) + 1} parts of provenance instead of {len(TEXTS) + 1}")
+        if len(texts) not in (len(TEXTS) - 1, len(TEXTS)):
+            raise ValueError(f"{len(texts) + 1} parts of provenance instead of {len(TEXTS)}")
         if committed_at != "-" and not (committed_at.isascii() and committed_at.isdigit() and len(committed_at) < 19):
             raise ValueError(f"{committed_at[:30]!r} is no time")
-        known = {name: "" if stored == "-" else unquote(stored) for name, stored in zip(TEXTS, texts, strict=True)}
+        known = {name: "" if stored == "-" else unquote(stored) for name, stored in zip(TEXTS, texts, strict=False)}
         return cls(**known, committed_at=MIN_TIME if committed_at == "-" else int(committed_at))
 
 

@@ -8,11 +8,21 @@ The list was made with these checkouts, and is read with these alone. A late che
 that was not due when the list was made: it is neither listed nor settled. The checkout partition's own `next_offset`
 may be higher, since a broker may take a commit for that partition only. Then the checkouts up to it are read next, and
 only then is anything called: the purchase of a listed offer may be among them.
+
+So a task has two phases, with one transition between them:
+
+    created ──> restoring ──> running ──> dropped
+                    └────────────────────────^
+
+    restoring  `Task.restore_until` says how far each input may be applied. Nothing is decided: `decide` is empty.
+               Nothing is committed: `prepare_commit` is None.
+    running    from the record or partition end by which both inputs have reached `restore_until`. It never goes back.
+
+A task without a commit behind it has nothing to restore and is running when it is created. Whoever owns it drops it in
+either phase, when its partitions are revoked or lost.
 """
 
 from __future__ import annotations
-
-from enum import Enum, auto
 
 from ..events import OfferPresented
 from .admission import Admission
@@ -28,27 +38,6 @@ from .checkpoint import (
 from .join import Join
 from .rules import MIN_TIME, DecisionRules
 from .watermark import InputWatermark
-
-
-class Phase(Enum):
-    """Where a task is in its life.
-
-    The phases, and the one transition between them:
-
-        created ──> RESTORING ──> RUNNING ──> dropped
-                        └────────────────────────^
-
-        RESTORING  `restore_until` says how far each input may be applied. Nothing is decided: `decide` is empty.
-                   Nothing is committed: `prepare_commit` is None.
-        RUNNING    from the record or partition end by which both inputs have reached `restore_until`. It never goes
-                   back.
-
-    A task without a commit behind it has nothing to restore and is RUNNING when it is created. Whoever owns it drops it
-    in either phase, when its partitions are revoked or lost.
-    """
-
-    RESTORING = auto()
-    RUNNING = auto()
 
 
 class PartitionsMoved(ValueError):  # noqa: N818 - the edge turns it into an error of its own

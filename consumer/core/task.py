@@ -1,13 +1,13 @@
 """A task: partition p of both topics together, the unit of state, watermark and recovery.
 
 The log is the state. A task starts from what was committed, reads again what had been read without deciding anything,
-and tells by that what was settled before (see `restore`, and its `Phase`). From then on it runs. Everything here is a
-function of the records, of the answers and of the clock that it is told; it does no input or output.
+and tells by that what was settled before (see `restore`). From then on it runs. Everything here is a function of the
+records, of the answers and of the clock that it is told; it does no input or output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..events import CheckoutCompleted, OfferPresented
 from .admission import Admission, CheckoutEffect, effect_of
@@ -21,7 +21,7 @@ from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance, date_step
 from .refused import RefusedOffers
-from .restore import Phase, Restore
+from .restore import Restore
 from .rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules, is_before_kafka
 from .watermark import InputWatermark, Side, Watermarks, possible_times
 
@@ -45,6 +45,7 @@ class Task:
     Attributes:
         restore_warnings: what was odd about what was committed, in words, for the log.
         watermarks, guard: of its inputs, and what the guards go by.
+        decided_to: D (ms): what is due by then is decided. It stays below the watermark while decisions are suspended.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Task:
         self._found: Restore | None = found
         self._told, self._until = False, found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
-        self._decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
+        self.decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
         self._refused = RefusedOffers(found.offers.dead, self._unit)
 
         remembered = found.checkouts.guard
@@ -89,8 +90,7 @@ class Task:
         self, event: OfferPresented, timestamp: int, now: int, others: Sequence[OfferPresented] = ()
     ) -> Admission:
         """A presentation was read. `timestamp` is the record's, `now` the wall clock (ms). The `others` of its record
-        have the same time, so that all are admitted or none. What is not admitted changes nothing. It is to be given up
-        (`give_up`) before anything behind it is applied."""
+        have the same time, so that all are admitted or none. What is not admitted is to be given up (`give_up`)."""
         offset, presented_at = event.offset if self._unit == 1 else event.record_offset, event.presented_at
         admission = Admission.ACCEPTED
         # `is_before_kafka` spelt out, for every offer.
@@ -134,7 +134,7 @@ class Task:
         side, newest, warning = self._inputs[1], self._inputs[1].newest, None
         # Written after what was read before it: so long it may be needed, whatever its date and stamp.
         before = side.read_to
-        came = before if event.offset < self._until[1] else max(before, self._decided_to)
+        came = before if event.offset < self._until[1] else max(before, self.decided_to)
         written = max(before, min(timestamp, now))
         until = self._join.keep(event, max(came, written))
         plausible = side.observe(event.completed_at, timestamp, now)
@@ -150,7 +150,7 @@ class Task:
             warning = self._horizon.read(max(event.completed_at, min(timestamp, now)), came, now)
         ahead = not plausible and not self._rules.is_far_behind(event.completed_at, event.stamped_at)
         until = max(until, self._join.complete(event, now, ahead=ahead))
-        if not plausible or event.completed_at < self._decided_to:  # else it makes nothing that was decided due sooner
+        if not plausible or event.completed_at < self.decided_to:  # else it makes nothing that was decided due sooner
             self._pending.completed(event.session_id, event.completed_at if plausible else None)
         after_call, before_settled = list[Chain](), list[Chain]()
         named = self._join.named_before(event)
@@ -223,11 +223,6 @@ class Task:
     # --- how far it has come
 
     @property
-    def phase(self) -> Phase:
-        """Where the task is in its life; see `Phase`."""
-        return Phase.RESTORING if self.restoring else Phase.RUNNING
-
-    @property
     def restoring(self) -> bool:
         """Reading again what had been read before the restart: nothing is decided, nothing is committed."""
         return self._found is not None
@@ -254,7 +249,7 @@ class Task:
     @property
     def watermark(self) -> int:
         """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
-        return max(self._decided_to, self.watermarks.lower)
+        return max(self.decided_to, self.watermarks.lower)
 
     def next_offset(self, side: Side) -> int:
         """The first offset that has not been applied."""
@@ -279,6 +274,10 @@ class Task:
     def unsettled(self) -> int:
         """How many chains are decided and not settled."""
         return len(self._pending.by_start)
+
+    def open_offers(self) -> Iterator[OfferPresented]:
+        """Of each offer that is read and undecided its last presentation."""
+        return self._join.open_offers()
 
     def unsettled_chains(self) -> Collection[Chain]:
         """The chains that are decided and not settled."""
@@ -309,15 +308,15 @@ class Task:
         watermark = self.watermark
         until = min(watermark, self.guard.decides_to)
         # Held by a gap, what a checkout that lands makes due in what was decided before waits for the others too.
-        if not suspended and (until > self._decided_to or self.guard.decides_to == MAX_TIME):
+        if not suspended and (until > self.decided_to or self.guard.decides_to == MAX_TIME):
             for chain in self._join.decide(until):
-                self._pending.add(chain, late_decided=chain.decide_at <= self._decided_to)
+                self._pending.add(chain, late_decided=chain.decide_at <= self.decided_to)
                 due.append(chain)
-            self._decided_to = until
+            self.decided_to = until
         # What still comes was presented at most window + checkout_grace ago and looks back by lookback; by one lookback
         # more the guards know a purchase that is told twice. What is open keeps what it needs, however long.
         # Not before the inputs are read again to where they had been: what comes may tell that one is misdated.
-        if self.watermarks.lower >= self._decided_to:
+        if self.watermarks.lower >= self.decided_to:
             self._join.forget(watermark - self._late_after - 2 * self._lookback)
         self._pending.forget(watermark)
         return due
@@ -349,7 +348,7 @@ class Task:
             rules_key(self._rules),
             self._partitions,
             # A chain that became due behind the last decision is neither settled nor listed: this stays below it.
-            min(self._decided_to, self._join.earliest_due(self._decided_to) - 1),
+            min(self.decided_to, self._join.earliest_due(self.decided_to) - 1),
             self._offers.next_offset,
             self._checkouts.next_offset,
             splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
@@ -365,7 +364,7 @@ class Task:
         )
         if fitted is None:
             return None
-        decided_to = self._decided_to if self.watermarks.lower >= self._decided_to else MIN_TIME  # see `decide`
+        decided_to = self.decided_to if self.watermarks.lower >= self.decided_to else MIN_TIME  # see `decide`
         retain_from = self._planner.retain_from(decided_to, self._earliest.at(self._planner.committed))
         checkouts = CheckoutCheckpoint(
             self._partitions,
@@ -396,8 +395,8 @@ class Task:
     def _is_late(self, presented_at: int) -> bool:
         offers, checkouts = self._inputs[0].value, self._inputs[1].value  # `watermark` spelt out, for every offer
         watermark = offers if offers < checkouts else checkouts
-        if watermark < self._decided_to:  # noqa: PLR1730 - max() costs a call
-            watermark = self._decided_to
+        if watermark < self.decided_to:  # noqa: PLR1730 - max() costs a call
+            watermark = self.decided_to
         return presented_at < watermark - self._late_after or presented_at - self._lookback < self._horizon.value
 
     def _is_behind(self, presented_at: int) -> bool:

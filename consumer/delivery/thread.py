@@ -37,6 +37,43 @@ Connect: TypeAlias = Callable[[int], Connection]
 """Connects; is given the most connections that may be open at a time."""
 
 
+class Deliveries(Protocol):
+    """Whoever makes the calls, as the poll thread knows it; see `DeliveryThread` for what each does."""
+
+    @property
+    def results(self) -> queue.SimpleQueue[CallResult]:
+        """What became of the calls."""
+
+    def start(self) -> None:
+        """Take calls from now on."""
+
+    def submit(self, calls: Iterable[OptOutCall]) -> None:
+        """Take over calls; each gets exactly one result."""
+
+    def retry_refused(self, call: OptOutCall) -> None:
+        """Take over a call that was refused and cannot be dead-lettered."""
+
+    def cancel(self, owners: Collection[CallOwner]) -> None:
+        """No new calls for these owners."""
+
+    def withdraw(self, owner: CallOwner, chain_starts: Collection[int]) -> None:
+        """No new tries of the owner's calls of these chains."""
+
+    def release(self, offers: Mapping[tuple[str, str], str]) -> None:
+        """No new calls for these offers."""
+
+    def set_share(self, fraction: float) -> None:
+        """Use this part of the deployment's rate limit."""
+
+    def check(self) -> None:
+        """Raises:
+        StopError: it has failed.
+        """
+
+    def stop(self, timeout: float) -> None:
+        """No new calls; wait up to `timeout` seconds for those in flight, then end."""
+
+
 class DeliveryThread:
     """Runs a `Delivery` with its connection. Every method may be called from any thread."""
 

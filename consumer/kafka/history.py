@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 
 from ..core.provenance import Provenance
 from ..errors import DecodeError, StartError
-from ..events import OfferOutcome, RecordRef
+from ..events import Mode, OfferOutcome, RecordRef
 from ..settings import KafkaSettings, Settings
 from .end_offsets import TIMEOUT, bounds
 from .reader import LogReader
@@ -169,11 +169,13 @@ class GroupHistory:
         told = 0
         for message in reader.read(ranges, lambda: time.monotonic() < deadline):
             try:
-                source = self._decode(message.value() or b"").source
+                outcome = self._decode(message.value() or b"")
             except DecodeError:
                 continue  # of another program, or of another format
             told += 1
-            if source.topic == self._kafka.offer_topic:
+            source = outcome.source
+            # A backfill has a group of its own, and tells nothing of the deployment's.
+            if outcome.mode is Mode.LIVE and source.topic == self._kafka.offer_topic:
                 return RecordRef(message.topic() or "", message.partition() or 0, message.offset() or 0)
         if reader.unread:
             raise StartError(_unread(self._kafka.outcome_topic, problems[-1] if problems else "it took too long"))

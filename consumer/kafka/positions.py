@@ -42,6 +42,10 @@ class Doubt(Enum):
     GONE = "the broker no longer has this offset: retention has deleted records that were not settled"
     CUT = "the log ends before what was read from it: it was cut, or made anew"
     OTHER_API = "this was committed by a deployment that calls another API"
+    OTHER_SCOPE = (
+        "this was committed by a backfill of another range or other settings, or one of the deployment and the "
+        "backfill was given the other one's group"
+    )
     OTHER_EACH = (
         "this was committed with another input.offers.each, or with none, and does not tell which offers of a record "
         "are settled"
@@ -55,6 +59,7 @@ _OF_DIFFERENCE = {
     "offer_topic": Doubt.RENAMED,
     "checkout_topic": Doubt.RENAMED,
     "base_url": Doubt.OTHER_API,
+    "scope": Doubt.OTHER_SCOPE,
 }
 
 
@@ -173,7 +178,9 @@ class Positions:
             if position.provenance is not None:
                 for name, (then, current) in position.provenance.differences(now).items():
                     topic = self._topics[Side.CHECKOUTS] if name.startswith("checkout") else position.topic
-                    yield Doubted(_OF_DIFFERENCE[name], topic, position.partition, f"{then}, now {current}")
+                    yield Doubted(
+                        _OF_DIFFERENCE[name], topic, position.partition, f"{then or 'none'}, now {current or 'none'}"
+                    )
 
 
 def check_positions(group: str, positions: Positions, now: Provenance, partitions: int) -> None:

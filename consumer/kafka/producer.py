@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import quote
 
 import structlog
@@ -46,6 +46,27 @@ that was acknowledged, by the monotonic clock."""
 def outcome_key(partner_code: str, offer_id: str) -> bytes:
     """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
     return f"{quote(partner_code, safe='')}/{quote(offer_id, safe='')}".encode()
+
+
+class Outputs(Protocol):
+    """Where outcomes and dead letters go. Used by one thread."""
+
+    def outcome(self, outcome: OfferOutcome, partition: int) -> None:
+        """Write an outcome to the partition number of its task."""
+
+    def dead_letter(self, record: Record, *, reason: str, error: str, on_ack: Callable[[], None]) -> None:
+        """Write a record that cannot be used; `on_ack` is called within `poll` or `flush` once that is acknowledged."""
+
+    def poll(self) -> None:
+        """Take in what is acknowledged, without waiting."""
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` seconds. True: all that was ever written is acknowledged."""
+
+    def check(self) -> None:
+        """Raises:
+        DeadLetterError: a write has failed for good.
+        """
 
 
 class OutputProducer:

@@ -15,18 +15,19 @@ from confluent_kafka import Consumer
 from ..calls import OptOutCall
 from ..codecs.codec import Codec
 from ..core.provenance import NOT_KNOWN, Provenance
-from ..delivery.thread import DeliveryThread
+from ..delivery.thread import Deliveries
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.history import GroupHistory
-from ..kafka.producer import OutputProducer
+from ..kafka.producer import Outputs
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
 from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
 from .clock_check import ClockCheck
+from .mode import LIVE, RunMode
 from .releases import Releases
 
 OnRecordFetched: TypeAlias = Callable[[Record | None], OptOutCall | None]
@@ -62,12 +63,13 @@ class Edges:
         retention: how long the inputs are kept; None: nobody is warned of it.
         causes: is told what the clients say of brokers that refuse them.
         clients: makes the clients, and sees to what they log in with; None: it stays as it is.
+        mode: what the run is about.
     """
 
     consumer: Callable[..., Consumer]
     ends: Callable[[Callable[[str], None]], EndOffsets]
-    outputs: OutputProducer
-    delivery: DeliveryThread
+    outputs: Outputs
+    delivery: Deliveries
     codec: Codec
     record_reader: RecordReader[OnRecordFetched]
     writes: Writes = field(default_factory=lambda: Writes("offer.outcome"))
@@ -81,3 +83,4 @@ class Edges:
     retention: Retention | None = None
     causes: Causes = field(default_factory=Causes)
     clients: Clients | None = None
+    mode: RunMode = LIVE

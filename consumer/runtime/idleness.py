@@ -73,7 +73,10 @@ class IdleFacts(NamedTuple):
 
 
 class Idleness:
-    """Asks for ends and moves the tasks' idle watermarks. All durations are in seconds."""
+    """Asks for ends and moves the tasks' idle watermarks. All durations are in seconds.
+
+    `trusts_at_once`: an input counts as watched for lateness when it is assigned. For who calls nothing.
+    """
 
     def __init__(
         self,
@@ -84,7 +87,9 @@ class Idleness:
         lateness: float,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        trusts_at_once: bool = False,
     ) -> None:
+        self._trusts_at_once = trusts_at_once
         self._ends = ends(self.trouble)
         self._clock_check = clock_check
         self._idle_after = idle_after
@@ -105,9 +110,11 @@ class Idleness:
     def begin(self, partition: int, committed: Position) -> None:
         """Both inputs were just assigned; `committed` is the offers' position."""
         now = Moment(self._monotonic(), int(self._wall() * 1000))
+        if self._trusts_at_once:
+            now = Moment(now.monotonic - self._lateness, now.wall - int(1000 * self._lateness))
         self._watched[partition] = max(self._taken_over(committed, now), self._trouble)
         for side in Side:
-            self._heard[side, partition] = now.monotonic
+            self._heard[side, partition] = self._monotonic()
 
     def trusted_since(self, partition: int) -> int:
         """Since when both inputs have been watched without trouble (wall clock, ms)."""

@@ -99,6 +99,7 @@ class Loop:
             lateness=self._lateness,
             wall=clock.wall,
             monotonic=clock.monotonic,
+            trusts_at_once=edges.mode.trusts_idleness_at_once,
         )
         self.suspension = Suspension(rules_of(join), join.unmatched_limit, settings.delivery.max_unsettled)
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
@@ -182,7 +183,8 @@ class Loop:
             # First calls that wait for checkouts wait no longer: nothing is read on before calls are made.
             self.tasks.changed = self.tasks.changed or (self._back_pressure.full and not was_full)
         self._check_edges()
-        self._standstill.look(self.tasks.runners.values(), assigned=self.tasks.consumer.assigned)
+        at_work = [runner for runner in self.tasks.runners.values() if not runner.is_done]
+        self._standstill.look(at_work, assigned=self.tasks.consumer.assigned)
         self._commit_and_report_at_intervals()
         self._tell_health()
 

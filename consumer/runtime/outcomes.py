@@ -13,7 +13,7 @@ from ..core.admission import Admission
 from ..core.chain import Chain
 from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..hiding import hide
-from ..kafka.producer import OutputProducer
+from ..kafka.producer import Outputs
 
 _LATE = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
 
@@ -63,13 +63,22 @@ class Outcomes:
         topic: of the presentations.
         partition: the task's number, and that of the partition they are written to.
         wall: a clock in seconds, for `settled_at`.
+        mode: of the run.
     """
 
-    def __init__(self, outputs: OutputProducer, topic: str, partition: int, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        outputs: Outputs,
+        topic: str,
+        partition: int,
+        wall: Callable[[], float],
+        mode: Mode = Mode.LIVE,
+    ) -> None:
         self._outputs = outputs
         self._topic = topic
         self._partition = partition
         self._wall = wall
+        self._mode = mode
 
     def not_admitted(self, event: OfferPresented, reason: Reason, note: str) -> None:
         """The presentation is late or implausible: DEAD_LETTERED before it belonged to any chain."""
@@ -115,7 +124,7 @@ class Outcomes:
             attempts=0 if result is None else result.attempts,
             details=event.details,
             source=RecordRef(self._topic, self._partition, event.record_offset),
-            mode=Mode.LIVE,
+            mode=self._mode,
             note=None if settlement.note is None else hide(settlement.note),
         )
         self._outputs.outcome(outcome, self._partition)

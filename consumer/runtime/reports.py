@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 
 from ..calls import CallResult
 from ..core.chain import Chain
-from ..events import CheckoutCompleted
+from ..events import CheckoutCompleted, OfferAmongSeveral
 from ..kafka.record import Record
 
 log = structlog.get_logger(__name__)
@@ -17,10 +19,13 @@ class Reports:
 
     Args:
         partition: of the task; each line names it.
+        findings: what was odd about what was committed.
     """
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, findings: Iterable[str] = ()) -> None:
         self._log = log.bind(partition=partition)
+        for finding in findings:
+            self.finding(finding)
 
     def finding(self, finding: str | None) -> None:
         """What a task has found at its start, if it has."""
@@ -72,3 +77,9 @@ class Reports:
             status=result.status_code,
             note=result.note,
         )
+
+
+def refused_in_words(chain: Chain, result: CallResult) -> str:
+    """What a dead letter says of a request that is refused: by whom, of which offer where its record holds several."""
+    of_several = f"offer {chain.offer_id}" if isinstance(chain.last, OfferAmongSeveral) else None
+    return ": ".join(str(word) for word in (result.status_code, of_several, result.note) if word is not None)

@@ -14,7 +14,7 @@ from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
-from ..events import CheckoutCompleted, OfferAmongSeveral, OfferPresented, Outcome, Reason
+from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
 from .edges import Edges
@@ -22,7 +22,7 @@ from .first_calls import FirstCalls, call_of
 from .late_run import LateRun
 from .misdated import Misdated
 from .outcomes import NOT_ADMITTED, Outcomes
-from .reports import Reports
+from .reports import Reports, refused_in_words
 from .same_record import is_same
 from .unreadable import sessions_of
 
@@ -30,10 +30,6 @@ log = structlog.get_logger(__name__)
 
 NONE: tuple[int, ...] = ()
 """No chain's call is to be taken back, as by nearly all records."""
-
-
-NO_OTHERS: tuple[OfferPresented, ...] = ()
-"""A record holds one presentation, as nearly all do."""
 
 
 class TaskRunner:
@@ -75,13 +71,13 @@ class TaskRunner:
         self.draining = self.buffering = False
         self.schema_waits: dict[Side, str] = {}
         self._topics = topics
-        self._codec = edges.codec
+        self._codec, self._mode = edges.codec, edges.mode
         self._outputs = edges.outputs
         self._record_reader = edges.record_reader
         self._releases = edges.releases
         self._clock_check = edges.clock_check
         self._bad_records = bad_records
-        self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall)
+        self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall, edges.mode.mode)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that wait: see `buffering`."""
         self._restoring = True
@@ -92,10 +88,8 @@ class TaskRunner:
         """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
         self._first_calls = FirstCalls(task, checkouts_end)
         self._misdated = misdated or Misdated(edges.clock.wall)
-        self._reports = Reports(partition)
+        self._reports = Reports(partition, task.restore_warnings)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, log.bind(partition=partition))
-        for finding in task.restore_warnings:
-            self._reports.finding(finding)
 
     # --- records
 
@@ -113,6 +107,11 @@ class TaskRunner:
             self.late_run.keep(message, now)
             return NONE
         return self._apply(side, message, now)
+
+    @property
+    def is_done(self) -> bool:
+        """See `RunMode.is_done`."""
+        return not (self.outstanding or self.late_run.kept) and self._mode.is_done(self.partition, self.task)
 
     def judge_late_run(self, now: int) -> bool:
         """Apply what was kept back behind late presentations, once it is told what they are. Returns whether it was."""
@@ -139,8 +138,11 @@ class TaskRunner:
 
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
+        if self.is_done:
+            return set(Side)
         if self.task.restoring:
-            return self.waiting() | {side for side in Side if self._at_stop(side)}
+            stops = {side: self.task.restore_until(side) for side in Side}
+            return self.waiting() | {s for s, at in stops.items() if at is not None and self.task.next_offset(s) >= at}
         stopped = {self._ahead(), Side.OFFERS if self.late_run.suspended else None}
         return self.waiting() | {side for side in Side if side in stopped}
 
@@ -150,10 +152,6 @@ class TaskRunner:
     def waiting(self) -> set[Side]:
         """The inputs of which records wait; see `buffering`."""
         return {side for side in Side if self._buffered[side]}
-
-    def _at_stop(self, side: Side) -> bool:
-        stop = self.task.restore_until(side)
-        return stop is not None and self.task.next_offset(side) >= stop
 
     def _must_wait(self, side: Side, message: Message) -> bool:
         """Whether it may not be applied yet. While restoring, what had not been read before has to wait."""
@@ -167,13 +165,12 @@ class TaskRunner:
         return stop is not None and (message.offset() or 0) >= stop
 
     def _apply(self, side: Side, message: Message, now: int) -> Sequence[int]:
-        offset = message.offset() or 0
+        offset, value = message.offset() or 0, message.value()
         if message.error() is not None:
             self._on_partition_end(side, offset)
             return NONE
         if offset < self.task.next_offset(side):
             return NONE
-        value = message.value()
         if value is None:
             self.task.read_to(side, offset + 1)
             return NONE
@@ -195,7 +192,7 @@ class TaskRunner:
     def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
         offset = message.offset() or 0
         shown = self._codec.decode_offer(message.key(), value, offset, message.headers)
-        others: Sequence[OfferPresented] = NO_OTHERS
+        others: Sequence[OfferPresented] = ()
         if not isinstance(shown, OfferPresented):
             if not shown:
                 return self._pass_over(Side.OFFERS, offset)
@@ -254,7 +251,9 @@ class TaskRunner:
         else:
             sessions = sessions_of(message, error)
             dead, waiting = self.task.unreadable_checkout(offset, sessions, message.timestamp()[1], now)
-        if dead:
+        if dead and not self._mode.dead_letters(side, self.partition, offset, message.timestamp()[1]):
+            self.task.acknowledged(offset, side)
+        elif dead:
             self._dead_letter(side, message, error.reason, str(error))
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
@@ -276,6 +275,10 @@ class TaskRunner:
         event, offset = shown[0], message.offset() or 0
         if admission is Admission.SETTLED:
             return
+        if not (shown := [one for one in shown if self._mode.settles(self.partition, one)]):
+            self.task.give_up(offset, admission)
+            self.task.acknowledged(offset)
+            return
         if admission is not Admission.CUT_OFF and self.late_run.keeps(offset):
             self._bad_records[Side.OFFERS].read -= 1  # it will be
             self.late_run.keep(message, now)
@@ -290,8 +293,8 @@ class TaskRunner:
             self._outcomes.not_admitted(one, reason, why)
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
-        offset = message.offset() or 0
-        self._write_dead_letter(Record.of(message), reason, error, lambda: self.task.acknowledged(offset, side))
+        on_ack = partial(self.task.acknowledged, message.offset() or 0, side)
+        self._write_dead_letter(Record.of(message), reason, error, on_ack)
 
     def _write_dead_letter(self, record: Record, reason: str, error: str, on_ack: Callable[[], None]) -> None:
         self._reports.dead_letter(record, reason, error, self.task.watermark)
@@ -305,7 +308,9 @@ class TaskRunner:
         `suspended`: only what was decided before the restart. `at_once`: no offer is read before something is called.
         """
         for chain in self.task.decide(suspended=suspended):
-            if chain.reason is Reason.PURCHASED:
+            if not self._mode.settles(self.partition, chain.last):
+                self.task.settle(chain, called=False)
+            elif chain.reason is Reason.PURCHASED:
                 self._settle(chain, Outcome.PURCHASED)
             elif chain.reason is Reason.CHECKOUT_UNREADABLE:
                 self._settle(chain, Outcome.DEAD_LETTERED)
@@ -315,7 +320,7 @@ class TaskRunner:
                 self._first_calls.keep(chain)
         calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
-        stands = (at_once or self.late_run.suspended) and self._ahead() is Side.CHECKOUTS
+        stands = (at_once or self.late_run.suspended or self._mode.is_bounded) and self._ahead() is Side.CHECKOUTS
         for chain in self._first_calls.take(at_once=stands):
             if chain.is_withheld:
                 self._settle_withheld(chain)
@@ -385,10 +390,8 @@ class TaskRunner:
         if note is not None:
             self._release(chain, note, result)
         elif record is not None:
-            of_several = f"offer {chain.offer_id}" if isinstance(chain.last, OfferAmongSeveral) else None
-            words = [str(word) for word in (result.status_code, of_several, result.note) if word is not None]
-            told = result.maybe_recorded
-            self._write_dead_letter(record, "rejected", ": ".join(words), lambda: self._acknowledged(chain, told=told))
+            on_ack = partial(self._acknowledged, chain, told=result.maybe_recorded)
+            self._write_dead_letter(record, "rejected", refused_in_words(chain, result), on_ack)
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)
         return None
 

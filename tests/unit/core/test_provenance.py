@@ -18,13 +18,28 @@ def test_what_is_the_same_differs_in_nothing_whenever_it_was_committed() -> None
     assert OURS.differences(OURS.at(1_790_000_000_000)) == {}
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "scope"])
 def test_each_part_is_compared_where_both_know_it(name: str) -> None:
     other = replace(OURS, **{name: "other"})
     assert OURS.differences(other) == {name: (getattr(OURS, name), "other")}
     unknown = replace(OURS, **{name: ""})
     assert OURS.differences(unknown) == {}
     assert unknown.differences(OURS) == {}
+
+
+def test_the_deployment_and_a_backfill_differ_in_scope_and_so_do_two_ranges() -> None:
+    backfill, other = replace(OURS, scope="1-2/rules"), replace(OURS, scope="1-3/rules")
+    assert backfill.differences(backfill) == {}
+    assert backfill.differences(other) == {"scope": ("1-2/rules", "1-3/rules")}
+    assert backfill.differences(OURS) == {"scope": ("1-2/rules", "")}
+    assert OURS.differences(backfill) == {"scope": ("", "1-2/rules")}
+
+
+def test_a_scope_is_stored_only_where_there_is_one() -> None:
+    backfill = replace(OURS, scope="1-2/rules,é")
+    assert Provenance.decode(backfill.encode()) == backfill
+    assert OURS.encode().count(",") == len(TEXTS) - 1, "as it was before there were scopes"
+    assert Provenance.decode(OURS.encode()) == OURS
 
 
 def test_a_long_text_is_stored_as_a_hash_and_compared_by_it() -> None:
@@ -41,11 +56,11 @@ def test_any_text_is_read_as_it_was_written_and_leaves_colons_and_commas_alone(t
     written = replace(OURS, offer_topic=text).encode()
     assert written.isascii()
     assert ":" not in written
-    assert written.count(",") == len(TEXTS)
+    assert written.count(",") == len(TEXTS) - 1
     assert Provenance.decode(written).offer_topic == text
 
 
-@pytest.mark.parametrize("text", ["", "-", "-,-,-,-,-,-", "-,-,-,-,-,-,x", "-,-,-,-,-,-,-1", "-,-,-,-,-,-,-,-"])
+@pytest.mark.parametrize("text", ["", "-", "-,-,-,-,-,-", "-,-,-,-,-,-,x", "-,-,-,-,-,-,-1", "-,-,-,-,-,-,-,-,-"])
 def test_what_is_no_provenance_is_found_out(text: str) -> None:
     with pytest.raises(ValueError, match=r"parts of provenance|is no time"):
         Provenance.decode(text)
@@ -58,7 +73,7 @@ def test_when_it_was_committed_is_told_to_the_minute() -> None:
 
 
 def test_the_longest_metadata_without_a_list_fits_into_the_least_room() -> None:
-    longest = Provenance(*["a" * LONGEST] * len(TEXTS), 10**14)
+    longest = Provenance(*["a" * LONGEST] * (len(TEXTS) - 1), 10**14, "a" * LONGEST)
     rules = 10**10, 10**10, 10**10, True
     last = 2**63 - 1
     checkpoint = OfferCheckpoint(

@@ -13,7 +13,6 @@ from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckp
 from consumer.core.commits import LEAST_METADATA, CommitPlan
 from consumer.core.guards import Guards
 from consumer.core.join import Join, Undated
-from consumer.core.restore import Phase
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
@@ -116,9 +115,9 @@ def test_h_of_an_empty_checkout_log_is_the_clock_at_its_end_and_lateness() -> No
     task = fresh(horizon=MAX_TIME)
     assert (task.restore_until(Side.CHECKOUTS), task.restore_until(Side.OFFERS)) == (None, 0)
     assert task.idle(Side.OFFERS, T) is None
-    assert task.phase is Phase.RESTORING, "the offers' end says nothing of the checkouts"
+    assert task.restoring, "the offers' end says nothing of the checkouts"
     assert task.idle(Side.CHECKOUTS, T) is not None
-    assert task.phase is Phase.RUNNING
+    assert not task.restoring
     assert task.idle(Side.CHECKOUTS, T) is None, "it is learnt once"
     late_below = RULES.lateness + RULES.lookback
     assert task.offer(offer(0, late_below - 1), T + late_below, LATER) is Admission.CUT_OFF
@@ -218,10 +217,10 @@ def test_while_restoring_checkouts_are_read_to_the_offers_own_pc_and_then_to_the
     again.offer(offer(1, -200), T, LATER)
     assert [again.restore_until(side) for side in Side] == [2, 2]
     for offset in range(2):
-        assert again.phase is Phase.RESTORING
+        assert again.restoring
         assert (again.decide(suspended=True), again.decide(), again.prepare_commit()) == ([], [], None)
         again.checkout(checkout(offset, -50), T, LATER)
-    assert again.phase is Phase.RUNNING
+    assert not again.restoring
     assert [again.restore_until(side) for side in Side] == [None, None]
     assert [chain.last.offset for chain in again.decide()] == [0], (
         "the late checkout made it due, and it is not settled"

@@ -13,7 +13,7 @@ from support.kafka import Message, partition_end
 
 from consumer.core.provenance import Provenance
 from consumer.errors import DecodeError, StartError
-from consumer.events import RecordRef
+from consumer.events import Mode, RecordRef
 from consumer.kafka.history import LAST_OUTCOMES, GroupHistory, find_provenance
 from consumer.settings import ApiSettings, KafkaSettings, Settings
 
@@ -85,7 +85,8 @@ class Outcomes:
 def decode(value: bytes) -> Any:
     if value == b"garbage":
         raise DecodeError("undecodable", "it is garbage")
-    return SimpleNamespace(source=RecordRef(value.decode(), 0, 7))
+    topic, _, mode = value.decode().partition(" ")
+    return SimpleNamespace(source=RecordRef(topic, 0, 7), mode=Mode(mode or "LIVE"))
 
 
 def history(outcomes: Outcomes | None = None, committed: Any = ()) -> GroupHistory:
@@ -147,6 +148,8 @@ def test_other_topics_of_the_group_are_told_if_it_has_committed_them() -> None:
         (("others", "offers", "offers"), 1),
         (("offers", *["others"] * LAST_OUTCOMES), None),
         (("offers", *["others"] * (LAST_OUTCOMES - 1)), 0),
+        (("offers BACKFILL", "offers BACKFILL"), None),
+        (("offers BACKFILL", "offers"), 1),
     ],
 )
 def test_an_outcome_of_our_offers_is_found_among_the_last_ones(sources: tuple[str, ...], found: int | None) -> None:
