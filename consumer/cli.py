@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import typer
 
 from . import __version__
+from .commands.backfill import backfill
 from .commands.doctor import doctor
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
@@ -212,6 +213,7 @@ def emulate_api(
         raise OptOutError(f"the emulator cannot listen at {host}:{port}: {error}. Choose another --port.") from error
 
 
+app.command()(backfill)
 app.command()(topics)
 app.command()(positions)
 app.command()(settings)

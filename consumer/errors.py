@@ -2,11 +2,13 @@
 
     OptOutError
     ├── SettingsError            a setting is wrong: exit 2
+    │   └── RangeError           the range or the name of a backfill is: exit 2
     ├── StartError               the service must not start: exit 1
     │   ├── TopicsError          topics missing, unequal or compacted
     │   ├── OffsetGoneError      the broker no longer has a committed offset
     │   ├── ClockError           what is committed lies in the future of this machine's clock
-    │   └── PositionsError       what is committed is not ours, or of another topic, cluster or API
+    │   ├── PositionsError       what is committed is not ours, or of another topic, cluster or API
+    │   └── GapError             the log no longer has all that a backfill needs
     ├── StopError                the service must not go on: exit 1
     │   ├── PartitionsChangedError  the partition count changed while running
     │   ├── DeadLetterError      a dead letter or an outcome could not be written
@@ -31,6 +33,10 @@ class SettingsError(OptOutError):
     """One or more settings are wrong; the message names each, what is wrong and what would be right."""
 
 
+class RangeError(SettingsError):
+    """A backfill's range is none, or its name belongs to another range."""
+
+
 class StartError(OptOutError):
     """The service must not start as things are."""
 
@@ -49,6 +55,10 @@ class ClockError(StartError):
 
 class PositionsError(StartError):
     """What the group has committed is not what this service left there, or not of what it reads now."""
+
+
+class GapError(StartError):
+    """Retention has deleted records that a backfill needs to decide its range."""
 
 
 class StopError(OptOutError):

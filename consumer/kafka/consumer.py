@@ -21,6 +21,7 @@ from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
 from .causes import Causes
+from .positions import Positions
 from .start_offsets import StartOffsets, TaskStart
 from .topic_watch import TopicWatch
 
@@ -223,6 +224,14 @@ class GroupConsumer:
                     self._tasks.metadata_refused(answer.partition)
         acknowledged = {(answer.topic, answer.partition) for answer in answers if answer.error is None}
         return {partition for partition in plans if all((topic, partition) in acknowledged for topic in self._topics)}
+
+    def positions(self) -> Positions:
+        """What the group has committed, for all partitions. Waits for the broker.
+
+        Raises:
+            StartError: it did not tell.
+        """
+        return self._starts.positions(self._consumer)
 
     def close(self) -> None:
         """Leave the group. Tasks that still run are revoked first."""

@@ -98,7 +98,7 @@ def _run(
         watchdog.ask = lambda: causes.ask(clients.admin)
         topics = check_topics(admin, settings)
         check_rights(admin, kafka)
-        edges = _edges(settings, secrets, admin, clients, causes, releases, health)
+        edges = live_edges(settings, secrets, admin, clients, causes, releases, health)
         with closing(edges.codec):
             _work(settings, edges, topics.partitions, health, watchdog)
         if clients.outdated:
@@ -124,7 +124,7 @@ def _work(settings: Settings, edges: Edges, partitions: int, health: Health, wat
     log.info("stopped")
 
 
-def _edges(
+def live_edges(
     settings: Settings,
     secrets: SecretFiles,
     admin: AdminClient,
@@ -133,6 +133,7 @@ def _edges(
     releases: Releases,
     health: Health,
 ) -> Edges:
+    """The edges of a run that makes calls."""
     kafka = settings.kafka
     codec = codec_of(settings)
     api_clock = ApiClock(settings.api)

@@ -1,0 +1,122 @@
+"""What a rehearsal finds: what would happen, how that differs from what was done, or from other rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..events import OfferOutcome, OfferPresented, Outcome
+from ..output import Column, TableShown
+from .told import Fate, Told, chain_key
+
+OPEN = "open"
+NOTHING = "nothing"
+"""What stands for a chain that one side does not have."""
+
+_GROUPS = (
+    Column("partner_code", "partner"),
+    Column("product_code", "product"),
+    Column("fate", "fate"),
+    Column("chains", "offers", is_number=True),
+    Column("new", "not told yet", is_number=True),
+)
+
+
+class Group(NamedTuple):
+    """What chains are counted by."""
+
+    partner_code: str
+    product_code: str | None
+    fate: str
+
+
+class Comparison:
+    """Takes in the fates of one rehearsal, and holds each against what another one, or the outcome topic, says.
+
+    Args:
+        others: what that is; what is compared is taken out of it.
+        on_call: is told of each chain that would be called, with what the other side says of it.
+
+    Attributes:
+        fates: of all chains, for a comparison with another rehearsal.
+        groups: chains by what they are shown by, and those of them of which the other side knows nothing.
+        differences: chains by (what it is here, what it is there), where these differ.
+        same: chains that both have alike.
+    """
+
+    def __init__(
+        self, others: Told, on_call: Callable[[OfferOutcome, str], None] = lambda outcome, other: None
+    ) -> None:
+        self.fates = Told()
+        self.groups: Counter[Group] = Counter()
+        self.new: Counter[Group] = Counter()
+        self.differences: Counter[tuple[str, str]] = Counter()
+        self.same = 0
+        self._others = others
+        self._on_call = on_call
+
+    def add(self, outcome: OfferOutcome) -> None:
+        """A chain would have this fate."""
+        self.fates.add(outcome)
+        fate = Fate(outcome.outcome, outcome.reason)
+        there = self._compare(_key(outcome), fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
+        if fate.is_call:
+            self._on_call(outcome, there)
+
+    def add_open(self, shown: OfferPresented) -> None:
+        """A chain is not decided by the end of the log."""
+        self._compare(_key(shown), OPEN, shown.partner_code, shown.details.product_code)
+
+    def finish(self) -> None:
+        """All is added: what the other side has besides is not here."""
+        for fate in self._others.fates.values():
+            self.differences[NOTHING, fate_in_words(fate)] += 1
+        self._others.fates.clear()
+
+    @property
+    def calls(self) -> int:
+        """Chains that would be called."""
+        return sum(count for group, count in self.groups.items() if group.fate.startswith("called"))
+
+    def _compare(self, key: int, here: str, partner_code: str, product_code: str | None) -> str:
+        told = self._others.fates.pop(key, None)
+        there = NOTHING if told is None else fate_in_words(told)
+        group = Group(partner_code, product_code, here)
+        self.groups[group] += 1
+        if told is None:
+            self.new[group] += 1
+        if here == there:
+            self.same += 1
+        elif not (here == OPEN and told is None):
+            self.differences[here, there] += 1
+        return there
+
+
+def fate_in_words(fate: Fate) -> str:
+    """A fate for people. Whether a call was answered 204 or 404 is the insurer's, and no difference."""
+    if fate.is_call:
+        return f"called: {fate.reason.lower()}"
+    if fate.outcome in {Outcome.PURCHASED, Outcome.IGNORED, Outcome.RELEASED}:
+        return {"PURCHASED": "bought", "IGNORED": "ignored", "RELEASED": "released"}[fate.outcome]
+    return f"dead-lettered: {fate.reason.lower()}"
+
+
+def groups_table(found: Comparison) -> TableShown:
+    """What would happen, by partner, product and reason."""
+    rows = [
+        [group.partner_code, group.product_code, group.fate, count, found.new[group]]
+        for group, count in sorted(found.groups.items(), key=lambda item: [str(part) for part in item[0]])
+    ]
+    return TableShown("What would happen", _GROUPS, rows)
+
+
+def differences_table(found: Comparison, title: str, here: str, there: str) -> TableShown:
+    """The chains whose fates differ. `here` and `there` are the headings of the two sides."""
+    columns = (Column("here", here), Column("there", there), Column("chains", "offers", is_number=True))
+    rows = [[one, other, count] for (one, other), count in sorted(found.differences.items())]
+    return TableShown(title, columns, rows)
+
+
+def _key(chain: OfferOutcome | OfferPresented) -> int:
+    return chain_key(chain.session_id, chain.partner_code, chain.offer_id, chain.presented_at)

@@ -1,0 +1,114 @@
+"""When a backfill is over: its range is settled, or what is left of it cannot be settled yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..core.checkpoint import OfferCheckpoint
+from ..core.watermark import Side
+from ..events import OfferPresented
+from ..runtime.runner import TaskRunner
+from ..runtime.tasks import Tasks
+from .mode import BackfillMode
+
+EVERY = 2.0
+"""Seconds between two questions of how far the other instances are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of the range in the tasks that run here.
+
+    Attributes:
+        undecided: offers of the range that cannot be decided yet.
+        waiting: chains that are decided, and whose call or dead letter is under way.
+        unfinished: the partitions that have something left, or were not read to the range's end.
+    """
+
+    undecided: int
+    waiting: int
+    unfinished: tuple[int, ...]
+
+
+class End:
+    """Asked after each turn whether the run is over.
+
+    The wall clock plays one part: what the log held when the run began is read, and W has come to what that allows. An
+    instance whose own tasks are settled waits for the others: if one of them dies, its tasks come here.
+
+    Args:
+        tasks: those that run here.
+        mode: which chains are the run's.
+        partitions: how many there are.
+        began: when the run began (wall clock, ms).
+        lateness: as set now (ms).
+        on_open: is told of each offer of the range that is undecided at the end.
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        mode: BackfillMode,
+        *,
+        partitions: int,
+        began: int,
+        lateness: int,
+        on_open: Callable[[OfferPresented], None] = lambda shown: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tasks = tasks
+        self._mode = mode
+        self._partitions = partitions
+        self._at_log_end = began - lateness - 1
+        self._on_open = on_open
+        self._monotonic = monotonic
+        self._next_question = 0.0
+
+    def is_reached(self) -> bool:
+        """Whether to stop now."""
+        runners = self._tasks.runners
+        if not self._tasks.consumer.assigned or not all(self._is_over(runner) for runner in runners.values()):
+            return False
+        if not all(runner.is_done for runner in runners.values()):
+            return True
+        return len(runners) == self._partitions or self._others_are_done()
+
+    def left(self) -> Left:
+        """What is left, before the tasks are given back."""
+        undecided = 0
+        for partition, runner in self._tasks.runners.items():
+            for shown in runner.task.open_offers():
+                if self._mode.scope.range.contains(partition, shown):
+                    undecided += 1
+                    self._on_open(shown)
+        runners = self._tasks.runners.items()
+        return Left(
+            undecided,
+            sum(runner.task.unsettled for _, runner in runners),
+            tuple(sorted(partition for partition, runner in runners if not runner.is_done)),
+        )
+
+    def _is_over(self, runner: TaskRunner) -> bool:
+        if runner.is_done:
+            return True
+        task = runner.task
+        if task.restoring or task.unsettled or runner.outstanding:
+            return False
+        # What is kept back as a mass of late offers is kept until somebody does something about it.
+        return runner.late_run.suspended or (task.watermark >= self._at_log_end and not runner.late_run.kept)
+
+    def _others_are_done(self) -> bool:
+        now = self._monotonic()
+        if now < self._next_question:
+            return False
+        self._next_question = now + EVERY
+        positions = self._tasks.consumer.positions()
+        for partition in set(range(self._partitions)) - self._tasks.runners.keys():
+            found = positions.by_place[Side.OFFERS, partition].checkpoint
+            if not isinstance(found, OfferCheckpoint) or found.unsettled:
+                return False
+            if found.decided_to < self._mode.scope.done_at(partition):
+                return False
+        return True

@@ -1,0 +1,73 @@
+"""What a backfill settles of what its loop reads, and when it is over."""
+
+from __future__ import annotations
+
+from ..core.task import Task
+from ..core.watermark import Side
+from ..events import Mode, OfferPresented
+from ..runtime.mode import RunMode
+from .scope import Scope
+from .told import Told
+
+
+class BackfillMode(RunMode):
+    """The chains of a range, but for those that have an outcome.
+
+    Args:
+        topics: of the offers and of the checkouts.
+        scope: the range.
+        told: what has an outcome or a dead letter already; None: all is settled, told or not.
+
+    Attributes:
+        skipped: chains that were decided, and had an outcome already.
+    """
+
+    mode = Mode.BACKFILL
+    is_bounded = True
+
+    def __init__(self, topics: tuple[str, str], scope: Scope, told: Told | None) -> None:
+        self.scope = scope
+        self.skipped = 0
+        self._topics = topics
+        self._told = told
+        self._looked: dict[int, int] = {}
+        self._open: dict[int, bool] = {}
+
+    def settles(self, partition: int, shown: OfferPresented) -> bool:
+        """See `RunMode.settles`."""
+        if not self.scope.range.contains(partition, shown):
+            return False
+        if self._told is not None and self._told.of(shown) is not None:
+            self.skipped += 1
+            return False
+        return True
+
+    def dead_letters(self, side: Side, partition: int, offset: int, timestamp: int) -> bool:
+        """See `RunMode.dead_letters`. Offsets of a range are the offers' own: its checkouts go by their stamps."""
+        if self._told is not None and (self._topics[side], partition, offset) in self._told.dead:
+            return False
+        if side is Side.OFFERS:
+            return self.scope.range.is_of(partition, offset, timestamp)
+        begin, end = self.scope.range.shown_between()
+        return begin <= timestamp < end
+
+    def is_done(self, partition: int, task: Task) -> bool:
+        """See `RunMode.is_done`."""
+        if task.restoring or task.unsettled or task.decided_to < self.scope.done_at(partition):
+            return False
+        return self.scope.range.is_read(partition, task.next_offset(Side.OFFERS)) and not self._is_open(partition, task)
+
+    def _is_open(self, partition: int, task: Task) -> bool:
+        """Whether a chain of the range is undecided, though it was not to be: one of a range of offsets may be dated
+        far later than those at its ends. Looked for once for each time that is decided."""
+        if self._looked.get(partition) != task.decided_to:
+            self._looked[partition] = task.decided_to
+            mine = (shown for shown in task.open_offers() if self.scope.range.contains(partition, shown))
+            self._open[partition] = next(mine, None) is not None
+        return self._open[partition]
+
+
+class RehearsalMode(BackfillMode):
+    """The same, where nothing is called: the end of a log is believed at once, since nothing rests on it."""
+
+    trusts_idleness_at_once = True

@@ -1,0 +1,169 @@
+"""From the bounds that a person gave to a range, and whether the log still has what it takes to decide it.
+
+What is read, for a range [from, to) of times: offers from `from` - lookback, since a chain may begin that long before
+its last presentation; checkouts from another lookback before that, since so long before its begin a purchase counts;
+both up to `to` + window + checkout_grace + lateness, or until that is decided.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from ..core.rules import DecisionRules
+from ..core.watermark import Side
+from ..errors import RangeError, StartError
+from ..kafka.end_offsets import TIMEOUT, bounds
+from ..kafka.reader import LogReader, error_text
+from .scope import OffsetRange, Offsets, Range, Scope, TimeRange, moment
+
+FIRST = 1_000
+"""Offsets of a log's beginning that are looked at for its first record: where offsets have gaps, they may hold none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A stretch of a log that a range needs, and that retention has deleted: the times (ms) of its records."""
+
+    topic: str
+    partition: int
+    since: int
+    until: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}] from {moment(self.since)} to {moment(self.until)}"
+
+
+def range_of(begin: datetime | Offsets, end: datetime | Offsets, now: int, log: Log) -> Range:
+    """The range of these bounds. `now` is the wall clock (ms).
+
+    Raises:
+        RangeError: they are no range, or one that is not over yet.
+    """
+    if isinstance(begin, datetime) and isinstance(end, datetime):
+        since, until = (round(bound.timestamp() * 1000) for bound in (begin, end))
+        if since >= until:
+            raise RangeError(f"--from {moment(since)} is not before --to {moment(until)}: there is no such range")
+        if until > now:
+            raise RangeError(
+                f"--to {moment(until)} is in the future: it is {moment(now)} now, and what is presented from now on is "
+                "the deployment's. Give a time that has passed."
+            )
+        return TimeRange(since, until)
+    if isinstance(begin, datetime) or isinstance(end, datetime):
+        raise RangeError("--from and --to must both be times, or both be offsets such as 0:1200,1:980")
+    return log.offset_range(begin, end)
+
+
+class Log:
+    """What is there of the two topics.
+
+    Args:
+        consumer: as `LogReader` takes it. Whoever made it closes it.
+        topics: of the offers and of the checkouts.
+        partitions: how many each of them has.
+        rules: as set now.
+    """
+
+    def __init__(self, consumer: Consumer, topics: tuple[str, str], partitions: int, rules: DecisionRules) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._partitions = partitions
+        self._rules = rules
+
+    def offset_range(self, begins: Offsets, ends: Offsets) -> OffsetRange:
+        """The range of these offsets of the offer topic, with the times that their records have.
+
+        Raises:
+            RangeError: they are no range of this topic.
+        """
+        topic, latest, earliest = self._topics[0], dict[int, int](), list[int]()
+        if begins.keys() != ends.keys():
+            raise RangeError("--from and --to must name the same partitions: an offset for each, such as 0:1200,1:980")
+        for partition, begin in begins.items():
+            if partition >= self._partitions:
+                raise RangeError(
+                    f"{topic} has partitions 0 to {self._partitions - 1}, and none with number {partition}"
+                )
+            low, high = self._asked(topic, partition)
+            end = ends[partition]
+            if not low <= begin <= end <= high:
+                raise RangeError(
+                    f"{topic}[{partition}] holds offsets {low} to {high}, and {begin} to {end} is no range of them. "
+                    "`--from` names the first offset, `--to` the one behind the last."
+                )
+            stamps = list(self._stamps(topic, partition, begin, end))
+            if stamps:
+                earliest.append(min(stamps) - self._rules.lateness)
+                latest[partition] = max(stamps) + self._rules.max_skew + 1
+        if not latest:
+            raise RangeError(f"between these offsets {topic} holds no record: there is nothing to settle")
+        return OffsetRange(begins, ends, min(earliest), latest)
+
+    def reads_from(self, scope: Scope) -> int:
+        """The time (ms) from which offers are read, by the stamps of their records; checkouts from before it."""
+        return scope.begin - self._rules.max_skew
+
+    def missing(self, scope: Scope) -> list[Missing]:
+        """What the range needs of the logs and is gone from them."""
+        offers_from = self.reads_from(scope)
+        needed = offers_from, offers_from - self._rules.lookback - self._rules.lateness - self._rules.max_skew
+        until = scope.range.shown_between()[1]
+        found = []
+        for side in Side:
+            topic = self._topics[side]
+            for partition in range(self._partitions):
+                low, high = self._asked(topic, partition)
+                if low == 0:
+                    continue  # nothing was ever deleted
+                first = next(iter(self._stamps(topic, partition, low, min(high, low + FIRST))), until)
+                if first > needed[side]:
+                    found.append(Missing(topic, partition, needed[side], min(first, until)))
+        return found
+
+    def ends_for(self, scope: Scope) -> dict[tuple[str, int], int]:
+        """About where each partition is read to: for the progress only."""
+        times = {partition: scope.done_at(partition) + self._rules.lateness for partition in range(self._partitions)}
+        places = [
+            TopicPartition(topic, partition, max(0, at)) for topic in self._topics for partition, at in times.items()
+        ]
+        return {
+            (place.topic, place.partition): place.offset
+            if place.offset >= 0
+            else self._asked(place.topic, place.partition)[1]
+            for place in self._consumer.offsets_for_times(places, timeout=TIMEOUT)
+        }
+
+    def _asked(self, topic: str, partition: int) -> tuple[int, int]:
+        try:
+            return bounds(self._consumer, TopicPartition(topic, partition))
+        except KafkaException as error:
+            raise StartError(
+                f"{topic}[{partition}]: the broker does not say what it holds: {error.args[0].str()}. Check the "
+                "broker, then start again; nothing was called."
+            ) from error
+
+    def _stamps(self, topic: str, partition: int, begin: int, end: int) -> Iterator[int]:
+        """The stamps (ms) of the first and the last records of a range of offsets, as far as they have any."""
+        for since, until in ((begin, min(end, begin + FIRST)), (max(begin, end - FIRST), end)):
+            if since >= until:
+                return
+            for message in self._read(topic, partition, since, until):
+                stamp = message.timestamp()[1]
+                if stamp >= 0:
+                    yield stamp
+
+    def _read(self, topic: str, partition: int, begin: int, end: int) -> Iterator[Message]:
+        deadline, problems = time.monotonic() + TIMEOUT, list[str]()
+        reader = LogReader(self._consumer, lambda message: problems.append(error_text(message)))
+        yield from reader.read({(topic, partition): (begin, end)}, lambda: time.monotonic() < deadline)
+        if reader.unread:
+            raise StartError(
+                f"{topic}[{partition}] could not be read from {begin} to {end}: "
+                f"{problems[-1] if problems else 'nothing came'}. Check the broker, then start again; nothing was "
+                "called."
+            )

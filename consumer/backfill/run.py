@@ -1,0 +1,241 @@
+"""`opt-out backfill`: wires a bounded run of the deployment's loop, in a group of its own, and ends it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import FrameType
+
+import structlog
+from confluent_kafka import TopicPartition
+
+from ..checks.rights import check_rights
+from ..checks.topics import check_topics
+from ..codecs.plain import PlainCodec
+from ..core.provenance import Provenance
+from ..errors import GapError, OutdatedLoginError, RangeError
+from ..kafka.causes import Causes
+from ..kafka.clients import Clients
+from ..kafka.group import committed_by
+from ..kafka.history import find_provenance
+from ..kafka.positions import Positions
+from ..runtime.loop import Loop
+from ..runtime.memory import within_memory
+from ..runtime.releases import Releases
+from ..runtime.run import live_edges, spare_the_collector
+from ..runtime.tasks import rules_of
+from ..runtime.watchdog import Watchdog
+from ..server.health import Health, bound_of, since_boot
+from ..settings import KafkaSettings, Loaded, Settings
+from ..xcover.secret_files import SecretFiles
+from .end import End, Left
+from .mode import BackfillMode
+from .plan import Log, Missing, range_of
+from .progress import Meter, Progress, Show, showing
+from .scope import Offsets, Scope, in_words
+from .tally import Tally
+from .told import ToldReader
+
+log = structlog.get_logger(__name__)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+"""What a backfill may be called: a part of its group's name."""
+
+RATE = 2.0
+"""Calls a second by default: of the 20 that the API allows a key, the deployment takes 10, and the partner's other
+calls need some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person wants done.
+
+    Attributes:
+        name: of the backfill.
+        begin, end: of its range.
+        force: chains that have an outcome already are settled once more.
+        allow_gaps: what retention has deleted is no reason to refuse.
+        bar: progress is shown as a bar, and not as lines of the log.
+    """
+
+    name: str
+    begin: datetime | Offsets
+    end: datetime | Offsets
+    force: bool = False
+    allow_gaps: bool = False
+    bar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a backfill has done.
+
+    Attributes:
+        tally: the fates of the chains that it has settled here.
+        skipped: chains that had an outcome already.
+        late_before: of these, those that a backfill has dead-lettered as late, since a part of the log is gone.
+        left: what could not be settled.
+        interrupted: a signal ended it.
+    """
+
+    tally: Tally
+    skipped: int
+    late_before: int
+    left: Left
+    interrupted: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the range is settled, and nothing of it was dead-lettered since a part of the log is gone."""
+        late = self.tally.late + self.late_before
+        return not (self.interrupted or self.left.unfinished or self.left.undecided or self.left.waiting or late)
+
+
+def settings_of(settings: Settings, name: str, rate: float) -> Settings:
+    """Those of the backfill `name`: its own group, and its own rate in calls a second."""
+    kafka = settings.kafka.model_copy(
+        update={"group_id": f"{settings.kafka.group_id}.backfill.{name}", "group_instance_id": None}
+    )
+    delivery = settings.delivery.model_copy(update={"rate_limit": rate})
+    return settings.model_copy(update={"kafka": kafka, "delivery": delivery})
+
+
+def starting_at(settings: Settings, offers_from: int) -> Settings:
+    """The same, for a new group that reads offers from a time on (ms, by their stamps)."""
+    start = datetime.fromtimestamp(max(0, offers_from) / 1000, UTC)
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"start_from": start})})
+
+
+def run(loaded: Loaded, order: Order, rate: float, read_kafka: Callable[[], KafkaSettings] | None = None) -> Report:
+    """Settle a range, until that is done, the log tells no more, or a signal comes.
+
+    Raises:
+        RangeError: the range is none, or the name belongs to another one.
+        GapError: the log no longer has what the range needs.
+        OptOutError: it must not start, or not go on.
+    """
+    health = Health(bound_of(loaded.settings), boottime=since_boot)
+    watchdog = Watchdog(loaded.settings.delivery.shutdown_timeout.total_seconds(), health)
+    watchdog.start()
+    try:
+        return _run(loaded, order, rate, read_kafka, health, watchdog)
+    finally:
+        watchdog.count_down()
+
+
+def _run(
+    loaded: Loaded,
+    order: Order,
+    rate: float,
+    read_kafka: Callable[[], KafkaSettings] | None,
+    health: Health,
+    watchdog: Watchdog,
+) -> Report:
+    settings = settings_of(within_memory(loaded.settings), order.name, rate)
+    kafka, rules = settings.kafka, rules_of(settings.join)
+    releases = Releases(settings.delivery.release_file)
+    causes = Causes(kafka)
+    clients = Clients(kafka, causes, read_kafka)
+    with causes.explained():
+        admin = causes.attend(clients.admin())
+        watchdog.ask = lambda: causes.ask(clients.admin)
+        partitions = check_topics(admin, settings).partitions
+        check_rights(admin, kafka)
+        began = int(time.time() * 1000)
+        with closing(clients.record_reader()) as reader:
+            there = Log(reader, (kafka.offer_topic, kafka.checkout_topic), partitions, rules)
+            scope = Scope(range_of(order.begin, order.end, began, there), rules, order.force)
+            provenance = replace(find_provenance(admin, settings), scope=scope.text())
+            if is_new(clients, settings, partitions, provenance):
+                check_gaps(there.missing(scope), allowed=order.allow_gaps)
+            told = None
+            if not order.force:
+                told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
+            ends = there.ends_for(scope)
+        mode = BackfillMode((kafka.offer_topic, kafka.checkout_topic), scope, told)
+        settings = starting_at(settings, there.reads_from(scope))
+        edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
+        tally = Tally(edges.outputs)
+        edges = replace(edges, outputs=tally, mode=mode, provenance=provenance, history=None)
+        with closing(edges.codec):
+            loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
+            end = End(loop.tasks, mode, partitions=partitions, began=began, lateness=rules.lateness)
+            log.info("backfill begins", name=order.name, group=kafka.group_id, range=in_words(scope.text()))
+            spare_the_collector()
+            with showing(order.name, bar=order.bar) as show:
+                left, interrupted = drive(loop, end, show, Meter(loop.tasks, tally, ends).read)
+        if clients.outdated:
+            raise OutdatedLoginError(
+                f"{clients.outdated} of kafka.properties changed, which a client reads once: the backfill has "
+                "stopped in order, and all that is settled is committed. Give the same command again."
+            )
+    return Report(tally, mode.skipped, 0 if told is None else told.late_by_backfill, left, interrupted)
+
+
+def drive(loop: Loop, end: End, show: Show, ask: Callable[[], Progress]) -> tuple[Left, bool]:
+    """Run the loop until its end is reached, or a signal comes. Returns what is left, and whether it was a signal."""
+    signals: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    left = Left(0, 0, ())
+    try:
+        for _ in loop.steps():
+            show(ask)
+            if signals or end.is_reached():
+                left = end.left()
+                loop.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return left, bool(signals)
+
+
+def is_new(clients: Clients, settings: Settings, partitions: int, provenance: Provenance) -> bool:
+    """Whether the group of this name has committed nothing.
+
+    Raises:
+        RangeError: it was begun with another range or other rules.
+    """
+    kafka = settings.kafka
+    topics = kafka.offer_topic, kafka.checkout_topic
+    places = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+    with closing(clients.member(lambda error: None)) as consumer:
+        positions = Positions(topics, committed_by(consumer, places))
+    if positions.none_at_all:
+        return True
+    known = [position.provenance for position in positions.by_place.values() if position.provenance is not None]
+    for found in known:
+        if "scope" in found.differences(provenance):
+            raise RangeError(
+                f"group {kafka.group_id} was begun with another range or other settings: {in_words(found.scope)}. Now "
+                f"it is {in_words(provenance.scope)}. Go on with what it was begun with, or take another name; nothing "
+                "was called."
+            )
+    return False
+
+
+def check_gaps(missing: Sequence[Missing], *, allowed: bool) -> None:
+    """Refuse a range of which the log no longer has all.
+
+    Raises:
+        GapError: something is missing, and that is not allowed.
+    """
+    if not missing:
+        return
+    named = "\n".join(f"  {one}" for one in missing)
+    if not allowed:
+        raise GapError(
+            f"retention has deleted records that this range needs:\n{named}\nWithout them nobody knows what was "
+            "bought, nor where chains begin. Take a range that begins later; or go on by --allow-gaps, by which what "
+            "cannot be known is dead-lettered as late, and counted. Nothing was called."
+        )
+    for one in missing:
+        log.warning("a part of the log is gone: what cannot be known is dead-lettered", missing=str(one))

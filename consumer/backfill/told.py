@@ -1,0 +1,161 @@
+"""What the outcome topic tells of the chains of a range: what is settled already is not called again.
+
+And what the dead-letter topic has of the records of that time. Both are read once, before anything is decided. What the
+deployment settles after that is not known here, and called once more: a range ends before the present.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from ..errors import DecodeError, StartError
+from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from ..kafka.end_offsets import TIMEOUT, bounds
+from ..kafka.reader import LogReader, error_text
+from ..settings import KafkaSettings
+
+PATIENCE = 60.0
+"""Seconds without a record after which reading is given up."""
+
+
+class Fate(NamedTuple):
+    """What became of a chain, or would."""
+
+    outcome: Outcome
+    reason: Reason
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the insurer was told, or would be."""
+        return self.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
+
+
+@dataclass(slots=True)
+class Told:
+    """The fates of the chains of a range, by the chain; and which records are dead letters.
+
+    A chain takes some hundred bytes: a hash of 16 bytes stands for its names and its time.
+
+    Attributes:
+        late_by_backfill: how many were dead-lettered as late by a backfill, since a part of the log is gone.
+    """
+
+    fates: dict[int, Fate] = field(default_factory=dict)
+    dead: set[tuple[str, int, int]] = field(default_factory=set)
+    late_by_backfill: int = 0
+
+    def of(self, shown: OfferPresented) -> Fate | None:
+        """The fate of the chain whose last presentation this is."""
+        return self.fates.get(chain_key(shown.session_id, shown.partner_code, shown.offer_id, shown.presented_at))
+
+    def add(self, outcome: OfferOutcome) -> None:
+        """One more outcome. Of several of one chain the first that tells of a call counts, or the last."""
+        key = chain_key(outcome.session_id, outcome.partner_code, outcome.offer_id, outcome.presented_at)
+        known = self.fates.get(key)
+        if known is None or not known.is_call:
+            self.fates[key] = Fate(outcome.outcome, outcome.reason)
+        if known is None and outcome.mode is Mode.BACKFILL and outcome.reason is Reason.LATE:
+            self.late_by_backfill += 1
+
+
+def chain_key(session_id: str, partner_code: str, offer_id: str, presented_at: int) -> int:
+    """Names a chain: by 128 bits, so that two of ten million are the same by chance once in 10^24 times."""
+    text = "\0".join((session_id, partner_code, offer_id, str(presented_at)))
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
+
+
+class ToldReader:
+    """Reads both output topics, from a time on to their present ends.
+
+    Args:
+        consumer: as `LogReader` takes it; joins no group. Whoever made it closes it.
+        decode: reads an outcome, or raises DecodeError: of another program.
+    """
+
+    def __init__(self, consumer: Consumer, decode: Callable[[bytes], OfferOutcome]) -> None:
+        self._consumer = consumer
+        self._decode = decode
+
+    def read(self, kafka: KafkaSettings, since: int, until: int) -> Told:
+        """What they tell of the offers that were presented from `since` to `until` (ms, excluded).
+
+        Raises:
+            StartError: a topic could not be read to its end.
+        """
+        told = Told()
+        # What became of an offer is told after it was presented; its own clock may be ahead by some minutes.
+        for message in self._records(kafka.outcome_topic, since):
+            try:
+                outcome = self._decode(message.value() or b"")
+            except DecodeError:
+                continue
+            if outcome.source.topic == kafka.offer_topic and since <= outcome.presented_at < until:
+                told.add(outcome)
+        for message in self._records(kafka.dead_letter_topic, since):
+            if place := _source_of(message):
+                told.dead.add(place)
+        return told
+
+    def _records(self, topic: str, since: int) -> Iterator[Message]:
+        try:
+            ranges = self._ranges(topic, since - _AHEAD)
+        except KafkaException as error:
+            raise StartError(_unread(topic, error.args[0].str())) from error
+        if not ranges:
+            return
+        heard = [time.monotonic()]
+        problems: list[str] = []
+        reader = LogReader(self._consumer, lambda message: problems.append(error_text(message)))
+        for message in reader.read(ranges, lambda: time.monotonic() - heard[0] < PATIENCE):
+            heard[0] = time.monotonic()
+            yield message
+        if reader.unread:
+            raise StartError(_unread(topic, problems[-1] if problems else f"nothing came for {PATIENCE:g} s"))
+
+    def _ranges(self, topic: str, since: int) -> dict[tuple[str, int], tuple[int, int]]:
+        told = self._consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        if told.error is not None:
+            raise KafkaException(told.error)
+        places = [TopicPartition(topic, partition, max(since, 0)) for partition in told.partitions]
+        ranges = {}
+        for place in self._consumer.offsets_for_times(places, timeout=TIMEOUT):
+            if place.error is not None:
+                raise KafkaException(place.error)
+            low, high = bounds(self._consumer, place)
+            begin = high if place.offset < 0 else max(low, place.offset)
+            if begin < high:
+                ranges[topic, place.partition] = begin, high
+        return ranges
+
+
+_AHEAD = 3_600_000
+"""Records stamped up to an hour before an offer was presented are looked at too: whose clock stamps them is a setting
+of the topic, and no clock of a deployment that calls is off by so much."""
+
+
+def _source_of(message: Message) -> tuple[str, int, int] | None:
+    """Where a dead letter came from; None: it does not say so."""
+    told = message.headers() or []
+    headers = dict(told.items() if isinstance(told, dict) else told)
+    try:
+        topic, partition, offset = (_text(headers[f"source.{name}"]) for name in ("topic", "partition", "offset"))
+        return topic, int(partition), int(offset)
+    except (KeyError, ValueError):
+        return None
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def _unread(topic: str, why: str) -> str:
+    return (
+        f"{topic}: what is settled already could not be read to its end: {why}. Check the broker and the right to read "
+        "the topic, then start again; nothing was called. With --force it is not read, and all of the range is called."
+    )
