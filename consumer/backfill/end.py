@@ -109,6 +109,7 @@ class End:
             found = positions.by_place[Side.OFFERS, partition].checkpoint
             if not isinstance(found, OfferCheckpoint) or found.unsettled:
                 return False
-            if found.decided_to < self._mode.scope.done_at(partition):
+            scope = self._mode.scope
+            if found.decided_to < scope.done_at(partition) or not scope.range.is_read(partition, found.next_offset):
                 return False
         return True

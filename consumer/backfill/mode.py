@@ -30,8 +30,6 @@ class BackfillMode(RunMode):
         self.skipped = 0
         self._topics = topics
         self._told = told
-        self._looked: dict[int, int] = {}
-        self._open: dict[int, bool] = {}
 
     def settles(self, partition: int, shown: OfferPresented) -> bool:
         """See `RunMode.settles`."""
@@ -55,16 +53,7 @@ class BackfillMode(RunMode):
         """See `RunMode.is_done`."""
         if task.restoring or task.unsettled or task.decided_to < self.scope.done_at(partition):
             return False
-        return self.scope.range.is_read(partition, task.next_offset(Side.OFFERS)) and not self._is_open(partition, task)
-
-    def _is_open(self, partition: int, task: Task) -> bool:
-        """Whether a chain of the range is undecided, though it was not to be: one of a range of offsets may be dated
-        far later than those at its ends. Looked for once for each time that is decided."""
-        if self._looked.get(partition) != task.decided_to:
-            self._looked[partition] = task.decided_to
-            mine = (shown for shown in task.open_offers() if self.scope.range.contains(partition, shown))
-            self._open[partition] = next(mine, None) is not None
-        return self._open[partition]
+        return self.scope.range.is_read(partition, task.next_offset(Side.OFFERS))
 
 
 class RehearsalMode(BackfillMode):

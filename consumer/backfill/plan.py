@@ -14,9 +14,10 @@ from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from ..codecs.codec import Codec, presentations
 from ..core.rules import DecisionRules
 from ..core.watermark import Side
-from ..errors import RangeError, StartError
+from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import LogReader, error_text
 from .scope import OffsetRange, Offsets, Range, Scope, TimeRange, moment
@@ -67,13 +68,17 @@ class Log:
         topics: of the offers and of the checkouts.
         partitions: how many each of them has.
         rules: as set now.
+        codec: reads the offers of a range of offsets, for their times.
     """
 
-    def __init__(self, consumer: Consumer, topics: tuple[str, str], partitions: int, rules: DecisionRules) -> None:
+    def __init__(
+        self, consumer: Consumer, topics: tuple[str, str], partitions: int, rules: DecisionRules, codec: Codec
+    ) -> None:
         self._consumer = consumer
         self._topics = topics
         self._partitions = partitions
         self._rules = rules
+        self._codec = codec
 
     def offset_range(self, begins: Offsets, ends: Offsets) -> OffsetRange:
         """The range of these offsets of the offer topic, with the times that their records have.
@@ -96,12 +101,12 @@ class Log:
                     f"{topic}[{partition}] holds offsets {low} to {high}, and {begin} to {end} is no range of them. "
                     "`--from` names the first offset, `--to` the one behind the last."
                 )
-            stamps = list(self._stamps(topic, partition, begin, end))
-            if stamps:
-                earliest.append(min(stamps) - self._rules.lateness)
-                latest[partition] = max(stamps) + self._rules.max_skew + 1
+            times = [time for message in self._read(topic, partition, begin, end) for time in self._times(message)]
+            if times:
+                earliest.append(min(times))
+                latest[partition] = max(times) + 1
         if not latest:
-            raise RangeError(f"between these offsets {topic} holds no record: there is nothing to settle")
+            raise RangeError(f"between these offsets {topic} holds no offer: there is nothing to settle")
         return OffsetRange(begins, ends, min(earliest), latest)
 
     def reads_from(self, scope: Scope) -> int:
@@ -147,20 +152,36 @@ class Log:
                 "broker, then start again; nothing was called."
             ) from error
 
+    def _times(self, message: Message) -> Iterator[int]:
+        """When the offers of a record were presented (ms), as far as that is believed: no other one joins."""
+        stamp, value, rules = message.timestamp()[1], message.value(), self._rules
+        if value is None:
+            return
+        try:
+            shown = presentations(
+                self._codec.decode_offer(message.key(), value, message.offset() or 0, message.headers)
+            )
+        except (DecodeError, SchemaWaitError):
+            return
+        for one in shown:
+            if stamp < 0 or stamp - rules.lookback <= one.presented_at <= stamp + rules.max_skew:
+                yield one.presented_at
+
     def _stamps(self, topic: str, partition: int, begin: int, end: int) -> Iterator[int]:
-        """The stamps (ms) of the first and the last records of a range of offsets, as far as they have any."""
-        for since, until in ((begin, min(end, begin + FIRST)), (max(begin, end - FIRST), end)):
-            if since >= until:
-                return
-            for message in self._read(topic, partition, since, until):
-                stamp = message.timestamp()[1]
-                if stamp >= 0:
-                    yield stamp
+        """The stamps (ms) of the records of a range of offsets, as far as they have any."""
+        for message in self._read(topic, partition, begin, end):
+            stamp = message.timestamp()[1]
+            if stamp >= 0:
+                yield stamp
 
     def _read(self, topic: str, partition: int, begin: int, end: int) -> Iterator[Message]:
-        deadline, problems = time.monotonic() + TIMEOUT, list[str]()
+        if begin >= end:
+            return
+        heard, problems = [time.monotonic()], list[str]()
         reader = LogReader(self._consumer, lambda message: problems.append(error_text(message)))
-        yield from reader.read({(topic, partition): (begin, end)}, lambda: time.monotonic() < deadline)
+        for message in reader.read({(topic, partition): (begin, end)}, lambda: time.monotonic() - heard[0] < TIMEOUT):
+            heard[0] = time.monotonic()
+            yield message
         if reader.unread:
             raise StartError(
                 f"{topic}[{partition}] could not be read from {begin} to {end}: "

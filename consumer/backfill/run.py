@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition
 
 from ..checks.rights import check_rights
 from ..checks.topics import check_topics
+from ..codecs.inputs import codec_of
 from ..codecs.plain import PlainCodec
 from ..core.provenance import Provenance
 from ..errors import GapError, OutdatedLoginError, RangeError
@@ -147,8 +148,9 @@ def _run(
         partitions = check_topics(admin, settings).partitions
         check_rights(admin, kafka)
         began = int(time.time() * 1000)
-        with closing(clients.record_reader()) as reader:
-            there = Log(reader, (kafka.offer_topic, kafka.checkout_topic), partitions, rules)
+        topics = kafka.offer_topic, kafka.checkout_topic
+        with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
+            there = Log(reader, topics, partitions, rules, codec)
             scope = Scope(range_of(order.begin, order.end, began, there), rules, order.force)
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
             if is_new(clients, settings, partitions, provenance):
@@ -157,7 +159,7 @@ def _run(
             if not order.force:
                 told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
             ends = there.ends_for(scope)
-        mode = BackfillMode((kafka.offer_topic, kafka.checkout_topic), scope, told)
+        mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
         edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
         tally = Tally(edges.outputs)

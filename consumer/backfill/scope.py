@@ -86,7 +86,7 @@ class OffsetRange:
         return self.latest.get(partition, MIN_TIME)
 
     def is_read(self, partition: int, next_offset: int) -> bool:
-        """Whether its offers are read: those below `next_offset` are. What is left may be dated later than the rest."""
+        """Whether its offers are read: those below `next_offset` are. The last of them may be dated before others."""
         return next_offset >= self.ends.get(partition, 0)
 
     def text(self) -> str:

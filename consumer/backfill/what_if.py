@@ -103,8 +103,8 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
         admin = causes.attend(clients.admin())
         partitions = check_topics(admin, settings).partitions
         began = int(time.time() * 1000)
-        with closing(clients.record_reader()) as reader:
-            there = Log(reader, topics, partitions, rules)
+        with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
+            there = Log(reader, topics, partitions, rules, codec)
             scope = Scope(range_of(order.begin, order.end, began, there), rules)
             check_gaps(there.missing(scope), allowed=order.allow_gaps)
             if others is None:
