@@ -93,7 +93,7 @@ class ProcessChecker:
 
     def _check_memory(self, process: SimulatedProcess, partition: int, task: Task) -> None:
         """Nothing is kept that nothing undecided and no coming event can need, though decisions are suspended."""
-        since = task._decided_to - self._open - self._scenario.rules.max_skew
+        since = task.decided_to - self._open - self._scenario.rules.max_skew
         read_to = [task.next_offset(side) for side in Side]
         offers = [
             (dated, s)
@@ -113,7 +113,7 @@ class ProcessChecker:
         if task.watermark < self._looks_again.get((process.name, partition), MIN_TIME):
             return
         # Nor before the inputs are read again to where they had been before a restart.
-        if task.watermarks.lower < task._decided_to:
+        if task.watermarks.lower < task.decided_to:
             return
         if task.sessions > len(sessions) + self._doubtful + len(task._join._kept):
             raise Violation(f"{process.name} keeps {task.sessions} sessions of {partition}, of {len(sessions)}")
@@ -144,7 +144,7 @@ class ProcessChecker:
 
     def _check_guards(self, process: SimulatedProcess, partition: int, task: Task, tasks: dict[int, Task]) -> None:
         """Nothing is decided while presentations run too far ahead of all checkouts that are written."""
-        place, decided_to = (process.name, partition), task._decided_to
+        place, decided_to = (process.name, partition), task.decided_to
         before_task, before = self._decided.get(place, (None, MIN_TIME))
         self._decided[place] = task, decided_to
         if task.restoring or task is not before_task or before == decided_to or self._scenario.loses_metadata:
@@ -181,7 +181,7 @@ class ProcessChecker:
         if self._broker.lost_at >= 0:
             return  # how many were counted is lost with the positions
         # A restart may go back behind an id that was of an offer.
-        judged_to = max(task._decided_to, task.guard.ids.judged_to)
+        judged_to = max(task.decided_to, task.guard.ids.judged_to)
         named: set[tuple[str, str]] = set()
         counted: list[tuple[CheckoutCompleted, set[tuple[str, str]]]] = []
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.offset):

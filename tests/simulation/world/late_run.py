@@ -27,19 +27,22 @@ class LateWorld(World):
         self.insurer.unknown = self.insurer.refused = frozenset()
 
     def _draw(self, seed: int, kinds: frozenset[Kind]) -> Scenario:
-        """Read late, there is no clock to be seen that keeps the watermark from what is dated ahead and believed: it
-        eats the lateness of what stands behind it (see the manual's limits)."""
-        scenario = super()._draw(seed, kinds)
-        newest: dict[tuple[str, int], int] = {}
-        for number, written in enumerate(scenario.records):
-            if written.event is None or implausible(written, scenario.loosest):
-                continue
-            place = written.topic, written.partition
-            seen = newest.get(place, written.dated)
-            on_time = written.on_time and written.dated >= seen - scenario.rules.lateness
-            scenario.records[number] = written._replace(on_time=on_time)
-            newest[place] = max(seen, min(written.dated, written.timestamp))
-        return scenario
+        return read_late(super()._draw(seed, kinds))
+
+
+def read_late(scenario: Scenario) -> Scenario:
+    """Read late, there is no clock to be seen that keeps the watermark from what is dated ahead and believed: it eats
+    the lateness of what stands behind it (see the manual's limits)."""
+    newest: dict[tuple[str, int], int] = {}
+    for number, written in enumerate(scenario.records):
+        if written.event is None or implausible(written, scenario.loosest):
+            continue
+        place = written.topic, written.partition
+        seen = newest.get(place, written.dated)
+        on_time = written.on_time and written.dated >= seen - scenario.rules.lateness
+        scenario.records[number] = written._replace(on_time=on_time)
+        newest[place] = max(seen, min(written.dated, written.timestamp))
+    return scenario
 
 
 def compare(live: World) -> Counter[str]:

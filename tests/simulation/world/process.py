@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import queue
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -189,23 +189,33 @@ class SimulatedProcess:
         self.topic_watch = TopicWatch(admin, broker.topic_ids, self.loop.time)  # type: ignore[arg-type]
         self.health = Health(bound_of(settings), self.loop.time)
         self.delivery = InlineDelivery(settings, insurer, self, writes)
-        edges = Edges(
-            consumer=self._read,  # type: ignore[arg-type]
-            ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
-            outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC, writes),  # type: ignore[arg-type]
-            writes=writes,
-            delivery=self.delivery,  # type: ignore[arg-type]
-            codec=self.codec,
-            clock=Clocks(wall=self.wall, monotonic=self.loop.time),
-            clock_check=self.clock_check,
-            releases=releases,
-            record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
-            topic_watch=self.topic_watch,
-            provenance=broker.provenance,
-            history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
+        edges = self._arranged(
+            Edges(
+                consumer=self._read,  # type: ignore[arg-type]
+                ends=lambda on_trouble: EndOffsets(admin, self.wall, on_trouble),  # type: ignore[arg-type]
+                outputs=OutputProducer(self._producer, broker.outcome_topic, broker.dead_letter_topic, CODEC, writes),  # type: ignore[arg-type]
+                writes=writes,
+                delivery=self.delivery,  # type: ignore[arg-type]
+                codec=self.codec,
+                clock=Clocks(wall=self.wall, monotonic=self.loop.time),
+                clock_check=self.clock_check,
+                releases=releases,
+                record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
+                topic_watch=self.topic_watch,
+                provenance=broker.provenance,
+                history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
+            )
         )
         self.service = runtime.Loop(settings, edges, partitions=broker.count, health=self.health)
-        self._steps = self.service.steps()
+        self._steps = self._drive()
+
+    def _arranged(self, edges: Edges) -> Edges:
+        """What the service is given of its edges."""
+        return edges
+
+    def _drive(self) -> Generator[None]:
+        """The service, one turn at a time."""
+        yield from self.service.steps()
 
     @property
     def consumer(self) -> SimulatedConsumer:

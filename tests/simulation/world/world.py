@@ -153,14 +153,17 @@ class World:
         try:
             with self.journal.listening():
                 self._run()
-            self._outputs.check_end()
-            self.calls.check_end()
-            self.truth.check_end()
+            self._check_end()
         finally:
             for process in self.processes:
                 process.kill()
             end_offsets.time, group.time, source.time, api.time, commits.LEAST_METADATA = real
             Horizon.HEAD = head
+
+    def _check_end(self) -> None:
+        self._outputs.check_end()
+        self.calls.check_end()
+        self.truth.check_end()
 
     def _run(self) -> None:
         end = None
