@@ -389,6 +389,7 @@ def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_wait
     assert instance.turn() == []
     assert instance.guards.suspended_by is SuspendedBy.SILENCE, "nobody has heard that checkouts come again"
     instance.checkout(310)
+    assert instance.turn() == [], "what was kept back may still land"
     instance.idle(310 + 4 * RULES.lateness)
     assert instance.turn() == ["o"]
 
