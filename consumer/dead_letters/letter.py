@@ -131,4 +131,6 @@ def _number(text: str) -> int | None:
 
 
 def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace")
+    """For people, too: an error may quote what a record holds, and that must do nothing to a terminal."""
+    text = (value or b"").decode(errors="replace")
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -21,7 +21,7 @@ from ..settings import KafkaSettings
 from .letter import RESUBMITTED_FROM, DeadLetter, ResubmissionNote, named, note_of
 from .originals import Originals
 from .prospects import Obstacle, Prospects, side_of
-from .topic import DeadLetterTopic, Ranges, Resubmitted
+from .topic import DeadLetterTopic, Ranges, RecordSet, Resubmitted
 
 BATCH, BATCH_BYTES = 500, 4_000_000
 """The most records of one transaction, and about the most bytes: it holds up whoever reads their topics."""
@@ -175,7 +175,7 @@ class Resubmission:
     def _candidates(self, tally: Tally) -> Iterator[Candidate]:
         """The dead letters that are to be re-submitted, and their records; the others are counted."""
         # One record may have two dead letters, and is not to be there twice even where it is to be there again.
-        taken: set[RecordRef] = set()
+        taken = RecordSet()
         missing = set(self._selection.places)
         for entry in self._topic.entries(self._ranges):
             if isinstance(entry, ResubmissionNote) or not self._selection.takes(entry):

@@ -104,7 +104,10 @@ class ShownLetter:
         ]
         record = self._record
         headers = letter.headers if record is None else record.headers
-        rows += [[f"header {name}", None if value is None else _in_words(value)] for name, value in headers]
+        rows += [
+            [f"header {_in_words(name.encode())}", None if value is None else _in_words(value)]
+            for name, value in headers
+        ]
         rows += [["re-submitted", f"{iso_of(note.written_at)} as {note.target}"] for note in self._notes]
         rows.append(["re-submitted now", self._prospect])
         rows += [[f"decoded {name}", value] for name, value in self._decoded()]

@@ -127,10 +127,24 @@ class DeadLetterTopic:
         )
 
 
+class RecordSet:
+    """Places of records: a number for each."""
+
+    def __init__(self) -> None:
+        self._offsets: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+
+    def add(self, place: RecordRef) -> None:
+        """One more."""
+        self._offsets[place.topic, place.partition].add(place.offset)
+
+    def __contains__(self, place: RecordRef) -> bool:
+        return place.offset in self._offsets.get((place.topic, place.partition), ())
+
+
 class Resubmitted:
     """Which records were re-submitted, by the notes in the dead-letter topic.
 
-    It has a number for each of them, and reads on from where it ended: a note stands behind its dead letter, and in the
+    It reads on from where it ended: a note stands behind its dead letter, and in the
     same partition.
 
     Args:
@@ -141,7 +155,7 @@ class Resubmitted:
     def __init__(self, topic: DeadLetterTopic, partitions: Collection[int] = ()) -> None:
         self._topic = topic
         self._partitions = partitions
-        self._sources: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
+        self._sources = RecordSet()
         self._read_to: dict[int, int] = {}
 
     def read_on(self) -> Ranges:
@@ -154,13 +168,9 @@ class Resubmitted:
         new = {p: (max(low, self._read_to.get(p, low)), end) for p, (low, end) in there.items()}
         for entry in self._topic.entries(new):
             if isinstance(entry, ResubmissionNote):
-                self.add(entry.source)
+                self._sources.add(entry.source)
         self._read_to = {partition: end for partition, (_, end) in there.items()}
         return there
 
-    def add(self, source: RecordRef) -> None:
-        """It is re-submitted."""
-        self._sources[source.topic, source.partition].add(source.offset)
-
     def __contains__(self, source: RecordRef) -> bool:
-        return source.offset in self._sources.get((source.topic, source.partition), ())
+        return source in self._sources

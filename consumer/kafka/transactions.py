@@ -24,10 +24,11 @@ _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TO
 
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
-_SEQUENCE = frozenset({KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER})
-
 _GIVEN_UP = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._STATE})
-"""What is said of records that were given up since another could not be written."""
+"""What is said of records that were given up since the transaction has failed."""
+
+_SEQUENCE = _GIVEN_UP | {KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER}
+"""What is said where the client has lost count, of some records or of all."""
 
 
 class Outgoing(NamedTuple):
@@ -92,7 +93,7 @@ class Transactions:
         self._until_done(lambda _: self._producer.begin_transaction())
         try:
             self._send(then(self._send(records)))
-        except OptOutError:
+        except BaseException:  # Ctrl-C, too: an open transaction holds up whoever reads the topics
             with suppress(KafkaException):  # the brokers give it up by themselves, later
                 self._producer.abort_transaction(_TIMEOUT)
             raise
@@ -115,29 +116,19 @@ class Transactions:
             except KafkaException as error:
                 problems[number] = error.args[0]
                 break
-        left = self._producer.flush(_TIMEOUT)
+        left = self._serve(lambda: self._producer.flush(_TIMEOUT))
         for number, problem in sorted(problems.items(), key=lambda item: item[1].code() in _GIVEN_UP):
             place = f"{records[number].topic}[{records[number].partition}]"
-            cause = self._cause() or problem if problem.code() in _GIVEN_UP else problem
-            words = self._words(cause, place)
-            if cause.code() in _TOO_LARGE:
+            words = self._words(problem, place)
+            if problem.code() in _TOO_LARGE:
                 raise RecordTooLargeError(words)
-            raise (_SequenceError if cause.code() in _SEQUENCE else OptOutError)(words)
+            raise (_SequenceError if problem.code() in _SEQUENCE else OptOutError)(words)
         if left:
             raise OptOutError(
                 f"the brokers did not take what was to be written within {_TIMEOUT:g} s. Nothing of it is there. Look "
                 "at the brokers, then do this again."
             )
         return offsets
-
-    def _cause(self) -> KafkaError | None:
-        """Why a transaction has failed: that it tells to who would commit it, and not with the records."""
-        try:
-            self._producer.commit_transaction(_TIMEOUT)
-        except KafkaException as error:
-            found: KafkaError = error.args[0]
-            return found
-        return None
 
     def _produce(self, record: Outgoing, answered: Callable[[KafkaError | None, Message], None]) -> None:
         deadline = time.monotonic() + _TIMEOUT
@@ -157,7 +148,19 @@ class Transactions:
             except BufferError as error:
                 if time.monotonic() > deadline:
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from error
-                self._producer.poll(0.1)
+                self._serve(lambda: self._producer.poll(0.1))
+
+    def _serve(self, step: Callable[[], int]) -> int:
+        """Let the client call back. An error for good, such as another one's start, it raises here."""
+        try:
+            return step()
+        except KafkaException as error:
+            raise OptOutError(self._words(error.args[0], None)) from error
+        except SystemError as error:
+            # It raises that, and then calls back: of this Python complains in its place.
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            raise OptOutError(self._words(error.__cause__.args[0], None)) from error
 
     def _until_done(self, step: Callable[[float], None]) -> None:
         """Take a step of a transaction, again as long as the client says that this may help."""

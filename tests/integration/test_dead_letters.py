@@ -10,7 +10,7 @@ from typing import Any
 
 import brokers
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 from support.deployment import AGE, Deployment, deployed, moment, now, read_topic, until
 from support.letters import HEADER, dead_letter, dead_letters, limit, resubmit, resubmitted, started
 
@@ -260,14 +260,15 @@ def test_a_run_that_is_killed_around_its_commit_is_all_there_or_not_at_all(
     assert sorted(message.key() or b"" for message in found) == [b"s1", b"s2"]
 
 
+@pytest.mark.parametrize("where", ["begin", "before"])
 def test_of_two_at_once_one_fails_and_each_record_is_there_once(
-    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, tmp_path: Path, where: str
 ) -> None:
     show_json(deployment, "s1")
     show_json(deployment, "s2")
     dead_letter(deployment, deployment.offer_topic, "undecodable", last=2)
     go_on = tmp_path / "go-on"
-    first = started(deployment, "resubmit", "--all", "--yes", halt="before", HALT=str(go_on), **JSON)
+    first = started(deployment, "resubmit", "--all", "--yes", halt=where, HALT=str(go_on), **JSON)
     try:
         assert first.stderr is not None
         assert first.stderr.readline() == "halted\n"
@@ -280,6 +281,22 @@ def test_of_two_at_once_one_fails_and_each_record_is_there_once(
     assert "somebody else has begun to write" in words
     assert "Re-submitted before that: 0." in words
     assert len(resubmitted(deployment, deployment.offer_topic)) == 2
+
+
+def test_while_a_transaction_of_another_may_hide_a_note_nothing_is_written(deployment: Deployment) -> None:
+    show_json(deployment, "s1")
+    dead_letter(deployment, deployment.offer_topic, "undecodable")
+    (letter,) = letters_of(deployment)
+    other = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"other-{deployment.suffix}"})
+    other.init_transactions(30)
+    other.begin_transaction()
+    other.produce(deployment.dead_letter_topic, b"of another", partition=letter.partition() or 0)
+    assert other.flush(30) == 0
+    done = dead_letters(deployment, "resubmit", "--all", "--yes", **JSON)
+    assert done.returncode == 1
+    assert "a transaction is open in" in done.stderr
+    other.abort_transaction(30)
+    assert resubmit(deployment, "--all", **JSON) == (0, {"resubmitted": 1})
 
 
 # --- what is not there as a whole

@@ -1,6 +1,8 @@
-"""`opt-out` that halts in the first commit of a transaction: killed hard, or waiting until a file is there.
+"""`opt-out` that halts in its first transaction: killed hard, or waiting until a file is there.
 
-    halted_resubmission.py before|after ARGUMENT...
+    halted_resubmission.py begin|before|after ARGUMENT...
+
+`begin` is before anything is written, `before` and `after` are around the commit.
 
 The variable HALT names that file; without it the process is killed.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 from consumer import cli
 from consumer.kafka.clients import LiveProducer
 
-COMMIT = LiveProducer.commit_transaction
+BEGIN, COMMIT = LiveProducer.begin_transaction, LiveProducer.commit_transaction
 
 
 def halt() -> None:
@@ -28,16 +30,23 @@ def halt() -> None:
         time.sleep(0.02)
 
 
+def begin(producer: LiveProducer) -> None:
+    """Halt before anything is written."""
+    if sys.argv[0] == "begin":
+        halt()
+    BEGIN(producer)
+
+
 def commit(producer: LiveProducer, *arguments: float) -> None:
     """Halt before the commit or after it."""
-    where = sys.argv[0]
-    if where == "before":
+    if sys.argv[0] == "before":
         halt()
     COMMIT(producer, *arguments)
-    if where == "after":
+    if sys.argv[0] == "after":
         halt()
 
 
+LiveProducer.begin_transaction = begin
 LiveProducer.commit_transaction = commit
 del sys.argv[0]
 cli.program()

@@ -50,7 +50,7 @@ def dead_letters(
 
 
 def started(deployment: Deployment, *arguments: str, halt: str | None = None, **settings: str) -> subprocess.Popen[str]:
-    """The same as a process. `halt`: `before` or `after`: it stops there, in the first commit, by what `HALT` says."""
+    """The same as a process. `halt`: where in `halted_resubmission.py` it stops."""
     program = ["-m", "consumer"] if halt is None else [str(HALTED), halt]
     ours = {name: settings.pop(name) for name in ("HALT", "COLUMNS") if name in settings}
     environ = {name: value for name, value in deployment.environ(**settings).items() if name.startswith("OPT_OUT_")}

@@ -57,6 +57,11 @@ def test_each_form_that_is_written_is_known_again() -> None:
     assert [letter.reason for letter in found] == ["undecodable", "", "undecodable", "undecodable"]
 
 
+def test_an_error_does_nothing_to_a_terminal() -> None:
+    letter = letter_of(written(next(forms(SOURCE, "undecodable", "there is no '\x1b[2J'\nü"))))
+    assert letter.error == r"there is no '\x1b[2J'\nü"
+
+
 def test_headers_of_the_record_that_are_called_like_ours_stay_its_own() -> None:
     own = (("reason", b"mine"), ("source.topic", b"mine"))
     letter = letter_of(written(next(forms(SOURCE._replace(headers=own), "late", "why"))))

@@ -105,22 +105,26 @@ def test_a_record_that_is_too_large_is_another_error() -> None:
     assert producer.steps == ["begin", "abort"]
 
 
-def test_where_the_records_do_not_tell_the_transaction_does() -> None:
+@pytest.mark.parametrize("code", [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError._PURGE_QUEUE])
+def test_a_client_that_has_lost_count_counts_anew_once(code: int) -> None:
     producer = ScriptedProducer()
-    producer.refused = {b"first": [KafkaError._PURGE_QUEUE]}
-    producer.errors = {"commit": [KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)]}
-    with pytest.raises(RecordTooLargeError):
-        write(producer)
-
-
-def test_a_client_that_has_lost_count_counts_anew_once() -> None:
-    producer = ScriptedProducer()
-    producer.refused = {b"first": [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER]}
+    producer.refused = {b"first": [code]}
     write(producer)
     assert producer.steps == ["begin", "abort", "begin", "commit"]
-    producer.refused = {b"first": [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 2}
+    producer.refused = {b"first": [code] * 2}
     with pytest.raises(OptOutError, match="the brokers refuse to write"):
         write(producer)
+
+
+def test_an_interruption_leaves_no_transaction_open() -> None:
+    producer = ScriptedProducer()
+
+    def interrupted(offsets: object) -> list[Outgoing]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Transactions(producer, "x").write(RECORDS, interrupted)  # type: ignore[arg-type]
+    assert producer.steps == ["begin", "abort"]
 
 
 def test_what_is_not_taken_in_time_is_given_up() -> None:
