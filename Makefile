@@ -62,8 +62,9 @@ bench: $(INSTALLED) ## figures of this machine: events joined, calls made, recor
 	@$(BIN)/python tests/benchmarks/bench_calls.py
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
 
-manual: $(INSTALLED) ## write the manual's page of settings anew, from the code
+manual: $(INSTALLED) ## write anew what the manual has from the code: the page of settings, the fields of an outcome
 	@$(BIN)/python -m consumer.manual.settings_page
+	@cd tests && $(abspath $(BIN))/python -m support.outcome_fields
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
 	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \

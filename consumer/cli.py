@@ -20,6 +20,7 @@ import typer
 
 from . import __version__
 from .commands.backfill import backfill
+from .commands.dead_letters import dead_letters
 from .commands.doctor import doctor
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
@@ -219,6 +220,7 @@ app.command()(positions)
 app.command()(settings)
 app.command("map")(map_records)
 app.command()(doctor)
+app.add_typer(dead_letters, name="dead-letters")
 
 
 @app.command()

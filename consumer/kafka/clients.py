@@ -33,7 +33,7 @@ from ..settings import KafkaSettings
 from ..settings.kafka import is_secret
 from .causes import Causes
 from .certificate import validity_of
-from .config import admin_config, consumer_config, producer_config, record_reader_config
+from .config import admin_config, consumer_config, producer_config, record_reader_config, transactional_config
 from .trial import try_clients
 
 log = structlog.get_logger(__name__)
@@ -108,6 +108,10 @@ class Clients:
     def producer(self) -> Producer:
         """See `producer_config`."""
         return self._made(lambda: LiveProducer(producer_config(self.settings, self._causes)))
+
+    def transactional(self, name: str) -> Producer:
+        """See `transactional_config`."""
+        return self._made(lambda: LiveProducer(transactional_config(self.settings, self._causes, name)))
 
     def look(self) -> bool:
         """Look at the files, at an interval. Returns whether the service is to stop in order; see `outdated`."""

@@ -115,6 +115,21 @@ def producer_config(settings: KafkaSettings, causes: Causes | None = None) -> di
     return in_order(config)
 
 
+TRANSACTION = 60.0
+"""Seconds after which the brokers give up a transaction of somebody who is gone. Until then nobody who reads committed
+records reads on behind it, and the service is one of them."""
+
+
+def transactional_config(settings: KafkaSettings, causes: Causes | None, name: str) -> dict[str, Any]:
+    """Writes records all together or not at all, as the only one who has this transactional id."""
+    return producer_config(settings, causes) | {
+        "transactional.id": name,
+        "transaction.timeout.ms": int(TRANSACTION * 1000),
+        # A person waits for it: what is not written within half of that is given up.
+        "message.timeout.ms": int(TRANSACTION * 500),
+    }
+
+
 _IN_ORDER: Mapping[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,

@@ -7,6 +7,7 @@ from golden.nets import hold_json
 from consumer.checks.positions import COLUMNS, changes_document
 from consumer.checks.show import document as checks_document
 from consumer.checks.topics import TopicsReport, TopicState, document
+from consumer.dead_letters.listing import COUNTS, NEWEST
 from consumer.settings import load
 from consumer.settings.table import document as settings_document
 
@@ -17,4 +18,5 @@ def test_the_names_of_fields_in_json() -> None:
     shown = {**topics.tables, **settings_document(load(None, {"https_proxy": "http://proxy"})).tables}
     shown |= {**changes_document([]).tables, **checks_document([]).tables}
     fields = {name: [column.key for column in table.columns] for name, table in shown.items()}
+    fields |= {"dead-letters counts": [one.key for one in COUNTS], "dead-letters newest": [one.key for one in NEWEST]}
     hold_json("output-fields.json", fields | {"positions": [column.key for column in COLUMNS]})
