@@ -77,7 +77,7 @@ class OutcomesRead:
                 )
             if unreadable:
                 notes.append(
-                    f"{place}: {unreadable:,} records are no outcomes, the first at offset {first}. They are not "
+                    f"{place}: records that are no outcomes: {unreadable:,}, the first at offset {first}. They are not "
                     "counted."
                 )
         return notes
