@@ -20,6 +20,7 @@ import typer
 
 from . import __version__
 from .commands.doctor import doctor
+from .commands.export import export
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
@@ -219,6 +220,7 @@ app.command()(settings)
 app.command("map")(map_records)
 app.command()(doctor)
 app.command()(report)
+app.command()(export)
 
 
 @app.command()
