@@ -21,12 +21,13 @@ def export(
     config: Config = None,
     output: OutputFormat = "table",
 ) -> None:
-    """Write the outcomes of whole days as Parquet files, for DuckDB, Spark, Trino, ClickHouse or BigQuery.
+    """Write the outcomes of whole days as Parquet files, for any engine.
 
-    DIR gets a folder day=2026-11-01 for each day (UTC) on which offers were
-    presented. One that is there is replaced as a whole, so that a day may be
-    exported again once open offers are settled. Reads the topic of outcomes,
-    joins no group and writes nothing to it. Exits 1 if outcomes may be missing.
+    DuckDB, Spark, Trino, ClickHouse and BigQuery read them. DIR gets a
+    folder day=2026-11-01 for each day (UTC) on which offers were presented. One
+    that is there is replaced as a whole, so that a day may be exported again
+    once open offers are settled. Reads the topic of outcomes, joins no group
+    and writes nothing to it. Exits 1 if outcomes may be missing.
 
     Example:
 
