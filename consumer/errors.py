@@ -13,6 +13,7 @@
     │   ├── TooManyDeadLettersError  the input looks systematically wrong
     │   ├── TruncatedLogError    a log is shorter than what was already read from it
     │   └── TopicMadeAnewError   a topic was deleted, or deleted and made anew, while running
+    ├── OutputFileError          a file that a command was to write could not be written: exit 1
     ├── DecodeError              one record cannot be decoded: it is dead-lettered, the service goes on
     └── SchemaWaitError          it is not known yet whether a record can be decoded: it waits, the service goes on
 
@@ -76,6 +77,10 @@ class TopicMadeAnewError(StopError):
 
 class OutdatedLoginError(OptOutError):
     """A certificate or a secret has changed that no client takes while it lives: the service stopped for a restart."""
+
+
+class OutputFileError(OptOutError):
+    """A file that a command was to write could not be written; nothing is left of it."""
 
 
 class DecodeError(OptOutError):

@@ -15,6 +15,7 @@ from .errors import (
     OffsetGoneError,
     OptOutError,
     OutdatedLoginError,
+    OutputFileError,
     PartitionsChangedError,
     PositionsError,
     SchemaWaitError,
@@ -123,6 +124,7 @@ ERRORS: Mapping[type[OptOutError], str] = {
     TopicMadeAnewError: "a-topic-was-made-anew",
     DecodeError: "dead-letter",
     SchemaWaitError: "a-schema-is-not-known",
+    OutputFileError: "a-file-cannot-be-written",
     OptOutError: "a-command-failed",
 }
 """The entry of each class of `errors.py`."""

@@ -33,7 +33,7 @@ from ..settings import KafkaSettings
 from ..settings.kafka import is_secret
 from .causes import Causes
 from .certificate import validity_of
-from .config import admin_config, consumer_config, producer_config, record_reader_config
+from .config import admin_config, consumer_config, log_reader_config, producer_config, record_reader_config
 from .trial import try_clients
 
 log = structlog.get_logger(__name__)
@@ -104,6 +104,10 @@ class Clients:
     def record_reader(self) -> Consumer:
         """See `record_reader_config`."""
         return self._made(lambda: LiveConsumer(record_reader_config(self.settings, self._causes)))
+
+    def log_reader(self) -> Consumer:
+        """See `log_reader_config`."""
+        return self._made(lambda: LiveConsumer(log_reader_config(self.settings, self._causes)))
 
     def producer(self) -> Producer:
         """See `producer_config`."""

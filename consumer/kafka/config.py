@@ -89,6 +89,21 @@ def record_reader_config(settings: KafkaSettings, causes: Causes | None = None) 
     }
 
 
+def log_reader_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
+    """Reads long stretches of the log, as `record_reader_config` reads single records."""
+    return {
+        **_CONNECTIONS,
+        # For each process that reads: enough to be ahead of the decoding.
+        "queued.max.messages.kbytes": 16_384,
+        **_given(settings, causes),
+        **_READING,
+        "fetch.queue.backoff.ms": 10,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group_id,
+        **_told("reader", causes),
+    }
+
+
 BATCH = 65_536
 """Bytes that are written at once, at the most, but for a record that is larger by itself."""
 
