@@ -23,6 +23,7 @@ from .commands.doctor import doctor
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
+from .commands.reconcile import reconcile
 from .commands.report import report
 from .commands.settings import settings
 from .commands.topics import topics
@@ -219,6 +220,7 @@ app.command()(settings)
 app.command("map")(map_records)
 app.command()(doctor)
 app.command()(report)
+app.command()(reconcile)
 
 
 @app.command()

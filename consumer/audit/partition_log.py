@@ -75,6 +75,7 @@ class PartitionLog:
         checkouts_from: checkouts from before this time (ms) may be gone from the log.
         outcomes_from: outcomes written before this time (ms) may be gone from the log.
         first_offset: presentations below this offset are gone.
+        kept: presentations from the first to the second of these times (ms, without it) are kept.
     """
 
     def __init__(self, rules: ReferenceRules, now: int | None = None) -> None:
@@ -83,6 +84,7 @@ class PartitionLog:
         self.not_joined: list[UnreadablePresentation] = []
         self.presentations_from = self.checkouts_from = self.outcomes_from = -EVER
         self.first_offset = 0
+        self.kept = -EVER, EVER
         self._now = EVER if now is None else now
         self._first_year = -EVER if now is None or now < _YEAR_2000 else _YEAR_2000
         self._newest_offer = self._newest_checkout = -EVER
@@ -100,6 +102,8 @@ class PartitionLog:
             return
         late = at + self.rules.lateness < max(self._newest_offer, timestamp)
         self._newest_offer = max(self._newest_offer, _seen(at, timestamp))
+        if not self.kept[0] <= at < self.kept[1]:
+            return
         for event in events:
             session = self.sessions[event.session_id]
             session.shown.append(event)
@@ -110,11 +114,15 @@ class PartitionLog:
         self.not_joined.append(UnreadablePresentation(offset, timestamp, why))
 
     def complete(self, event: Completed, timestamp: int) -> None:
-        """A checkout."""
-        at, session = event.completed_at, self.sessions[event.session_id]
-        if self._is_plausible(at, timestamp):
-            session.came_late |= at + self.rules.lateness < max(self._newest_checkout, timestamp)
-            self._newest_checkout = max(self._newest_checkout, _seen(at, timestamp))
+        """A checkout. One of a session of which nothing was given before is passed over."""
+        at, session, newest = event.completed_at, self.sessions.get(event.session_id), self._newest_checkout
+        is_plausible = self._is_plausible(at, timestamp)
+        if is_plausible:
+            self._newest_checkout = max(newest, _seen(at, timestamp))
+        if session is None:
+            return
+        if is_plausible:
+            session.came_late |= at + self.rules.lateness < max(newest, timestamp)
             session.checkouts.append(event)
             return
         is_stamped, skew, least = self._is_stamped(timestamp), self.rules.max_skew, timestamp
@@ -128,7 +136,7 @@ class PartitionLog:
         """A checkout that cannot be read, of one of these sessions."""
         is_stamped = self._is_stamped(timestamp)
         earliest = timestamp - self.rules.lateness if is_stamped else -EVER
-        for session_id in sessions:
+        for session_id in self.sessions.keys() & set(sessions):
             least = timestamp if is_stamped else EVER
             self.sessions[session_id].doubts.append(_doubt(session_id, least, earliest, EVER, None))
 
