@@ -20,6 +20,7 @@ import typer
 
 from . import __version__
 from .commands.doctor import doctor
+from .commands.explain import explain
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
@@ -221,6 +222,7 @@ app.command("map")(map_records)
 app.command()(doctor)
 app.command()(report)
 app.command()(reconcile)
+app.command()(explain)
 
 
 @app.command()

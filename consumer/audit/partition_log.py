@@ -140,6 +140,10 @@ class PartitionLog:
             least = timestamp if is_stamped else EVER
             self.sessions[session_id].doubts.append(_doubt(session_id, least, earliest, EVER, None))
 
+    def expect(self, session_id: str) -> None:
+        """Checkouts of this session are wanted, whatever else there is of it."""
+        self.sessions[session_id]
+
     def settle(self, outcome: OutcomeRecord) -> None:
         """An outcome."""
         self.sessions[outcome.session_id].outcomes.append(outcome)
