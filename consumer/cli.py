@@ -21,6 +21,7 @@ import typer
 from . import __version__
 from .commands.doctor import doctor
 from .commands.explain import explain
+from .commands.export import export
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
@@ -223,6 +224,7 @@ app.command()(doctor)
 app.command()(report)
 app.command()(reconcile)
 app.command()(explain)
+app.command()(export)
 
 
 @app.command()

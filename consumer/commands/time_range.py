@@ -17,6 +17,8 @@ To: TypeAlias = Annotated[
     ),
 ]
 
+_DAY_MS = 86_400_000
+
 # ruff: noqa: PLC0415 - see the room
 
 
@@ -32,6 +34,19 @@ def range_of(begin: str, end: str) -> tuple[int, int]:
     if first > time.time() * 1000:
         raise typer.BadParameter(f"{begin} lies in the future: nothing was presented yet", param_hint="--from")
     return first, last
+
+
+def days_of(begin: str, end: str) -> tuple[int, int]:
+    """The same for whole days in UTC.
+
+    Raises:
+        typer.BadParameter: see `range_of`; or one of them is no midnight.
+    """
+    wanted = range_of(begin, end)
+    for moment, text, option in zip(wanted, (begin, end), ("--from", "--to"), strict=True):
+        if moment % _DAY_MS:
+            raise typer.BadParameter(f"{text} must be a midnight in UTC: a day is written whole", param_hint=option)
+    return wanted
 
 
 def _moment(text: str, option: str) -> int:

@@ -119,7 +119,7 @@ def days_chart(stacks: Sequence[Stack]) -> Html:
     grid = [
         joined(
             tag("line", x1="0", x2="100%", y1=_y(height(tick)), y2=_y(height(tick)), class_="grid"),
-            tag("text", f"{tick:,.0f}", x="0", y=_y(height(tick) + 3), class_="tick"),
+            tag("text", f"{tick:,.0f}", x="-8", y=_y(height(tick) - 4), class_="tick"),
         )
         for tick in ticks
     ]

@@ -72,7 +72,7 @@ def read_candidates(settings: Settings, causes: Causes, wanted: TimeRange, folde
         OutputFileError: the folder has no room.
     """
     kafka, rules = settings.kafka, rules_of(settings.join)
-    records, notes = 0, []
+    records = 0
     with (
         closing(codec_of(settings, at_once=True)) as codec,
         closing(Clients(kafka, causes).log_reader()) as consumer,
@@ -80,8 +80,8 @@ def read_candidates(settings: Settings, causes: Causes, wanted: TimeRange, folde
     ):
         # A chain lasts for lookback at the most, and a checkout may buy it from lookback before its begin on.
         since = wanted.begin - rules.lookback - SLACK_MS
-        offer_spans = _not_settled(consumer, kafka.offer_topic, since)
-        checkout_spans = _not_settled(consumer, kafka.checkout_topic, since - rules.lookback)
+        offer_spans, notes = _not_settled(consumer, kafka.offer_topic, since)
+        checkout_spans, _ = _not_settled(consumer, kafka.checkout_topic, since - rules.lookback)
         for offers_span, checkouts_span in zip(offer_spans, checkout_spans, strict=True):
             read = _InputsRead(codec, consumer)
             found = read.chains(offers_span, checkouts_span, rules, wanted)
@@ -93,12 +93,24 @@ def read_candidates(settings: Settings, causes: Causes, wanted: TimeRange, folde
     return OpenRead(records, notes)
 
 
-def _not_settled(consumer: Consumer, topic: str, since_ms: int) -> list[Span]:
-    """What may be open in a topic, by partition: from the committed offset or that time on, whichever is later."""
+def _not_settled(consumer: Consumer, topic: str, since_ms: int) -> tuple[list[Span], list[str]]:
+    """What may be open in a topic, by partition: from the committed offset on, or from that time if there is none.
+
+    And why some of it may be gone, in sentences.
+    """
     spans = spans_since(consumer, topic, since_ms)
-    committed = committed_by(consumer, [TopicPartition(topic, span.partition) for span in spans])
-    offset_of = {place.partition: place.offset for place in committed}
-    return [span._replace(begin=max(span.begin, min(offset_of[span.partition], span.end))) for span in spans]
+    places = [TopicPartition(topic, span.partition) for span in spans]
+    found, notes = [], []
+    for span, place in zip(spans, committed_by(consumer, places), strict=True):
+        has_committed = place.offset >= 0
+        begin = min(max(place.offset, span.low), span.end) if has_committed else span.begin
+        if place.offset < span.low if has_committed else span.is_cut:
+            notes.append(
+                f"{topic}[{span.partition}]: retention has deleted what stood before offset {span.low}; what was open "
+                "there is not counted."
+            )
+        found.append(span._replace(begin=begin))
+    return found, notes
 
 
 class _InputsRead:

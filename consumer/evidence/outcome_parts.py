@@ -65,22 +65,24 @@ class OutcomesRead:
     partitions: Sequence[PartitionRead] = field(default_factory=list)
 
     @property
+    def cut(self) -> list[str]:
+        """The partitions of which retention may have deleted outcomes of this range, in sentences."""
+        return [
+            f"{span.topic}[{span.partition}]: retention has deleted what stood before offset {span.low}; outcomes of "
+            "this range may have been among it."
+            for span, *_ in self.partitions
+            if span.is_cut
+        ]
+
+    @property
     def notes(self) -> list[str]:
         """Why outcomes may be missing, in sentences; empty if all are there."""
-        notes = []
-        for span, _, unreadable, first in self.partitions:
-            place = f"{span.topic}[{span.partition}]"
-            if span.is_cut:
-                notes.append(
-                    f"{place}: retention has deleted what stood before offset {span.begin}; outcomes of this range may "
-                    "have been among it, and are not counted."
-                )
-            if unreadable:
-                notes.append(
-                    f"{place}: {unreadable:,} records are no outcomes, the first at offset {first}. They are not "
-                    "counted."
-                )
-        return notes
+        return self.cut + [
+            f"{span.topic}[{span.partition}]: records that are no outcomes: {unreadable:,}, the first at offset "
+            f"{first}. They are left out."
+            for span, _, unreadable, first in self.partitions
+            if unreadable
+        ]
 
 
 def parts_of(folder: Path, partition: int | str = "*") -> str:

@@ -143,7 +143,7 @@ def _table(report: Report) -> Html:
 
 def _row(names: Sequence[str], figures: Figures) -> Html:
     interval = figures.interval
-    between = "-" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
+    between = "-" if interval is None else f"{100 * interval[0]:.2f} to {percent(interval[1])}"
     texts = [
         *(f"{getattr(figures, key):,}" for key, _ in COUNTS),
         percent(figures.conversion),
@@ -158,7 +158,7 @@ def _row(names: Sequence[str], figures: Figures) -> Html:
 
 def _end(report: Report) -> Iterator[Html]:
     if report.notes:
-        yield tag("section", tag("h2", "Notes"), tag("ul", *(tag("li", note) for note in report.notes)))
+        yield tag("section", tag("h2", "Notes"), tag("ul", *(tag("li", _with_code(note)) for note in report.notes)))
     yield tag("section", tag("h2", "What the figures mean"), _terms(DEFINITIONS), class_="terms")
     outcomes, *inputs = report.origin.topics
     origin = [
@@ -169,6 +169,11 @@ def _end(report: Report) -> Iterator[Html]:
         ("Made", f"{_moment(report.made_at)} UTC, by offer-opt-out {__version__}"),
     ]
     yield tag("section", tag("h2", "Where they are from"), _terms(origin), class_="terms")
+
+
+def _with_code(note: str) -> Html:
+    """A sentence with what stands between backticks as code."""
+    return joined(*(tag("code", piece) if number % 2 else piece for number, piece in enumerate(note.split("`"))))
 
 
 def _terms(terms: Sequence[tuple[str, str]]) -> Html:

@@ -230,22 +230,24 @@ def _notes(counted: Counted, unread: Sequence[UnreadInput]) -> list[str]:
     if not counted.total.presented:
         notes.append("Nothing was presented in this range, as far as the topics tell.")
     if counted.repeated:
-        notes.append(f"{counted.repeated:,} outcomes stand there again, as after a crash; each chain counts once.")
+        notes.append(
+            f"Outcomes that stand there again, as after a crash: {counted.repeated:,}. Each chain counts once."
+        )
     if counted.replaced:
         notes.append(
-            f"{counted.replaced:,} chains were dead-lettered or released, and have a known fate as well, as by a "
-            "backfill: that fate counts."
+            f"Chains that were dead-lettered or released, and have a known fate as well, as by a backfill: "
+            f"{counted.replaced:,}. That fate counts."
         )
     if counted.contradicting:
         notes.append(
-            f"{counted.contradicting:,} chains have outcomes of different fates: `opt-out reconcile` lists them. The "
-            "first of bought, opted out, not found, ignored counts."
+            f"Chains that have outcomes of different fates: {counted.contradicting:,}. `opt-out reconcile` lists them. "
+            "The first of bought, opted out, not found and ignored counts."
         )
     if counted.backfilled:
-        notes.append(f"{counted.backfilled:,} chains were settled by a backfill; their time to 204 does not count.")
+        notes.append(f"Chains that a backfill settled: {counted.backfilled:,}. Their time to 204 does not count.")
     for topic, reason, records in unread:
         notes.append(
-            f"{records:,} records of {topic} in this range could not be read ({reason}); what they held is in no "
+            f"Records of {topic} in this range that could not be read ({reason}): {records:,}. What they held is in no "
             "figure. `opt-out dead-letters` lists them."
         )
     return notes

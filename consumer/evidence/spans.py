@@ -15,14 +15,17 @@ SLACK_MS = 86_400_000
 """How much earlier than an event's date its record may be stamped: a clock, or a date without its time zone. A day more
 is read for it."""
 
-SILENCE = 60
-"""Rounds, of a second each, without a record, after which a partition counts as unreadable."""
+_ROUND = 0.2
+
+SILENCE = 300
+"""Rounds, of a fifth of a second each, without a record, after which a partition counts as unreadable."""
 
 
 class Span(NamedTuple):
     """What is to be read of a partition: the first offset and the one behind the last.
 
     Attributes:
+        low: the first offset that is still there.
         is_cut: retention has deleted records before it that may be of this time, too.
     """
 
@@ -30,6 +33,7 @@ class Span(NamedTuple):
     partition: int
     begin: int
     end: int
+    low: int
     is_cut: bool
 
 
@@ -55,7 +59,7 @@ def spans_since(consumer: Consumer, topic: str, since_ms: int) -> list[Span]:
                 raise KafkaException(place.error)
             low, end = bounds(consumer, TopicPartition(topic, place.partition))
             begin = place.offset if 0 <= place.offset <= end else end
-            found.append(Span(topic, place.partition, max(begin, low), end, is_cut=low > 0 and begin <= low))
+            found.append(Span(topic, place.partition, max(begin, low), end, low, is_cut=low > 0 and begin <= low))
     except KafkaException as error:
         raise StartError(_unread(topic, error.args[0].str())) from error
     return found
@@ -78,7 +82,7 @@ def records_of(consumer: Consumer, span: Span) -> Iterator[Message]:
         return silent <= SILENCE
 
     reader = LogReader(consumer, lambda message: problems.append(error_text(message)))
-    for message in reader.read({(span.topic, span.partition): (span.begin, span.end)}, go_on):
+    for message in reader.read({(span.topic, span.partition): (span.begin, span.end)}, go_on, round_s=_ROUND):
         silent = 0
         yield message
     if reader.unread:

@@ -75,7 +75,7 @@ def test_an_outcome_that_stands_there_again_counts_once(topics: EvidenceTopics) 
     assert (total(document)["opted_out"], total(document)["presented"]) == (1, 1)
     assert document["repeated_outcomes"] == 3
     assert total(document)["median_ms"] == 400_000, "the first live answer counts"
-    assert any("3 outcomes stand there again" in note for note in document["notes"])
+    assert any("stand there again, as after a crash: 3." in note for note in document["notes"])
     assert (document["contradicting"], document["replaced"]) == (0, 0)
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_outcome_is_said_and_the_exit_code_is_1(topics: EvidenceTopic
     topics.written()
     done = topics("report")
     assert done.returncode == 1
-    assert f"{topics.topics['OUTCOME']}[1]: 1 records are no outcomes, the first at offset 0" in done.stdout
+    assert f"{topics.topics['OUTCOME']}[1]: records that are no outcomes: 1, the first at offset 0" in done.stdout
     assert topics("report", "--output", "csv").stderr.count("no outcomes") == 1
 
 

@@ -160,6 +160,16 @@ class EvidenceTopics:
             headers=headers or [],
         )
 
+    def record_at_once(self, topic: str, value: bytes, partition: int) -> None:
+        """One of very many records, stamped now; waits while the client's queue is full."""
+        while True:
+            try:
+                self._producer.produce(self.topics[topic], value, partition=partition)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
     def written(self) -> None:
         """Wait until all of it has arrived."""
         assert self._producer.flush(30) == 0
