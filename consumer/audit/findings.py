@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .reading import Place
 
 
-class Kind(StrEnum):
+class Flaw(StrEnum):
     """What is wrong. The gravest comes first; a chain is listed once, by its gravest."""
 
     CALLED_THOUGH_BOUGHT = "called-though-bought"
@@ -35,7 +35,7 @@ class Discrepancy(NamedTuple):
             what it had to know came later, or a call was repeated after a crash.
     """
 
-    kind: Kind
+    kind: Flaw
     session_id: str
     partner_code: str
     offer_id: str
@@ -97,8 +97,8 @@ class Reconciliation:
     not_judged: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
     replaced: int = 0
-    exceptions: Counter[Kind] = field(default_factory=Counter)
-    listed: defaultdict[Kind, list[Discrepancy]] = field(default_factory=lambda: defaultdict(list))
+    exceptions: Counter[Flaw] = field(default_factory=Counter)
+    listed: defaultdict[Flaw, list[Discrepancy]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def open(self) -> int:

@@ -28,7 +28,7 @@ class ShownOffer(Presented, Protocol):
     def record_offset(self) -> int: ...
 
 
-class Doubt(NamedTuple):
+class UncertainCheckout(NamedTuple):
     """A checkout whose time is not known: with the least and the most of doubt about it.
 
     How much there is depends on when it was read, which the log does not tell. Either is right.
@@ -55,7 +55,7 @@ class SessionLog:
     def __init__(self) -> None:
         self.shown: list[ShownOffer] = []
         self.checkouts: list[Completed] = []
-        self.doubts: list[Doubt] = []
+        self.doubts: list[UncertainCheckout] = []
         self.outcomes: list[OutcomeRecord] = []
         self.came_late = False
 
@@ -167,5 +167,7 @@ def _seen(at: int, timestamp: int) -> int:
     return at if timestamp < 0 else min(at, timestamp)
 
 
-def _doubt(session_id: str, least: int, earliest: int, latest: int, event: Completed | None) -> Doubt:
-    return Doubt(UndatedCheckout(session_id, least, least, event), UndatedCheckout(session_id, earliest, latest, event))
+def _doubt(session_id: str, least: int, earliest: int, latest: int, event: Completed | None) -> UncertainCheckout:
+    return UncertainCheckout(
+        UndatedCheckout(session_id, least, least, event), UndatedCheckout(session_id, earliest, latest, event)
+    )

@@ -24,7 +24,7 @@ from .findings import (
     OFFERS_GONE,
     OUTCOMES_GONE,
     Discrepancy,
-    Kind,
+    Flaw,
     Reconciliation,
     Scope,
 )
@@ -98,14 +98,14 @@ class _Judge:
                 found.unreadable += 1
                 if is_settled and dead is not None and one.offset not in dead:
                     words = f"the record cannot be read ({one.why}), and is not in the dead-letter topic"
-                    found.object(Discrepancy(Kind.NO_DEAD_LETTER, "", "", "", one.timestamp, place, words))
+                    found.object(Discrepancy(Flaw.NO_DEAD_LETTER, "", "", "", one.timestamp, place, words))
             elif (one.offset, event.partner_code, event.offer_id) not in self._given_up:
                 found.presented += 1
                 if is_settled:
                     found.without_outcome += 1
                     offer = event.session_id, event.partner_code, event.offer_id, event.presented_at
                     words = f"{one.why}: it must be dead-lettered, and has no outcome"
-                    found.object(Discrepancy(Kind.NO_OUTCOME, *offer, place, words))
+                    found.object(Discrepancy(Flaw.NO_OUTCOME, *offer, place, words))
                 else:
                     found.undecided += 1
 
@@ -179,7 +179,7 @@ class _Judge:
                 verdict.found.not_judged[reason] += 1
             else:
                 words = f"the inputs have no chain of this offer that was presented last then; it says {first.outcome}"
-                verdict.objections.append(Discrepancy(Kind.UNKNOWN_CHAIN, *offer, at, places, words))
+                verdict.objections.append(Discrepancy(Flaw.UNKNOWN_CHAIN, *offer, at, places, words))
         return verdict
 
     def _chains(self, shown: Sequence[ShownOffer], session: SessionLog) -> Iterator[list[Fate]]:
@@ -225,17 +225,17 @@ class _Judge:
             named = next(c for c in _readable(session) if c.checkout_id == fate.checkout_id)
             words = f"called, and {_bought(named)}, within the time that counts"
             shows = (*places, self._checkout(named.offset))
-            self._object(verdict, Kind.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=session.came_late)
+            self._object(verdict, Flaw.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=session.came_late)
         elif len(kinds) > 1:
             words = "the outcomes differ: " + " and ".join(sorted(f"{o}, {reason}" for o, reason in kinds))
             if wrong := next(filter(None, why), ""):
                 words = f"{words}; {wrong}"
-            self._object(verdict, Kind.TWO_OUTCOMES, fate, places, words, by_the_rules=not wrong)
+            self._object(verdict, Flaw.TWO_OUTCOMES, fate, places, words, by_the_rules=not wrong)
         elif any(why):
             if reason := self._doubtful(fate, shown, session):
                 found.not_judged[reason] += 1
             else:
-                self._object(verdict, Kind.OTHER_FATE, fate, places, next(filter(None, why)))
+                self._object(verdict, Flaw.OTHER_FATE, fate, places, next(filter(None, why)))
         elif called and fate.may_withhold:
             self._object(verdict, *self._bought_besides(fate, session, places), by_the_rules=True)
 
@@ -266,15 +266,15 @@ class _Judge:
             return
         found.without_outcome += 1
         words = f"by the reference decision it is {in_words(fate, self._rules)}, due at {iso(fate.decide_at)}"
-        self._object(verdict, Kind.NO_OUTCOME, fate, self._presentations(fate), words)
+        self._object(verdict, Flaw.NO_OUTCOME, fate, self._presentations(fate), words)
 
     def _bought_besides(
         self, fate: Fate, session: SessionLog, places: tuple[Place, ...]
-    ) -> tuple[Kind, Fate, tuple[Place, ...], str]:
+    ) -> tuple[Flaw, Fate, tuple[Place, ...], str]:
         """A purchase that the decision does not count, of an offer that was called."""
         named = [c for c in _readable(session) if fate.offer_id in c.purchased]
         last = max(named, key=lambda c: c.completed_at)
-        kind = Kind.BOUGHT_LONG_BEFORE if last.completed_at < fate.begin else Kind.BOUGHT_AFTER_CALL
+        kind = Flaw.BOUGHT_LONG_BEFORE if last.completed_at < fate.begin else Flaw.BOUGHT_AFTER_CALL
         words = f"called, and {_bought(last)}, outside of the time that counts"
         return kind, fate, (*places, *(self._checkout(c.offset) for c in named)), words
 
@@ -311,7 +311,7 @@ class _Judge:
     def _object(
         self,
         verdict: _Verdict,
-        kind: Kind,
+        kind: Flaw,
         fate: Fate,
         places: tuple[Place, ...],
         words: str,

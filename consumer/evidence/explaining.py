@@ -23,7 +23,7 @@ from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import OfferPresented
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
-from ..kafka.end_offsets import bounds
+from ..kafka.end_offsets import TIMEOUT
 from ..kafka.partitioners import PARTITIONERS
 from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
@@ -248,31 +248,22 @@ class _Search:
     def _offset_at(self, span: Span, moment: int) -> int | None:
         try:
             asked = [TopicPartition(span.topic, span.partition, max(0, moment))]
-            (found,) = self._consumer.offsets_for_times(asked, timeout=30)
+            (found,) = self._consumer.offsets_for_times(asked, timeout=TIMEOUT)
         except KafkaException as error:
-            raise _untold(span.topic, error) from error
+            raise StartError(
+                f"{span.topic}: the brokers do not tell where a time stands: {error.args[0].str()}. Check them, then do "
+                "this again."
+            ) from error
         return found.offset if found.offset >= 0 else None
 
     def _whole(self, topic: str) -> list[Span]:
         """All that is left of a topic."""
-        spans = spans_since(self._consumer, topic, 0)
-        try:
-            known = [bounds(self._consumer, TopicPartition(topic, span.partition)) for span in spans]
-        except KafkaException as error:
-            raise _untold(topic, error) from error
-        return [span._replace(begin=low, end=high) for span, (low, high) in zip(spans, known, strict=True)]
+        return [span._replace(begin=span.low) for span in spans_since(self._consumer, topic, 0)]
 
     def _note(self, spans: Sequence[Span], records: int, when: str = "whole") -> None:
         if spans:
             numbers = ", ".join(str(span.partition) for span in spans)
             self._result.read.append(f"Read: {spans[0].topic}[{numbers}] {when}, {records:,} records.")
-
-
-def _untold(topic: str, error: KafkaException) -> StartError:
-    return StartError(
-        f"{topic}: the brokers do not tell where it begins and ends: {error.args[0].str()}. Check them, then do this "
-        "again."
-    )
 
 
 def _bytes(key: str | bytes | None) -> bytes | None:

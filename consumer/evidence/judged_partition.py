@@ -178,11 +178,11 @@ class PartitionReader:
         log = PartitionLog(self._rules, self._now)
         found = PartitionFound(log)
         log.kept = needed.offers.begin, needed.offers.end
-        log.presentations_from = needed.offers.begin
+        log.presentations_from, log.first_offset = needed.offers.begin, spans.offers.low
         sources, named = self._read_outcomes(spans.outcomes, needed, wanted, found)
         offers = spans.offers
         if sources:
-            begin = offers.begin if offers.is_cut else min(offers.begin, *sources)
+            begin = max(offers.low, min(offers.begin, *sources))
             offers = offers._replace(begin=begin, end=min(spans.ends[0], max(offers.end, *sources)))
         self._read_offers(offers, found)
         self._read_checkouts(spans.checkouts, found)
@@ -283,7 +283,6 @@ class PartitionReader:
     def _note_cut(self, span: Span, found: PartitionFound, what: str, newest: int) -> None:
         log, lateness = found.log, self._rules.lateness
         if what == "offers":
-            log.first_offset = span.begin
             found.offers_gone_to = log.presentations_from = max(log.presentations_from, newest + lateness)
         elif what == "checkouts":
             log.checkouts_from = newest + lateness

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer
 
-from ..audit.findings import Discrepancy, Kind, Reconciliation, Scope
+from ..audit.findings import Discrepancy, Flaw, Reconciliation, Scope
 from ..audit.moments import iso
 from ..audit.partition_log import PartitionLog
 from ..audit.reading import Place
@@ -127,7 +127,7 @@ def document(result: Reconciled) -> Document:
         ("not_known", found.unknown),
     ]
     chains = TableShown("Chains", (Column("fate", "fate"), Column("chains", "chains", is_number=True)), counts)
-    listed = [one for kind in Kind for one in found.listed[kind]]
+    listed = [one for kind in Flaw for one in found.listed[kind]]
     tables = {"chains": chains}
     if listed:
         tables["exceptions"] = TableShown("Exceptions", COLUMNS, [_row(one) for one in listed])
@@ -135,7 +135,7 @@ def document(result: Reconciled) -> Document:
         "from": iso(result.wanted.begin),
         "to": iso(result.wanted.end),
         "adds_up": found.adds_up,
-        "counts": {kind.value: found.exceptions[kind] for kind in Kind},
+        "counts": {kind.value: found.exceptions[kind] for kind in Flaw},
         "not_judged": dict(found.not_judged),
         "repeated_outcomes": found.repeated,
         "replaced_outcomes": found.replaced,
@@ -178,15 +178,15 @@ def _notes(result: Reconciled) -> Iterator[str]:
 
 
 _MEANING = {
-    Kind.CALLED_THOUGH_BOUGHT: "the insurer was told that an offer was not bought, and it was.",
-    Kind.TWO_OUTCOMES: "an offer has two different fates.",
-    Kind.NO_OUTCOME: "by what is committed it is settled, and no outcome says how.",
-    Kind.OTHER_FATE: "the outcome is not what the reference decision comes to.",
-    Kind.UNKNOWN_CHAIN: "an outcome is of no presentation that stands in the inputs.",
-    Kind.BOUGHT_AFTER_CALL: "the offer was bought after the time that counts, and the insurer was told before.",
-    Kind.BOUGHT_LONG_BEFORE: "a purchase from longer than lookback before it was shown names the offer.",
-    Kind.TWO_SESSIONS: "an offer was shown in two sessions: a purchase in one does not count in the other.",
-    Kind.NO_DEAD_LETTER: "a record that cannot be read is settled, and not in the dead-letter topic.",
+    Flaw.CALLED_THOUGH_BOUGHT: "the insurer was told that an offer was not bought, and it was.",
+    Flaw.TWO_OUTCOMES: "an offer has two different fates.",
+    Flaw.NO_OUTCOME: "by what is committed it is settled, and no outcome says how.",
+    Flaw.OTHER_FATE: "the outcome is not what the reference decision comes to.",
+    Flaw.UNKNOWN_CHAIN: "an outcome is of no presentation that stands in the inputs.",
+    Flaw.BOUGHT_AFTER_CALL: "the offer was bought after the time that counts, and the insurer was told before.",
+    Flaw.BOUGHT_LONG_BEFORE: "a purchase from longer than lookback before it was shown names the offer.",
+    Flaw.TWO_SESSIONS: "an offer was shown in two sessions: a purchase in one does not count in the other.",
+    Flaw.NO_DEAD_LETTER: "a record that cannot be read is settled, and not in the dead-letter topic.",
 }
 
 
@@ -246,7 +246,7 @@ def _shown_at(
     """The presentations at these places of the offer that all of them have."""
     found: list[tuple[OfferPresented, Place]] = []
     for partition, offset in places:
-        for message in records_of(consumer, Span(topic, partition, offset, offset + 1, is_cut=False)):
+        for message in records_of(consumer, Span(topic, partition, offset, offset + 1, offset, is_cut=False)):
             try:
                 shown = codec.decode_offer(message.key(), message.value() or b"", offset, message.headers)
             except (DecodeError, SchemaWaitError):
@@ -265,7 +265,7 @@ def _judge_twice(found: Reconciliation, shown: list[tuple[OfferPresented, Place]
     sessions = " and ".join(sorted({event.session_id for event, _ in shown}))
     places = tuple(place for _, place in shown)
     offer = last.session_id, last.partner_code, last.offer_id, last.presented_at
-    found.object(Discrepancy(Kind.TWO_SESSIONS, *offer, places, f"shown in the sessions {sessions}"))
+    found.object(Discrepancy(Flaw.TWO_SESSIONS, *offer, places, f"shown in the sessions {sessions}"))
 
 
 class _DeadLetters:

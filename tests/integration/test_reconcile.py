@@ -13,7 +13,7 @@ from support.deployment import AGE, WINDOW_MS, Deployment, deployed, moment, now
 from support.job import plan, wait_until_all_is_settled, write
 from support.run_command import opt_out
 
-from consumer.audit.findings import Kind
+from consumer.audit.findings import Flaw
 from consumer.emulator.call_log import Call
 from consumer.events import Mode, OfferOutcome, Outcome, Reason
 
@@ -329,4 +329,4 @@ def test_every_kind_of_exception_is_planted_somewhere_here_or_in_the_unit_tests(
     here = Path(__file__).read_text(encoding="utf-8")
     unit = Path(__file__).parents[1] / "unit" / "audit" / "test_reconcile.py"
     beside = unit.read_text(encoding="utf-8")
-    assert [kind for kind in Kind if kind.value not in here and f"Kind.{kind.name}" not in beside] == []
+    assert [kind for kind in Flaw if kind.value not in here and f"Flaw.{kind.name}" not in beside] == []

@@ -12,7 +12,7 @@ from support.strategies import EACH, Garbage, Logs, examples, logs
 from consumer.audit.calls import ReferenceRules
 from consumer.audit.committed import Committed
 from consumer.audit.decision import Fate, fates
-from consumer.audit.findings import Kind, Reconciliation, Scope
+from consumer.audit.findings import Flaw, Reconciliation, Scope
 from consumer.audit.partition_log import EVER, PartitionLog
 from consumer.audit.reading import OutcomeRecord
 from consumer.audit.reconcile import reconcile
@@ -97,7 +97,7 @@ def judged(
     return found
 
 
-def kinds(found: Reconciliation) -> Counter[Kind]:
+def kinds(found: Reconciliation) -> Counter[Flaw]:
     return Counter(found.exceptions)
 
 
@@ -119,8 +119,8 @@ def test_an_outcome_that_is_missing_is_one_exception(case: _Case, choice: int) -
     dropped = case.outcomes[choice % len(case.outcomes)]
     found = judged(case, [o for o in case.outcomes if o is not dropped])
     assert found.without_outcome == 1
-    assert kinds(found) == {Kind.NO_OUTCOME: 1}
-    (one,) = found.listed[Kind.NO_OUTCOME]
+    assert kinds(found) == {Flaw.NO_OUTCOME: 1}
+    (one,) = found.listed[Flaw.NO_OUTCOME]
     assert (one.session_id, one.partner_code, one.offer_id, one.presented_at) == dropped.chain
 
 
@@ -138,7 +138,7 @@ def test_an_outcome_that_is_wrong_is_one_exception(case: _Case, choice: int, how
     ][how]
     found = judged(case, [*case.outcomes[:place], wrong, *case.outcomes[place + 1 :]])
     bought = case.chains[place].reason is Reason.PURCHASED
-    assert kinds(found) == {Kind.CALLED_THOUGH_BOUGHT if how == 2 and bought else Kind.OTHER_FATE: 1}
+    assert kinds(found) == {Flaw.CALLED_THOUGH_BOUGHT if how == 2 and bought else Flaw.OTHER_FATE: 1}
 
 
 @examples(120)
@@ -146,7 +146,7 @@ def test_an_outcome_that_is_wrong_is_one_exception(case: _Case, choice: int, how
 def test_a_second_outcome_that_differs_is_one_exception(case: _Case, choice: int) -> None:
     right = case.outcomes[choice % len(case.outcomes)]
     other = right._replace(outcome="RELEASED", reason="RELEASED", status=None, offset=99)
-    assert kinds(judged(case, [*case.outcomes, other])) == {Kind.TWO_OUTCOMES: 1}
+    assert kinds(judged(case, [*case.outcomes, other])) == {Flaw.TWO_OUTCOMES: 1}
 
 
 @examples(120)
@@ -154,7 +154,7 @@ def test_a_second_outcome_that_differs_is_one_exception(case: _Case, choice: int
 def test_an_outcome_of_no_chain_is_one_exception(case: _Case, choice: int) -> None:
     right = case.outcomes[choice % len(case.outcomes)]
     stray = right._replace(offer_id="nobody's")
-    assert kinds(judged(case, [*case.outcomes, stray])) == {Kind.UNKNOWN_CHAIN: 1}
+    assert kinds(judged(case, [*case.outcomes, stray])) == {Flaw.UNKNOWN_CHAIN: 1}
 
 
 @examples(120)
@@ -169,8 +169,8 @@ def test_a_purchase_after_the_call_is_one_exception_a_chain_that_was_called(case
         if told.status is not None and (fate.session_id, fate.offer_id) == (chain.session_id, chain.offer_id)
     ]
     found = judged(case, case.outcomes, bought)
-    assert kinds(found) == ({Kind.BOUGHT_AFTER_CALL: len(called)} if called else {})
-    assert all(one.by_the_rules for one in found.listed[Kind.BOUGHT_AFTER_CALL])
+    assert kinds(found) == ({Flaw.BOUGHT_AFTER_CALL: len(called)} if called else {})
+    assert all(one.by_the_rules for one in found.listed[Flaw.BOUGHT_AFTER_CALL])
 
 
 @examples(120)
@@ -181,11 +181,11 @@ def test_an_offer_that_was_called_and_bought_in_its_time_is_one_exception(case: 
     called = right._replace(outcome="OPTED_OUT", reason="DECLINED", status=204)
     found = judged(case, [*case.outcomes[:place], called, *case.outcomes[place + 1 :]])
     if chain.reason is Reason.PURCHASED:
-        assert kinds(found) == {Kind.CALLED_THOUGH_BOUGHT: 1}
+        assert kinds(found) == {Flaw.CALLED_THOUGH_BOUGHT: 1}
     elif chain.reason is Reason.DECLINED and chain.may_withhold:
         assert sum(kinds(found).values()) == 1
     else:
-        assert kinds(found) == ({} if chain.reason is Reason.DECLINED else {Kind.OTHER_FATE: 1})
+        assert kinds(found) == ({} if chain.reason is Reason.DECLINED else {Flaw.OTHER_FATE: 1})
 
 
 @examples(120)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from soak.repeats import Burst
 
 from consumer.audit.calls import Judgement, in_words
-from consumer.audit.findings import Kind, Reconciliation
+from consumer.audit.findings import Flaw, Reconciliation
 
 LISTED = 1_000
 """So many offers that are due and not settled fit the commit's metadata, wherever they stand."""
@@ -150,7 +150,7 @@ def _remark(burst: Burst) -> str:
 
 def objections(found: Reconciliation) -> dict[str, list[str]]:
     """What is wrong of it. A call that was repeated with another end, or a purchase after the call, may be."""
-    lines: dict[str, list[str]] = {kind: [] for kind in Kind}
+    lines: dict[str, list[str]] = {kind: [] for kind in Flaw}
     for kind, listed in found.listed.items():
         lines[kind] += [f"offer {o.offer_id} of {o.partner_code}: {o.words}" for o in listed if not o.by_the_rules]
     lines["not judged"] = [f"{count}: {why}" for why, count in found.not_judged.items()]

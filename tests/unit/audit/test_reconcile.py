@@ -13,7 +13,7 @@ from consumer.audit.findings import (
     OFFERS_GONE,
     OUTCOMES_GONE,
     Discrepancy,
-    Kind,
+    Flaw,
     Reconciliation,
     Scope,
 )
@@ -61,7 +61,7 @@ def found(
     return result
 
 
-def kinds(result: Reconciliation) -> list[Kind]:
+def kinds(result: Reconciliation) -> list[Flaw]:
     return list(result.exceptions.elements())
 
 
@@ -114,14 +114,14 @@ def test_an_outcome_that_is_the_chains_fate_is_in_order(
 )
 def test_an_outcome_that_is_not_the_chains_fate_is_wrong(checkouts: list[Checkout], outcome: OutcomeRecord) -> None:
     result = found([SHOWN], checkouts, [outcome])
-    assert kinds(result) == [Kind.OTHER_FATE]
+    assert kinds(result) == [Flaw.OTHER_FATE]
     assert not only(result).by_the_rules
 
 
 def test_a_chain_that_must_be_settled_and_has_no_outcome() -> None:
     result = found([SHOWN], [DECLINING], [])
     one = only(result)
-    assert (kinds(result), result.without_outcome) == ([Kind.NO_OUTCOME], 1)
+    assert (kinds(result), result.without_outcome) == ([Flaw.NO_OUTCOME], 1)
     assert (one.session_id, one.partner_code, one.offer_id, one.presented_at) == ("s", "P", "o", 1_500)
     assert one.places == (("offers", 3, 7),)
     assert "DECLINED and to be called" in one.words
@@ -144,16 +144,16 @@ def test_what_no_commit_calls_settled_is_open(committed: Committed | None, undec
 
 
 def test_what_was_due_by_the_commit_and_is_not_listed_must_have_its_outcome() -> None:
-    assert kinds(found([SHOWN], [DECLINING], [], Committed(7, 8, 5, 1_560))) == [Kind.NO_OUTCOME]
+    assert kinds(found([SHOWN], [DECLINING], [], Committed(7, 8, 5, 1_560))) == [Flaw.NO_OUTCOME]
 
 
 def test_two_outcomes_that_differ() -> None:
     result = found([SHOWN], [DECLINING], [RECORDED, PURCHASED._replace(offset=9)])
     one = only(result)
-    assert (kinds(result), one.by_the_rules) == ([Kind.TWO_OUTCOMES], False)
+    assert (kinds(result), one.by_the_rules) == ([Flaw.TWO_OUTCOMES], False)
     assert one.places == (("offers", 3, 7), ("outcomes", 3, 0), ("outcomes", 3, 9))
     again = found([SHOWN], [DECLINING], [RECORDED, RECORDED._replace(outcome="NOT_FOUND", status=404)])
-    assert (kinds(again), only(again).by_the_rules) == ([Kind.TWO_OUTCOMES], True)
+    assert (kinds(again), only(again).by_the_rules) == ([Flaw.TWO_OUTCOMES], True)
 
 
 def test_the_same_outcome_again_is_counted() -> None:
@@ -167,12 +167,12 @@ def test_a_backfill_replaces_what_was_let_go(kind: str) -> None:
     let_go = RECORDED._replace(outcome=kind, reason=reason, status=None, note="x")
     result = found([SHOWN], [DECLINING], [let_go, RECORDED._replace(mode="BACKFILL")])
     assert (kinds(result), result.replaced, dict(result.fates)) == ([], 1, {"OPTED_OUT": 1})
-    assert kinds(found([SHOWN], [DECLINING], [let_go, RECORDED])) == [Kind.TWO_OUTCOMES]
+    assert kinds(found([SHOWN], [DECLINING], [let_go, RECORDED])) == [Flaw.TWO_OUTCOMES]
 
 
 def test_called_though_bought_names_the_purchase() -> None:
     result = found([SHOWN], [BUYING], [RECORDED])
-    assert (kinds(result), only(result).by_the_rules) == ([Kind.CALLED_THOUGH_BOUGHT], False)
+    assert (kinds(result), only(result).by_the_rules) == ([Flaw.CALLED_THOUGH_BOUGHT], False)
     assert ("checkouts", 3, 4) in only(result).places
     assert "bought by checkout c1" in only(result).words
 
@@ -185,13 +185,18 @@ def test_a_purchase_that_came_too_late_is_told_to_be_so() -> None:
     log.settle(ABANDONED)
     result = Reconciliation()
     reconcile(log, SCOPE, result, ALL_BELOW)
-    assert (kinds(result), only(result).by_the_rules) == ([Kind.CALLED_THOUGH_BOUGHT], True)
+    assert (kinds(result), only(result).by_the_rules) == ([Flaw.CALLED_THOUGH_BOUGHT], True)
 
 
 @pytest.mark.parametrize(
-    ("at", "kind"), [(1_561, Kind.BOUGHT_AFTER_CALL), (1_900, Kind.BOUGHT_AFTER_CALL), (1_199, Kind.BOUGHT_LONG_BEFORE)]
+    ("at", "kind"),
+    [
+        (1_561, Flaw.BOUGHT_AFTER_CALL),
+        (1_900, Flaw.BOUGHT_AFTER_CALL),
+        (1_199, Flaw.BOUGHT_LONG_BEFORE),
+    ],
 )
-def test_bought_outside_of_the_time_that_counts_and_called(at: int, kind: Kind) -> None:
+def test_bought_outside_of_the_time_that_counts_and_called(at: int, kind: Flaw) -> None:
     result = found([SHOWN], [DECLINING, Checkout("s", at, ("o",), "c2", 5)], [RECORDED])
     if at < 1_500:
         result = found([SHOWN], [Checkout("s", at, ("o",), "c2", 3), DECLINING], [RECORDED])
@@ -205,13 +210,13 @@ AFTER = Checkout("s", 1_700, ("o",), "c2", 5)
 def test_a_withheld_call_is_in_order_if_a_purchase_excuses_it() -> None:
     assert found([SHOWN], [DECLINING, AFTER], [WITHHELD]).holds
     for wrong in (WITHHELD._replace(note=None), WITHHELD._replace(checkout_id="c1")):
-        assert kinds(found([SHOWN], [DECLINING, AFTER], [wrong])) == [Kind.OTHER_FATE]
+        assert kinds(found([SHOWN], [DECLINING, AFTER], [wrong])) == [Flaw.OTHER_FATE]
 
 
 def test_an_outcome_of_a_chain_that_there_is_not() -> None:
     result = found([SHOWN], [DECLINING], [RECORDED, PURCHASED._replace(presented_at=1_400)])
-    assert kinds(result) == [Kind.UNKNOWN_CHAIN]
-    assert kinds(found([], [], [RECORDED])) == [Kind.UNKNOWN_CHAIN]
+    assert kinds(result) == [Flaw.UNKNOWN_CHAIN]
+    assert kinds(found([], [], [RECORDED])) == [Flaw.UNKNOWN_CHAIN]
 
 
 def test_only_chains_that_were_presented_last_in_the_range_count() -> None:
@@ -252,7 +257,7 @@ def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_re
 
     told = LATE._replace(reason="IMPLAUSIBLE_TIME", presented_at=9_999)
     assert dict(judged([told], ALL_BELOW).fates) == {"DEAD_LETTERED": 1}
-    assert kinds(judged([], ALL_BELOW)) == [Kind.NO_OUTCOME]
+    assert kinds(judged([], ALL_BELOW)) == [Flaw.NO_OUTCOME]
     assert judged([], Committed(7)).undecided == 1
     assert judged([told], ALL_BELOW, 9_960).presented == 0
 
@@ -260,7 +265,7 @@ def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_re
 def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None:
     for dead, committed, expected in (
         ({7}, ALL_BELOW, []),
-        (set(), ALL_BELOW, [Kind.NO_DEAD_LETTER]),
+        (set(), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
         (set(), Committed(7), []),
         (None, ALL_BELOW, []),
     ):
@@ -284,7 +289,7 @@ def test_what_came_too_late_for_the_reference_is_not_judged_unless_nothing_cover
     log.present([SHOWN], 1_500)
     log.present([earlier], 1_450)
     reconcile(log, SCOPE, result, ALL_BELOW)
-    assert kinds(result) == [Kind.NO_OUTCOME]
+    assert kinds(result) == [Flaw.NO_OUTCOME]
 
 
 @pytest.mark.parametrize(
@@ -306,12 +311,12 @@ def test_what_retention_has_deleted_is_counted_and_not_guessed(
 
 
 def test_what_the_logs_prove_is_an_exception_whatever_is_gone() -> None:
-    assert kinds(found([SHOWN], [BUYING], [RECORDED], checkouts_from=EVER)) == [Kind.CALLED_THOUGH_BOUGHT]
-    assert kinds(found([SHOWN], [], [RECORDED, PURCHASED], checkouts_from=EVER)) == [Kind.TWO_OUTCOMES]
+    assert kinds(found([SHOWN], [BUYING], [RECORDED], checkouts_from=EVER)) == [Flaw.CALLED_THOUGH_BOUGHT]
+    assert kinds(found([SHOWN], [], [RECORDED, PURCHASED], checkouts_from=EVER)) == [Flaw.TWO_OUTCOMES]
 
 
 def test_a_checkout_that_cannot_be_read_allows_what_it_may_have_been() -> None:
-    def judged(outcome: OutcomeRecord, stamp: int) -> list[Kind]:
+    def judged(outcome: OutcomeRecord, stamp: int) -> list[Flaw]:
         log, result = PartitionLog(RULES), Reconciliation()
         log.present([SHOWN], 1_500)
         log.cannot_complete(["s"], stamp)
@@ -321,7 +326,7 @@ def test_a_checkout_that_cannot_be_read_allows_what_it_may_have_been() -> None:
 
     quarantined = ABANDONED._replace(outcome="DEAD_LETTERED", reason="CHECKOUT_UNREADABLE", status=None)
     assert judged(quarantined, 1_540) == []
-    assert judged(ABANDONED, 1_540) == [Kind.OTHER_FATE]
+    assert judged(ABANDONED, 1_540) == [Flaw.OTHER_FATE]
     # It may have been made by the end of the window, or not: it depends on when it was read.
     assert judged(quarantined, 1_610) == judged(ABANDONED, 1_610) == []
 
@@ -333,7 +338,7 @@ def test_no_more_than_so_many_of_a_kind_are_listed() -> None:
         log.present([event], 1_500)
     result = Reconciliation(most=2)
     reconcile(log, SCOPE, result, ALL_BELOW)
-    assert (result.exceptions[Kind.NO_OUTCOME], len(result.listed[Kind.NO_OUTCOME])) == (5, 2)
+    assert (result.exceptions[Flaw.NO_OUTCOME], len(result.listed[Flaw.NO_OUTCOME])) == (5, 2)
 
 
 def test_outcomes_of_answers_that_the_api_never_gave() -> None:
