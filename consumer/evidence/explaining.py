@@ -251,8 +251,8 @@ class _Search:
             (found,) = self._consumer.offsets_for_times(asked, timeout=TIMEOUT)
         except KafkaException as error:
             raise StartError(
-                f"{span.topic}: the brokers do not tell where a time stands: {error.args[0].str()}. Check them, then do "
-                "this again."
+                f"{span.topic}: the brokers do not tell where a time stands: {error.args[0].str()}. Check them, then "
+                "do this again."
             ) from error
         return found.offset if found.offset >= 0 else None
 

@@ -7,6 +7,8 @@ from golden.nets import hold_json
 from consumer.checks.positions import COLUMNS, changes_document
 from consumer.checks.show import document as checks_document
 from consumer.checks.topics import TopicsReport, TopicState, document
+from consumer.evidence.explaining import COLUMNS as TIMELINE
+from consumer.evidence.reconciling import COLUMNS as EXCEPTIONS
 from consumer.settings import load
 from consumer.settings.table import document as settings_document
 
@@ -17,4 +19,6 @@ def test_the_names_of_fields_in_json() -> None:
     shown = {**topics.tables, **settings_document(load(None, {"https_proxy": "http://proxy"})).tables}
     shown |= {**changes_document([]).tables, **checks_document([]).tables}
     fields = {name: [column.key for column in table.columns] for name, table in shown.items()}
-    hold_json("output-fields.json", fields | {"positions": [column.key for column in COLUMNS]})
+    alone = {"positions": COLUMNS, "exceptions": EXCEPTIONS, "timeline": TIMELINE}
+    fields |= {name: [column.key for column in columns] for name, columns in alone.items()}
+    hold_json("output-fields.json", fields)
