@@ -171,8 +171,7 @@ class _Teller:
 
     def sentences(self) -> Iterator[str]:
         """How the rules judge it, and what became of it."""
-        for event in (*self._given_up, *self._not_joined):
-            yield from self._why_given_up(event)
+        yield from self._why_given_up()
         for number, chain in enumerate(self._chains):
             before = self._chains[number - 1] if number else None
             yield from self._why(chain, before)
@@ -186,17 +185,20 @@ class _Teller:
                     "deleted it, or it came later than join.lateness allows."
                 )
 
-    def _why_given_up(self, event: ShownOffer) -> Iterator[str]:
-        place = self._place(0, event.record_offset)
-        told = [o for o in self._told if o.source[2] == event.record_offset and o.reason in GIVEN_UP]
-        if not told:
-            yield f"The presentation at {_text(place)} is dated {iso(event.presented_at)}, which is not believed."
-            return
-        why = told[0].note or "its date or its arrival do not allow to know whether it was bought"
-        yield (
-            f"The presentation at {_text(place)} was given up as {told[0].reason}, and not called: {why}. Its record "
-            "is in the dead-letter topic."
-        )
+    def _why_given_up(self) -> Iterator[str]:
+        decided = {event.record_offset for event in self._shown}
+        told = {o.source[2]: o for o in self._told if o.reason in GIVEN_UP and o.source[2] not in decided}
+        for offset, outcome in told.items():
+            why = outcome.note or "by its date or its arrival nobody can know whether it was bought"
+            place = _text(self._place(0, offset))
+            yield (
+                f"The presentation at {place} was given up as {outcome.reason}, and not called: {why}. Its record is "
+                "in the dead-letter topic."
+            )
+        for event in self._not_joined:
+            if event.record_offset not in told:
+                place = _text(self._place(0, event.record_offset))
+                yield f"The presentation at {place} is dated {iso(event.presented_at)}, which is not believed."
 
     def _why(self, chain: Fate, before: Fate | None) -> Iterator[str]:
         rules = self._rules

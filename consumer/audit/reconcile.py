@@ -131,14 +131,18 @@ class _Judge:
         found: Reconciliation,
     ) -> None:
         given_up = [outcome for outcome in told if outcome.reason in GIVEN_UP]
+        if not given_up:
+            for one in self._verdict(offer, shown, told, session, _Verdict(found)).objections:
+                found.object(one)
+            return
         told = [outcome for outcome in told if outcome.reason not in GIVEN_UP]
         places = {outcome.source[2] for outcome in given_up}
         joined = [event for event in shown if event.record_offset not in places]
-        verdict = self._verdict(offer, joined, told, session)
+        verdict = self._verdict(offer, joined, told, session, _Verdict(Reconciliation()))
         apart = {(o.source[2], o.reason): o for o in given_up if self._belongs(o)}
         if verdict.objections and len(joined) < len(shown):
             # One that was late for a live run may have been on time for another, that read all again.
-            other = self._verdict(offer, shown, told, session)
+            other = self._verdict(offer, shown, told, session, _Verdict(Reconciliation()))
             if len(other.objections) < len(verdict.objections):
                 verdict, apart = other, {}
                 found.replaced += 1
@@ -158,9 +162,13 @@ class _Judge:
         return self._scope.holds(stamps[0] if stamps else given_up.presented_at)
 
     def _verdict(
-        self, offer: tuple[str, str, str], shown: list[ShownOffer], told: list[OutcomeRecord], session: SessionLog
+        self,
+        offer: tuple[str, str, str],
+        shown: list[ShownOffer],
+        told: list[OutcomeRecord],
+        session: SessionLog,
+        verdict: _Verdict,
     ) -> _Verdict:
-        verdict = _Verdict(Reconciliation())
         outcomes: defaultdict[int, list[OutcomeRecord]] = defaultdict(list)
         for outcome in told:
             outcomes[outcome.presented_at].append(outcome)
@@ -168,7 +176,7 @@ class _Judge:
             mine = outcomes.pop(chain[0].last, [])
             if self._scope.holds(chain[0].last):
                 self._judge_chain(chain, mine, shown, told, session, verdict)
-        unread = self._run_without_begin(shown)
+        unread = self._run_without_begin(shown) if outcomes else 0
         for at, strays in outcomes.items():
             if not self._scope.holds(at):
                 continue
@@ -220,6 +228,8 @@ class _Judge:
         counts = next((outcome for outcome, words in zip(mine, why, strict=True) if not words), mine[0])
         found.fates[counts.outcome] += 1
         called = next((outcome for outcome in mine if outcome.outcome in CALLED), None)
+        if len(kinds) == 1 and not any(why) and not (called and fate.may_withhold):
+            return  # as nearly all
         places = (*self._presentations(fate), *map(self._place, mine))
         if called and all(one.reason is Reason.PURCHASED for one in chain):
             named = next(c for c in _readable(session) if c.checkout_id == fate.checkout_id)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..audit.explain import InputState, OfferLife, OfferName, Whereabouts, explain
 from ..audit.moments import iso
@@ -20,7 +20,7 @@ from ..audit.reading import OutcomeRecord, Place, decode_outcome
 from ..codecs.codec import Codec, presentations
 from ..codecs.inputs import codec_of
 from ..errors import DecodeError, SchemaWaitError, StartError
-from ..events import OfferPresented
+from ..events import OfferPresented, Reason
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import TIMEOUT
@@ -123,11 +123,11 @@ class _Search:
         lives: dict[tuple[str, str], int] = {(o.session_id, o.partner_code): o.source[1] for o in outcomes}
         times: dict[tuple[str, str], list[int]] = {}
         for outcome in outcomes:
-            times.setdefault((outcome.session_id, outcome.partner_code), []).append(outcome.presented_at)
+            times.setdefault((outcome.session_id, outcome.partner_code), []).append(_time_of(outcome))
         if not lives:
-            for partition, event in self._shown(self._offers, None):
+            for partition, event, at in self._shown(self._offers, None):
                 lives[event.session_id, event.partner_code] = partition
-                times.setdefault((event.session_id, event.partner_code), []).append(event.presented_at)
+                times.setdefault((event.session_id, event.partner_code), []).append(at)
         for (session_id, partner), partition in lives.items():
             self._tell(session_id, [partner], partition, outcomes, times[session_id, partner])
 
@@ -138,8 +138,8 @@ class _Search:
             spans = [span for span in self._outcomes if span.partition in partitions]
             outcomes = list(self._outcomes_of(spans, session_id))
             shown = list(self._shown([self._offers[number] for number in partitions], session_id))
-            found = [(o.source[1], o.partner_code, o.presented_at) for o in outcomes]
-            found += [(partition, event.partner_code, event.presented_at) for partition, event in shown]
+            found = [(o.source[1], o.partner_code, _time_of(o)) for o in outcomes]
+            found += [(partition, event.partner_code, at) for partition, event, at in shown]
             for partition in sorted({partition for partition, _, _ in found}):
                 here = [one for one in found if one[0] == partition]
                 partners = sorted({partner for _, partner, _ in here})
@@ -164,7 +164,9 @@ class _Search:
                     yield outcome
         self._note(spans, records)
 
-    def _shown(self, spans: Sequence[Span], session_id: str | None) -> Iterator[tuple[int, OfferPresented]]:
+    def _shown(self, spans: Sequence[Span], session_id: str | None) -> Iterator[tuple[int, OfferPresented, int]]:
+        """Each with its partition and the time (ms) around which to read: its own, or its record's, if that is not
+        near."""
         records, key = 0, None if session_id is None else session_id.encode()
         for span in spans:
             for message in records_of(self._consumer, span):
@@ -178,7 +180,9 @@ class _Search:
                     continue
                 for event in presentations(shown):
                     if self._is_wanted(event.session_id, event.partner_code, event.offer_id, session_id):
-                        yield span.partition, event
+                        stamp, at = message.timestamp()[1], event.presented_at
+                        is_near = stamp < 0 or abs(stamp - at) <= self._rules.lookback
+                        yield span.partition, event, at if is_near else stamp
         self._note(spans, records)
 
     def _is_wanted(self, session: str, partner: str, offer_id: str, session_id: str | None) -> bool:
@@ -199,27 +203,18 @@ class _Search:
             if outcome.session_id == session_id and outcome.source[1] == partition:
                 log.settle(outcome)
         log.expect(session_id)
+        sources = [outcome.source[2] for session in log.sessions.values() for outcome in session.outcomes]
         for is_checkout, whole in enumerate((self._offers[partition], self._checkouts[partition])):
-            span, records = self._between(whole, since, until), 0
+            span = self._between(whole, since, until)
+            if sources and not is_checkout:
+                begin = max(span.low, min(span.begin, *sources))
+                span = span._replace(begin=begin, end=min(whole.end, max(span.end, max(sources) + 1)))
+            records = 0
             for message in records_of(self._consumer, span):
                 records += 1
-                value, offset, stamp = message.value(), message.offset() or 0, message.timestamp()[1]
-                if value is None or _bytes(message.key()) != key:
-                    continue
-                stamps[span.topic, span.partition, offset] = stamp
-                try:
-                    if is_checkout:
-                        done = self._codec.decode_checkout(message.key(), value, offset, message.headers)
-                        if done is not None:
-                            log.complete(done, stamp)
-                    else:
-                        shown = self._codec.decode_offer(message.key(), value, offset, message.headers)
-                        log.present(presentations(shown), stamp)
-                except DecodeError as error:
-                    if is_checkout:
-                        log.cannot_complete(sessions_of_key(message.key(), error), stamp)
-                except SchemaWaitError as error:
-                    self._result.read.append(f"{span.topic}[{span.partition}]@{offset}: {error}")
+                if message.value() is not None and _bytes(message.key()) == key:
+                    stamps[span.topic, span.partition, message.offset() or 0] = message.timestamp()[1]
+                    self._take(log, message, is_checkout=bool(is_checkout))
             self._note([span], records, f"from {iso(since)} to {iso(until)}")
         where = Whereabouts(
             self._topics,
@@ -231,6 +226,24 @@ class _Search:
         )
         for partner in partners:
             self._result.lives.append(explain(log, OfferName(session_id, partner, self._offer_id), where, stamps))
+
+    def _take(self, log: PartitionLog, message: Message, *, is_checkout: bool) -> None:
+        """One record of the session."""
+        value, offset, stamp = message.value() or b"", message.offset() or 0, message.timestamp()[1]
+        try:
+            if is_checkout:
+                done = self._codec.decode_checkout(message.key(), value, offset, message.headers)
+                if done is not None:
+                    log.complete(done, stamp)
+            else:
+                log.present(
+                    presentations(self._codec.decode_offer(message.key(), value, offset, message.headers)), stamp
+                )
+        except DecodeError as error:
+            if is_checkout:
+                log.cannot_complete(sessions_of_key(message.key(), error), stamp)
+        except SchemaWaitError as error:
+            self._result.read.append(f"{message.topic()}[{message.partition()}]@{offset}: {error}")
 
     def _state(self, span: Span, is_checkout: int) -> InputState:
         known = self._progress.checkpoints.get(span.partition)
@@ -264,6 +277,11 @@ class _Search:
         if spans:
             numbers = ", ".join(str(span.partition) for span in spans)
             self._result.read.append(f"Read: {spans[0].topic}[{numbers}] {when}, {records:,} records.")
+
+
+def _time_of(outcome: OutcomeRecord) -> int:
+    """The time (ms) around which to read: when it was presented, or, if that date is not believed, when it was told."""
+    return outcome.settled_at if outcome.reason == Reason.IMPLAUSIBLE_TIME else outcome.presented_at
 
 
 def _bytes(key: str | bytes | None) -> bytes | None:
