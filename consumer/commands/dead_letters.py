@@ -208,7 +208,7 @@ def _opened(config: Config) -> Iterator[_Opened]:
 
     causes = Causes(settings.kafka, logs=False)
     clients = Clients(settings.kafka, causes)
-    with causes.explained(), closing(clients.record_reader()) as consumer:
+    with causes.explained(), closing(clients.log_reader()) as consumer:
         admin = causes.attend(clients.admin())
         yield _Opened(settings, clients, DeadLetterTopic(consumer, admin, settings.kafka.dead_letter_topic))
 
