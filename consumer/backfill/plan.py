@@ -20,7 +20,7 @@ from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import LogReader, error_text
-from .scope import BackfillScope, OffsetRange, Offsets, Range, TimeRange, moment
+from .scope import BackfillScope, EventTimeRange, OffsetRange, Offsets, Range, moment
 
 FIRST = 1_000
 """Offsets of a log's beginning that are looked at for its first record: where offsets have gaps, they may hold none."""
@@ -54,7 +54,7 @@ def range_of(begin: datetime | Offsets, end: datetime | Offsets, now: int, log: 
                 f"--to {moment(until)} is in the future: it is {moment(now)} now, and what is presented from now on is "
                 "the deployment's. Give a time that has passed."
             )
-        return TimeRange(since, until)
+        return EventTimeRange(since, until)
     if isinstance(begin, datetime) or isinstance(end, datetime):
         raise RangeError("--from and --to must both be times, or both be offsets such as 0:1200,1:980")
     return log.offset_range(begin, end)

@@ -14,7 +14,7 @@ from ..core.rules import MIN_TIME
 from ..core.watermark import Side
 from ..runtime.tasks import Tasks
 from .scope import moment
-from .tally import Tally
+from .tally import FateTally
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Meter:
         ends: about where each partition is read to, as an offset.
     """
 
-    def __init__(self, tasks: Tasks, tally: Tally, ends: Mapping[tuple[str, int], int]) -> None:
+    def __init__(self, tasks: Tasks, tally: FateTally, ends: Mapping[tuple[str, int], int]) -> None:
         self._tasks = tasks
         self._tally = tally
         self._ends = ends

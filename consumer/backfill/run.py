@@ -39,7 +39,7 @@ from .mode import BackfillMode
 from .plan import Log, Missing, range_of
 from .progress import Meter, RangeProgress, Show, showing
 from .scope import BackfillScope, Offsets, in_words
-from .tally import Tally
+from .tally import FateTally
 from .told import ToldReader
 
 log = structlog.get_logger(__name__)
@@ -84,7 +84,7 @@ class BackfillReport:
         interrupted: a signal ended it.
     """
 
-    tally: Tally
+    tally: FateTally
     skipped: int
     late_before: int
     left: Left
@@ -164,7 +164,7 @@ def _run(
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
         edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
-        tally = Tally(edges.outputs)
+        tally = FateTally(edges.outputs)
         edges = replace(edges, outputs=tally, mode=mode, provenance=provenance, history=None)
         with closing(edges.codec):
             loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)

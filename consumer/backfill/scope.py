@@ -23,7 +23,7 @@ _OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*")
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
+class EventTimeRange:
     """Chains presented last at or after `begin` and before `end` (event time, ms)."""
 
     begin: int
@@ -97,7 +97,7 @@ class OffsetRange:
         )
 
 
-Range: TypeAlias = TimeRange | OffsetRange
+Range: TypeAlias = EventTimeRange | OffsetRange
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ..kafka.record import Record
 from .told import KnownFate
 
 
-class Tally:
+class FateTally:
     """Passes outcomes and dead letters on, and counts them: `Outputs`.
 
     Args:

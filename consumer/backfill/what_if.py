@@ -31,7 +31,7 @@ from .progress import Meter, showing
 from .rehearsal import NoGroup, NothingWritten, RehearsedCalls
 from .run import Order, check_gaps, drive, starting_at
 from .scope import BackfillScope
-from .tally import Tally
+from .tally import FateTally
 from .told import Told, ToldReader
 
 ROWS = (
@@ -111,7 +111,7 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
                 others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
             ends = there.ends_for(scope)
         found = Comparison(others, _row_writer(write))
-        tally = Tally(NothingWritten(), found.add)
+        tally = FateTally(NothingWritten(), found.add)
         mode = RehearsalMode(topics, scope, None)
         with closing(codec_of(settings)) as codec:
             edges = Edges(
