@@ -323,6 +323,24 @@ def test_a_stub_is_read_where_it_stood_and_is_left_out_once_it_is_gone(deploymen
     assert "value_sha256" in words
 
 
+def test_where_another_record_stands_now_as_in_a_topic_made_anew_nothing_is_read(deployment: Deployment) -> None:
+    limit(deployment, deployment.dead_letter_topic, "max.message.bytes", "3000")
+    show_json(deployment, "s1", metadata={"page": "x" * 4_000})
+    dead_letter(deployment, deployment.offer_topic, "undecodable")
+    show_json(deployment, "s1", metadata={"page": "y" * 4_000})
+    (letter,) = letters_of(deployment)
+    # A dead letter of the first record that names the place of the second one.
+    told = [(name, b"1" if name == "source.offset" else value) for name, value in letter.headers() or ()]
+    deployment.produce(
+        deployment.dead_letter_topic, "s1", letter.value(), now(), headers=told, partition=letter.partition()
+    )
+    deployment.flush()
+    assert resubmit(deployment, "--all", **JSON) == (3, {"resubmitted": 1, "gone": 1})
+    (again,) = resubmitted(deployment, deployment.offer_topic)
+    assert b"xxx" in (again.value() or b"")
+    assert "stands another record now" in dead_letters(deployment, "resubmit", "--all", "--dry-run", **JSON).stdout
+
+
 def test_a_record_that_is_too_large_with_its_header_is_left_out_and_the_others_are_written(
     deployment: Deployment,
 ) -> None:
