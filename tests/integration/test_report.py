@@ -271,11 +271,17 @@ def test_an_empty_range_is_zeros_and_a_sentence(topics: EvidenceTopics) -> None:
 
 
 def test_a_topic_that_is_not_there_is_named(topics: EvidenceTopics) -> None:
-    for name in ("OUTCOME", "OFFER", "CHECKOUT", "DEAD_LETTER"):
+    for name in ("OUTCOME", "OFFER", "CHECKOUT"):
         done = topics("report", **{f"OPT_OUT_KAFKA__{name}_TOPIC": "nowhere"})
         assert done.returncode == 1
         assert "nowhere: the brokers tell no partition of it" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_without_the_dead_letter_topic_a_note_says_what_is_not_known(topics: EvidenceTopics) -> None:
+    done = topics("report", OPT_OUT_KAFKA__DEAD_LETTER_TOPIC="nowhere")
+    assert done.returncode == 0, done.stderr
+    assert "How many records could not be read is not known: nowhere: the brokers tell no partition" in done.stdout
 
 
 @pytest.mark.parametrize(
