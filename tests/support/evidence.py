@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from support.builders import CODEC
 from support.run_command import clean_environ
@@ -62,7 +63,7 @@ class EvidenceTopics:
         made = self.admin.create_topics([NewTopic(topic, partitions, 1) for topic in self.topics.values()])
         for answer in made.values():
             answer.result(30)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self._producer = ordered_producer(bootstrap)
         self._made = 0
 
     # --- what stands in the topics
