@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import brokers
 import duckdb
 import pytest
+from support.builders import CODEC
+from support.deployment import until
 from support.evidence import DAY, FATES, EvidenceTopics
 
 from consumer.errors import OutputFileError, StartError
@@ -257,6 +260,38 @@ def test_a_full_disk_in_a_process_of_its_own_is_the_same_error(
     wanted = TimeRange(topics.day, topics.day + DAY)
     with pytest.raises(OutputFileError, match="No space left on device"):
         outcome_parts.read_outcome_parts(settings, Causes(settings, logs=False), wanted, small_disk)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_of_it_and_leaves_no_file(
+    topics: EvidenceTopics, tmp_path: Path, sent: signal.Signals
+) -> None:
+    told = topics.outcome()
+    value = CODEC.encode_outcome(told)
+    for number in range(outcome_parts.FEW + 10):
+        topics.record_at_once("OUTCOME", value, number % 2)
+    topics.written()
+    process = topics.begin("report", TMPDIR=str(tmp_path))
+    try:
+        # The first file is written by a process of its own.
+        until(lambda: list(tmp_path.glob("*/outcomes-*")), within=60, what="a process to have read something")
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert errors == ""
+        assert list(tmp_path.iterdir()) == []
+        until(lambda: not is_there(process.pid), within=30, what="the processes that read to have ended")
+    finally:
+        process.kill()
+
+
+def is_there(group: int) -> bool:
+    """Whether a group of processes has any left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # --- what it refuses, and what it has nothing for

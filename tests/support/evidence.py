@@ -193,15 +193,32 @@ class EvidenceTopics:
         self, command: str, *arguments: str, begin: int = 0, end: int = DAY, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over a range of ms into the day."""
-        span = ("--from", as_time(self.day + begin), "--to", as_time(self.day + end))
         return subprocess.run(
-            [sys.executable, "-m", "consumer", command, *span, *arguments],
-            env=clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+            self._command(command, *arguments, begin=begin, end=end),
+            env=self._environ(environ),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+
+    def begin(self, command: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Begin a command over the day, in a group of processes of its own."""
+        return subprocess.Popen(
+            self._command(command, *arguments, begin=0, end=DAY),
+            env=self._environ(environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _command(self, command: str, *arguments: str, begin: int, end: int) -> list[str]:
+        span = ("--from", as_time(self.day + begin), "--to", as_time(self.day + end))
+        return [sys.executable, "-m", "consumer", command, *span, *arguments]
+
+    def _environ(self, environ: dict[str, str]) -> dict[str, str]:
+        return clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 def chromium() -> Path | None:
