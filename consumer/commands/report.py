@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .options import Config, loaded
-from .time_range import From, To, range_of
+from .time_range import From, To, end_in_order, range_of
 
 if TYPE_CHECKING:
     from ..evidence.figures import By
@@ -63,6 +63,7 @@ def report(
 
     settings = loaded(config).settings
     hide_in_default_log()
+    end_in_order()
     from ..evidence.outcome_parts import TimeRange
     from ..evidence.report import make_report
     from ..kafka.causes import Causes

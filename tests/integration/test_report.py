@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import brokers
 import duckdb
 import pytest
+from support.builders import CODEC
+from support.deployment import until
 from support.evidence import DAY, FATES, EvidenceTopics
 
 from consumer.errors import OutputFileError, StartError
@@ -259,6 +262,38 @@ def test_a_full_disk_in_a_process_of_its_own_is_the_same_error(
         outcome_parts.read_outcome_parts(settings, Causes(settings, logs=False), wanted, small_disk)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_of_it_and_leaves_no_file(
+    topics: EvidenceTopics, tmp_path: Path, sent: signal.Signals
+) -> None:
+    told = topics.outcome()
+    value = CODEC.encode_outcome(told)
+    for number in range(outcome_parts.FEW + 10):
+        topics.record_at_once("OUTCOME", value, number % 2)
+    topics.written()
+    process = topics.begin("report", TMPDIR=str(tmp_path))
+    try:
+        # The first file is written by a process of its own.
+        until(lambda: list(tmp_path.glob("*/outcomes-*")), within=60, what="a process to have read something")
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert errors == ""
+        assert list(tmp_path.iterdir()) == []
+        until(lambda: not is_there(process.pid), within=30, what="the processes that read to have ended")
+    finally:
+        process.kill()
+
+
+def is_there(group: int) -> bool:
+    """Whether a group of processes has any left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 # --- what it refuses, and what it has nothing for
 
 
@@ -271,11 +306,17 @@ def test_an_empty_range_is_zeros_and_a_sentence(topics: EvidenceTopics) -> None:
 
 
 def test_a_topic_that_is_not_there_is_named(topics: EvidenceTopics) -> None:
-    for name in ("OUTCOME", "OFFER", "CHECKOUT", "DEAD_LETTER"):
+    for name in ("OUTCOME", "OFFER", "CHECKOUT"):
         done = topics("report", **{f"OPT_OUT_KAFKA__{name}_TOPIC": "nowhere"})
         assert done.returncode == 1
         assert "nowhere: the brokers tell no partition of it" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_without_the_dead_letter_topic_a_note_says_what_is_not_known(topics: EvidenceTopics) -> None:
+    done = topics("report", OPT_OUT_KAFKA__DEAD_LETTER_TOPIC="nowhere")
+    assert done.returncode == 0, done.stderr
+    assert "How many records could not be read is not known: nowhere: the brokers tell no partition" in done.stdout
 
 
 @pytest.mark.parametrize(
