@@ -266,8 +266,8 @@ def test_a_late_presentation_beside_one_on_time_is_no_part_of_its_chain() -> Non
 def test_a_late_presentation_stays_one_where_that_explains_as_much() -> None:
     late = SHOWN._replace(presented_at=1_420, offset=9)
     told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
-    result = found([SHOWN, late], [DECLINING], [RECORDED._replace(status=None), told])
-    assert (kinds(result), dict(result.fates)) == ([Flaw.OTHER_FATE], {"OPTED_OUT": 1, "DEAD_LETTERED": 1})
+    result = found([SHOWN, late], [DECLINING], [RECORDED, PURCHASED, told])
+    assert (kinds(result), dict(result.fates)) == ([Flaw.TWO_OUTCOMES], {"OPTED_OUT": 1, "DEAD_LETTERED": 1})
 
 
 def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_record() -> None:
