@@ -21,7 +21,7 @@ from ..audit.reconcile import reconcile
 from ..audit.two_sessions import OfferSessions
 from ..codecs.codec import Codec, presentations
 from ..codecs.inputs import codec_of
-from ..errors import DecodeError, SchemaWaitError
+from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import OfferPresented, Outcome
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
@@ -109,6 +109,7 @@ def reconcile_range(
             _take(result, read, spans.outcomes)
             if tell is not None:
                 tell(f"partition {partition + 1} of {len(all_spans)}: {read.records:,} records read")
+        result.notes += dead.notes
         for places in sessions.twice():
             _judge_twice(result.found, _shown_at(consumer, codec, kafka.offer_topic, places), kafka.offer_topic)
     return result
@@ -269,17 +270,22 @@ def _judge_twice(found: Reconciliation, shown: list[tuple[OfferPresented, Place]
 
 
 class _DeadLetters:
-    """What the dead-letter topic has, read once it is asked for."""
+    """What the dead-letter topic has, read once it is asked for. `notes` say why that is not known."""
 
     def __init__(self, consumer: Consumer, topic: str, since: int) -> None:
         self._consumer, self._topic, self._since = consumer, topic, since
         self._places: set[tuple[str, int, int]] | None = None
         self._is_whole = True
+        self.notes: list[str] = []
 
     def of(self, topic: str, partition: int) -> frozenset[int] | None:
         """The offsets of a partition's records that are there; None where it may not tell of all."""
         if self._places is None:
-            self._places = set(self._read())
+            try:
+                self._places = set(self._read())
+            except StartError as error:  # the service itself need not read that topic
+                self._places, self._is_whole = set(), False
+                self.notes.append(f"Whether what cannot be read was dead-lettered is not known: {error}")
         if not self._is_whole:
             return None
         return frozenset(offset for name, number, offset in self._places if (name, number) == (topic, partition))

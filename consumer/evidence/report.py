@@ -130,7 +130,7 @@ def make_report(settings: Settings, causes: Causes, wanted: TimeRange, by: Seque
         folder = Path(name)
         candidates = read_candidates(settings, causes, wanted, folder)
         outcomes = read_outcome_parts(kafka, causes, wanted, folder)
-        unread = unread_inputs(kafka, causes, wanted)
+        unread, untold = _unread_inputs(kafka, causes, wanted)
         counted = count(folder, [read.span.partition for read in outcomes.partitions], by)
     return Report(
         wanted=wanted,
@@ -140,7 +140,7 @@ def make_report(settings: Settings, causes: Causes, wanted: TimeRange, by: Seque
         origin=origin,
         made_at=made_at,
         missing=[*outcomes.notes, *candidates.notes],
-        notes=_notes(counted, unread),
+        notes=[*_notes(counted, unread), *untold],
         outcomes=sum(read.records for read in outcomes.partitions),
         inputs=candidates.records,
     )
@@ -251,6 +251,16 @@ def _notes(counted: Counted, unread: Sequence[UnreadInput]) -> list[str]:
             "figure. `opt-out dead-letters` lists them."
         )
     return notes
+
+
+def _unread_inputs(
+    kafka: KafkaSettings, causes: Causes, wanted: TimeRange
+) -> tuple[Sequence[UnreadInput], Sequence[str]]:
+    """See `unread_inputs`; and why it is not known, in sentences. The service itself need not read that topic."""
+    try:
+        return unread_inputs(kafka, causes, wanted), ()
+    except StartError as error:
+        return (), [f"How many records could not be read is not known: {error}"]
 
 
 def _origin(kafka: KafkaSettings, causes: Causes) -> Origin:

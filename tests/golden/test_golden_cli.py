@@ -40,6 +40,13 @@ WRONG: dict[str, tuple[list[str], dict[str, str]]] = {
     "emulate-api --port 99999": (["emulate-api", "--port", "99999"], {}),
     "emulate-api, no such scenario": (["emulate-api", "--scenario", "nonsense"], {}),
     "emulate-api, an address of nobody": (["emulate-api", "--host", "192.0.2.1", "--port", "8081"], {}),
+    "report without a range": (["report"], {}),
+    "report, from behind to": (["report", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"], {}),
+    "report --output parquet without a file": (
+        ["report", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--output", "parquet"],
+        {},
+    ),
+    "export of half a day": (["export", "--from", "2026-01-01T12:00:00Z", "--to", "2026-01-02T00:00:00Z", "d"], {}),
     "help": (["--help"], {}),
     "version": (["--version"], {}),
 }

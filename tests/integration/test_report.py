@@ -14,8 +14,13 @@ import duckdb
 import pytest
 from support.evidence import DAY, FATES, EvidenceTopics
 
+from consumer.errors import OutputFileError, StartError
 from consumer.events import Details, Mode, Outcome, Reason
+from consumer.evidence import outcome_parts
+from consumer.evidence.outcome_parts import TimeRange
+from consumer.kafka.causes import Causes
 from consumer.row_file import as_time
+from consumer.settings import load_settings
 
 
 @pytest.fixture
@@ -216,6 +221,44 @@ def test_the_table_is_plain_columns(topics: EvidenceTopics, tmp_path: Path) -> N
     assert (tmp_path / "t.txt").read_text().splitlines()[0] == heads
 
 
+def test_processes_of_their_own_read_the_same(
+    topics: EvidenceTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (outcome, reason, status) in enumerate(FATES):
+        topics.outcome(outcome, reason, status, partition=number % 2)
+    topics.record("OUTCOME", b"?", partition=1, stamp=topics.day)
+    topics.written()
+    settings = load_settings(None, topics.environ, for_kafka=True).kafka
+    causes, wanted = Causes(settings, logs=False), TimeRange(topics.day, topics.day + DAY)
+    found = []
+    for few in (50_000, 0):
+        monkeypatch.setattr(outcome_parts, "FEW", few)
+        folder = tmp_path / str(few)
+        folder.mkdir()
+        read = outcome_parts.read_outcome_parts(settings, causes, wanted, folder)
+        rows = duckdb.sql(f"FROM '{outcome_parts.parts_of(folder)}' ORDER BY outcome_partition, outcome_offset")
+        found.append((read, rows.fetchall()))
+    assert found[0] == found[1]
+    assert len(found[0][1]) == len(FATES)
+    monkeypatch.setattr(outcome_parts, "FEW", 0)
+    nowhere = settings.model_copy(update={"outcome_topic": "nowhere"})
+    with pytest.raises(StartError, match="nowhere: the brokers tell no partition of it"):
+        outcome_parts.read_outcome_parts(nowhere, causes, wanted, tmp_path)
+
+
+def test_a_full_disk_in_a_process_of_its_own_is_the_same_error(
+    topics: EvidenceTopics, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4_000):
+        topics.outcome(note=os.urandom(500).hex())
+    topics.written()
+    monkeypatch.setattr(outcome_parts, "FEW", 0)
+    settings = load_settings(None, topics.environ, for_kafka=True).kafka
+    wanted = TimeRange(topics.day, topics.day + DAY)
+    with pytest.raises(OutputFileError, match="No space left on device"):
+        outcome_parts.read_outcome_parts(settings, Causes(settings, logs=False), wanted, small_disk)
+
+
 # --- what it refuses, and what it has nothing for
 
 
@@ -228,11 +271,17 @@ def test_an_empty_range_is_zeros_and_a_sentence(topics: EvidenceTopics) -> None:
 
 
 def test_a_topic_that_is_not_there_is_named(topics: EvidenceTopics) -> None:
-    for name in ("OUTCOME", "OFFER", "CHECKOUT", "DEAD_LETTER"):
+    for name in ("OUTCOME", "OFFER", "CHECKOUT"):
         done = topics("report", **{f"OPT_OUT_KAFKA__{name}_TOPIC": "nowhere"})
         assert done.returncode == 1
         assert "nowhere: the brokers tell no partition of it" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_without_the_dead_letter_topic_a_note_says_what_is_not_known(topics: EvidenceTopics) -> None:
+    done = topics("report", OPT_OUT_KAFKA__DEAD_LETTER_TOPIC="nowhere")
+    assert done.returncode == 0, done.stderr
+    assert "How many records could not be read is not known: nowhere: the brokers tell no partition" in done.stdout
 
 
 @pytest.mark.parametrize(
