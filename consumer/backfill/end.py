@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.checkpoint import OfferCheckpoint
+from ..core.rules import MAX_TIME
 from ..core.watermark import Side
 from ..events import OfferPresented
 from ..runtime.runner import TaskRunner
@@ -95,6 +96,9 @@ class End:
             return True
         task = runner.task
         if task.restoring or task.unsettled or runner.outstanding:
+            return False
+        # Checkouts may still land behind a gap in them: that is over within moments, and what is due is decided then.
+        if task.guard.behind_gap or (not task.guard.has_landed and task.guard.resume_at < MAX_TIME):
             return False
         # What is kept back as a mass of late offers is kept until somebody does something about it.
         return runner.late_run.suspended or (task.watermark >= self._at_log_end and not runner.late_run.kept)
