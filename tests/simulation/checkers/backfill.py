@@ -17,6 +17,7 @@ from simulation.workload.scenario import CODEC, Scenario, callable_reason
 from simulation.world.backfill import BackfillProcess, Plan, RehearsalProcess
 from simulation.world.broker import Broker, Place
 from simulation.world.insurer import Insurer
+from support.chain_begins import is_begin_unknown
 
 from consumer.audit.decision import Fate
 from consumer.backfill.told import chain_key
@@ -82,22 +83,12 @@ class BackfillChecker:
 
     def _is_exception(self, partition: int, partner_code: str, offer_id: str) -> bool:
         """Whether the offer was shown, without a pause longer than window + grace, since before all that is read."""
-        shown = sorted(
+        shown = [
             w.dated
             for w in self._scenario.presentations(partition)
-            if isinstance(w.event, OfferPresented) and (w.event.partner_code, w.event.offer_id) == (partner_code, offer_id)
-        )
-        longest = self._rules.window + self._rules.checkout_grace
-        at = None
-        for before, then in zip([None, *shown], shown, strict=False):
-            if then < self._plan.scope.begin:
-                at = then
-            elif at is not None and before is not None and then - before <= longest:
-                if then >= self._range.shown_between()[0]:
-                    return True
-            else:
-                at = None
-        return False
+            if isinstance(e := w.event, OfferPresented) and (e.partner_code, e.offer_id) == (partner_code, offer_id)
+        ]
+        return is_begin_unknown(shown, self._rules, self._plan.scope.begin)
 
     def _is_mine(self, partition: int, fate: Fate) -> bool:
         """Whether a chain is in the range."""
