@@ -93,8 +93,12 @@ class Run:
 def expected(run: Run, offers: list[OfferPresented], checkouts: list[CheckoutCompleted]) -> set[Name]:
     found = fates(offers, checkouts, run.scope.rules)
     by_offset = {shown.offset: shown for shown in offers}
-    mine = [f for f in found if any(run.scope.range.contains(0, by_offset[o]) for o in f.offsets if by_offset[o].presented_at == f.last)]
-    return {name_of(fate) for fate in mine}
+    mine = set()
+    for fate in found:
+        last = [by_offset[offset] for offset in fate.offsets if by_offset[offset].presented_at == fate.last]
+        if any(run.scope.range.contains(0, shown) for shown in last):
+            mine.add(name_of(fate))
+    return mine
 
 
 def check(drawn: Logs, scope: Scope, order: bytes) -> int:
@@ -142,4 +146,3 @@ def test_ranges_of_offsets_settle_the_chains_whose_last_presentation_stands_ther
     if times:
         bounds: Range = OffsetRange({0: begin}, {0: end}, min(times), {0: max(times) + 1})
         check(drawn, Scope(bounds, drawn.rules), order)
-

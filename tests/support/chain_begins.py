@@ -1,4 +1,4 @@
-"""Of which offers a backfill cannot know where their chains begin, since it does not read the log from its first record.
+"""Of which offers a backfill cannot know where their chains begin, since it does not read the whole log.
 
 A chain lasts for lookback at the most. So one whose last presentation is in the range begins at `from` - lookback or
 later, and is read whole. But where it begins hangs on where the one before it ended, and so on: a pause longer than

@@ -92,10 +92,8 @@ class BackfillChecker:
 
     def _is_mine(self, partition: int, fate: Fate) -> bool:
         """Whether a chain is in the range."""
-        return any(
-            self._range.contains(partition, OfferPresented(fate.session_id, fate.partner_code, fate.offer_id, fate.last, o))
-            for o in fate.offsets
-        )
+        whose = fate.session_id, fate.partner_code, fate.offer_id
+        return any(self._range.contains(partition, OfferPresented(*whose, fate.last, o)) for o in fate.offsets)
 
     def _is_strict(self, session_id: str, partition: int) -> bool:
         return (
@@ -110,8 +108,11 @@ class BackfillChecker:
 
     # --- what was done
 
-    def check_run(self, processes: Sequence[BackfillProcess], *, started: int) -> None:
-        """All processes of the name have ended by themselves, the last one last."""
+    def check_run(self, processes: Sequence[BackfillProcess], *, is_repeated: bool) -> None:
+        """All processes of the name have ended by themselves, the last one last.
+
+        `is_repeated`: a task has begun twice.
+        """
         outcomes = [
             CODEC.decode_outcome(record.value or b"")
             for place, seen in self._seen.items()
@@ -120,8 +121,8 @@ class BackfillChecker:
         ]
         done = self._check_outcomes(outcomes)
         repeated = [one.fate.offer_id for one in self._strict() if done[one.key] > 1]
-        if repeated and started == 1:
-            raise Violation(f"{repeated} have two outcomes of one process")
+        if repeated and not is_repeated:
+            raise Violation(f"{repeated} have two outcomes, and each task has begun once")
         told = self._plan.told
         for one in self.chains:
             if told is not None and one.key in told.fates and done[one.key]:
@@ -223,8 +224,11 @@ class BackfillChecker:
         late = [one for one in left if one.fate.decide_at <= self._decides_to(last)]
         if late and not suspended:
             raise Violation(f"{len(late)} chains are due and have no outcome: {late[0]}")
-        # Counted are offers, by what was shown of each last: one may have several chains open, the last of them later.
-        named = {one.fate.offer_id for one in left if self._is_last(one, last.planned.began)}
+        # Counted are the first chain and the last one of each offer: what is between them is not told apart.
+        first: dict[str, Expected] = {}
+        for one in sorted(left, key=lambda one: one.fate.begin):
+            first.setdefault(one.fate.offer_id, one)
+        named = {one.fate.offer_id for one in left if self._is_told_open(one, first, last.planned.began)}
         counted = sum(p.report.left.undecided for p in processes)
         if len(named) > counted:
             raise Violation(f"{named} are open, {counted} are counted")
@@ -239,14 +243,17 @@ class BackfillChecker:
     def _decides_to(self, process: BackfillProcess) -> int:
         return process.planned.began - self._rules.lateness - 1
 
-    def _is_last(self, one: Expected, began: int) -> bool:
-        """Whether the chain is the last of its offer that is written."""
+    def _is_told_open(self, one: Expected, first: dict[str, Expected], began: int) -> bool:
+        """Whether the chain is the first of its offer, or the last one, by what was written when the run began."""
         name = one.fate.session_id, one.fate.partner_code, one.fate.offer_id
         shown = [
-            w.dated
+            w
             for w in self._scenario.presentations(one.partition)
             if w.at <= began
             and isinstance(e := w.event, OfferPresented)
             and (e.session_id, e.partner_code, e.offer_id) == name
         ]
-        return one.fate.last == max(shown, default=0)
+        if not one.fate.offsets <= {w.offset for w in shown}:
+            return False
+        is_first = first[one.fate.offer_id] is one and one.fate.begin == min(w.dated for w in shown)
+        return is_first or one.fate.last == max(w.dated for w in shown)

@@ -1,4 +1,4 @@
-"""A backfill on the logs of a world: the processes of `opt-out backfill`, and of its dry run, on the simulated edges."""
+"""The processes of `opt-out backfill`, and of its dry run, on the simulated edges."""
 
 from __future__ import annotations
 
@@ -142,6 +142,7 @@ class BackfillProcess(SimulatedProcess):
             partitions=self._count,
             began=planned.began,
             lateness=planned.scope.rules.lateness,
+            flush=self.tally.flush,
             monotonic=self.loop.time,
         )
         with closing(self.service.steps()) as steps:  # type: ignore[type-var]  # it is a generator
@@ -172,5 +173,3 @@ class RehearsalProcess(BackfillProcess):
             clock_check=ClockCheck(clock.wall, clock.monotonic, max_skew=0.0),
             mode=self.mode,
         )
-
-

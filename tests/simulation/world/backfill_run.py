@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from random import Random
 
 from confluent_kafka import KafkaException
@@ -60,7 +61,7 @@ class BackfillWorld(World):
         self._rate = 0.0
         self._checker: BackfillChecker | None = None
         self._finished: list[BackfillProcess] = []
-        self._begun = 0
+        self._begun: Counter[int] = Counter()
 
     def _draw(self, seed: int, kinds: frozenset[Kind]) -> Scenario:
         scenario = read_late(super()._draw(seed, kinds))
@@ -90,7 +91,7 @@ class BackfillWorld(World):
         times = times or [START * 1000]
         cuts = sorted({min(now, draws.choice(times) + draws.choice((0, 1, 500, -3_000))) for _ in range(3)})
         cuts = cuts if len(cuts) > 1 else [times[0] - 5_000, cuts[0]]
-        for number, (begin, end) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        for number, (begin, end) in enumerate(pairwise(cuts)):
             self._rate = draws.choice((0.0, 0.5, 2.0, 20.0))
             self._force = draws.random() < 0.2
             self._order = TimeRange(begin, end)
@@ -112,14 +113,15 @@ class BackfillWorld(World):
             self._new_group()
         self._calm = False
         self._finished.clear()
-        self._begun, self._checker = 0, None
+        self._checker = None
+        self._begun.clear()
         self._draw_faults()
         self._due_starts = [self.clock.now]
         for _ in range(self._draws.choice((0, 0, 1, 2))):
             self._due_starts.append(self.clock.now + self._draws.choice((0.0, 2.0, 10.0)))
         self._until_all_have_ended(self._start)
         assert self._checker is not None
-        self._checker.check_run(self._finished, started=self._begun)
+        self._checker.check_run(self._finished, is_repeated=max(self._begun.values(), default=0) > 1)
 
     def _rehearse(self) -> None:
         planned = self._planned()
@@ -176,7 +178,6 @@ class BackfillWorld(World):
             return
         if self._checker is None:
             self._checker = self._checker_of(planned)
-        self._begun += 1
         self.processes.append(self._process(BackfillProcess, planned, None if self._calm else self._draw_crash_point()))
 
     def _checker_of(self, planned: Plan) -> BackfillChecker:
@@ -201,9 +202,12 @@ class BackfillWorld(World):
             journal=self.journal,
             pass_time=self._pass_time,
             tell=self.tell,
-            on_begin=lambda partition: None,
+            on_begin=self._count_begin,
             on_refusal=self._count_refusal,
         )
+
+    def _count_begin(self, partition: int) -> None:
+        self._begun[partition] += 1
 
     def _bury(self, process: SimulatedProcess) -> None:
         assert isinstance(process, BackfillProcess)
@@ -217,38 +221,28 @@ class BackfillWorld(World):
     # --- what fails
 
     def _draw_faults(self) -> None:
-        draws, begin = self._draws, self.clock.now - START
-        faults = Faults(self)
+        draws, broker, faults = self._draws, self.broker, Faults(self)
         for _ in range(draws.choice((0, 1, 3))):
-            at, lasts = begin + draws.uniform(0, FAULTY - 12), draws.uniform(0.5, 10)
+            at, lasts = self.clock.now - START + draws.uniform(0, FAULTY - 12), draws.uniform(0.5, 10)
             what = draws.choice(("down", "commits", "outputs", "partner", "kill", "kill"))
             if what == "down":
-                faults._during("brokers down", lasts, partial(faults._set_down, True), partial(faults._set_down, False), at)
+                faults.during(what, lasts, partial(faults.set_down, True), partial(faults.set_down, False), at)
             elif what == "commits":
                 fault = draws.choice([f for f in CommitFault if f is not CommitFault.NONE])
-                broker = self.broker
-                faults._during(
-                    f"a commit {fault.value}",
-                    lasts,
-                    partial(setattr, broker, "commit_fault", fault),
-                    partial(setattr, broker, "commit_fault", CommitFault.NONE),
-                    at,
-                )
+                begin, end = (partial(setattr, broker, "commit_fault", f) for f in (fault, CommitFault.NONE))
+                faults.during(f"a commit {fault.value}", lasts, begin, end, at)
             elif what == "outputs":
-                topic = draws.choice((self.broker.outcome_topic, self.broker.dead_letter_topic))
-                stalled = self.broker.stalled
-                faults._during(
-                    f"{topic} takes nothing", lasts, partial(stalled.add, topic), partial(stalled.discard, topic), at
-                )
+                topic = draws.choice((broker.outcome_topic, broker.dead_letter_topic))
+                begin, end = partial(broker.stalled.add, topic), partial(broker.stalled.discard, topic)
+                faults.during(f"{topic} takes nothing", lasts, begin, end, at)
             elif what == "partner":
                 partner = self.insurer.partners.setdefault(draws.choice(("ada", "bob", "eve")), Partner())
                 mode = draws.choice(MODES)
-                faults._during(
-                    f"calls: {mode}", lasts, partial(setattr, partner, "mode", mode), partial(setattr, partner, "mode", "ok"), at
-                )
+                begin, end = (partial(setattr, partner, "mode", m) for m in (mode, "ok"))
+                faults.during(f"calls: {mode}", lasts, begin, end, at)
             else:
-                faults._plan.append((at, self._kill_one))
-        self.plan = faults._sorted(faults._plan)
+                faults.plan.append((at, self._kill_one))
+        self.plan = faults.sorted(faults.plan)
         self._calm_at = self.clock.now + FAULTY
 
     def _kill_one(self) -> None:
@@ -274,5 +268,3 @@ def backfill(live: World) -> Counter[str]:
         live.trace.extend(world.trace)
         raise
     return world.faults
-
-
