@@ -57,13 +57,15 @@ mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 p
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
-bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format
+bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format, reports
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
+	@$(BIN)/python tests/benchmarks/bench_report.py
 
-manual: $(INSTALLED) ## write the manual's page of settings anew, from the code
+manual: $(INSTALLED) ## write anew what the manual has from the code: the page of settings, the fields of an outcome
 	@$(BIN)/python -m consumer.manual.settings_page
+	@cd tests && $(abspath $(BIN))/python -m support.outcome_fields
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
 	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -20,10 +20,15 @@ import typer
 
 from . import __version__
 from .commands.backfill import backfill
+from .commands.dead_letters import dead_letters
 from .commands.doctor import doctor
+from .commands.explain import explain
+from .commands.export import export
 from .commands.mapping import map_records
 from .commands.options import Config, loaded_for_a_run
 from .commands.positions import positions
+from .commands.reconcile import reconcile
+from .commands.report import report
 from .commands.settings import settings
 from .commands.topics import topics
 from .errors import OptOutError, SettingsError
@@ -219,6 +224,11 @@ app.command()(positions)
 app.command()(settings)
 app.command("map")(map_records)
 app.command()(doctor)
+app.add_typer(dead_letters, name="dead-letters")
+app.command()(report)
+app.command()(reconcile)
+app.command()(explain)
+app.command()(export)
 
 
 @app.command()

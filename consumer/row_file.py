@@ -11,12 +11,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TextIO, TypeAlias
 
 import typer
 
@@ -24,6 +24,7 @@ from .errors import OptOutError, OutputFileError
 
 if TYPE_CHECKING:
     from arro3.core import Array, DataType, Table
+    from duckdb import DuckDBPyConnection
 
 RowKind: TypeAlias = Literal["text", "integer", "number", "time", "boolean"]
 """What a column holds: `str`, `int` (64 bits, signed), `float`, a time in ms since 1970 in UTC, or `bool`. Each may be
@@ -66,7 +67,7 @@ def check_row_file(path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path} must end in .csv, .jsonl or .parquet, which chooses the format")
     if path.suffix == ".parquet":
         require_evidence(f"writing {path}")
-    with _explained(path):
+    with explained(path):
         _folder_beside(_target(path)).rmdir()
     return path
 
@@ -95,30 +96,60 @@ def row_file(path: Path, columns: Sequence[RowColumn]) -> Iterator[WriteRow]:
     Raises:
         OutputFileError: the file cannot be written; also by the function.
     """
-    with _explained(path):
+    with explained(path):
         target = _target(path)
         folder = _folder_beside(target)
     try:
-        with _explained(path):
+        with explained(path):
             grows = folder / target.name
             writer = _WRITERS[target.suffix](grows, columns)
         try:
 
             def write(row: Sequence[Any]) -> None:
-                with _explained(path):
+                with explained(path):
                     writer.write(row)
 
             yield write
-            with _explained(path):
+            with explained(path):
                 writer.finish()
         finally:
             # A file that is full refuses its last bytes here once more.
-            with _explained(path):
+            with explained(path):
                 writer.close()
-        with _explained(path):
+        with explained(path):
             put_in_place(grows, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say in words why a file cannot be written.
+
+    Raises:
+        OutputFileError: instead of an error of the operating system's or DuckDB's.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _error(path, error.strerror or str(error)) from error
+    except Exception as error:
+        if not _is_duckdb_s(error):
+            raise
+        raise _error(path, str(error)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all. Raises OutputFileError."""
+    with explained(path):
+        target = _target(path)
+        folder = _folder_beside(target)
+        try:
+            file = folder / target.name
+            file.write_text(text, encoding="utf-8")
+            put_in_place(file, target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_in_place(file: Path, target: Path) -> None:
@@ -159,14 +190,12 @@ def arrow_table(columns: Sequence[RowColumn], rows: Sequence[Sequence[Any]]) -> 
 
 class _CsvRows:
     def __init__(self, path: Path, columns: Sequence[RowColumn]) -> None:
-        self._columns = columns
         # A surrogate that stands alone, as JSON may have it, has no bytes in UTF-8.
         self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        self._csv = csv.writer(self._file, lineterminator="\n")
-        self._csv.writerow([column.name for column in columns])
+        self._write = _csv_writer(self._file, columns)
 
     def write(self, row: Sequence[Any]) -> None:
-        self._csv.writerow(map(self._cell, self._columns, row))
+        self._write(row)
 
     def finish(self) -> None:
         self._file.flush()
@@ -174,13 +203,30 @@ class _CsvRows:
     def close(self) -> None:
         self._file.close()
 
-    @staticmethod
-    def _cell(column: RowColumn, value: Any) -> Any:
+
+def write_csv(file: TextIO, columns: Sequence[RowColumn], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows to a file that is open, such as standard output, as CSV."""
+    write = _csv_writer(file, columns)
+    for row in rows:
+        write(row)
+
+
+def _csv_writer(file: TextIO, columns: Sequence[RowColumn]) -> WriteRow:
+    """A function that writes a row; the names of the columns are written at once."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+
+    def cell(column: RowColumn, value: Any) -> Any:
         if value is None:
             return ""
         if column.kind == "boolean":
             return "true" if value else "false"
         return as_time(value) if column.kind == "time" else value
+
+    def write(row: Sequence[Any]) -> None:
+        writer.writerow(map(cell, columns, row))
+
+    return write
 
 
 class _JsonRows:
@@ -206,21 +252,11 @@ class _ParquetRows:
     """Batches are compressed parts, and one file at the end: DuckDB writes none piece by piece."""
 
     def __init__(self, path: Path, columns: Sequence[RowColumn]) -> None:
-        import duckdb  # noqa: PLC0415 - an extra
-
         self._path = path
         self._columns = columns
         self._rows: list[tuple[Any, ...]] = []
         self._parts: list[str] = []
-        # One thread: a file is written by one in any case, and each costs memory. No network.
-        self._db = duckdb.connect(
-            config={
-                "threads": 1,
-                "memory_limit": "1GB",
-                "temp_directory": str(path.parent),
-                "autoinstall_known_extensions": False,
-            }
-        )
+        self._db = open_duckdb(path.parent)
 
     def write(self, row: Sequence[Any]) -> None:
         self._rows.append(tuple(row))
@@ -237,16 +273,41 @@ class _ParquetRows:
 
     def _write_part(self) -> None:
         part = f"{self._path}.{len(self._parts)}"
-        batch = arrow_table(self._columns, self._rows)
-        self._db.register("batch", batch)
-        self._db.execute(f"COPY batch TO '{quoted(part)}' {PARQUET}")
-        self._db.unregister("batch")
+        write_parquet(self._db, Path(part), self._columns, self._rows)
         self._parts.append(part)
         self._rows = []
 
 
 PARQUET = "(FORMAT parquet, COMPRESSION zstd)"
 """How DuckDB writes Parquet: compressed in a way that every reader of today knows."""
+
+
+def open_duckdb(folder: Path, *, memory: str = "1GB", threads: int = 1) -> DuckDBPyConnection:
+    """A database of its own, which uses no network.
+
+    Args:
+        folder: where what does not fit into `memory` goes meanwhile.
+        threads: each costs memory; a file is written by one in any case.
+    """
+    import duckdb  # noqa: PLC0415 - an extra
+
+    return duckdb.connect(
+        config={
+            "threads": threads,
+            "memory_limit": memory,
+            "temp_directory": str(folder),
+            "autoinstall_known_extensions": False,
+        }
+    )
+
+
+def write_parquet(
+    db: DuckDBPyConnection, path: Path, columns: Sequence[RowColumn], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write a batch of rows as a file of its own."""
+    db.register("batch", arrow_table(columns, rows))
+    db.execute(f"COPY batch TO '{quoted(path)}' {PARQUET}")
+    db.unregister("batch")
 
 
 def quoted(path: Path | str) -> str:
@@ -306,19 +367,6 @@ def _target(path: Path) -> Path:
 
 def _folder_beside(target: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", dir=target.parent))
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say in words why a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise _error(path, error.strerror or str(error)) from error
-    except Exception as error:
-        if not _is_duckdb_s(error):
-            raise
-        raise _error(path, str(error)) from error
 
 
 def _is_duckdb_s(error: Exception) -> bool:

@@ -104,6 +104,7 @@ LINES: Mapping[str, str] = {
     "found at the start of the task": "found-at-the-start-of-the-task",
     "topics": "a-note-about-the-topics",
     "the broker does not tell who is in the group": "group-members-are-not-told",
+    "a part of the log is gone": "the-log-no-longer-covers-a-range",
 }
 """How a warning or an error of ours begins (the field `event`), and its entry. The longest beginning counts."""
 

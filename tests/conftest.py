@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import brokers
 import pytest
@@ -75,3 +77,17 @@ def broker(pytestconfig: pytest.Config) -> Iterator[brokers.Broker]:
 def one_record_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first record tells how old the beginning of a log is: for short logs, in tests of something else."""
     monkeypatch.setattr(Horizon, "HEAD", 1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

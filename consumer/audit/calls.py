@@ -18,12 +18,18 @@ from .reading import Checkout, Presentation, ReadFields, read_events, read_plain
 
 
 class ReferenceRules(NamedTuple):
-    """The spans of the decision, in ms, and whether abandoned offers are called."""
+    """The spans of the decision, in ms, and whether abandoned offers are called.
+
+    `lateness` and `max_skew` decide nothing. They tell which records came too late for a decision that is one of the
+    logs alone, and whose dates are not believed.
+    """
 
     window: int
     checkout_grace: int
     lookback: int
     call_abandoned: bool = True
+    lateness: int = 0
+    max_skew: int = 0
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import fastavro
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema
+from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
 
 
 class Presentation(NamedTuple):
@@ -23,6 +23,11 @@ class Presentation(NamedTuple):
     offer_id: str
     presented_at: int
     offset: int = 0
+
+    @property
+    def record_offset(self) -> int:
+        """Where its record stands in the partition."""
+        return self.offset
 
 
 class Checkout(NamedTuple):
@@ -46,7 +51,10 @@ ChainKey = tuple[str, str, str, int]
 
 
 class OutcomeRecord(NamedTuple):
-    """One record of `offer.outcome`; times in ms, `source` is the chain's last presentation."""
+    """One record of `offer.outcome`; times in ms, `source` is the chain's last presentation.
+
+    `partition` and `offset` are where the outcome itself stands.
+    """
 
     session_id: str
     partner_code: str
@@ -60,6 +68,10 @@ class OutcomeRecord(NamedTuple):
     source: Place
     checkout_id: str | None = None
     note: str | None = None
+    offset: int = 0
+    settled_at: int = 0
+    attempts: int = 0
+    mode: str = "LIVE"
 
     @property
     def chain(self) -> ChainKey:
@@ -113,8 +125,10 @@ def read_events(
 
 def read_outcomes(bootstrap: str, topic: str) -> list[OutcomeRecord]:
     """Every outcome. Raises RuntimeError: the topic cannot be read to its end."""
-    schema = fastavro.parse_schema(load_schema(OFFER_OUTCOME))
-    return [_outcome(schema, message) for message in read_topic(bootstrap, topic)]
+    return [
+        decode_outcome(message.value() or b"", message.partition() or 0, message.offset() or 0)
+        for message in read_topic(bootstrap, topic)
+    ]
 
 
 def read_dead_letters(bootstrap: str, topic: str) -> list[tuple[Place, str]]:
@@ -139,26 +153,43 @@ def _checkout(fields: Mapping[str, Any], offset: int) -> Checkout:
     return Checkout(fields["session_id"], at, purchased, fields["checkout_id"], offset)
 
 
-def _outcome(schema: Any, message: Message) -> OutcomeRecord:
-    value = message.value() or b""
+def decode_outcome(value: bytes, partition: int, offset: int) -> OutcomeRecord:
+    """An outcome by its record's value, which stands at that place of the topic.
+
+    Raises:
+        Exception: of any class: it is no outcome.
+    """
     # A registry's id of four bytes, behind a 0; an outcome without one begins with the length of its offer's id.
     payload = value[5:] if value[:1] == b"\0" else value
-    fields: Any = fastavro.schemaless_reader(io.BytesIO(payload), schema, None)
+    stream = io.BytesIO(payload)
+    fields: Any = fastavro.schemaless_reader(stream, _outcome_schema(), None)
+    if stream.tell() != len(payload):
+        raise ValueError("it is longer than the outcome that it begins with")
     source = fields["source"]
     return OutcomeRecord(
         fields["session_id"],
         fields["partner_code"],
         fields["offer_id"],
-        to_ms(fields["presented_at"]),
-        to_ms(fields["decided_at"]),
+        fields["presented_at"],
+        fields["decided_at"],
         fields["outcome"],
         fields["reason"],
         fields["status_code"],
-        message.partition() or 0,
+        partition,
         (source["topic"], source["partition"], source["offset"]),
         fields["checkout_id"],
         fields["note"],
+        offset,
+        fields["settled_at"],
+        fields["attempts"],
+        fields["mode"],
     )
+
+
+@cache
+def _outcome_schema() -> Any:
+    # Times stay whole numbers: making a datetime of each would take longer than all else.
+    return fastavro.parse_schema(without_logical_types(load_schema(OFFER_OUTCOME)))
 
 
 def to_ms(moment: datetime) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..events import OfferOutcome, OfferPresented, Outcome
 from ..output import Column, TableShown
-from .told import Fate, Told, chain_key
+from .told import KnownFate, Told, chain_key
 
 OPEN = "open"
 NOTHING = "nothing"
@@ -23,7 +23,7 @@ _GROUPS = (
 )
 
 
-class Group(NamedTuple):
+class FateGroup(NamedTuple):
     """What chains are counted by."""
 
     partner_code: str
@@ -49,8 +49,8 @@ class Comparison:
         self, others: Told, on_call: Callable[[OfferOutcome, str], None] = lambda outcome, other: None
     ) -> None:
         self.fates = Told()
-        self.groups: Counter[Group] = Counter()
-        self.new: Counter[Group] = Counter()
+        self.groups: Counter[FateGroup] = Counter()
+        self.new: Counter[FateGroup] = Counter()
         self.differences: Counter[tuple[str, str]] = Counter()
         self.same = 0
         self._others = others
@@ -59,7 +59,7 @@ class Comparison:
     def add(self, outcome: OfferOutcome) -> None:
         """A chain would have this fate."""
         self.fates.add(outcome)
-        fate = Fate(outcome.outcome, outcome.reason)
+        fate = KnownFate(outcome.outcome, outcome.reason)
         there = self._compare(_key(outcome), fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
         if fate.is_call:
             self._on_call(outcome, there)
@@ -82,7 +82,7 @@ class Comparison:
     def _compare(self, key: int, here: str, partner_code: str, product_code: str | None) -> str:
         told = self._others.fates.pop(key, None)
         there = NOTHING if told is None else fate_in_words(told)
-        group = Group(partner_code, product_code, here)
+        group = FateGroup(partner_code, product_code, here)
         self.groups[group] += 1
         if told is None:
             self.new[group] += 1
@@ -93,7 +93,7 @@ class Comparison:
         return there
 
 
-def fate_in_words(fate: Fate) -> str:
+def fate_in_words(fate: KnownFate) -> str:
     """A fate for people. Whether a call was answered 204 or 404 is the insurer's, and no difference."""
     if fate.is_call:
         return f"called: {fate.reason.lower()}"

@@ -6,7 +6,7 @@ from ..core.task import Task
 from ..core.watermark import Side
 from ..events import Mode, OfferPresented
 from ..runtime.mode import RunMode
-from .scope import Scope
+from .scope import BackfillScope
 from .told import Told
 
 
@@ -25,7 +25,7 @@ class BackfillMode(RunMode):
     mode = Mode.BACKFILL
     is_bounded = True
 
-    def __init__(self, topics: tuple[str, str], scope: Scope, told: Told | None) -> None:
+    def __init__(self, topics: tuple[str, str], scope: BackfillScope, told: Told | None) -> None:
         self.scope = scope
         self.skipped = 0
         self._topics = topics

@@ -20,7 +20,7 @@ from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import LogReader, error_text
-from .scope import OffsetRange, Offsets, Range, Scope, TimeRange, moment
+from .scope import BackfillScope, EventTimeRange, OffsetRange, Offsets, Range, moment
 
 FIRST = 1_000
 """Offsets of a log's beginning that are looked at for its first record: where offsets have gaps, they may hold none."""
@@ -54,7 +54,7 @@ def range_of(begin: datetime | Offsets, end: datetime | Offsets, now: int, log: 
                 f"--to {moment(until)} is in the future: it is {moment(now)} now, and what is presented from now on is "
                 "the deployment's. Give a time that has passed."
             )
-        return TimeRange(since, until)
+        return EventTimeRange(since, until)
     if isinstance(begin, datetime) or isinstance(end, datetime):
         raise RangeError("--from and --to must both be times, or both be offsets such as 0:1200,1:980")
     return log.offset_range(begin, end)
@@ -109,11 +109,11 @@ class Log:
             raise RangeError(f"between these offsets {topic} holds no offer: there is nothing to settle")
         return OffsetRange(begins, ends, min(earliest), latest)
 
-    def reads_from(self, scope: Scope) -> int:
+    def reads_from(self, scope: BackfillScope) -> int:
         """The time (ms) from which offers are read, by the stamps of their records; checkouts from before it."""
         return scope.begin - self._rules.max_skew
 
-    def missing(self, scope: Scope) -> list[Missing]:
+    def missing(self, scope: BackfillScope) -> list[Missing]:
         """What the range needs of the logs and is gone from them."""
         offers_from = self.reads_from(scope)
         needed = offers_from, offers_from - self._rules.lookback - self._rules.lateness - self._rules.max_skew
@@ -130,7 +130,7 @@ class Log:
                     found.append(Missing(topic, partition, needed[side], min(first, until)))
         return found
 
-    def ends_for(self, scope: Scope) -> dict[tuple[str, int], int]:
+    def ends_for(self, scope: BackfillScope) -> dict[tuple[str, int], int]:
         """About where each partition is read to: for the progress only."""
         times = {partition: scope.done_at(partition) + self._rules.lateness for partition in range(self._partitions)}
         places = [

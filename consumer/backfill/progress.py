@@ -14,7 +14,7 @@ from ..core.rules import MIN_TIME
 from ..core.watermark import Side
 from ..runtime.tasks import Tasks
 from .scope import moment
-from .tally import Tally
+from .tally import FateTally
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ REFRESH = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RangeProgress:
     """How far it is.
 
     Attributes:
@@ -61,13 +61,13 @@ class Meter:
         ends: about where each partition is read to, as an offset.
     """
 
-    def __init__(self, tasks: Tasks, tally: Tally, ends: Mapping[tuple[str, int], int]) -> None:
+    def __init__(self, tasks: Tasks, tally: FateTally, ends: Mapping[tuple[str, int], int]) -> None:
         self._tasks = tasks
         self._tally = tally
         self._ends = ends
         self._begins: dict[tuple[str, int], int] = {}
 
-    def read(self) -> Progress:
+    def read(self) -> RangeProgress:
         """The progress now."""
         runners = self._tasks.runners
         read = total = 0
@@ -79,7 +79,7 @@ class Meter:
                 total += about - begin
                 read += min(max(0, at - begin), about - begin)
         reached = min((runner.task.decided_to for runner in runners.values()), default=MIN_TIME)
-        return Progress(
+        return RangeProgress(
             read,
             total,
             None if reached == MIN_TIME else reached,
@@ -90,7 +90,7 @@ class Meter:
         )
 
 
-Show = Callable[[Callable[[], Progress]], None]
+Show = Callable[[Callable[[], RangeProgress]], None]
 """Is called once a turn, and asks for the progress when it is time to show it."""
 
 
@@ -113,7 +113,7 @@ def _lines(what: str) -> Show:
     began = before = time.monotonic()
     calls = 0
 
-    def show(ask: Callable[[], Progress]) -> None:
+    def show(ask: Callable[[], RangeProgress]) -> None:
         nonlocal before, calls
         now = time.monotonic()
         if now - before < EVERY:
@@ -153,7 +153,7 @@ def _bar(what: str) -> Iterator[Show]:
         began = time.monotonic()
         next_look = 0.0
 
-        def show(ask: Callable[[], Progress]) -> None:
+        def show(ask: Callable[[], RangeProgress]) -> None:
             nonlocal next_look
             now = time.monotonic()
             if now < next_look:

@@ -37,9 +37,9 @@ from ..xcover.secret_files import SecretFiles
 from .end import End, Left
 from .mode import BackfillMode
 from .plan import Log, Missing, range_of
-from .progress import Meter, Progress, Show, showing
-from .scope import Offsets, Scope, in_words
-from .tally import Tally
+from .progress import Meter, RangeProgress, Show, showing
+from .scope import BackfillScope, Offsets, in_words
+from .tally import FateTally
 from .told import ToldReader
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BackfillReport:
     """What a backfill has done.
 
     Attributes:
@@ -84,7 +84,7 @@ class Report:
         interrupted: a signal ended it.
     """
 
-    tally: Tally
+    tally: FateTally
     skipped: int
     late_before: int
     left: Left
@@ -112,7 +112,9 @@ def starting_at(settings: Settings, offers_from: int) -> Settings:
     return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"start_from": start})})
 
 
-def run(loaded: Loaded, order: Order, rate: float, read_kafka: Callable[[], KafkaSettings] | None = None) -> Report:
+def run(
+    loaded: Loaded, order: Order, rate: float, read_kafka: Callable[[], KafkaSettings] | None = None
+) -> BackfillReport:
     """Settle a range, until that is done, the log tells no more, or a signal comes.
 
     Raises:
@@ -136,7 +138,7 @@ def _run(
     read_kafka: Callable[[], KafkaSettings] | None,
     health: Health,
     watchdog: Watchdog,
-) -> Report:
+) -> BackfillReport:
     settings = settings_of(within_memory(loaded.settings), order.name, rate)
     kafka, rules = settings.kafka, rules_of(settings.join)
     releases = Releases(settings.delivery.release_file)
@@ -151,7 +153,7 @@ def _run(
         topics = kafka.offer_topic, kafka.checkout_topic
         with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
             there = Log(reader, topics, partitions, rules, codec)
-            scope = Scope(range_of(order.begin, order.end, began, there), rules, order.force)
+            scope = BackfillScope(range_of(order.begin, order.end, began, there), rules, order.force)
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
             if is_new(clients, settings, partitions, provenance):
                 check_gaps(there.missing(scope), allowed=order.allow_gaps)
@@ -162,7 +164,7 @@ def _run(
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
         edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
-        tally = Tally(edges.outputs)
+        tally = FateTally(edges.outputs)
         edges = replace(edges, outputs=tally, mode=mode, provenance=provenance, history=None)
         with closing(edges.codec):
             loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
@@ -176,10 +178,10 @@ def _run(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the backfill has "
                 "stopped in order, and all that is settled is committed. Give the same command again."
             )
-    return Report(tally, mode.skipped, 0 if told is None else told.late_by_backfill, left, interrupted)
+    return BackfillReport(tally, mode.skipped, 0 if told is None else told.late_by_backfill, left, interrupted)
 
 
-def drive(loop: Loop, end: End, show: Show, ask: Callable[[], Progress]) -> tuple[Left, bool]:
+def drive(loop: Loop, end: End, show: Show, ask: Callable[[], RangeProgress]) -> tuple[Left, bool]:
     """Run the loop until its end is reached, or a signal comes. Returns what is left, and whether it was a signal."""
     signals: list[int] = []
 

@@ -23,7 +23,7 @@ _OFFSETS = re.compile(r"\d{1,9}:\d{1,18}(,\d{1,9}:\d{1,18})*")
 
 
 @dataclass(frozen=True, slots=True)
-class TimeRange:
+class EventTimeRange:
     """Chains presented last at or after `begin` and before `end` (event time, ms)."""
 
     begin: int
@@ -46,7 +46,7 @@ class TimeRange:
         return self.end
 
     def is_read(self, partition: int, next_offset: int) -> bool:
-        """Whether its offers are read, where all is decided that is due by `Scope.done_at`: those of such times are."""
+        """Whether its offers are read, where all is decided that is due by `done_at`: those of its times are."""
         return True
 
     def text(self) -> str:
@@ -97,11 +97,11 @@ class OffsetRange:
         )
 
 
-Range: TypeAlias = TimeRange | OffsetRange
+Range: TypeAlias = EventTimeRange | OffsetRange
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class BackfillScope:
     """A range, by the rules that its chains are decided by.
 
     `force`: chains that have an outcome already are settled once more.
@@ -129,7 +129,7 @@ class Scope:
 
 
 def in_words(text: str) -> str:
-    """What `Scope.text` says, for people. A text that was too long for the metadata stands there as a hash."""
+    """What `BackfillScope.text` says, for people. A text that was too long for the metadata stands there as a hash."""
     found = re.fullmatch(r"(-?\d+)-(-?\d+)/(\d+)-(\d+)-(\d+)-([ai])(/force)?", text)
     if found is None:
         return f"another one ({text})" if text else "none: it is a deployment's group"

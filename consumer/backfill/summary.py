@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from ..output import Column, Document, TableShown
 from .compare import differences_table, fate_in_words, groups_table
-from .run import Report
+from .run import BackfillReport
 from .what_if import Rehearsal
 
 _FATES = (Column("fate", "fate"), Column("chains", "offers", is_number=True))
 
 
-def of_run(report: Report) -> Document:
+def of_run(report: BackfillReport) -> Document:
     """What a backfill has done."""
     fates: Counter[str] = Counter()
     for fate, count in report.tally.fates.items():

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from ..events import OfferOutcome, Reason
 from ..kafka.producer import Outputs
 from ..kafka.record import Record
-from .told import Fate
+from .told import KnownFate
 
 
-class Tally:
+class FateTally:
     """Passes outcomes and dead letters on, and counts them: `Outputs`.
 
     Args:
@@ -25,7 +25,7 @@ class Tally:
     """
 
     def __init__(self, outputs: Outputs, on_outcome: Callable[[OfferOutcome], None] = lambda outcome: None) -> None:
-        self.fates: Counter[Fate] = Counter()
+        self.fates: Counter[KnownFate] = Counter()
         self.dead_letters = 0
         self._outputs = outputs
         self._on_outcome = on_outcome
@@ -42,7 +42,7 @@ class Tally:
 
     def outcome(self, outcome: OfferOutcome, partition: int) -> None:
         """See `Outputs`."""
-        self.fates[Fate(outcome.outcome, outcome.reason)] += 1
+        self.fates[KnownFate(outcome.outcome, outcome.reason)] += 1
         self._on_outcome(outcome)
         self._outputs.outcome(outcome, partition)
 

@@ -24,7 +24,7 @@ PATIENCE = 60.0
 """Seconds without a record after which reading is given up."""
 
 
-class Fate(NamedTuple):
+class KnownFate(NamedTuple):
     """What became of a chain, or would."""
 
     outcome: Outcome
@@ -46,11 +46,11 @@ class Told:
         late_by_backfill: how many were dead-lettered as late by a backfill, since a part of the log is gone.
     """
 
-    fates: dict[int, Fate] = field(default_factory=dict)
+    fates: dict[int, KnownFate] = field(default_factory=dict)
     dead: set[tuple[str, int, int]] = field(default_factory=set)
     late_by_backfill: int = 0
 
-    def of(self, shown: OfferPresented) -> Fate | None:
+    def of(self, shown: OfferPresented) -> KnownFate | None:
         """The fate of the chain whose last presentation this is."""
         return self.fates.get(chain_key(shown.session_id, shown.partner_code, shown.offer_id, shown.presented_at))
 
@@ -59,7 +59,7 @@ class Told:
         key = chain_key(outcome.session_id, outcome.partner_code, outcome.offer_id, outcome.presented_at)
         known = self.fates.get(key)
         if known is None or not known.is_call:
-            self.fates[key] = Fate(outcome.outcome, outcome.reason)
+            self.fates[key] = KnownFate(outcome.outcome, outcome.reason)
         if known is None and outcome.mode is Mode.BACKFILL and outcome.reason is Reason.LATE:
             self.late_by_backfill += 1
 

@@ -30,8 +30,8 @@ from .plan import Log, range_of
 from .progress import Meter, showing
 from .rehearsal import NoGroup, NothingWritten, RehearsedCalls
 from .run import Order, check_gaps, drive, starting_at
-from .scope import Scope
-from .tally import Tally
+from .scope import BackfillScope
+from .tally import FateTally
 from .told import Told, ToldReader
 
 ROWS = (
@@ -105,13 +105,13 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
         began = int(time.time() * 1000)
         with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
             there = Log(reader, topics, partitions, rules, codec)
-            scope = Scope(range_of(order.begin, order.end, began, there), rules)
+            scope = BackfillScope(range_of(order.begin, order.end, began, there), rules)
             check_gaps(there.missing(scope), allowed=order.allow_gaps)
             if others is None:
                 others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
             ends = there.ends_for(scope)
         found = Comparison(others, _row_writer(write))
-        tally = Tally(NothingWritten(), found.add)
+        tally = FateTally(NothingWritten(), found.add)
         mode = RehearsalMode(topics, scope, None)
         with closing(codec_of(settings)) as codec:
             edges = Edges(

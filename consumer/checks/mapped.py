@@ -53,19 +53,19 @@ def _row(sampled: SampledRecord) -> list[object]:
         _shown(record.key),
         _shown(record.value),
         sampled.fate,
-        Cell(_words(sampled), _fields(sampled)),
+        Cell(_words(sampled), fields_of(sampled)),
     ]
 
 
 def _words(sampled: SampledRecord) -> str:
-    fields = _fields(sampled)
+    fields = fields_of(sampled)
     if isinstance(fields, str):
         return fields
     several = fields if isinstance(fields, list) else [fields] if fields else []
     return "; ".join(", ".join(f"{name}: {value}" for name, value in one.items()) for one in several)
 
 
-def _fields(sampled: SampledRecord) -> Fields | list[Fields] | str | None:
+def fields_of(sampled: SampledRecord) -> Fields | list[Fields] | str | None:
     """The event's fields, of a record that may hold several those of each, or why there is none."""
     if sampled.error is not None:
         return str(sampled.error)

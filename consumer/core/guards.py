@@ -12,6 +12,11 @@ checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the produce
 Only what is due behind a gap is held by it, so that where checkouts are always rare each gap lets go of what is due
 before the next one. What is remembered over a restart is one time, and until then all is held.
 
+Nor does a process that starts within a silence see it, until it has watched for lateness. So a gap between two
+checkouts of the instance holds each of its tasks, whichever reads the one that ends it. For example: the last checkouts
+are of 12:00, the process starts at 12:59, and at 13:02 the first checkout comes, in another partition than the one in
+which what was kept back lands.
+
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
 example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
 again of before ends nothing. That count is not remembered: a restart reads them again, and finds the same.
@@ -142,14 +147,11 @@ class TaskGuard:
         self.misdated = deque[int]()
         self.believed_at = MIN_TIME
         self.resume_at = found.resume_at if silence else MIN_TIME
-        self._gaps = deque[Gap]()
+        self._gaps = list[Gap]()
         self._last_lands_at = MIN_TIME
         self._watermarks = watermarks
         self._lateness = lateness
-        # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be
-        # that whoever read along had waited for. Not shorter than lateness: for so long events are on time.
-        # 0: no gap is too long, not even that before the first checkout of all, which no number is longer than.
-        self._longest_gap = max(silence - lateness, min(silence, lateness))
+        self._longest_gap = longest_gap(silence, lateness)
 
     def newer_checkout(self, newest_before: int) -> None:
         """A checkout was read that is newer than all before it, of which the newest was of that time (ms).
@@ -159,11 +161,16 @@ class TaskGuard:
         """
         newest = self.newest_checkout
         if self._longest_gap and newest - newest_before > self._longest_gap:
-            self._forget_landed()
-            self._last_lands_at = newest + self._lateness
-            # No further than the checkout before the gap had moved the watermark: one that was on its way when its
-            # producer broke down is kept back too, and may be dated before that one.
-            self._gaps.append(Gap(max(MIN_TIME, newest_before - self._lateness - 1), self._last_lands_at))
+            self.gap(newest_before, newest)
+
+    def gap(self, newest_before: int, newest: int) -> None:
+        """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance."""
+        self._forget_landed()
+        lands_at = newest + self._lateness
+        self._last_lands_at = max(self._last_lands_at, lands_at)
+        # No further than the checkout before the gap had moved the watermark: one that was on its way when its
+        # producer broke down is kept back too, and may be dated before that one.
+        self._gaps.append(Gap(max(MIN_TIME, newest_before - self._lateness - 1), lands_at))
 
     def checkout_dated(self, written_at: int, *, plausible: bool) -> None:
         """A checkout was read, the next of the log, written at that time (ms)."""
@@ -189,7 +196,7 @@ class TaskGuard:
         """Up to when (ms) no gap holds what is due; MAX_TIME: there is none behind which checkouts may still land."""
         if self._gaps:
             self._forget_landed()
-        return self._gaps[0].decides_to if self._gaps else MAX_TIME
+        return min((gap.decides_to for gap in self._gaps), default=MAX_TIME)
 
     @property
     def behind_gap(self) -> bool:
@@ -197,9 +204,9 @@ class TaskGuard:
         return self.decides_to < self._watermarks.lower
 
     def _forget_landed(self) -> None:
-        # A newer gap postpones none before it: each is followed by its own lateness.
-        while self._gaps and self._gaps[0].lands_at <= self.checkouts_watermark:
-            self._gaps.popleft()
+        # A newer gap postpones none before it: each is followed by its own lateness. They are in no order: one of
+        # another task may lie ahead of what is read here.
+        self._gaps = [gap for gap in self._gaps if gap.lands_at > self.checkouts_watermark]
 
     @property
     def first_offer(self) -> int:
@@ -230,6 +237,14 @@ class TaskGuard:
         """What is to be remembered over a restart. Of the gaps it is when the last one lands: all waits until then."""
         resume_at = max(self.resume_at, self._last_lands_at)
         return GuardState(self.newest_checkout, self.first_offer, resume_at, self.ids.unmatched, self.ids.judged_to)
+
+
+def longest_gap(silence: int, lateness: int) -> int:
+    """Between two checkouts (ms) behind which nothing is to be waited for. 0: no gap is too long, not even that before
+    the first checkout of all, which no number is longer than."""
+    # The checkout that ends a silence may be dated by lateness before it comes: so much shorter may the gap be that
+    # whoever read along had waited for. Not shorter than lateness: for so long events are on time.
+    return max(silence - lateness, min(silence, lateness))
 
 
 def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int) -> bool:
@@ -265,6 +280,10 @@ class Guarded(Protocol):
     def watermark(self) -> int:
         """How far event time has come (ms)."""
 
+    @property
+    def decided_to(self) -> int:
+        """Up to when is decided (ms)."""
+
 
 class Guards:
     """Judges the tasks of one instance together.
@@ -292,9 +311,12 @@ class Guards:
         self._silence = checkout_silence
         self._limit = unmatched_limit
         self._lateness = lateness
+        self._longest_gap = longest_gap(checkout_silence, lateness)
+        self._newest_ever = MIN_TIME
 
     def judge(self, tasks: Collection[Guarded]) -> None:
         """Look at all tasks of the instance. To be called when records were read, before anything is decided."""
+        self._judge_gap(tasks)
         # Of the others it is not known yet how far their checkouts are read.
         awake = [task for task in tasks if not task.restoring and task.guard.checkouts_read_to > MIN_TIME]
         self._judge_unmatched(tasks)
@@ -320,6 +342,13 @@ class Guards:
             return False
         return task.guard.has_landed and task.guard.checkouts_watermark >= self.resume_at
 
+    def _judge_gap(self, tasks: Collection[Guarded]) -> None:
+        newest = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
+        before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest)
+        if self._longest_gap and before > MIN_TIME and newest - before > self._longest_gap:
+            for task in tasks:
+                task.guard.gap(before, newest)
+
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
             self.resume_at = MIN_TIME
@@ -333,17 +362,18 @@ class Guards:
         self.newest_offer = max(seen, default=MIN_TIME)
         read_to = max((task.guard.checkouts_read_to for task in awake), default=MIN_TIME)
         silent = self.newest_offer > since + self._silence
-        if any(task.guard.resume_at == MAX_TIME for task in awake):
-            # Known from before a restart, it ends by a checkout, not because they are not read again that far yet.
+        if known := [task for task in awake if task.guard.resume_at == MAX_TIME]:
+            # Known from before a restart, it ends by a checkout, not because they are not read again that far yet, or
+            # since the task that saw the presentations is another instance's. What is decided was so before it began.
             silent = silent or max(task.guard.newest_offer for task in awake) > since + self._silence
+            silent = silent or self.newest_checkout <= max(task.decided_to for task in known)
         for task in awake:
             if silent:
                 task.guard.resume_at = MAX_TIME
             elif task.guard.resume_at == MAX_TIME:
                 # From when they came: what was kept back is dated before. Our clock may be behind the one that dated
-                # the newest. No checkout has come, yet no silence: the task that saw the presentations is gone.
-                came = max(read_to, self.newest_checkout)
-                task.guard.resume_at = MIN_TIME if self.newest_checkout == MIN_TIME else came + self._lateness
+                # the newest.
+                task.guard.resume_at = max(read_to, self.newest_checkout) + self._lateness
                 self.resume_at = max(self.resume_at, task.guard.resume_at)
         return silent
 

@@ -33,7 +33,14 @@ from ..settings import KafkaSettings
 from ..settings.kafka import is_secret
 from .causes import Causes
 from .certificate import validity_of
-from .config import admin_config, consumer_config, producer_config, record_reader_config
+from .config import (
+    admin_config,
+    consumer_config,
+    log_reader_config,
+    producer_config,
+    record_reader_config,
+    transactional_config,
+)
 from .trial import try_clients
 
 log = structlog.get_logger(__name__)
@@ -105,9 +112,17 @@ class Clients:
         """See `record_reader_config`."""
         return self._made(lambda: LiveConsumer(record_reader_config(self.settings, self._causes)))
 
+    def log_reader(self) -> Consumer:
+        """See `log_reader_config`."""
+        return self._made(lambda: LiveConsumer(log_reader_config(self.settings, self._causes)))
+
     def producer(self) -> Producer:
         """See `producer_config`."""
         return self._made(lambda: LiveProducer(producer_config(self.settings, self._causes)))
+
+    def transactional(self, name: str) -> Producer:
+        """See `transactional_config`."""
+        return self._made(lambda: LiveProducer(transactional_config(self.settings, self._causes, name)))
 
     def look(self) -> bool:
         """Look at the files, at an interval. Returns whether the service is to stop in order; see `outdated`."""

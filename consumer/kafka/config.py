@@ -89,6 +89,21 @@ def record_reader_config(settings: KafkaSettings, causes: Causes | None = None) 
     }
 
 
+def log_reader_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
+    """Reads long stretches of the log, as `record_reader_config` reads single records."""
+    return {
+        **_CONNECTIONS,
+        # For each process that reads: enough to be ahead of the decoding.
+        "queued.max.messages.kbytes": 16_384,
+        **_given(settings, causes),
+        **_READING,
+        "fetch.queue.backoff.ms": 10,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "group.id": settings.group_id,
+        **_told("reader", causes),
+    }
+
+
 BATCH = 65_536
 """Bytes that are written at once, at the most, but for a record that is larger by itself."""
 
@@ -113,6 +128,21 @@ def producer_config(settings: KafkaSettings, causes: Causes | None = None) -> di
         **_told("producer", causes),
     }
     return in_order(config)
+
+
+TRANSACTION = 60.0
+"""Seconds after which the brokers give up a transaction of somebody who is gone. Until then nobody who reads committed
+records reads on behind it, and the service is one of them."""
+
+
+def transactional_config(settings: KafkaSettings, causes: Causes | None, name: str) -> dict[str, Any]:
+    """Writes records all together or not at all, as the only one who has this transactional id."""
+    return producer_config(settings, causes) | {
+        "transactional.id": name,
+        "transaction.timeout.ms": int(TRANSACTION * 1000),
+        # A person waits for it: what is not written within half of that is given up.
+        "message.timeout.ms": int(TRANSACTION * 500),
+    }
 
 
 _IN_ORDER: Mapping[str, Any] = {

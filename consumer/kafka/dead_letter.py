@@ -25,6 +25,12 @@ _ERROR_LENGTH = 1_000
 
 Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
+ADDED = ("error", "reason", "source.topic", "source.partition", "source.offset", "source.timestamp")
+"""The names of our headers, in their order behind those of the record."""
+
+HEADERS_LEFT_OUT, VALUE_LEFT_OUT = "headers.left_out", "value.left_out"
+"""Before ours, in place of the record's own headers; the second one with a stub alone."""
+
 
 class Form(NamedTuple):
     """One way to write a dead letter.
@@ -44,21 +50,15 @@ class Form(NamedTuple):
 def forms(record: Record, reason: str, error: str) -> Iterator[Form]:
     """The ways to write it, the best first, each smaller than the one before."""
     own: Headers = list(record.headers)
-    ours: Headers = [
-        ("error", hide(error)[:_ERROR_LENGTH]),
-        ("reason", reason),
-        ("source.topic", record.topic),
-        ("source.partition", str(record.partition)),
-        ("source.offset", str(record.offset)),
-        ("source.timestamp", str(record.timestamp)),
-    ]
+    place = record.topic, str(record.partition), str(record.offset), str(record.timestamp)
+    ours: Headers = list(zip(ADDED, (hide(error)[:_ERROR_LENGTH], reason, *place), strict=True))
     yield Form(record.key, record.value, [*own, *ours])
     yield Form(record.key, record.value, own, "the headers that say where it is from and why")
-    instead: Headers = [("headers.left_out", f"{len(own)} headers of {_size(own)} bytes were too large"), *ours]
+    instead: Headers = [(HEADERS_LEFT_OUT, f"{len(own)} headers of {_size(own)} bytes were too large"), *ours]
     if _size(instead) < _size(own):
         yield Form(record.key, record.value, instead, "its headers")
     key = record.key if len(record.key or b"") <= MOST_BYTES else None
-    said = ("value.left_out", "too large: this is a stub")
+    said = (VALUE_LEFT_OUT, "too large: this is a stub")
     yield Form(key, _stub(record), [said, *ours], "all but a stub", is_least=True)
 
 

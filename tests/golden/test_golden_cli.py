@@ -37,9 +37,22 @@ WRONG: dict[str, tuple[list[str], dict[str, str]]] = {
     ),
     "settings --check --schema": (["settings", "--check", "--schema"], {}),
     "settings --output, no such form": (["settings", "--output", "xml"], {}),
+    "dead-letters with nothing set": (["dead-letters"], {}),
+    "dead-letters --newest -1": (["dead-letters", "--newest", "-1"], {}),
+    "dead-letters --newest 1 show": (["dead-letters", "--newest", "1", "show", "3:812"], {}),
+    "dead-letters show, no place": (["dead-letters", "show", "812"], {}),
+    "dead-letters resubmit, nothing chosen": (["dead-letters", "resubmit"], {}),
+    "dead-letters resubmit, where nobody can be asked": (["dead-letters", "resubmit", "--all"], {}),
     "emulate-api --port 99999": (["emulate-api", "--port", "99999"], {}),
     "emulate-api, no such scenario": (["emulate-api", "--scenario", "nonsense"], {}),
     "emulate-api, an address of nobody": (["emulate-api", "--host", "192.0.2.1", "--port", "8081"], {}),
+    "report without a range": (["report"], {}),
+    "report, from behind to": (["report", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"], {}),
+    "report --output parquet without a file": (
+        ["report", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--output", "parquet"],
+        {},
+    ),
+    "export of half a day": (["export", "--from", "2026-01-01T12:00:00Z", "--to", "2026-01-02T00:00:00Z", "d"], {}),
     "help": (["--help"], {}),
     "version": (["--version"], {}),
 }
@@ -70,6 +83,11 @@ def test_a_help_file_stands_for_each_command() -> None:
 @pytest.mark.parametrize("name", (DATA / "commands.txt").read_text(encoding="utf-8").split())
 def test_the_help_of_each_command(name: str) -> None:
     hold(f"help/{name}.txt", _help(name, "--help"))
+
+
+@pytest.mark.parametrize("name", ["show", "resubmit"])
+def test_the_help_of_what_is_below_dead_letters(name: str) -> None:
+    hold(f"help/dead-letters/{name}.txt", _help("dead-letters", name, "--help"))
 
 
 def test_the_version_is_told_in_one_line() -> None:

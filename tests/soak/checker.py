@@ -14,10 +14,12 @@ from support.deployment import Deployment
 
 from consumer.audit.calls import judge
 from consumer.audit.decision import Fate, fates
-from consumer.audit.reading import Checkout, read_dead_letters, read_events, read_outcomes
-from consumer.audit.reconcile import reconcile
+from consumer.audit.findings import Reconciliation, Scope
+from consumer.audit.partition_log import EVER, PartitionLog
+from consumer.audit.reading import Checkout, OutcomeRecord, Presentation, read_dead_letters, read_events, read_outcomes
+from consumer.audit.reconcile import beyond_answers, reconcile
 from consumer.emulator.call_log import Call, read_calls
-from consumer.events import Reason
+from consumer.events import Outcome, Reason
 
 CONCURRENCY = 64
 """`delivery.concurrency`, which the run leaves at its default."""
@@ -51,8 +53,8 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
     judged = judge(shown, completed, calls, spans.rules)
     judged.unreadable = unreadable
     all_fates = fates(shown, completed, spans.rules)
-    reconciled = reconcile(all_fates, outcomes, calls)
-    reconciled.dead.extend(f"{place} is in the dead-letter topic: {why}" for place, why in dead if place not in late)
+    reconciled = _reconciled(deployment, spans, shown, completed, outcomes, partition_of)
+    too_early = [outcome for outcome in outcomes if outcome.outcome == Outcome.DEAD_LETTERED]
     settled = settling(calls, all_fates, partition_of)
     due = [
         (fate.decide_at + spans.lateness, partition_of[fate.session_id])
@@ -66,6 +68,9 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
     return Report(
         judged=judged,
         reconciled=reconciled,
+        unfounded=beyond_answers(outcomes, calls),
+        dead=[f"{place} is in the dead-letter topic: {why}" for place, why in dead if place not in late]
+        + [f"{outcome.chain} is DEAD_LETTERED, {outcome.reason}" for outcome in too_early],
         bursts=found,
         handed_over=handed_over,
         ending=ending,
@@ -78,6 +83,28 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
         recorded_again=(recorded - to_call).total(),
         known=known,
     )
+
+
+def _reconciled(
+    deployment: Deployment,
+    spans: Spans,
+    shown: Sequence[Presentation],
+    completed: Sequence[Checkout],
+    outcomes: Sequence[OutcomeRecord],
+    partition_of: Mapping[str, int],
+) -> Reconciliation:
+    """Each partition by itself, in the order of its log."""
+    logs: defaultdict[int, PartitionLog] = defaultdict(lambda: PartitionLog(spans.rules))
+    for event in shown:
+        logs[partition_of[event.session_id]].present([event], -1)
+    for event in completed:
+        logs[partition_of[event.session_id]].complete(event, -1)
+    for outcome in outcomes:
+        logs[partition_of.get(outcome.session_id, outcome.partition)].settle(outcome)
+    found, topics = Reconciliation(), (deployment.offer_topic, deployment.checkout_topic, deployment.outcome_topic)
+    for partition, log in logs.items():
+        reconcile(log, Scope(0, EVER, topics, partition), found, None, all_settled=True)
+    return found
 
 
 def _known(

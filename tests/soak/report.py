@@ -11,7 +11,7 @@ from typing import NamedTuple
 from soak.repeats import Burst
 
 from consumer.audit.calls import Judgement, in_words
-from consumer.audit.reconcile import Reconciliation
+from consumer.audit.findings import Flaw, Reconciliation
 
 LISTED = 1_000
 """So many offers that are due and not settled fit the commit's metadata, wherever they stand."""
@@ -33,6 +33,8 @@ class Report:
     """All that is to be said of a run.
 
     Attributes:
+        unfounded: outcomes that tell of more answers than the API gave.
+        dead: dead letters, and outcomes DEAD_LETTERED, of events that were on time.
         handed_over: calls made again without a fault between the two: from one living instance to another.
         ended: which instances ended by themselves, and how. Code 1 is an orderly refusal, as of one that starts while
             the broker is down; any other is a crash.
@@ -43,6 +45,8 @@ class Report:
 
     judged: Judgement
     reconciled: Reconciliation
+    unfounded: list[str]
+    dead: list[str]
     bursts: list[Burst]
     handed_over: int
     ending: Ending
@@ -58,8 +62,14 @@ class Report:
     @property
     def holds(self) -> bool:
         """Nothing missed, false, early, or called for a wrong reason, and every chain's fate as it must be."""
-        judged = self.judged.holds and self.reconciled.holds and not self.known
+        judged = self.judged.holds and not (self.reconciled_wrong or self.unfounded or self.dead or self.known)
         return judged and self.ending.settled_in_time and not self._crashed
+
+    @property
+    def reconciled_wrong(self) -> dict[str, list[str]]:
+        """What is wrong of the outcomes, by kind. A call that was repeated with another end, or a purchase that came
+        after the call, is none of it."""
+        return objections(self.reconciled)
 
     @property
     def _crashed(self) -> list[str]:
@@ -73,6 +83,7 @@ class Report:
         yield from self._faults()
         yield ""
         judged, reconciled, in_time = self.judged, self.reconciled, self.ending.settled_in_time
+        wrong = self.reconciled_wrong
         yield f"{judged.presentations:,} presentations, {judged.checkouts:,} checkouts, {judged.sessions:,} sessions"
         yield f"{judged.calls:,} calls, {judged.retried:,} of them without a settling answer"
         yield f"{self.recorded_again:,} recorded by the API beyond one a chain: repeated, or its answer was lost"
@@ -84,10 +95,9 @@ class Report:
         yield "The check, by the topics and the API's own log alone:"
         checks = [
             *in_words(judged),
-            (not reconciled.missing, f"{len(reconciled.missing):,} chains have no outcome"),
-            (not reconciled.wrong, f"{len(reconciled.wrong):,} of {reconciled.outcomes:,} outcomes are wrong"),
-            (not reconciled.unfounded, f"{len(reconciled.unfounded):,} outcomes without a chain, or without a call"),
-            (not reconciled.dead, f"{len(reconciled.dead):,} dead-lettered that were on time"),
+            (not wrong, f"{sum(map(len, wrong.values())):,} of {reconciled.presented:,} chains have a wrong outcome"),
+            (not self.unfounded, f"{len(self.unfounded):,} outcomes without a call"),
+            (not self.dead, f"{len(self.dead):,} dead-lettered that were on time"),
             (not self.known, f"{len(self.known):,} called that were known to be bought"),
             (True, f"{reconciled.repeated:,} outcomes written again"),
             (in_time, "all was committed in time" if in_time else "not all was committed in time"),
@@ -95,19 +105,18 @@ class Report:
         ]
         for good, line in checks:
             yield f"   {'ok ' if good else 'NOT'}  {line}"
-        objections = (
+        lists = (
             ("missed", judged.missed),
             ("false", judged.false),
             ("known to be bought", self.known),
             ("early", judged.early),
             ("wrong reason", judged.misreported),
-            ("no outcome", reconciled.missing),
-            ("wrong outcome", reconciled.wrong),
-            ("unfounded outcome", reconciled.unfounded),
-            ("dead-lettered", reconciled.dead),
+            *wrong.items(),
+            ("unfounded outcome", self.unfounded),
+            ("dead-lettered", self.dead),
             ("crashed", self._crashed),
         )
-        for kind, found in objections:
+        for kind, found in lists:
             yield from (f"   {kind}: {line}" for line in found[:SHOWN])
         kills = [burst for burst in self.bursts if burst.fault.what == "kill"]
         worst = max((burst.repeats for burst in kills), default=0)
@@ -137,3 +146,12 @@ def _remark(burst: Burst) -> str:
     if burst.repeats <= burst.bound:
         return ""
     return "over, and too many to be listed" if burst.backlog > LISTED else "OVER THE BOUND"
+
+
+def objections(found: Reconciliation) -> dict[str, list[str]]:
+    """What is wrong of it. A call that was repeated with another end, or a purchase after the call, may be."""
+    lines: dict[str, list[str]] = {kind: [] for kind in Flaw}
+    for kind, listed in found.listed.items():
+        lines[kind] += [f"offer {o.offer_id} of {o.partner_code}: {o.words}" for o in listed if not o.by_the_rules]
+    lines["not judged"] = [f"{count}: {why}" for why, count in found.not_judged.items()]
+    return {kind: found for kind, found in lines.items() if found}

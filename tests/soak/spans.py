@@ -24,7 +24,7 @@ class Spans:
     @property
     def rules(self) -> ReferenceRules:
         """As the judge wants them."""
-        return ReferenceRules(self.window, self.grace, self.lookback)
+        return ReferenceRules(self.window, self.grace, self.lookback, lateness=self.lateness, max_skew=300_000)
 
     def plan(self, events: int, span_s: float, seed: int) -> Plan:
         """Customers who come over `span_s` seconds."""

@@ -14,7 +14,7 @@ from consumer import __version__, cli
 from consumer.errors import OptOutError, SettingsError, StartError
 from consumer.runbook import command_for, entry_of_error
 
-COMMANDS = ["run", "demo", "emulate-api", "topics", "positions", "map", "doctor", "settings", "manual"]
+COMMANDS = ["run", "demo", "emulate-api", "topics", "positions", "map", "doctor", "settings", "manual", "dead-letters"]
 
 
 def test_the_version_is_printed() -> None:
@@ -29,9 +29,9 @@ def test_the_help_lists_every_command() -> None:
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "dead-letters show", "dead-letters resubmit"])
 def test_the_help_of_each_command_has_an_example(command: str) -> None:
-    done = opt_out(command, "--help")
+    done = opt_out(*command.split(), "--help")
     assert done.returncode == 0
     assert "Example:" in done.stdout
     assert f"opt-out {command}" in done.stdout
@@ -104,6 +104,9 @@ def test_a_stream_that_was_closed_at_the_start_changes_no_exit_code(arguments: s
         ["topics", "--check", "--create-inputs", "--partitions", "4"],
         ["emulate-api", "--port", "99999"],
         ["manual", "nonsense"],
+        ["dead-letters", "show", "812"],
+        ["dead-letters", "resubmit"],
+        ["dead-letters", "resubmit", "--all"],
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:

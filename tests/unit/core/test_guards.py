@@ -377,7 +377,7 @@ def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
         assert instance.guards.suspended_by is hold, newest
 
 
-def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_on_at_once() -> None:
+def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_wait_for_one_all_the_same() -> None:
     instance = Instance(2)
     instance.offer(0, task=0)
     instance.offer(SILENCE + 1, task=0)
@@ -386,8 +386,12 @@ def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_go_o
     assert instance.turn() == []
     assert instance.guards.suspended_by is SuspendedBy.SILENCE
     del instance.tasks[0]
+    assert instance.turn() == []
+    assert instance.guards.suspended_by is SuspendedBy.SILENCE, "nobody has heard that checkouts come again"
+    instance.checkout(310)
+    assert instance.turn() == [], "what was kept back may still land"
+    instance.idle(310 + 4 * RULES.lateness)
     assert instance.turn() == ["o"]
-    assert instance.guards.suspended_by is SuspendedBy.NONE
 
 
 def test_checkout_silence_0_lets_the_first_checkout_hold_nothing() -> None:
@@ -844,3 +848,18 @@ def test_no_more_of_them_are_remembered_than_the_limit_needs(monkeypatch: pytest
         wrong(instance, 40 + number)
     instance.turn()
     assert instance.guards.misdated == 5
+
+
+def test_a_gap_between_checkouts_of_two_tasks_holds_both_until_what_was_kept_back_has_landed() -> None:
+    """The second task's purchase was kept back; the first checkout behind the gap is the first task's."""
+    instance = Instance(2)
+    instance.checkout(0, task=0)
+    instance.checkout(0, task=1)
+    instance.turn()
+    again = SILENCE + 1
+    instance.offer(20, "o", task=1)
+    instance.checkout(again, task=0)
+    instance.idle(again + 1)
+    assert instance.turn() == [], "its purchase may still land"
+    instance.idle(again + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o"]

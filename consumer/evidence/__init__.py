@@ -1,0 +1,1 @@
+"""What was done, for those who ask: figures of the outcomes, and the outcomes themselves as files."""

@@ -1,0 +1,32 @@
+"""HTML from calls: each text is escaped where it is put in, so that none can be forgotten.
+
+A template engine would be one more dependency for one page, and would have to be told to escape.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+_EMPTY = frozenset({"meta", "line", "rect", "circle"})
+"""Elements without content."""
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *content: str, **attributes: str | float) -> Html:
+    """An element. What of its content is no `Html` is text. In names of attributes `_` is `-`, and cut at the end."""
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value), quote=True)}"' for key, value in attributes.items()
+    )
+    if name in _EMPTY:
+        return Html(f"<{name}{pairs}>" if name == "meta" else f"<{name}{pairs}/>")
+    return Html(f"<{name}{pairs}>{joined(*content)}</{name}>")
+
+
+def joined(*content: str) -> Html:
+    """Pieces one after the other."""
+    return Html("".join(piece if isinstance(piece, Html) else escape(piece, quote=False) for piece in content))

@@ -1,0 +1,86 @@
+"""What a backfill settles of what it reads."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from consumer.backfill.mode import BackfillMode, RehearsalMode
+from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
+from consumer.backfill.told import KnownFate, Told, chain_key
+from consumer.core.rules import DecisionRules
+from consumer.core.watermark import Side
+from consumer.events import Mode, OfferPresented, Outcome, Reason
+from consumer.runtime.mode import LIVE
+
+RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
+TOPICS = "offers", "checkouts"
+DONE_AT = 2_000 + 110
+
+
+def shown(at: int, offer_id: str = "o") -> OfferPresented:
+    return OfferPresented("s", "ada", offer_id, at, 0)
+
+
+def mode(told: Told | None = None) -> BackfillMode:
+    return BackfillMode(TOPICS, BackfillScope(EventTimeRange(1_000, 2_000), RULES), told)
+
+
+def test_what_is_out_of_the_range_or_told_is_not_settled_and_what_is_told_is_counted() -> None:
+    told = Told({chain_key("s", "ada", "told", 1_500): KnownFate(Outcome.PURCHASED, Reason.PURCHASED)})
+    backfill = mode(told)
+    assert [backfill.settles(0, one) for one in (shown(999), shown(1_500), shown(2_000))] == [False, True, False]
+    assert not backfill.settles(0, shown(1_500, "told"))
+    assert backfill.skipped == 1
+    assert mode().settles(0, shown(1_500, "told")), "by force"
+    assert backfill.mode is Mode.BACKFILL
+
+
+def test_a_record_that_cannot_be_read_is_dead_lettered_if_it_is_in_the_range_and_has_no_dead_letter() -> None:
+    backfill = mode(Told(dead={("offers", 0, 7), ("checkouts", 1, 7)}))
+    assert backfill.dead_letters(Side.OFFERS, 0, 6, 1_500)
+    assert not backfill.dead_letters(Side.OFFERS, 0, 7, 1_500)
+    assert not backfill.dead_letters(Side.CHECKOUTS, 1, 7, 1_500)
+    assert not backfill.dead_letters(Side.OFFERS, 0, 6, 2_000)
+    assert mode().dead_letters(Side.OFFERS, 0, 7, 1_500)
+    offsets = BackfillMode(TOPICS, BackfillScope(OffsetRange({0: 5}, {0: 10}, 100, {0: 200}), RULES), None)
+    assert offsets.dead_letters(Side.OFFERS, 0, 9, 5_000)
+    assert not offsets.dead_letters(Side.OFFERS, 0, 10, 150)
+    assert offsets.dead_letters(Side.CHECKOUTS, 0, 1_000, 150), "a range of offsets is the offers'"
+    assert not offsets.dead_letters(Side.CHECKOUTS, 0, 7, 5_000)
+
+
+def task(**more: Any) -> Any:
+    given = {"restoring": False, "unsettled": 0, "decided_to": DONE_AT, "next_offset": lambda side: 10} | more
+    return SimpleNamespace(**given)
+
+
+@pytest.mark.parametrize(
+    ("found", "done"),
+    [
+        ({}, True),
+        ({"restoring": True}, False),
+        ({"unsettled": 1}, False),
+        ({"decided_to": DONE_AT - 1}, False),
+    ],
+)
+def test_a_task_is_done_once_all_of_the_range_is_decided_and_settled(found: dict[str, Any], done: bool) -> None:
+    assert mode().is_done(0, task(**found)) is done
+
+
+def test_a_range_of_offsets_is_done_once_they_are_read_too() -> None:
+    offsets = BackfillMode(TOPICS, BackfillScope(OffsetRange({0: 5}, {0: 11}, 100, {0: 200}), RULES), None)
+    assert not offsets.is_done(0, task())
+    assert offsets.is_done(0, task(next_offset=lambda side: 11))
+    assert offsets.is_done(1, task(next_offset=lambda side: 0))
+
+
+def test_the_deployment_settles_all_and_is_never_done() -> None:
+    assert LIVE.settles(0, shown(0))
+    assert LIVE.dead_letters(Side.OFFERS, 0, 0, 0)
+    assert not LIVE.is_done(0, task())
+    assert (LIVE.mode, LIVE.is_bounded, LIVE.trusts_idleness_at_once) == (Mode.LIVE, False, False)
+    assert RehearsalMode.trusts_idleness_at_once
+    assert not BackfillMode.trusts_idleness_at_once, "calls rest on it"

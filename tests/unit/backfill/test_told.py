@@ -1,0 +1,131 @@
+"""What is settled already: by the outcomes, and by the dead letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from support.kafka import Message, partition_end
+
+from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
+from consumer.errors import DecodeError, StartError
+from consumer.events import Details, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from consumer.settings import KafkaSettings
+
+KAFKA = KafkaSettings(bootstrap_servers="b", offer_topic="offers", outcome_topic="outcomes", dead_letter_topic="dead")
+T = 1_790_000_000_000
+
+
+def outcome(
+    at: int = T,
+    fate: Outcome = Outcome.OPTED_OUT,
+    reason: Reason = Reason.DECLINED,
+    *,
+    offer_id: str = "o",
+    mode: Mode = Mode.LIVE,
+    topic: str = "offers",
+) -> OfferOutcome:
+    return OfferOutcome(
+        offer_id=offer_id, partner_code="ada", session_id="s", outcome=fate, reason=reason, checkout_id=None,
+        presented_at=at, decided_at=at, settled_at=at, status_code=None, attempts=0, details=Details(),
+        source=RecordRef(topic, 0, 0), mode=mode, note=None,
+    )  # fmt: skip
+
+
+def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
+    told = Told()
+    told.add(outcome())
+    assert told.of(OfferPresented("s", "ada", "o", T, 5)) == KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)
+    for session, partner, offer_id, at in (("t", "ada", "o", T), ("s", "eve", "o", T), ("s", "ada", "p", T)):
+        assert told.of(OfferPresented(session, partner, offer_id, at, 5)) is None
+    assert told.of(OfferPresented("s", "ada", "o", T + 1, 5)) is None
+    assert chain_key("a", "b", "c", 1) != chain_key("ab", "", "c", 1)
+
+
+@pytest.mark.parametrize("call_first", [False, True])
+def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
+    told = Told()
+    both = [outcome(), outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE)]
+    for one in both if call_first else reversed(both):
+        told.add(one)
+    assert list(told.fates.values()) == [KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)]
+
+
+def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
+    told = Told()
+    for mode in (Mode.BACKFILL, Mode.BACKFILL, Mode.LIVE):
+        told.add(outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE, mode=mode))
+    told.add(outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE, offer_id="p"))
+    assert told.late_by_backfill == 1
+
+
+class TwoTopics:
+    """A consumer of `outcomes`, whose values are keys of `records`, and of `dead`, whose headers tell a source."""
+
+    def __init__(self, records: dict[str, list[Message]], *, silent: bool = False) -> None:
+        self._records, self._silent = records, silent
+        self._at: list[TopicPartition] = []
+        self.asked_from: dict[str, int] = {}
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        class Told:
+            partitions = (0,)
+            error = None
+
+        class All:
+            topics = {topic: Told}  # noqa: RUF012 - one answer
+
+        return All
+
+    def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        self.asked_from[places[0].topic] = places[0].offset
+        return [TopicPartition(places[0].topic, 0, 0)]
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
+        return 0, len(self._records[place.topic])
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._at = places
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        topic = self._at[0].topic
+        return [] if self._silent else [*self._records[topic], partition_end(topic, 0, len(self._records[topic]))]
+
+    def pause(self, places: object) -> None: ...
+    def resume(self, places: object) -> None: ...
+    def unassign(self) -> None: ...
+
+
+def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_out() -> None:
+    outcomes = [
+        outcome(T - 1, offer_id="before"),
+        outcome(T, offer_id="first"),
+        outcome(T + 9, offer_id="last"),
+        outcome(T + 10, offer_id="behind"),
+        outcome(T, offer_id="other topic", topic="others"),
+    ]
+    values = {str(number).encode(): one for number, one in enumerate(outcomes)}
+
+    def decode(value: bytes) -> OfferOutcome:
+        if value not in values:
+            raise DecodeError("undecodable", "it is garbage")
+        return values[value]
+
+    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage"])]
+    source = [("source.topic", b"offers"), ("source.partition", b"2"), ("source.offset", b"7")]
+    dead = [Message("dead", 0, 0, b"k", b"v", headers=source), Message("dead", 0, 1, b"k", b"v")]
+    consumer = TwoTopics({"outcomes": records, "dead": dead})
+    told = ToldReader(consumer, decode).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+    assert [told.of(OfferPresented("s", "ada", one.offer_id, one.presented_at, 0)) is not None for one in outcomes] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+    assert told.dead == {("offers", 2, 7)}
+    assert all(asked < T for asked in consumer.asked_from.values()), "a stamp may be before the presentation's date"
+
+
+def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.backfill.told.PATIENCE", 0.0)
+    consumer = TwoTopics({"outcomes": [Message("outcomes", 0, 0, b"k", b"v")], "dead": []}, silent=True)
+    with pytest.raises(StartError, match="could not be read to its end"):
+        ToldReader(consumer, lambda value: outcome()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
