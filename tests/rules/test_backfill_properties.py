@@ -13,7 +13,7 @@ from support.strategies import START, Logs, Record, examples, logs
 
 from consumer.audit.decision import Fate, fates
 from consumer.backfill.mode import BackfillMode
-from consumer.backfill.scope import OffsetRange, Range, Scope, TimeRange
+from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange, Range
 from consumer.core.admission import Admission
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
@@ -30,7 +30,7 @@ def name_of(fate: Fate) -> Name:
 class Run:
     """One task of a backfill, read as `StartOffsets` and `Log` would have it."""
 
-    def __init__(self, drawn: Logs, scope: Scope) -> None:
+    def __init__(self, drawn: Logs, scope: BackfillScope) -> None:
         rules, self.scope = drawn.rules, scope
         self.mode = BackfillMode(("offers", "checkouts"), scope, None)
         offers_from = scope.begin - rules.max_skew
@@ -101,7 +101,7 @@ def expected(run: Run, offers: list[OfferPresented], checkouts: list[CheckoutCom
     return mine
 
 
-def check(drawn: Logs, scope: Scope, order: bytes) -> int:
+def check(drawn: Logs, scope: BackfillScope, order: bytes) -> int:
     """Returns of how many offers the beginning is not known."""
     run = Run(drawn, scope)
     run.run(order)
@@ -132,7 +132,7 @@ def cuts(draw: Any, drawn: Logs) -> list[int]:
 @given(st.data(), logs(), st.binary(max_size=60))
 def test_ranges_of_times_settle_each_chain_once(data: st.DataObject, drawn: Logs, order: bytes) -> None:
     for begin, end in pairwise(data.draw(cuts(drawn))):
-        check(drawn, Scope(TimeRange(begin, end), drawn.rules), order)
+        check(drawn, BackfillScope(EventTimeRange(begin, end), drawn.rules), order)
 
 
 @examples(150)
@@ -145,4 +145,4 @@ def test_ranges_of_offsets_settle_the_chains_whose_last_presentation_stands_ther
     times = [shown.presented_at for r in drawn.offers if begin <= r.offset < end for shown in r.shown]
     if times:
         bounds: Range = OffsetRange({0: begin}, {0: end}, min(times), {0: max(times) + 1})
-        check(drawn, Scope(bounds, drawn.rules), order)
+        check(drawn, BackfillScope(bounds, drawn.rules), order)

@@ -17,9 +17,9 @@ from consumer.backfill.end import End, Left
 from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.plan import Log
 from consumer.backfill.rehearsal import NoGroup, NothingWritten, RehearsedCalls
-from consumer.backfill.run import Report, check_gaps, is_new, settings_of, starting_at
-from consumer.backfill.scope import Range, Scope
-from consumer.backfill.tally import Tally
+from consumer.backfill.run import BackfillReport, check_gaps, is_new, settings_of, starting_at
+from consumer.backfill.scope import BackfillScope, Range
+from consumer.backfill.tally import FateTally
 from consumer.backfill.told import Told, ToldReader
 from consumer.events import OfferOutcome
 from consumer.runtime.clock_check import ClockCheck
@@ -39,7 +39,7 @@ class Plan:
     """
 
     settings: Settings
-    scope: Scope
+    scope: BackfillScope
     told: Told | None
     began: int
     starts: dict[int, int]
@@ -64,7 +64,7 @@ class Terminal:
         rules, began = rules_of(settings.join), broker.clock.ms
         consumer: Any = SimulatedConsumer(broker, self, lambda _: None)
         there = Log(consumer, TOPICS, broker.count, rules, CODEC)
-        scope = Scope(bounds, rules, force)
+        scope = BackfillScope(bounds, rules, force)
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
             check_gaps(there.missing(scope), allowed=False)
@@ -121,16 +121,18 @@ class BackfillProcess(SimulatedProcess):
         return self._held
 
     @property
-    def report(self) -> Report:
+    def report(self) -> BackfillReport:
         """What it tells at its end."""
         assert self.left is not None
         told = self.planned.told
-        return Report(self.tally, self.mode.skipped, 0 if told is None else told.late_by_backfill, self.left, False)
+        return BackfillReport(
+            self.tally, self.mode.skipped, 0 if told is None else told.late_by_backfill, self.left, False
+        )
 
     def _arranged(self, edges: Edges) -> Edges:
         scope = self.planned.scope
         self.mode = BackfillMode(TOPICS, scope, self.planned.told)
-        self.tally = Tally(edges.outputs)
+        self.tally = FateTally(edges.outputs)
         whose = replace(edges.provenance, scope=scope.text())
         return replace(edges, outputs=self.tally, mode=self.mode, provenance=whose, history=None)
 
@@ -160,7 +162,7 @@ class RehearsalProcess(BackfillProcess):
     def _arranged(self, edges: Edges) -> Edges:
         self.outcomes: list[OfferOutcome] = []
         self.mode = RehearsalMode(TOPICS, self.planned.scope, None)
-        self.tally = Tally(NothingWritten(), self.outcomes.append)
+        self.tally = FateTally(NothingWritten(), self.outcomes.append)
         clock = edges.clock
         return Edges(
             consumer=NoGroup(edges.consumer, self._count).member,

@@ -28,7 +28,7 @@ from simulation.world.world import PATIENCE, World, settings_of
 
 from consumer.backfill import plan as plan_module
 from consumer.backfill import told as told_module
-from consumer.backfill.scope import Range, TimeRange
+from consumer.backfill.scope import EventTimeRange, Range
 from consumer.errors import StartError
 
 FAULTY = 40.0
@@ -56,7 +56,7 @@ class BackfillWorld(World):
         self.clock.now = now
         self._write_what_is_due()
         self._keep_told(live, draws.choice((0.0, 0.5, 1.0)))
-        self._order: Range = TimeRange(0, 1)
+        self._order: Range = EventTimeRange(0, 1)
         self._force = False
         self._rate = 0.0
         self._checker: BackfillChecker | None = None
@@ -94,7 +94,7 @@ class BackfillWorld(World):
         for number, (begin, end) in enumerate(pairwise(cuts)):
             self._rate = draws.choice((0.0, 0.5, 2.0, 20.0))
             self._force = draws.random() < 0.2
-            self._order = TimeRange(begin, end)
+            self._order = EventTimeRange(begin, end)
             if begin < end <= self.clock.ms:
                 self._backfill(f"n{number}")
 
