@@ -27,7 +27,7 @@ def name_of(fate: Fate) -> Name:
     return *fate[:3], fate.begin, fate.last, fate.decide_at, fate.reason.value
 
 
-class Run:
+class RangeOfTask:
     """One task of a backfill, read as `StartOffsets` and `Log` would have it."""
 
     def __init__(self, drawn: Logs, scope: BackfillScope) -> None:
@@ -90,20 +90,20 @@ class Run:
         self.decide()
 
 
-def expected(run: Run, offers: list[OfferPresented], checkouts: list[CheckoutCompleted]) -> set[Name]:
+def expected(run: RangeOfTask, offers: list[OfferPresented], checkouts: list[CheckoutCompleted]) -> set[Name]:
     found = fates(offers, checkouts, run.scope.rules)
     by_offset = {shown.offset: shown for shown in offers}
-    mine = set()
-    for fate in found:
-        last = [by_offset[offset] for offset in fate.offsets if by_offset[offset].presented_at == fate.last]
-        if any(run.scope.range.contains(0, shown) for shown in last):
-            mine.add(name_of(fate))
-    return mine
+
+    def last(fate: Fate) -> OfferPresented:
+        # Of those of one time the one that stands last in the log.
+        return max((by_offset[offset] for offset in fate.offsets), key=lambda shown: (shown.presented_at, shown.offset))
+
+    return {name_of(fate) for fate in found if run.scope.range.contains(0, last(fate))}
 
 
 def check(drawn: Logs, scope: BackfillScope, order: bytes) -> int:
     """Returns of how many offers the beginning is not known."""
-    run = Run(drawn, scope)
+    run = RangeOfTask(drawn, scope)
     run.run(order)
     assert run.mode.is_done(0, run.task)
     assert len(run.settled) == len(set(run.settled))

@@ -14,7 +14,7 @@ from simulation.checkers.head import head_came_late
 from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CODEC, Scenario, callable_reason
-from simulation.world.backfill import BackfillProcess, Plan, RehearsalProcess
+from simulation.world.backfill import BackfillPlan, BackfillProcess, RehearsalProcess
 from simulation.world.broker import Broker, Place
 from simulation.world.insurer import Insurer
 from support.chain_begins import is_begin_unknown
@@ -49,7 +49,9 @@ class Expected(NamedTuple):
 class BackfillChecker:
     """Judges one run: all processes of one name."""
 
-    def __init__(self, scenario: Scenario, broker: Broker, insurer: Insurer, plan: Plan, faults: Counter[str]) -> None:
+    def __init__(
+        self, scenario: Scenario, broker: Broker, insurer: Insurer, plan: BackfillPlan, faults: Counter[str]
+    ) -> None:
         self._scenario, self._broker, self._insurer, self._plan = scenario, broker, insurer, plan
         self._faults = faults
         self._rules, self._range = plan.scope.rules, plan.scope.range
@@ -92,8 +94,10 @@ class BackfillChecker:
 
     def _is_mine(self, partition: int, fate: Fate) -> bool:
         """Whether a chain is in the range."""
+        dated = {w.offset: w.dated for w in self._scenario.presentations(partition)}
+        offset = max(o for o in fate.offsets if dated[o] == fate.last)  # of one time, the one that stands last
         whose = fate.session_id, fate.partner_code, fate.offer_id
-        return any(self._range.contains(partition, OfferPresented(*whose, fate.last, o)) for o in fate.offsets)
+        return self._range.contains(partition, OfferPresented(*whose, fate.last, offset))
 
     def _is_strict(self, session_id: str, partition: int) -> bool:
         return (

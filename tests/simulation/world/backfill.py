@@ -18,7 +18,7 @@ from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.plan import Log
 from consumer.backfill.rehearsal import NoGroup, NothingWritten, RehearsedCalls
 from consumer.backfill.run import BackfillReport, check_gaps, is_new, settings_of, starting_at
-from consumer.backfill.scope import BackfillScope, Range
+from consumer.backfill.scope import BackfillScope, EventTimeRange, Offsets
 from consumer.backfill.tally import FateTally
 from consumer.backfill.told import Told, ToldReader
 from consumer.events import OfferOutcome
@@ -27,9 +27,12 @@ from consumer.runtime.edges import Edges
 from consumer.runtime.tasks import rules_of
 from consumer.settings import Settings
 
+Bounds = tuple[int | Offsets, int | Offsets]
+"""Two times (ms), or two offsets for each partition."""
+
 
 @dataclass(frozen=True)
-class Plan:
+class BackfillPlan:
     """What a process of a backfill has found before it joins its group.
 
     Attributes:
@@ -53,7 +56,7 @@ class Terminal:
     def __init__(self, broker: Broker, pass_time: Callable[[float], None]) -> None:
         self._broker, self._pass_time = broker, pass_time
 
-    def plan(self, settings: Settings, name: str, rate: float, bounds: Range, *, force: bool) -> Plan:
+    def plan(self, settings: Settings, name: str, rate: float, bounds: Bounds, *, force: bool) -> BackfillPlan:
         """What `run.run` finds before it makes its loop.
 
         Raises:
@@ -64,7 +67,13 @@ class Terminal:
         rules, began = rules_of(settings.join), broker.clock.ms
         consumer: Any = SimulatedConsumer(broker, self, lambda _: None)
         there = Log(consumer, TOPICS, broker.count, rules, CODEC)
-        scope = BackfillScope(bounds, rules, force)
+        begin, end = bounds
+        if isinstance(begin, int) and isinstance(end, int):
+            scope = BackfillScope(EventTimeRange(begin, end), rules, force)
+        else:
+            assert not isinstance(begin, int)
+            assert not isinstance(end, int)
+            scope = BackfillScope(there.offset_range(begin, end), rules, force)
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
             check_gaps(there.missing(scope), allowed=False)
@@ -76,7 +85,7 @@ class Terminal:
         for partition in range(broker.count):
             log = broker.logs[OFFERS, partition]
             starts[partition] = next((r.offset for r in log.records if r.timestamp >= since), log.end)
-        return Plan(starting_at(settings, since), scope, told, began, starts)
+        return BackfillPlan(starting_at(settings, since), scope, told, began, starts)
 
     def touch(self, what: str) -> None: ...
 
@@ -103,7 +112,7 @@ class BackfillProcess(SimulatedProcess):
         left: what was left when its end was reached; None: it was not.
     """
 
-    def __init__(self, planned: Plan, broker: Broker, **more: Any) -> None:
+    def __init__(self, planned: BackfillPlan, broker: Broker, **more: Any) -> None:
         self.planned = planned
         self.left: Left | None = None
         self._held = False

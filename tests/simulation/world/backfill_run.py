@@ -18,7 +18,7 @@ from simulation.checkers.violation import Violation
 from simulation.workload.faults import Faults
 from simulation.workload.kinds import Kind
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario
-from simulation.world.backfill import BackfillProcess, Plan, RehearsalProcess, Terminal
+from simulation.world.backfill import BackfillPlan, BackfillProcess, Bounds, RehearsalProcess, Terminal
 from simulation.world.broker import CommitFault
 from simulation.world.group import ClassicGroup, ConsumerGroup
 from simulation.world.insurer import MODES, Partner
@@ -28,8 +28,8 @@ from simulation.world.world import PATIENCE, World, settings_of
 
 from consumer.backfill import plan as plan_module
 from consumer.backfill import told as told_module
-from consumer.backfill.scope import EventTimeRange, Range
-from consumer.errors import StartError
+from consumer.backfill.scope import Offsets
+from consumer.errors import RangeError, StartError
 
 FAULTY = 40.0
 """Seconds of a run in which something may fail."""
@@ -56,7 +56,7 @@ class BackfillWorld(World):
         self.clock.now = now
         self._write_what_is_due()
         self._keep_told(live, draws.choice((0.0, 0.5, 1.0)))
-        self._order: Range = EventTimeRange(0, 1)
+        self._order: Bounds = (0, 1)
         self._force = False
         self._rate = 0.0
         self._checker: BackfillChecker | None = None
@@ -86,17 +86,32 @@ class BackfillWorld(World):
 
     def _run(self) -> None:
         plan_module.time = told_module.time = self.waiter  # type: ignore[assignment]
+        draws = self._draws
+        cuts: list[int] | list[Offsets] = self._draw_offsets() if draws.random() < 0.25 else self._draw_times()
+        for number, bounds in enumerate(pairwise(cuts)):
+            self._rate = draws.choice((0.0, 0.5, 2.0, 20.0))
+            self._force = draws.random() < 0.2
+            self._order = bounds
+            self._backfill(f"n{number}")
+
+    def _draw_times(self) -> list[int]:
         draws, now = self._draws, self.clock.ms
         times = sorted(w.happened for w in self.scenario.records if w.topic == OFFERS and w.happened < now)
         times = times or [START * 1000]
         cuts = sorted({min(now, draws.choice(times) + draws.choice((0, 1, 500, -3_000))) for _ in range(3)})
-        cuts = cuts if len(cuts) > 1 else [times[0] - 5_000, cuts[0]]
-        for number, (begin, end) in enumerate(pairwise(cuts)):
-            self._rate = draws.choice((0.0, 0.5, 2.0, 20.0))
-            self._force = draws.random() < 0.2
-            self._order = EventTimeRange(begin, end)
-            if begin < end <= self.clock.ms:
-                self._backfill(f"n{number}")
+        return cuts if len(cuts) > 1 else [cuts[0] - 5_000, cuts[0]]
+
+    def _draw_offsets(self) -> list[Offsets]:
+        """Of some partitions: those that are not named have no part in it."""
+        draws, cuts = self._draws, list[Offsets]([{}, {}, {}])
+        for partition in range(self.broker.count):
+            log = self.broker.logs[OFFERS, partition]
+            if partition and draws.random() < 0.3:
+                continue
+            for cut, offset in zip(cuts, sorted(draws.randint(0, log.end) for _ in cuts), strict=True):
+                cut[partition] = offset
+        self.faults["backfills of offsets"] += 1
+        return cuts
 
     def _check_end(self) -> None:
         """Each run was checked at its end."""
@@ -108,9 +123,16 @@ class BackfillWorld(World):
         self._name = name
         self._calm = True
         self._new_group()
-        if self._draws.random() < 0.7:
-            self._rehearse()
-            self._new_group()
+        try:
+            if self._draws.random() < 0.7:
+                self._rehearse()
+                self._new_group()
+            self._planned()
+        except RangeError as error:
+            if "there is nothing to settle" not in str(error):
+                raise
+            self.tell(f"refused: {error}")
+            return
         self._calm = False
         self._finished.clear()
         self._checker = None
@@ -160,7 +182,7 @@ class BackfillWorld(World):
                 raise Violation(f"it does not end: {[p.describe() for p in self.processes]}")
             self._pass_time(self._next_step())
 
-    def _planned(self) -> Plan | None:
+    def _planned(self) -> BackfillPlan | None:
         self.waiter.sleeps = self._pass_time
         terminal = Terminal(self.broker, self._pass_time)
         settings = settings_of(self.scenario, self.scenario.rules)
@@ -180,11 +202,11 @@ class BackfillWorld(World):
             self._checker = self._checker_of(planned)
         self.processes.append(self._process(BackfillProcess, planned, None if self._calm else self._draw_crash_point()))
 
-    def _checker_of(self, planned: Plan) -> BackfillChecker:
+    def _checker_of(self, planned: BackfillPlan) -> BackfillChecker:
         return BackfillChecker(self.scenario, self.broker, self.insurer, planned, self.faults)
 
     def _process(
-        self, kind: type[BackfillProcess], planned: Plan, crash_point: tuple[str, int] | None
+        self, kind: type[BackfillProcess], planned: BackfillPlan, crash_point: tuple[str, int] | None
     ) -> BackfillProcess:
         self.started += 1
         name = f"b{self.started}"
