@@ -95,8 +95,10 @@ def expected(run: RangeOfTask, offers: list[OfferPresented], checkouts: list[Che
     by_offset = {shown.offset: shown for shown in offers}
 
     def last(fate: Fate) -> OfferPresented:
-        # Of those of one time the one that stands last in the log.
-        return max((by_offset[offset] for offset in fate.offsets), key=lambda shown: (shown.presented_at, shown.offset))
+        # Of those of one time the one that stands first in the log.
+        return max(
+            (by_offset[offset] for offset in fate.offsets), key=lambda shown: (shown.presented_at, -shown.offset)
+        )
 
     return {name_of(fate) for fate in found if run.scope.range.contains(0, last(fate))}
 

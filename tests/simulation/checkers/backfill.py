@@ -95,7 +95,7 @@ class BackfillChecker:
     def _is_mine(self, partition: int, fate: Fate) -> bool:
         """Whether a chain is in the range."""
         dated = {w.offset: w.dated for w in self._scenario.presentations(partition)}
-        offset = max(o for o in fate.offsets if dated[o] == fate.last)  # of one time, the one that stands last
+        offset = min(o for o in fate.offsets if dated[o] == fate.last)  # of one time, the one that stands first
         whose = fate.session_id, fate.partner_code, fate.offer_id
         return self._range.contains(partition, OfferPresented(*whose, fate.last, offset))
 
