@@ -15,7 +15,7 @@ from simulation.world.process import SimulatedProcess
 
 from consumer.backfill.end import End, Left
 from consumer.backfill.mode import BackfillMode, RehearsalMode
-from consumer.backfill.plan import Log
+from consumer.backfill.plan import Log, Missing
 from consumer.backfill.rehearsal import NoGroup, NothingWritten, RehearsedCalls
 from consumer.backfill.run import BackfillReport, check_gaps, is_new, settings_of, starting_at
 from consumer.backfill.scope import BackfillScope, EventTimeRange, Offsets
@@ -39,6 +39,7 @@ class BackfillPlan:
         began: when it was found (ms).
         told: None: with `--force` nobody asks.
         starts: by partition, the first offer that a new group reads.
+        has_gaps: retention has deleted some of what the range needs.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class BackfillPlan:
     told: Told | None
     began: int
     starts: dict[int, int]
+    has_gaps: bool
 
 
 class Terminal:
@@ -56,7 +58,9 @@ class Terminal:
     def __init__(self, broker: Broker, pass_time: Callable[[float], None]) -> None:
         self._broker, self._pass_time = broker, pass_time
 
-    def plan(self, settings: Settings, name: str, rate: float, bounds: Bounds, *, force: bool) -> BackfillPlan:
+    def plan(
+        self, settings: Settings, name: str, rate: float, bounds: Bounds, *, force: bool, allow_gaps: bool
+    ) -> BackfillPlan:
         """What `run.run` finds before it makes its loop.
 
         Raises:
@@ -74,9 +78,11 @@ class Terminal:
             assert not isinstance(begin, int)
             assert not isinstance(end, int)
             scope = BackfillScope(there.offset_range(begin, end), rules, force)
+        missing: list[Missing] = []
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
-            check_gaps(there.missing(scope), allowed=False)
+            missing = there.missing(scope)
+            check_gaps(missing, allowed=allow_gaps)
         told = None
         if not force:
             told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, *scope.range.shown_between())
@@ -84,8 +90,8 @@ class Terminal:
         since, starts = there.reads_from(scope), dict[int, int]()
         for partition in range(broker.count):
             log = broker.logs[OFFERS, partition]
-            starts[partition] = next((r.offset for r in log.records if r.timestamp >= since), log.end)
-        return BackfillPlan(starting_at(settings, since), scope, told, began, starts)
+            starts[partition] = next((r.offset for r in log.read(log.start, 10**6) if r.timestamp >= since), log.end)
+        return BackfillPlan(starting_at(settings, since), scope, told, began, starts, bool(missing))
 
     def touch(self, what: str) -> None: ...
 

@@ -29,7 +29,7 @@ from simulation.world.world import PATIENCE, World, settings_of
 from consumer.backfill import plan as plan_module
 from consumer.backfill import told as told_module
 from consumer.backfill.scope import Offsets
-from consumer.errors import RangeError, StartError
+from consumer.errors import GapError, RangeError, StartError
 
 FAULTY = 40.0
 """Seconds of a run in which something may fail."""
@@ -55,9 +55,11 @@ class BackfillWorld(World):
         self.faults["backfills of logs that are over" if is_over else "backfills of logs that go on"] += 1
         self.clock.now = now
         self._write_what_is_due()
+        if draws.random() < 0.35:
+            self._retain()
         self._keep_told(live, draws.choice((0.0, 0.5, 1.0)))
         self._order: Bounds = (0, 1)
-        self._force = False
+        self._force = self._allow_gaps = False
         self._rate = 0.0
         self._checker: BackfillChecker | None = None
         self._finished: list[BackfillProcess] = []
@@ -72,6 +74,13 @@ class BackfillWorld(World):
     def _write_what_is_due(self) -> None:
         while self._records and self._records[0].at <= self.clock.ms:
             self._write(self._records.popleft())
+
+    def _retain(self) -> None:
+        """Retention has deleted the beginnings of some logs."""
+        for (topic, _), log in self.broker.logs.items():
+            if topic in self.broker.topics and self._draws.random() < 0.6 and log.records:
+                log.delete_below(self._draws.choice(log.records[: 1 + len(log.records) // 2]).offset)
+        self.faults["backfills of logs that retention has cut"] += 1
 
     def _keep_told(self, live: World, share: float) -> None:
         """What the live run has told by now, as far as it is kept: of an offer all or nothing."""
@@ -123,16 +132,21 @@ class BackfillWorld(World):
         self._name = name
         self._calm = True
         self._new_group()
+        self._allow_gaps = False
         try:
-            if self._draws.random() < 0.7:
-                self._rehearse()
-                self._new_group()
             self._planned()
+        except GapError as error:
+            self.tell(f"refused: {error}")
+            self.faults["a backfill is refused for a gap, and goes on by --allow-gaps"] += 1
+            self._allow_gaps = True
         except RangeError as error:
-            if "there is nothing to settle" not in str(error):
+            if not any(why in str(error) for why in ("there is nothing to settle", "is no range of them")):
                 raise
             self.tell(f"refused: {error}")
             return
+        if self._draws.random() < 0.7:
+            self._rehearse()
+            self._new_group()
         self._calm = False
         self._finished.clear()
         self._checker = None
@@ -187,7 +201,11 @@ class BackfillWorld(World):
         terminal = Terminal(self.broker, self._pass_time)
         settings = settings_of(self.scenario, self.scenario.rules)
         try:
-            return terminal.plan(settings, self._name, self._rate, self._order, force=self._force)
+            return terminal.plan(
+                settings, self._name, self._rate, self._order, force=self._force, allow_gaps=self._allow_gaps
+            )
+        except (GapError, RangeError):
+            raise
         except (KafkaException, StartError) as error:
             if self._calm:
                 raise Violation(f"{self._name} cannot begin, and nothing fails: {error}") from error
