@@ -12,6 +12,7 @@ from typing import Any
 
 import brokers
 import pytest
+from brokers.producers import ordered_producer
 from confluent_kafka import Message
 from support.deployment import AGE, Deployment, deployed, moment, now, read_topic, until
 from support.letters import HEADER, dead_letter, dead_letters, limit, resubmit, resubmitted, started
