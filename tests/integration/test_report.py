@@ -266,11 +266,7 @@ def test_a_full_disk_in_a_process_of_its_own_is_the_same_error(
 def test_a_signal_ends_all_of_it_and_leaves_no_file(
     topics: EvidenceTopics, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    told = topics.outcome()
-    value = CODEC.encode_outcome(told)
-    for number in range(outcome_parts.FEW + 10):
-        topics.record_at_once("OUTCOME", value, number % 2)
-    topics.written()
+    many_outcomes(topics)
     process = topics.begin("report", TMPDIR=str(tmp_path))
     try:
         # The first file is written by a process of its own.
@@ -283,6 +279,29 @@ def test_a_signal_ends_all_of_it_and_leaves_no_file(
         until(lambda: not is_there(process.pid), within=30, what="the processes that read to have ended")
     finally:
         process.kill()
+
+
+def test_a_reading_process_that_is_killed_is_said(topics: EvidenceTopics, tmp_path: Path) -> None:
+    many_outcomes(topics)
+    process = topics.begin("report", TMPDIR=str(tmp_path))
+    try:
+        until(lambda: list(tmp_path.glob("*/outcomes-*")), within=60, what="a process to have read something")
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "a process that read the outcomes was killed" in errors
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+
+
+def many_outcomes(topics: EvidenceTopics) -> None:
+    """More than one process reads."""
+    value = CODEC.encode_outcome(topics.outcome())
+    for number in range(outcome_parts.FEW + 10):
+        topics.record_at_once("OUTCOME", value, number % 2)
+    topics.written()
 
 
 def is_there(group: int) -> bool:
@@ -345,5 +364,16 @@ def test_a_full_disk_is_said_and_leaves_nothing(topics: EvidenceTopics, small_di
     done = topics("report", TMPDIR=str(small_disk))
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
+    assert "TMPDIR says where they go" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(small_disk.iterdir()) == []
+
+
+def test_what_is_printed_is_utf_8_in_any_locale(topics: EvidenceTopics) -> None:
+    topics.outcome(partner_code="Zoë", details=Details("旅行", "DE", "EUR", "1"))
+    topics.written()
+    for form in ("csv", "html"):
+        done = topics("report", "--by", "partner,product", "--output", form, PYTHONIOENCODING="latin-1")
+        assert done.returncode == 0, done.stderr
+        assert "Zoë" in done.stdout
+        assert "旅行" in done.stdout
