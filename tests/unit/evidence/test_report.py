@@ -61,5 +61,5 @@ def test_without_room_for_temporary_files_it_says_what_to_set(monkeypatch: pytes
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
-    with pytest.raises(OutputFileError, match="No usable temporary directory found. Set TMPDIR"), _work_folder():
+    with pytest.raises(OutputFileError, match=r"No usable temporary directory found\. Set TMPDIR"), _work_folder():
         pass
