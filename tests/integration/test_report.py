@@ -67,11 +67,12 @@ def test_every_fate_is_counted_under_its_name(topics: EvidenceTopics) -> None:
 
 
 def test_a_chain_belongs_to_the_range_in_which_it_was_presented(topics: EvidenceTopics) -> None:
+    topics.outcome(at=1_000, took=-3_600_000)  # by a clock that is behind: it stands first, before the range's begin
     topics.outcome(at=-1)
     topics.outcome(at=0, took=40 * 3_600_000)
     topics.outcome(at=DAY - 1)
     topics.outcome(at=DAY)
-    assert total(told(topics))["bought"] == 2
+    assert total(told(topics))["bought"] == 3
 
 
 def test_an_outcome_that_stands_there_again_counts_once(topics: EvidenceTopics) -> None:
@@ -194,6 +195,22 @@ def test_outcomes_that_retention_has_deleted_are_said_and_the_exit_code_is_1(top
     assert not document["complete"]
     assert "retention has deleted what stood before offset 1" in document["notes"][0]
     assert total(document)["bought"] == 1
+
+
+@pytest.mark.parametrize("committed", [None, 0, 1])
+def test_open_offers_that_retention_has_deleted_are_said(topics: EvidenceTopics, committed: int | None) -> None:
+    for number in range(2):
+        topics.offer(f"s{number}", f"o{number}", number)
+    topics.written()
+    if committed is not None:
+        topics.commit("OFFER", 0, committed)
+    topics.delete_before("OFFER", 0, 1)
+    done = topics("report", "--output", "json")
+    document = json.loads(done.stdout)
+    was_settled = committed == 1
+    assert done.returncode == (0 if was_settled else 1)
+    assert any("what was open there is not counted" in note for note in document["notes"]) is not was_settled
+    assert total(document)["open"] == 1
 
 
 def test_csv_and_parquet_have_the_figures_of_json(topics: EvidenceTopics, tmp_path: Path) -> None:
