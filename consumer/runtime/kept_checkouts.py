@@ -7,7 +7,7 @@ them are read no further. That is so whether decisions are suspended or not, and
 
 Nothing else may end such a stop. What stands behind is not read, and what is kept cannot be forgotten. So the operator
 is told, who knows whether there is memory for more. After a restart, and with another member, the same log is read
-again and counted again: the stop is found again where it was, and does not move on by a batch a restart.
+again and counted again: the stop is found again where it was, but for the records of one turn, however often that is.
 """
 
 from __future__ import annotations
