@@ -105,8 +105,8 @@ class SettledSince:
         gone = f"{place}: of the outcomes since that time some may be gone, so what was settled by then is not known."
         if kept is None:
             raise PositionsError(
-                f"{gone} Nothing was changed. The broker does not tell how long it keeps them: allow DescribeConfigs on "
-                "the topic, or choose a later time."
+                f"{gone} The broker does not tell how long it keeps them. Nothing was changed. Allow DescribeConfigs "
+                "on the topic, or choose a later time."
             )
         if kept.most_bytes is not None and some_left:
             raise PositionsError(f"{gone} retention.bytes deletes them. Nothing was changed. Choose a later time.")

@@ -72,7 +72,7 @@ def test_where_outcomes_since_then_may_be_gone_the_error_says_which_time_can_be_
 
 
 def test_where_nobody_tells_how_long_outcomes_are_kept_nothing_is_guessed() -> None:
-    with pytest.raises(PositionsError, match="allow DescribeConfigs on the topic"):
+    with pytest.raises(PositionsError, match="Allow DescribeConfigs on the topic"):
         since(None).earliest_shown(NOW - HOUR)
 
 
