@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.checkpoint import OfferCheckpoint
+from ..core.rules import MAX_TIME
 from ..core.watermark import Side
+from ..errors import StartError
 from ..events import OfferPresented
 from ..runtime.runner import TaskRunner
 from ..runtime.tasks import Tasks
@@ -15,6 +17,13 @@ from .mode import BackfillMode
 
 EVERY = 2.0
 """Seconds between two questions of how far the other instances are."""
+
+FLUSH = 2.0
+"""Seconds that the end waits for what was written to be acknowledged, before it looks once more in a later turn."""
+
+PATIENCE = 60.0
+"""Seconds for which an instance that has something left waits for tasks of others: those of one that has died come once
+its session is over, which takes 45."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,8 @@ class End:
     """Asked after each turn whether the run is over.
 
     The wall clock plays one part: what the log held when the run began is read, and W has come to what that allows. An
-    instance whose own tasks are settled waits for the others: if one of them dies, its tasks come here.
+    instance whose own tasks are settled waits for the others: if one of them dies, its tasks come here. One that has
+    something left waits a while for the same reason, and not for ever, since two of those would wait for each other.
 
     Args:
         tasks: those that run here.
@@ -44,6 +54,7 @@ class End:
         partitions: how many there are.
         began: when the run began (wall clock, ms).
         lateness: as set now (ms).
+        flush: waits so many seconds for what was written to be acknowledged, and tells whether all is.
         on_open: is told of each offer of the range that is undecided at the end.
     """
 
@@ -55,6 +66,7 @@ class End:
         partitions: int,
         began: int,
         lateness: int,
+        flush: Callable[[float], bool],
         on_open: Callable[[OfferPresented], None] = lambda shown: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,18 +74,26 @@ class End:
         self._mode = mode
         self._partitions = partitions
         self._at_log_end = began - lateness - 1
+        self._flush = flush
         self._on_open = on_open
         self._monotonic = monotonic
         self._next_question = 0.0
+        self._over_since: float | None = None
 
     def is_reached(self) -> bool:
         """Whether to stop now."""
         runners = self._tasks.runners
         if not self._tasks.consumer.assigned or not all(self._is_over(runner) for runner in runners.values()):
+            self._over_since = None
             return False
-        if not all(runner.is_done for runner in runners.values()):
-            return True
-        return len(runners) == self._partitions or self._others_are_done()
+        now = self._monotonic()
+        self._over_since = now if self._over_since is None else self._over_since
+        if len(runners) < self._partitions and not self._others_are_done(now):
+            is_done = all(runner.is_done for runner in runners.values())
+            if is_done or now - self._over_since < PATIENCE:
+                return False
+        # What is not acknowledged may never be recorded: a run that says that all is settled must know it.
+        return self._flush(FLUSH)
 
     def left(self) -> Left:
         """What is left, before the tasks are given back."""
@@ -96,15 +116,20 @@ class End:
         task = runner.task
         if task.restoring or task.unsettled or runner.outstanding:
             return False
+        # Checkouts may still land behind a gap in them: that is over within moments, and what is due is decided then.
+        if task.guard.behind_gap or (not task.guard.has_landed and task.guard.resume_at < MAX_TIME):
+            return False
         # What is kept back as a mass of late offers is kept until somebody does something about it.
         return runner.late_run.suspended or (task.watermark >= self._at_log_end and not runner.late_run.kept)
 
-    def _others_are_done(self) -> bool:
-        now = self._monotonic()
+    def _others_are_done(self, now: float) -> bool:
         if now < self._next_question:
             return False
         self._next_question = now + EVERY
-        positions = self._tasks.consumer.positions()
+        try:
+            positions = self._tasks.consumer.positions()
+        except StartError:
+            return False  # the broker is away: it is asked again
         for partition in set(range(self._partitions)) - self._tasks.runners.keys():
             found = positions.by_place[Side.OFFERS, partition].checkpoint
             if not isinstance(found, OfferCheckpoint) or found.unsettled:

@@ -31,6 +31,12 @@ class BackfillMode(RunMode):
         self._topics = topics
         self._told = told
 
+    def begin(self, task: Task) -> None:
+        """See `RunMode.begin`. What is bought was presented up to window + checkout_grace before: ids of checkouts from
+        before that are of offers that are not read, and would look like ids of no offer."""
+        rules = self.scope.rules
+        task.guard.ids.since = self.scope.begin + rules.window + rules.checkout_grace
+
     def settles(self, partition: int, shown: OfferPresented) -> bool:
         """See `RunMode.settles`."""
         if not self.scope.range.contains(partition, shown):

@@ -168,7 +168,7 @@ def _run(
         edges = replace(edges, outputs=tally, mode=mode, provenance=provenance, history=None)
         with closing(edges.codec):
             loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
-            end = End(loop.tasks, mode, partitions=partitions, began=began, lateness=rules.lateness)
+            end = End(loop.tasks, mode, partitions=partitions, began=began, lateness=rules.lateness, flush=tally.flush)
             log.info("backfill begins", name=order.name, group=kafka.group_id, range=in_words(scope.text()))
             spare_the_collector()
             with showing(order.name, bar=order.bar) as show:

@@ -132,6 +132,7 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
                 partitions=partitions,
                 began=began,
                 lateness=rules.lateness,
+                flush=tally.flush,
                 on_open=found.add_open,
             )
             spare_the_collector()

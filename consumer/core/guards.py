@@ -64,12 +64,14 @@ class PurchasedIds:
 
     Attributes:
         unmatched: ids in a row without a match. The guards set it to 0.
+        since: those of checkouts before this time (ms) are not counted, since their offers may not have been read.
         judged_to: up to this time (ms) ids were judged; those of later checkouts are to be told again after a restart.
         last: session_id and id of the one that was counted last.
     """
 
     def __init__(self, knows: Callable[[str, str], bool], unmatched: int = 0, judged_to: int = MIN_TIME) -> None:
         self.unmatched = unmatched
+        self.since = MIN_TIME
         self.judged_to = judged_to
         self.last: tuple[str, str] | None = None
         self._knows = knows
@@ -87,10 +89,10 @@ class PurchasedIds:
         """
         waiting = self._waiting
         while waiting and waiting[0][0] <= watermark:
-            _, session_id, offer_id = heappop(waiting)
+            completed_at, session_id, offer_id = heappop(waiting)
             if self._knows(session_id, offer_id):
                 self.unmatched, self._matched = 0, True
-            else:
+            elif completed_at >= self.since:
                 self.unmatched += 1
                 self.last = session_id, offer_id
         self.judged_to = max(self.judged_to, watermark)

@@ -276,7 +276,7 @@ class Task:
         return len(self._pending.by_start)
 
     def open_offers(self) -> Iterator[OfferPresented]:
-        """Of each offer that is read and undecided its last presentation."""
+        """Of each offer that is read and undecided the last presentation of its first chain, and of its last one."""
         return self._join.open_offers()
 
     def unsettled_chains(self) -> Collection[Chain]:

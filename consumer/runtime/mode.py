@@ -23,6 +23,9 @@ class RunMode:
     """Whether it reads a range, and not all there is. Its first calls then wait until the checkouts are read as far
     ahead as whoever had the task before may have read them, and not to the end of the log."""
 
+    def begin(self, task: Task) -> None:
+        """A task begins: tell it what is known of the run."""
+
     def settles(self, partition: int, shown: OfferPresented) -> bool:
         """Whether a chain is this run's to settle, whose last presentation this is; or one that does not join.
 

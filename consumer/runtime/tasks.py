@@ -128,6 +128,7 @@ class Tasks:
                 "belong together may no longer meet. Drain the topics with the old count, or start a new group."
             ) from error
         self._check_decided_to(partition, task)
+        self._edges.mode.begin(task)
         runner = TaskRunner(
             partition,
             task,

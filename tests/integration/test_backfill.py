@@ -285,7 +285,7 @@ def test_what_the_log_does_not_decide_yet_is_open_and_not_called(real_kafka: Bro
         assert set(deployment.called()) == set(shown.to_call(shown.at(100), now()))
 
 
-def test_a_range_that_retention_has_cut_is_refused_and_can_be_taken_as_it_is(real_kafka: Broker, tmp_path: Path) -> None:
+def test_a_range_that_retention_has_cut_is_refused_or_taken_as_it_is(real_kafka: Broker, tmp_path: Path) -> None:
     with past(real_kafka, tmp_path) as (deployment, shown):
         deployment.delete_records(deployment.checkout_topic, 25)
         code, said = backfill(deployment, shown.begin, shown.begin + SPAN, *FAST)

@@ -12,7 +12,8 @@ from typing import Any
 
 import brokers
 import pytest
-from confluent_kafka import Message, Producer
+from brokers.producers import ordered_producer
+from confluent_kafka import Message
 from support.deployment import AGE, Deployment, deployed, moment, now, read_topic, until
 from support.letters import HEADER, dead_letter, dead_letters, limit, resubmit, resubmitted, started
 
@@ -340,7 +341,7 @@ def test_while_a_transaction_of_another_may_hide_a_note_nothing_is_written(deplo
     show_json(deployment, "s1")
     dead_letter(deployment, deployment.offer_topic, "undecodable")
     (letter,) = letters_of(deployment)
-    other = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"other-{deployment.suffix}"})
+    other = ordered_producer(deployment.bootstrap, transactional_id=f"other-{deployment.suffix}")
     other.init_transactions(30)
     other.begin_transaction()
     other.produce(deployment.dead_letter_topic, b"of another", partition=letter.partition() or 0)

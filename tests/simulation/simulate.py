@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulation.checkers.violation import Violation
 from simulation.workload.kinds import ON, Kind, kinds_of
+from simulation.world.backfill_run import backfill
 from simulation.world.late_run import compare
 from simulation.world.world import NEITHER, SESSIONS, World
 
@@ -39,6 +40,9 @@ class Result(NamedTuple):
 READ_LATE = 5
 """The logs of every so many seeds are read once more, late."""
 
+BACKFILLED = 5
+"""Of every so many seeds two ranges are backfilled."""
+
 MOST_UNJUDGED = 0.04
 """Of all sessions, the share that neither judge may leave unjudged."""
 
@@ -52,6 +56,8 @@ def run(seed: int, *, trace: int = 0, kinds: frozenset[Kind] = ON) -> Result:
         world.run()
         if Kind.LATE_RUN in kinds and seed % READ_LATE == 0:
             world.faults += compare(world)
+        if Kind.BACKFILL in kinds and seed % BACKFILLED == 1:
+            world.faults += backfill(world)
     except Violation as violation:
         failure = f"invariant broken: {violation}"
     except Exception:

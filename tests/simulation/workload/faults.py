@@ -35,7 +35,7 @@ class Faults:
         self._world, self._random = world, world.random
         self._span = world.scenario.span / 1000 + 20
         self._kinds = kinds
-        self._plan: list[Happening] = []
+        self.plan: list[Happening] = []
 
     def draw(self) -> deque[Happening]:
         """All that is to happen, in the order of time."""
@@ -51,11 +51,11 @@ class Faults:
             if what in lasting:
                 what()
             else:
-                self._plan.append((self._moment(), what))
+                self.plan.append((self._moment(), what))
         if self._world.scenario.loses_metadata:
-            self._plan.append((self._moment(), self._lose_metadata))
+            self.plan.append((self._moment(), self._lose_metadata))
         self._draw_kinds()
-        return self._sorted(self._plan)
+        return self.sorted(self.plan)
 
     def _draw_kinds(self) -> None:
         """What goes wrong besides, each kind by a random source of its own."""
@@ -78,12 +78,12 @@ class Faults:
         return self._random.uniform(0, self._span)
 
     @staticmethod
-    def _sorted(plan: list[Happening]) -> deque[Happening]:
+    def sorted(plan: list[Happening]) -> deque[Happening]:
         return deque(sorted(plan, key=lambda happening: happening[0]))
 
     # --- what lasts for a while
 
-    def _during(
+    def during(
         self,
         name: str,
         seconds: float,
@@ -102,10 +102,10 @@ class Faults:
             world.tell(f"no longer {name}")
             end()
 
-        self._plan += [(at, begins), (at + seconds, ends)]
+        self.plan += [(at, begins), (at + seconds, ends)]
 
     def _draw_outage(self) -> None:
-        broker, random, set_down = self._world.broker, self._random, self._set_down
+        broker, random, set_down = self._world.broker, self._random, self.set_down
 
         def set_moving(place: tuple[str, int], moving: bool) -> None:
             (broker.moving.add if moving else broker.moving.discard)(place)
@@ -113,21 +113,19 @@ class Faults:
 
         what = random.choice(("broker down", "a leader moves", "the coordinator moves"))
         if what == "broker down":
-            self._during(what, random.uniform(0.5, 8), lambda: set_down(True), lambda: set_down(False))
+            self.during(what, random.uniform(0.5, 8), lambda: set_down(True), lambda: set_down(False))
         elif what == "a leader moves":
             place = random.choice((OFFERS, CHECKOUTS)), random.randrange(broker.count)
-            self._during(
-                what, random.uniform(0.5, 8), lambda: set_moving(place, True), lambda: set_moving(place, False)
-            )
+            self.during(what, random.uniform(0.5, 8), lambda: set_moving(place, True), lambda: set_moving(place, False))
         else:
-            self._during(
+            self.during(
                 what,
                 random.uniform(0.5, 5),
                 lambda: (setattr(broker, "coordinator_moves", True), broker.group.share_anew()),
                 lambda: setattr(broker, "coordinator_moves", False),
             )
 
-    def _set_down(self, down: bool) -> None:
+    def set_down(self, down: bool) -> None:
         broker = self._world.broker
         broker.down = down
         for log in broker.logs.values():
@@ -136,13 +134,13 @@ class Faults:
     def _draw_scenarios_outage(self) -> None:
         if (outage := self._world.scenario.outage) is not None:
             name = "brokers away, with their producers"
-            self._during(
-                name, outage[1] - outage[0], lambda: self._set_down(True), lambda: self._set_down(False), outage[0]
+            self.during(
+                name, outage[1] - outage[0], lambda: self.set_down(True), lambda: self.set_down(False), outage[0]
             )
 
     def _draw_commit_fault(self) -> None:
         broker, fault = self._world.broker, self._random.choice(list(CommitFault)[1:])
-        self._during(
+        self.during(
             f"a commit {fault.value}",
             self._random.uniform(0.5, 10),
             lambda: setattr(broker, "commit_fault", fault),
@@ -156,7 +154,7 @@ class Faults:
             (((outcomes, dead), "outputs"), ((outcomes,), "outcomes"), ((dead,), "dead letters"))
         )
         how, does = random.choice(((broker.refused, "are refused"), (broker.stalled, "are not acknowledged")))
-        self._during(
+        self.during(
             f"{which} {does}",
             random.uniform(0.5, 5),
             lambda: how.update(topics),
@@ -167,7 +165,7 @@ class Faults:
         broker, random = self._world.broker, self._random
         topic = random.choice((OFFERS, CHECKOUTS))
         place = topic, random.randrange(broker.count)
-        self._during(
+        self.during(
             f"{topic} are not read, and fall far behind",
             random.uniform(2, 20),
             lambda: broker.stalled.add(place),
@@ -176,7 +174,7 @@ class Faults:
 
     def _draw_file(self) -> None:
         file, gone = self._world.release_file, self._random.random() < 0.5
-        self._during(
+        self.during(
             "the release file is gone" if gone else "the release file is wrong",
             self._random.uniform(1, 10),
             lambda: file.spoil(gone),
@@ -186,7 +184,7 @@ class Faults:
     def _draw_partner(self) -> None:
         mode, code = self._random.choice(MODES), self._random.choice(("ada", "bob", "eve"))
         partner = self._world.insurer.partners.setdefault(code, Partner())
-        self._during(
+        self.during(
             f"a partner's calls: {mode}",
             self._random.choice((1, 10, 60)),
             lambda: setattr(partner, "mode", mode),
@@ -200,7 +198,7 @@ class Faults:
             self._random.choice(("500", "429", "403", "422", "cut")),
         )
         partner = self._world.insurer.partners.setdefault(code, Partner())
-        self._during(
+        self.during(
             f"a partner's calls wait: {mode}",
             self._random.choice((20, 60, 120)),
             lambda: setattr(partner, "mode", mode),
@@ -212,7 +210,7 @@ class Faults:
         if self._random.random() < 0.5:
             return
         partner = self._world.insurer.partners.setdefault(self._random.choice(("ada", "bob", "eve")), Partner())
-        self._during(
+        self.during(
             "a wrong route for a partner's calls",
             self._random.choice((20, 60, 180)),
             lambda: setattr(partner, "mode", "404"),
@@ -240,7 +238,7 @@ class Faults:
             for process in stepped:
                 self._set_right(process)
 
-        self._during(f"a clock steps {'ahead' if skew > 0 else 'back'}", random.choice((1, 8, 20, 60)), step, mend)
+        self.during(f"a clock steps {'ahead' if skew > 0 else 'back'}", random.choice((1, 8, 20, 60)), step, mend)
 
     def _draw_no_rights(self) -> None:
         """The right to write is withdrawn, and given back when somebody finds out."""
@@ -248,7 +246,7 @@ class Faults:
             return
         broker = self._world.broker
         topics = self._random.choice(((broker.outcome_topic,), (broker.dead_letter_topic,)))
-        self._during(
+        self.during(
             f"no right to write {topics[0]}",
             self._random.choice((5, 15, 30)),
             lambda: broker.refused.update(topics),
@@ -287,7 +285,7 @@ class Faults:
             process.skew = skew
             world = self._world
             back = world.clock.now - START + self._random.uniform(0, 0.9 * world.scenario.rules.lateness / 1000)
-            world.plan = self._sorted([*world.plan, (back, lambda: self._set_right(process))])
+            world.plan = self.sorted([*world.plan, (back, lambda: self._set_right(process))])
 
     def _set_right(self, process: SimulatedProcess) -> None:
         self._world.tell(f"the clock of {process.name} is right again")
@@ -325,7 +323,7 @@ class Faults:
         topics = self._random.choice(((OFFERS,), (CHECKOUTS,), TOPICS))
         how, runs = self._random.choice((Loss.FOREIGN, Loss.EXPIRED, Loss.MADE_ANEW)), self._random.random() < 0.4
         self._world.operator.goes_back = self._random.random() < 0.5
-        self._plan.append((self._moment(), lambda: self._lose_positions(topics, how, runs=runs)))
+        self.plan.append((self._moment(), lambda: self._lose_positions(topics, how, runs=runs)))
 
     def _lose_positions(self, topics: tuple[str, ...], how: Loss, *, runs: bool) -> None:
         """Something happens to the positions, while the service is stopped, or under its hands."""

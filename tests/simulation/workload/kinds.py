@@ -32,6 +32,8 @@ class Kind(Enum):
     an operator answers."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
+    BACKFILL = "backfill"
+    """Ranges of the logs of some seeds are backfilled, after the live run."""
     SEVERAL = "several in a record"
     """A record holds its offer several times: `input.offers.each` is set, and all fates must stay what they are."""
 
@@ -48,6 +50,7 @@ ON: frozenset[Kind] = frozenset(
         Kind.NO_RIGHTS,
         Kind.LOST_POSITIONS,
         Kind.LATE_RUN,
+        Kind.BACKFILL,
     }
 )
 """What every run has."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from consumer.backfill.end import EVERY, End, Left
+from consumer.backfill.end import EVERY, PATIENCE, End, Left
 from consumer.backfill.mode import BackfillMode
 from consumer.backfill.scope import BackfillScope, EventTimeRange
 from consumer.core.checkpoint import OfferCheckpoint
-from consumer.core.rules import DecisionRules
+from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
+from consumer.errors import StartError
 from consumer.events import OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -31,6 +32,10 @@ class Runner(SimpleNamespace):
             "open_offers": lambda: iter(more.get("undecided", ())), "next_offset": lambda side: 0,
         }  # fmt: skip
         task |= {name: value for name, value in more.items() if name in task}
+        resume_at = more.get("resume_at", MIN_TIME)
+        task["guard"] = SimpleNamespace(
+            behind_gap=more.get("behind_gap", False), has_landed=resume_at == MIN_TIME, resume_at=resume_at
+        )
         late = {"suspended": more.get("suspended", False), "kept": more.get("kept", [])}
         super().__init__(
             task=SimpleNamespace(**task), late_run=SimpleNamespace(**late), outstanding=more.get("outstanding", 0)
@@ -47,11 +52,14 @@ class Group:
     def __init__(self, *runners: Runner, others: Any = None, assigned: bool = True) -> None:
         self.runners = dict(enumerate(runners))
         self.asked = 0
+        self.away = False
         self.others = others or {}
         self.consumer = SimpleNamespace(assigned=assigned, positions=self._positions)
 
     def _positions(self) -> Any:
         self.asked += 1
+        if self.away:
+            raise StartError("no answer")
         places = {(Side.OFFERS, p): SimpleNamespace(checkpoint=found) for p, found in self.others.items()}
         return SimpleNamespace(by_place=places)
 
@@ -63,7 +71,8 @@ def checkpoint(decided_to: int = DONE_AT, *unsettled: int) -> OfferCheckpoint:
 def end(group: Group, partitions: int | None = None, **more: Any) -> End:
     mode = BackfillMode(("offers", "checkouts"), SCOPE, None)
     count = len(group.runners) if partitions is None else partitions
-    return End(group, mode, partitions=count, began=BEGAN, lateness=RULES.lateness, **more)  # type: ignore[arg-type]
+    given = {"flush": lambda seconds: True} | more
+    return End(group, mode, partitions=count, began=BEGAN, lateness=RULES.lateness, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +118,43 @@ def test_who_is_done_waits_for_the_others_by_what_they_have_committed(other: Any
     assert end(Group(others={0: checkpoint(), 1: other}), partitions=2).is_reached() is reached, "a spare one, too"
 
 
-def test_who_has_something_open_waits_for_nobody_so_that_no_two_wait_for_each_other() -> None:
-    group = Group(Runner(decided_to=0, watermark=AT_LOG_END), others={1: checkpoint(0)})
-    assert end(group, partitions=2).is_reached()
-    assert group.asked == 0
+def open_task(**more: Any) -> Runner:
+    return Runner(decided_to=0, watermark=AT_LOG_END, **more)
+
+
+def test_it_is_over_only_once_what_was_written_is_acknowledged() -> None:
+    acknowledged: list[bool] = []
+    it = end(Group(Runner()), flush=lambda seconds: bool(acknowledged))
+    assert not it.is_reached()
+    acknowledged.append(True)
+    assert it.is_reached()
+
+
+@pytest.mark.parametrize("held", [{"behind_gap": True}, {"resume_at": 12_000}])
+def test_it_waits_for_checkouts_that_land(held: dict[str, Any]) -> None:
+    assert not end(Group(open_task(**held))).is_reached()
+
+
+def test_it_does_not_wait_for_a_silence_to_end() -> None:
+    assert end(Group(open_task(resume_at=MAX_TIME))).is_reached()
+
+
+def test_one_that_has_something_left_waits_a_while_for_the_tasks_of_one_that_has_died() -> None:
+    now = [0.0]
+    it = end(Group(open_task(), others={1: checkpoint(0)}), partitions=2, monotonic=lambda: now[0])
+    assert not it.is_reached()
+    now[0] = PATIENCE - 1
+    assert not it.is_reached()
+    now[0] = PATIENCE
+    assert it.is_reached(), "or two of them would wait for each other"
+
+
+def test_one_whose_tasks_are_settled_waits_for_the_others_also_while_the_broker_is_away() -> None:
+    now, group = [0.0], Group(Runner(), others={1: checkpoint(0)})
+    it = end(group, partitions=2, monotonic=lambda: now[0])
+    for now[0] in (0.0, 10.0, 2 * PATIENCE):
+        group.away = not group.away
+        assert not it.is_reached()
 
 
 def test_the_others_are_asked_for_at_an_interval() -> None:

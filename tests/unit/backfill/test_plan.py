@@ -29,7 +29,7 @@ class Codec:
         return OfferPresented("s", "ada", "o", T + int(value), offset)
 
 
-class Logs:
+class TwoStampedLogs:
     """Topics of one partition; a log is (its first offset, [(stamp, value), …])."""
 
     def __init__(self, **logs: tuple[int, list[tuple[int, bytes]]]) -> None:
@@ -66,7 +66,7 @@ class Logs:
 
 
 def log(**logs: tuple[int, list[tuple[int, bytes]]]) -> Log:
-    return Log(Logs(**logs), ("offers", "checkouts"), 1, RULES, Codec())  # type: ignore[arg-type]
+    return Log(TwoStampedLogs(**logs), ("offers", "checkouts"), 1, RULES, Codec())  # type: ignore[arg-type]
 
 
 def at(ms: int) -> datetime:

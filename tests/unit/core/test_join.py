@@ -123,3 +123,11 @@ def test_a_session_of_many_checkouts_is_looked_at_once_when_they_are_forgotten(m
     join.forget(FAR)
     assert join.sessions == 1
     assert len(looked) == 1
+
+
+def test_what_is_open_of_an_offer_is_told_by_chains() -> None:
+    join = Join(RULES)
+    for offset, at in enumerate((T, T + 50, T + 500, T + 520)):
+        join.present(shown(at, offset))
+    join.present(shown(T, 9, "other"))
+    assert sorted(one.offset for one in join.open_offers()) == [1, 3, 9]

@@ -1,0 +1,268 @@
+"""Checks a backfill: the chains of its range and no others, each once, none too early; and that its end says the truth.
+
+It goes by the reference decision, over the presentations from the first one on that the run reads. What stands before
+that may change where a chain begins: `_is_exception` says of which offers alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from simulation.checkers.head import head_came_late
+from simulation.checkers.truth import TruthChecker
+from simulation.checkers.violation import Violation
+from simulation.workload.scenario import CODEC, Scenario, callable_reason
+from simulation.world.backfill import BackfillPlan, BackfillProcess, RehearsalProcess
+from simulation.world.broker import Broker, Place
+from simulation.world.insurer import Insurer
+from support.chain_begins import is_begin_unknown
+
+from consumer.audit.decision import Fate
+from consumer.backfill.told import chain_key
+from consumer.core.guards import SuspendedBy
+from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+
+
+class BackfillTruth(TruthChecker):
+    """A backfill reads the checkouts no further ahead than it must: known is what its process was given."""
+
+    def _knows(self, *asked: object) -> str:
+        known = super()._knows(*asked)  # type: ignore[arg-type]
+        return known if known == "it was handed the purchase" else ""
+
+
+class Expected(NamedTuple):
+    """A chain of the range, and why it may be settled; each with all doubts about undated checkouts."""
+
+    partition: int
+    fate: Fate
+    may: list[Fate]
+
+    @property
+    def key(self) -> int:
+        fate = self.fate
+        return chain_key(fate.session_id, fate.partner_code, fate.offer_id, fate.last)
+
+
+class BackfillChecker:
+    """Judges one run: all processes of one name."""
+
+    def __init__(
+        self, scenario: Scenario, broker: Broker, insurer: Insurer, plan: BackfillPlan, faults: Counter[str]
+    ) -> None:
+        self._scenario, self._broker, self._insurer, self._plan = scenario, broker, insurer, plan
+        self._faults = faults
+        self._rules, self._range = plan.scope.rules, plan.scope.range
+        self._seen = {place: len(log.records) for place, log in broker.logs.items() if place[0] not in broker.topics}
+        self._calls_seen = len(insurer.calls)
+        self._excused: set[str] = set()
+        self.home: dict[Place | tuple[int, int], Expected] = {}
+        self.chains: list[Expected] = []
+        for partition in range(scenario.partitions):
+            self._expect(partition)
+
+    def _expect(self, partition: int) -> None:
+        scenario = self._scenario
+        view = [w for w in scenario.presentations(partition) if w.offset >= self._plan.starts[partition]]
+        whole = {self._name(fate) for fate, _ in scenario.fates(partition) if self._is_mine(partition, fate)}
+        for fate, may in scenario.fates(partition, iter(view)):
+            one = Expected(partition, fate, may)
+            self.home.update(((partition, offset), one) for offset in fate.offsets)
+            if self._is_mine(partition, fate):
+                self.chains.append(one)
+        mine = {self._name(one.fate) for one in self.chains if one.partition == partition}
+        for session_id, partner_code, offer_id, *_ in mine ^ whole:
+            if not self._plan.has_gaps and not self._is_exception(partition, partner_code, offer_id):
+                raise Violation(f"{offer_id} has other chains, seen from where the range is read: {mine ^ whole}")
+            self._excused.add(session_id)
+            self._faults["where the chains of an offer begin is not known"] += 1
+
+    @staticmethod
+    def _name(fate: Fate) -> tuple[str, str, str, int, int]:
+        return fate.session_id, fate.partner_code, fate.offer_id, fate.begin, fate.last
+
+    def _is_exception(self, partition: int, partner_code: str, offer_id: str) -> bool:
+        """Whether the offer was shown, without a pause longer than window + grace, since before all that is read."""
+        shown = [
+            w.dated
+            for w in self._scenario.presentations(partition)
+            if isinstance(e := w.event, OfferPresented) and (e.partner_code, e.offer_id) == (partner_code, offer_id)
+        ]
+        return is_begin_unknown(shown, self._rules, self._plan.scope.begin)
+
+    def _is_mine(self, partition: int, fate: Fate) -> bool:
+        """Whether a chain is in the range."""
+        dated = {w.offset: w.dated for w in self._scenario.presentations(partition)}
+        offset = min(o for o in fate.offsets if dated[o] == fate.last)  # of one time, the one that stands first
+        whose = fate.session_id, fate.partner_code, fate.offer_id
+        return self._range.contains(partition, OfferPresented(*whose, fate.last, offset))
+
+    def _is_strict(self, session_id: str, partition: int) -> bool:
+        return (
+            self._scenario.strict(session_id)
+            and session_id not in self._excused
+            and not head_came_late(self._broker, self._scenario, partition)
+        )
+
+    def _strict(self) -> list[Expected]:
+        """The chains of the range whose fate is the reference decision's."""
+        return [one for one in self.chains if self._is_strict(one.fate.session_id, one.partition)]
+
+    # --- what was done
+
+    def check_run(self, processes: Sequence[BackfillProcess], *, is_repeated: bool) -> None:
+        """All processes of the name have ended by themselves, the last one last.
+
+        `is_repeated`: a task has begun twice.
+        """
+        outcomes = [
+            CODEC.decode_outcome(record.value or b"")
+            for place, seen in self._seen.items()
+            if place[0] == self._broker.outcome_topic
+            for record in self._broker.logs[place].records[seen:]
+        ]
+        done = self._check_outcomes(outcomes)
+        repeated = [one.fate.offer_id for one in self._strict() if done[one.key] > 1]
+        if repeated and not is_repeated:
+            raise Violation(f"{repeated} have two outcomes, and each task has begun once")
+        told = self._plan.told
+        for one in self.chains:
+            if told is not None and one.key in told.fates and done[one.key]:
+                raise Violation(f"{one.fate.offer_id} has an outcome already, and is settled again")
+        self._check_calls()
+        self._check_dead_letters()
+        known = done.keys() | (set() if told is None else told.fates.keys())
+        self._check_end(processes, known)
+
+    def check_rehearsal(self, process: RehearsalProcess) -> None:
+        """A dry run has ended."""
+        written = [p for p, seen in self._seen.items() if len(self._broker.logs[p].records) > seen]
+        if written or len(self._insurer.calls) > self._calls_seen:
+            raise Violation(f"a dry run has called, or written to {written}")
+        if self._broker.group.committed or self._broker.group.members:
+            raise Violation("a dry run has joined a group, or committed")
+        done = self._check_outcomes(process.outcomes)
+        if any(done[one.key] > 1 for one in self._strict()):
+            raise Violation("a dry run has settled a chain twice")
+        self._check_end([process], done.keys())
+
+    def _check_outcomes(self, outcomes: Collection[OfferOutcome]) -> Counter[int]:
+        """Each is of a chain of the range, and right. Returns how many there are of each chain."""
+        done: Counter[int] = Counter()
+        for o in outcomes:
+            spot = o.source.partition, o.source.offset
+            shown = OfferPresented(o.session_id, o.partner_code, o.offer_id, o.presented_at, o.source.offset)
+            if o.mode is not Mode.BACKFILL or not self._range.contains(spot[0], shown):
+                raise Violation(f"an outcome of {o.offer_id} at {o.presented_at}, outside of the range: {o}")
+            key = chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)
+            # A presentation that stands in the log twice is late twice.
+            done[key] = 1 if o.reason is Reason.LATE else done[key] + 1
+            if o.reason is Reason.IMPLAUSIBLE_TIME or not self._is_strict(o.session_id, spot[0]):
+                continue
+            one = self.home.get(spot)
+            if o.reason is Reason.LATE and self._plan.has_gaps:
+                self._faults["dead-lettered as late, since a part of the log is gone"] += 1
+                continue
+            if one is None or one.fate.last != o.presented_at:
+                raise Violation(f"{o.offer_id} at {spot} is told, and no chain ends there: {one}")
+            self._check_reason(o, one)
+        return done
+
+    def _check_reason(self, o: OfferOutcome, one: Expected) -> None:
+        if o.reason in {fate.reason for fate in one.may}:
+            return
+        to_call = any(callable_reason(fate.reason, self._rules) for fate in one.may)
+        withheld = o.outcome is Outcome.PURCHASED and o.checkout_id in {c for f in one.may for c in f.may_withhold}
+        if not (to_call and o.note is not None and (withheld or o.reason is Reason.CHECKOUT_UNREADABLE)):
+            raise Violation(f"{o.offer_id} is told {o.reason}, it is {[fate.reason for fate in one.may]}")
+
+    def _check_calls(self) -> None:
+        by_offer: dict[str, list[Expected]] = {}
+        for one in self.chains:
+            by_offer.setdefault(one.fate.offer_id, []).append(one)
+        shown = {
+            event.offer_id
+            for p in range(self._scenario.partitions)
+            for w in self._scenario.presentations(p)
+            if isinstance(event := w.event, OfferPresented) and self._range.contains(p, event)
+        }
+        for call in self._insurer.calls[self._calls_seen :]:
+            if call.offer_id not in shown:
+                raise Violation(f"{call.offer_id} is called, and was not presented in the range")
+            session_id = call.offer_id.rpartition("-")[0]
+            partition = self._partition_of(call.offer_id)
+            if not self._is_strict(session_id, partition):
+                continue
+            fates = [fate for one in by_offer.get(call.offer_id, ()) for fate in one.may]
+            may = [f for f in fates if callable_reason(f.reason, self._rules) and f.reason.value == call.reason]
+            if not may:
+                raise Violation(f"{call.offer_id} is called as {call.reason}; in the range it is {fates}")
+            if call.at <= min(fate.decide_at for fate in may) + self._rules.lateness:
+                raise Violation(f"{call.offer_id} is called at {call.at}, before its watermark")
+
+    def _partition_of(self, offer_id: str) -> int:
+        return next(
+            w.partition
+            for w in self._scenario.records
+            if isinstance(w.event, OfferPresented) and w.event.offer_id == offer_id
+        )
+
+    def _check_dead_letters(self) -> None:
+        """Records of the range that cannot be used, and none beside it."""
+        for place, seen in self._seen.items():
+            if place[0] != self._broker.dead_letter_topic:
+                continue
+            for record in self._broker.logs[place].records[seen:]:
+                headers = {name: (value or b"").decode() for name, value in record.headers}
+                topic, partition, offset = (headers[f"source.{name}"] for name in ("topic", "partition", "offset"))
+                told = self._plan.told
+                if headers["reason"] in {"late", "implausible_time"}:
+                    continue  # told by its outcome: a crash may have come between the two
+                if told is not None and (topic, int(partition), int(offset)) in told.dead:
+                    raise Violation(f"{topic}[{partition}]@{offset} is a dead letter already, and is written again")
+
+    def _check_end(self, processes: Sequence[BackfillProcess], known: Collection[int]) -> None:
+        """What is not settled was not due, and is counted; and `complete` is told where nothing is left."""
+        last = processes[-1]
+        suspended = any(p.service.suspension.by is not SuspendedBy.NONE or p.is_held for p in processes)
+        left = [one for one in self._strict() if one.key not in known]
+        if left and any(p.report.is_complete for p in processes):
+            raise Violation(f"it is complete, and {len(left)} chains have no outcome: {left[0]}")
+        late = [one for one in left if one.fate.decide_at <= self._decides_to(last)]
+        if late and not suspended:
+            raise Violation(f"{len(late)} chains are due and have no outcome: {late[0]}")
+        # Counted are the first chain and the last one of each offer: what is between them is not told apart.
+        first: dict[str, Expected] = {}
+        for one in sorted(left, key=lambda one: one.fate.begin):
+            first.setdefault(one.fate.offer_id, one)
+        named = {one.fate.offer_id for one in left if self._is_told_open(one, first, last.planned.began)}
+        counted = sum(p.report.left.undecided for p in processes)
+        if len(named) > counted:
+            raise Violation(f"{named} are open, {counted} are counted")
+        complete = last.report.is_complete
+        self._faults[f"a run is {'complete' if complete else 'suspended' if suspended else 'not complete'}"] += 1
+        done_at = max(self._plan.scope.done_at(p) for p in range(self._scenario.partitions))
+        for p in processes:
+            lates = p.report.tally.late + p.report.late_before
+            if not (p.report.is_complete or suspended or lates) and done_at <= self._decides_to(p):
+                raise Violation(f"{p.name} is not complete, for no reason: {p.report}")
+
+    def _decides_to(self, process: BackfillProcess) -> int:
+        return process.planned.began - self._rules.lateness - 1
+
+    def _is_told_open(self, one: Expected, first: dict[str, Expected], began: int) -> bool:
+        """Whether the chain is the first of its offer, or the last one, by what was written when the run began."""
+        name = one.fate.session_id, one.fate.partner_code, one.fate.offer_id
+        shown = [
+            w
+            for w in self._scenario.presentations(one.partition)
+            if w.at <= began
+            and isinstance(e := w.event, OfferPresented)
+            and (e.session_id, e.partner_code, e.offer_id) == name
+        ]
+        if not one.fate.offsets <= {w.offset for w in shown}:
+            return False
+        is_first = first[one.fate.offer_id] is one and one.fate.begin == min(w.dated for w in shown)
+        return is_first or one.fate.last == max(w.dated for w in shown)
