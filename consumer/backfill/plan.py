@@ -7,7 +7,6 @@ both up to `to` + window + checkout_grace + lateness, or until that is decided.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from ..core.rules import DecisionRules
 from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
-from ..kafka.reader import LogReader, error_text
+from ..kafka.reader import NotAllReadError, read_all
 from .scope import BackfillScope, EventTimeRange, OffsetRange, Offsets, Range, moment
 
 FIRST = 1_000
@@ -175,16 +174,10 @@ class Log:
                 yield stamp
 
     def _read(self, topic: str, partition: int, begin: int, end: int) -> Iterator[Message]:
-        if begin >= end:
-            return
-        heard, problems = [time.monotonic()], list[str]()
-        reader = LogReader(self._consumer, lambda message: problems.append(error_text(message)))
-        for message in reader.read({(topic, partition): (begin, end)}, lambda: time.monotonic() - heard[0] < TIMEOUT):
-            heard[0] = time.monotonic()
-            yield message
-        if reader.unread:
+        try:
+            yield from read_all(self._consumer, {(topic, partition): (begin, end)})
+        except NotAllReadError as error:
             raise StartError(
-                f"{topic}[{partition}] could not be read from {begin} to {end}: "
-                f"{problems[-1] if problems else 'nothing came'}. Check the broker, then start again; nothing was "
-                "called."
-            )
+                f"{topic}[{partition}] could not be read from {begin} to {end}: {error}. Check the broker, then start "
+                "again; nothing was called."
+            ) from error

@@ -6,22 +6,17 @@ deployment settles after that is not known here, and called once more: a range e
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
-from ..kafka.end_offsets import TIMEOUT, bounds
-from ..kafka.reader import LogReader, error_text
+from ..kafka.reader import NotAllReadError, ranges_since, read_all
 from ..settings import KafkaSettings
-
-PATIENCE = 60.0
-"""Seconds without a record after which reading is given up."""
 
 
 class KnownFate(NamedTuple):
@@ -104,34 +99,11 @@ class ToldReader:
 
     def _records(self, topic: str, since: int) -> Iterator[Message]:
         try:
-            ranges = self._ranges(topic, since - _AHEAD)
+            yield from read_all(self._consumer, ranges_since(self._consumer, topic, since - _AHEAD))
         except KafkaException as error:
             raise StartError(_unread(topic, error.args[0].str())) from error
-        if not ranges:
-            return
-        heard = [time.monotonic()]
-        problems: list[str] = []
-        reader = LogReader(self._consumer, lambda message: problems.append(error_text(message)))
-        for message in reader.read(ranges, lambda: time.monotonic() - heard[0] < PATIENCE):
-            heard[0] = time.monotonic()
-            yield message
-        if reader.unread:
-            raise StartError(_unread(topic, problems[-1] if problems else f"nothing came for {PATIENCE:g} s"))
-
-    def _ranges(self, topic: str, since: int) -> dict[tuple[str, int], tuple[int, int]]:
-        told = self._consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
-        if told.error is not None:
-            raise KafkaException(told.error)
-        places = [TopicPartition(topic, partition, max(since, 0)) for partition in told.partitions]
-        ranges = {}
-        for place in self._consumer.offsets_for_times(places, timeout=TIMEOUT):
-            if place.error is not None:
-                raise KafkaException(place.error)
-            low, high = bounds(self._consumer, place)
-            begin = high if place.offset < 0 else max(low, place.offset)
-            if begin < high:
-                ranges[topic, place.partition] = begin, high
-        return ranges
+        except NotAllReadError as error:
+            raise StartError(_unread(topic, str(error))) from error
 
 
 _AHEAD = 3_600_000

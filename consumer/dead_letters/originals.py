@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException
 
 from ..errors import OptOutError
 from ..events import RecordRef
 from ..kafka.dead_letter import HEADERS_LEFT_OUT
-from ..kafka.end_offsets import TIMEOUT
-from ..kafka.reader import LogReader, error_text
+from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
 from .letter import DeadLetter, LetterForm, named
 from .prospects import Obstacle
@@ -48,31 +47,23 @@ class Originals:
         return found
 
     def _read(self, source: RecordRef) -> Record | None:
-        problems: list[str] = []
-        rounds = 0
-
-        def on_error(message: Message) -> None:
-            problems.append(error_text(message))
-
-        def go_on() -> bool:
-            nonlocal rounds
-            rounds += 1
-            return rounds <= TIMEOUT and not problems
-
-        place, found = (source.topic, source.partition), None
-        reader = LogReader(self._consumer, on_error)
+        place = source.topic, source.partition
         try:
-            for message in reader.read({place: (source.offset, source.offset + 1)}, go_on):
-                found = Record.of(message)
+            for message in read_all(self._consumer, {place: (source.offset, source.offset + 1)}):
+                return Record.of(message)
+        except NotAllReadError as error:
+            if not error.is_gone:
+                raise _unread(source, str(error)) from error
         except KafkaException as error:
-            problems.append(error.args[0].str())
-        if found is None and reader.unread and (problems or rounds > TIMEOUT):
-            why = problems[-1] if problems else "the broker does not answer"
-            raise OptOutError(
-                f"{named(source)}, of which a dead letter has a part only, could not be read: {why}. Check the right "
-                "to read the topic, and the brokers; then do this again."
-            )
-        return found
+            raise _unread(source, error.args[0].str()) from error
+        return None
+
+
+def _unread(source: RecordRef, why: str) -> OptOutError:
+    return OptOutError(
+        f"{named(source)}, of which a dead letter has a part only, could not be read: {why}. Check the right to read "
+        "the topic, and the brokers; then do this again."
+    )
 
 
 def _is_same(letter: DeadLetter, record: Record) -> bool:

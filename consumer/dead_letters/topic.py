@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ..errors import OptOutError
 from ..events import RecordRef
 from ..kafka.end_offsets import TIMEOUT, bounds
-from ..kafka.reader import LogReader, error_text
+from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
 from .letter import Entry, ResubmissionNote, entry_of
 
@@ -62,26 +62,12 @@ class DeadLetterTopic:
         Raises:
             OptOutError: they could not be read to their end.
         """
-        wanted = {(self.name, partition): span for partition, span in ranges.items() if span[0] < span[1]}
-        if not wanted:
-            return
-        problems: list[str] = []
-        rounds = 0
-
-        def on_error(message: Message) -> None:
-            problems.append(error_text(message))
-
-        def go_on() -> bool:
-            nonlocal rounds
-            rounds += 1
-            return rounds <= TIMEOUT
-
-        reader = LogReader(self._consumer, on_error)
-        for message in reader.read(wanted, go_on):
-            rounds = 0  # it is read for as long as records come
-            yield entry_of(Record.of(message))
-        if reader.unread:
-            raise self._unread(problems[-1] if problems else "records are gone, or it took too long")
+        wanted = {(self.name, partition): span for partition, span in ranges.items()}
+        try:
+            for message in read_all(self._consumer, wanted):
+                yield entry_of(Record.of(message))
+        except NotAllReadError as error:
+            raise self._unread(str(error)) from error
 
     def see_to_the_end(self, ranges: Ranges) -> None:
         """Wait until nothing is hidden below the ends of these partitions by a transaction that is still open.

@@ -5,24 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..errors import StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
-from ..kafka.reader import LogReader, error_text
+from ..kafka.reader import NotAllReadError, read_all
 
 SLACK_MS = 86_400_000
 """How much earlier than an event's date its record may be stamped: a clock, or a date without its time zone. A day more
 is read for it."""
-
-_ROUND = 0.2
-
-SILENCE = 300
-"""Rounds, of a fifth of a second each, without a record, after which a partition counts as unreadable."""
-
-
-_REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
-"""Errors after which waiting is in vain."""
 
 
 class Span(NamedTuple):
@@ -75,31 +66,10 @@ def records_of(consumer: Consumer, span: Span) -> Iterator[Message]:
     Raises:
         StartError: they cannot all be read.
     """
-    if span.begin >= span.end:
-        return
-    problems: list[str] = []
-    silent = 0
-
-    def go_on() -> bool:
-        nonlocal silent
-        silent += 1
-        return silent <= SILENCE
-
-    def on_error(message: Message) -> None:
-        nonlocal silent
-        problems.append(error_text(message))
-        error = message.error()
-        if error is not None and error.code() in _REFUSED:
-            silent = SILENCE
-
-    reader = LogReader(consumer, on_error)
-    for message in reader.read({(span.topic, span.partition): (span.begin, span.end)}, go_on, round_s=_ROUND):
-        silent = 0
-        yield message
-    if reader.unread:
-        raise StartError(
-            _unread(f"{span.topic}[{span.partition}]", problems[-1] if problems else "the brokers do not answer")
-        )
+    try:
+        yield from read_all(consumer, {(span.topic, span.partition): (span.begin, span.end)})
+    except NotAllReadError as error:
+        raise StartError(_unread(f"{span.topic}[{span.partition}]", str(error))) from error
 
 
 def _unread(what: str, why: str) -> str:

@@ -1,6 +1,7 @@
 """Reads stretches of the log without joining a group and without committing anything.
 
-`LogReader` reads ranges of offsets: the keys that are sampled at a start, or one record. `RecordReader` stands on it:
+`LogReader` reads ranges of offsets: the keys that are sampled at a start, or one record; `read_all` such as are to be
+read whole. `RecordReader` stands on it:
 it reads records again of which only the place in the log was kept, refused offers that are to be dead-lettered
 unchanged. It has a thread of its own, since a read may wait for a broker and the poll thread must not.
 """
@@ -13,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ..errors import StopError
 from ..events import RecordRef
+from .end_offsets import TIMEOUT, bounds
 from .record import Record
 
 T = TypeVar("T")
@@ -31,10 +33,18 @@ COMPLAIN = 60
 
 _ROUND = 1.0
 
+_SHORT_ROUND = 0.2
+"""Seconds: a person waits for the end of it."""
+
+PATIENCE = 60.0
+"""Seconds without a record after which a range counts as unreadable."""
+
 _BATCH = 1_000
 
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 _ENDS = _GONE | {KafkaError._PARTITION_EOF}
+_REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+"""Errors after which waiting is in vain."""
 
 
 class LogReader:
@@ -98,6 +108,74 @@ class LogReader:
             # Or they would stay paused, also where nobody reads on: to the client a pause outlives the assignment.
             self._consumer.resume([TopicPartition(*place) for place in paused])
             self._consumer.unassign()
+
+
+class NotAllReadError(Exception):
+    """Not all records of a range were read; the text says why. Whoever reads turns it into an error of its own.
+
+    `is_gone`: the broker answers, and no longer has them.
+    """
+
+    def __init__(self, why: str, *, is_gone: bool = False) -> None:
+        super().__init__(why)
+        self.is_gone = is_gone
+
+
+def read_all(consumer: Consumer, ranges: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Message]:
+    """All records of these ranges, in the order of each partition: read for as long as some come.
+
+    Args:
+        consumer: as `LogReader` takes it.
+        ranges: by topic and partition, the first offset and the one behind the last; such as are empty are left out.
+
+    Raises:
+        NotAllReadError: none came for PATIENCE seconds, the broker refuses, or some are no longer there.
+    """
+    wanted = {place: (begin, end) for place, (begin, end) in ranges.items() if begin < end}
+    if not wanted:
+        return
+    problems: list[str] = []
+    silent = 0.0
+
+    def go_on() -> bool:
+        nonlocal silent
+        silent += _SHORT_ROUND
+        return silent <= PATIENCE
+
+    def on_error(message: Message) -> None:
+        nonlocal silent
+        problems.append(error_text(message))
+        error = message.error()
+        if error is not None and error.code() in _REFUSED:
+            silent = PATIENCE
+
+    reader = LogReader(consumer, on_error)
+    for message in reader.read(wanted, go_on, round_s=_SHORT_ROUND):
+        silent = 0.0
+        yield message
+    if reader.unread:
+        if silent < PATIENCE:
+            raise NotAllReadError("records are no longer there", is_gone=True)
+        raise NotAllReadError(problems[-1] if problems else "the broker does not answer")
+
+
+def ranges_since(consumer: Consumer, topic: str, since: int) -> dict[tuple[str, int], tuple[int, int]]:
+    """Where the records of a topic stand that are stamped at or after a time (ms): from the first of them to the end.
+
+    Raises:
+        KafkaException: the broker does not tell.
+    """
+    told = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    if told.error is not None:
+        raise KafkaException(told.error)
+    asked = [TopicPartition(topic, partition, max(since, 0)) for partition in sorted(told.partitions)]
+    ranges = {}
+    for place in consumer.offsets_for_times(asked, timeout=TIMEOUT):
+        if place.error is not None:
+            raise KafkaException(place.error)
+        low, end = bounds(consumer, place)
+        ranges[topic, place.partition] = max(low, place.offset) if 0 <= place.offset <= end else end, end
+    return ranges
 
 
 class RecordReader(Generic[T]):

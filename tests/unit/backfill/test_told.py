@@ -110,7 +110,7 @@ def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_o
 
 
 def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.backfill.told.PATIENCE", 0.0)
+    monkeypatch.setattr("consumer.kafka.reader.PATIENCE", 0.0)
     consumer = TwoTopics({"outcomes": [Message("outcomes", 0, 0, b"k", b"v")], "dead": []}, silent=True)
     with pytest.raises(StartError, match="could not be read to its end"):
         ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import confluent_kafka
@@ -18,7 +19,7 @@ from consumer.errors import StopError
 from consumer.events import RecordRef
 from consumer.kafka import reader as reader_module
 from consumer.kafka.config import record_reader_config
-from consumer.kafka.reader import LogReader, RecordReader, place_of
+from consumer.kafka.reader import LogReader, NotAllReadError, RecordReader, place_of, ranges_since, read_all
 from consumer.settings import KafkaSettings
 
 A, B = ("t", 0), ("t", 1)
@@ -147,6 +148,52 @@ def test_no_more_is_waited_for_than_is_wanted() -> None:
     assert reading.consumer.most == [1]
     reading({A: (0, 50_000)}, most_rounds=1)
     assert reading.consumer.most[-1] == 1_000
+
+
+def whole(*rounds: list[Message], ranges: Any = None) -> list[int]:
+    consumer: Any = ReadingConsumer(*rounds)
+    return [message.offset() or 0 for message in read_all(consumer, ranges or {A: (3, 5)})]
+
+
+def test_what_is_to_be_read_whole_is_and_empty_ranges_are_left_out() -> None:
+    assert whole(records(A, 3), [], records(A, 4), ranges={A: (3, 5), B: (7, 7)}) == [3, 4]
+    consumer: Any = ReadingConsumer()
+    assert list(read_all(consumer, {B: (7, 7)})) == []
+    assert consumer.assigned == []
+
+
+def test_it_is_read_for_as_long_as_records_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "PATIENCE", 2.5 * reader_module._SHORT_ROUND)
+    silence: list[Message] = []
+    assert whole(silence, silence, records(A, 3), silence, silence, records(A, 4)) == [3, 4]
+    with pytest.raises(NotAllReadError, match="does not answer") as caught:
+        whole(silence, silence, silence, records(A, 3, 4))
+    assert not caught.value.is_gone
+
+
+def test_what_is_gone_is_told_apart_from_what_may_not_be_read_and_neither_is_waited_for() -> None:
+    with pytest.raises(NotAllReadError, match="no longer there") as caught:
+        whole([message(A, 3, KafkaError._AUTO_OFFSET_RESET)])
+    assert caught.value.is_gone
+    with pytest.raises(NotAllReadError, match="(?i)authorization") as caught:
+        whole([message(A, 3, KafkaError.TOPIC_AUTHORIZATION_FAILED)], records(A, 3, 4))
+    assert not caught.value.is_gone
+
+
+def test_the_ranges_since_a_time_begin_with_the_first_record_that_is_stamped_then() -> None:
+    class Told(ReadingConsumer):
+        def list_topics(self, topic: str, timeout: float) -> Any:
+            return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=(2, 0, 1))})
+
+        def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+            assert {place.offset for place in places} == {0}, "no time before 1970 is asked for"
+            return [TopicPartition("t", place.partition, [4, -1, 12][place.partition]) for place in places]
+
+        def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
+            return 6, 10
+
+    consumer: Any = Told()
+    assert ranges_since(consumer, "t", -5) == {("t", 0): (6, 10), ("t", 1): (10, 10), ("t", 2): (10, 10)}
 
 
 def test_the_real_client_reads_the_same_partitions_again() -> None:
