@@ -93,13 +93,8 @@ class Join:
         return self._presentations
 
     def open_offers(self) -> Iterator[OfferPresented]:
-        """Of each offer that is undecided the last presentation of its first chain; and if others began since, of the
-        last one."""
-        for session in self._sessions.values():
-            for shown in session.offers():
-                yield shown.presentations[shown.count - 1]
-                if shown.count < len(shown.presentations):
-                    yield shown.presentations[-1]
+        """What is undecided: see `Session.chain_ends`."""
+        return (shown for session in self._sessions.values() for shown in session.chain_ends())
 
     def has_open(self, session_id: str, offer_id: str) -> bool:
         """Whether an offer of this id is undecided in the session."""
