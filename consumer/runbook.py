@@ -61,6 +61,8 @@ LINES: Mapping[str, str] = {
     "offers are read no further": "offers-are-read-no-further",
     "offers are read again": "offers-are-read-no-further",
     "checkouts are read no further": "offers-are-read-no-further",
+    "checkouts are read no further in these": "checkouts-are-read-no-further",
+    "checkouts are read again": "checkouts-are-read-no-further",
     "decisions are held: the clock": "the-clock-is-wrong",
     "no idle watermark": "no-idle-watermark",
     "the watermark stands still": "the-watermark-stands-still",

@@ -14,7 +14,7 @@ from ..events import Mode, Outcome, Reason
 from .calls import ReferenceRules
 from .committed import Committed
 from .decision import Completed, Fate, fates
-from .fitting import GIVEN_UP, is_called, objection
+from .fitting import CALLED, GIVEN_UP, is_called, objection
 from .moments import iso, lasting
 from .partition_log import PartitionLog, SessionLog, ShownOffer
 from .reading import OutcomeRecord, Place
@@ -165,7 +165,8 @@ class _Teller:
             said = f"given up: the insurer refused the call with {outcome.status}{tries}"
         mode = " (by a backfill)" if outcome.mode == Mode.BACKFILL else ""
         note = "" if outcome.note is None else f"; note: {outcome.note}"
-        return f"{outcome.outcome}, {outcome.reason}: {said}{mode}{note}"
+        why = "" if outcome.reason == outcome.outcome else f", {outcome.reason}"
+        return f"{outcome.outcome}{why}: {said}{mode}{note}"
 
     # --- why
 
@@ -242,12 +243,17 @@ class _Teller:
         what = "was declined" if chain.reason is Reason.DECLINED else "was abandoned, as the session did not check out"
         called = "is to be told" if is_called(chain, self._rules) else "is not to be told (join.abandoned = ignore)"
         words = f"No checkout between {since} and when it was due names it: it {what}, and the insurer {called}."
+        was_called = any(o.outcome in CALLED and o.presented_at == chain.last for o in self._told)
         for checkout in self._in_order():
             if checkout.checkout_id in chain.may_withhold:
                 side = "after" if checkout.completed_at > chain.decide_at else "long before"
+                told = (
+                    "the insurer was told all the same"
+                    if was_called
+                    else "if that was known before the call, none was made"
+                )
                 words += (
-                    f" Checkout {checkout.checkout_id} bought it {side} that, at {iso(checkout.completed_at)}: if it "
-                    "was read before the call, the call was not made."
+                    f" Checkout {checkout.checkout_id} bought it {side} that, at {iso(checkout.completed_at)}: {told}."
                 )
         return words
 

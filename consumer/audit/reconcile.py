@@ -186,7 +186,9 @@ class _Judge:
             if reason:
                 verdict.found.not_judged[reason] += 1
             else:
-                words = f"the inputs have no chain of this offer that was presented last then; it says {first.outcome}"
+                is_shown = any(event.presented_at == at for event in shown)
+                why = "the chain goes on after that" if is_shown else "the inputs have no chain of it"
+                words = f"{first.outcome} for an offer that was presented last then: by the reference decision {why}"
                 verdict.objections.append(Discrepancy(Flaw.UNKNOWN_CHAIN, *offer, at, places, words))
         return verdict
 

@@ -130,7 +130,7 @@ class Log:
                 # How old the beginning of the checkouts is, so many of them tell: by fewer, nobody believes it.
                 count = Horizon.HEAD if side is Side.CHECKOUTS else 1
                 stamps = list(islice(self._stamps(topic, partition, low, min(high, low + FIRST)), count))
-                first = max(stamps) + (side is Side.CHECKOUTS) if len(stamps) == count else until
+                first = max(stamps) if len(stamps) == count else until
                 if first > needed[side]:
                     found.append(Missing(topic, partition, needed[side], min(first, until)))
         return found

@@ -22,6 +22,7 @@ from ..kafka.position_changes import Change, PositionChanges
 from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
 from ..kafka.settled_since import SettledSince
 from ..kafka.start_offsets import StartOffsets, readable
+from ..kafka.topics import TopicConfig, look_at_topics
 from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
 from .topics import inspect_topics
@@ -63,7 +64,11 @@ class PositionsCommand:
         self._reader = clients.record_reader
         decode = PlainCodec().decode_outcome
         history = GroupHistory(self._admin, self._reader, kafka, decode)
-        self._settled = SettledSince(self._reader, kafka, decode, rules.max_skew)
+
+        def outcomes_kept() -> TopicConfig | None:
+            return look_at_topics(self._admin, kafka).configs.get(kafka.outcome_topic)
+
+        self._settled = SettledSince(self._reader, kafka, decode, rules.max_skew, outcomes_kept)
         each = each_of(settings.input.offers.each)
         self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history, each)
         self._rules = rules

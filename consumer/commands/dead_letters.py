@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..codecs.codec import Codec
     from ..dead_letters.originals import Originals
     from ..dead_letters.prospects import Prospects
-    from ..dead_letters.resubmission import Resubmission, Selection, Tally
+    from ..dead_letters.resubmission import LetterTally, Resubmission, Selection
     from ..dead_letters.topic import DeadLetterTopic
     from ..kafka.clients import Clients
     from ..settings import Settings
@@ -208,12 +208,12 @@ def _opened(config: Config) -> Iterator[_Opened]:
 
     causes = Causes(settings.kafka, logs=False)
     clients = Clients(settings.kafka, causes)
-    with causes.explained(), closing(clients.record_reader()) as consumer:
+    with causes.explained(), closing(clients.log_reader()) as consumer:
         admin = causes.attend(clients.admin())
         yield _Opened(settings, clients, DeadLetterTopic(consumer, admin, settings.kafka.dead_letter_topic))
 
 
-def _carried_out(run: Resubmission, clients: Clients, group: str) -> Tally:
+def _carried_out(run: Resubmission, clients: Clients, group: str) -> LetterTally:
     from ..dead_letters.resubmission import transactional_id
     from ..kafka.transactions import Transactions
 
@@ -221,7 +221,7 @@ def _carried_out(run: Resubmission, clients: Clients, group: str) -> Tally:
     return run.carry_out(Transactions(clients.transactional(name), name))
 
 
-def _document(tally: Tally, *, written: bool) -> Document:
+def _document(tally: LetterTally, *, written: bool) -> Document:
     from ..dead_letters.letter import named
     from ..dead_letters.resubmission import ALREADY, DONE
 

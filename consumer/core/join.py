@@ -93,8 +93,9 @@ class Join:
         return self._presentations
 
     def open_offers(self) -> Iterator[OfferPresented]:
-        """What is undecided: see `Session.chain_ends`."""
-        return (shown for session in self._sessions.values() for shown in session.chain_ends())
+        """Of each offer that is undecided the last presentation of its first chain, and of its last one."""
+        for open_offer in (shown for session in self._sessions.values() for shown in session.offers()):
+            yield from dict.fromkeys((open_offer.presentations[open_offer.count - 1], open_offer.presentations[-1]))
 
     def has_open(self, session_id: str, offer_id: str) -> bool:
         """Whether an offer of this id is undecided in the session."""

@@ -8,7 +8,7 @@ A session of many is therefore indexed: by offer, by the time of the presentatio
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 
 from ..events import CheckoutCompleted, OfferPresented
@@ -59,11 +59,6 @@ class Session:
     def offers(self) -> Collection[OpenOffer]:
         """All that are open."""
         return self._offers if self._index is None else self._index.offers.values()
-
-    def chain_ends(self) -> Iterator[OfferPresented]:
-        """Of each open offer the last presentation of its first chain, and if others have begun, of the last one."""
-        for one in self.offers():
-            yield from (one.presentations[end - 1] for end in {one.count, len(one.presentations)})
 
     def find(self, offer_id: str, partner_code: str) -> OpenOffer | None:
         """The open offer of this name, if there is one."""

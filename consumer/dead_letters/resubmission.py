@@ -72,7 +72,7 @@ class Candidate(NamedTuple):
     record: Record
 
 
-class Tally:
+class LetterTally:
     """What becomes of the dead letters that are meant.
 
     Attributes:
@@ -128,7 +128,7 @@ class Resubmission:
         self._done = Resubmitted(topic, selection.partitions)
         self._ranges: Ranges = {}
 
-    def plan(self) -> Tally:
+    def plan(self) -> LetterTally:
         """What would be done now. Writes nothing, and keeps nobody from writing.
 
         Raises:
@@ -136,18 +136,18 @@ class Resubmission:
         """
         there = self._done.read_on()
         self._ranges = self._meant(there)
-        tally = Tally()
+        tally = LetterTally()
         for candidate in self._candidates(tally):
             tally.count(DONE, candidate.letter)
         return tally
 
-    def carry_out(self, transactions: Transactions) -> Tally:
+    def carry_out(self, transactions: Transactions) -> LetterTally:
         """Write what was planned, but for what somebody else has written since.
 
         Raises:
             OptOutError: it could not be done, or not to the end; the message says how far.
         """
-        tally = Tally()
+        tally = LetterTally()
         try:
             transactions.begin_session()
             self._topic.see_to_the_end(self._ranges)
@@ -172,7 +172,7 @@ class Resubmission:
         since = self._topic.ranges(selection.partitions, selection.since)
         return {partition: (since[partition][0], end) for partition, (_, end) in there.items()}
 
-    def _candidates(self, tally: Tally) -> Iterator[Candidate]:
+    def _candidates(self, tally: LetterTally) -> Iterator[Candidate]:
         """The dead letters that are to be re-submitted, and their records; the others are counted."""
         # One record may have two dead letters, and is not to be there twice even where it is to be there again.
         taken = RecordSet()
@@ -195,7 +195,7 @@ class Resubmission:
                 "written. `opt-out dead-letters` lists what there is."
             )
 
-    def _record_of(self, letter: DeadLetter, tally: Tally) -> Record | None:
+    def _record_of(self, letter: DeadLetter, tally: LetterTally) -> Record | None:
         if letter.source is not None and side_of(letter.source.topic, self._kafka) is None:
             tally.leave_out(Obstacle.OTHER_TOPIC, f"it is from {letter.source.topic}", letter)
             return None
@@ -209,7 +209,7 @@ class Resubmission:
             return None
         return found
 
-    def _write(self, transactions: Transactions, batch: list[Candidate], tally: Tally) -> None:
+    def _write(self, transactions: Transactions, batch: list[Candidate], tally: LetterTally) -> None:
         try:
             transactions.write([_outgoing(one) for one in batch], partial(_notes, batch))
         except RecordTooLargeError as error:

@@ -109,7 +109,8 @@ class ShownLetter:
             for name, value in headers
         ]
         rows += [["re-submitted", f"{iso_of(note.written_at)} as {note.target}"] for note in self._notes]
-        rows.append(["re-submitted now", self._prospect])
+        before = "left out without --again, since it was re-submitted; " if self._notes else ""
+        rows.append(["re-submitted now", f"{before}{self._prospect}"])
         rows += [[f"decoded {name}", value] for name, value in self._decoded()]
         return Document({"dead_letter": TableShown(named(letter.place), _COLUMNS, rows)}, notes=list(self._raw()))
 
@@ -142,7 +143,9 @@ class ShownLetter:
     def _decoded(self) -> Iterator[tuple[str, object]]:
         several = self._event if isinstance(self._event, list) else [self._event] if self._event else []
         for number, fields in enumerate(several):
-            yield from ((f"{number}.{name}" if len(several) > 1 else name, value) for name, value in fields.items())
+            for name, value in fields.items():
+                shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+                yield f"{number}.{name}" if len(several) > 1 else name, shown
 
     def _raw(self) -> Iterator[str]:
         """What there is where nothing is decoded."""

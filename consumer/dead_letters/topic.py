@@ -28,7 +28,7 @@ class DeadLetterTopic:
     """The topic, as one command reads it.
 
     Args:
-        consumer: made with `config.record_reader_config`.
+        consumer: made with `config.log_reader_config`.
         admin: asks for the ends of the partitions.
         name: of the topic.
     """

@@ -21,7 +21,7 @@ from ..audit.reconcile import reconcile
 from ..audit.two_sessions import OfferSessions
 from ..codecs.codec import Codec, presentations
 from ..codecs.inputs import codec_of
-from ..errors import DecodeError, SchemaWaitError
+from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import OfferPresented, Outcome
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
@@ -101,17 +101,31 @@ def reconcile_range(
         all_spans = spans_of(consumer, topics, needed, rules)
         for spans in all_spans:
             partition = spans.offers.partition
-            read = reader.read(spans, needed, wanted)
             scope = Scope(wanted.begin, wanted.end, topics, partition, progress.unit)
-            letters = dead.of(kafka.offer_topic, partition) if _has_unreadable(read.log, scope) else None
-            reconcile(read.log, scope, result.found, progress.of(partition), letters)
-            _add_sessions(sessions, read.log, scope)
-            _take(result, read, spans.outcomes)
+            # In a function of its own, so that no two partitions are in memory.
+            records = _judge_partition(result, reader.read(spans, needed, wanted), scope, progress, dead, sessions)
             if tell is not None:
-                tell(f"partition {partition + 1} of {len(all_spans)}: {read.records:,} records read")
+                tell(f"partition {partition + 1} of {len(all_spans)}: {records:,} records read")
+        result.notes += dead.notes
         for places in sessions.twice():
             _judge_twice(result.found, _shown_at(consumer, codec, kafka.offer_topic, places), kafka.offer_topic)
     return result
+
+
+def _judge_partition(
+    result: Reconciled,
+    read: PartitionFound,
+    scope: Scope,
+    progress: GroupProgress,
+    dead: _DeadLetters,
+    sessions: OfferSessions,
+) -> int:
+    """Returns how many records were read."""
+    letters = dead.of(scope.topics[0], scope.partition) if _has_unreadable(read.log, scope) else None
+    reconcile(read.log, scope, result.found, progress.of(scope.partition), letters)
+    _add_sessions(sessions, read.log, scope)
+    _take(result, read, scope)
+    return read.records
 
 
 def document(result: Reconciled) -> Document:
@@ -212,14 +226,14 @@ def place_text(place: Place) -> str:
     return f"{topic}[{partition}]@{offset}"
 
 
-def _take(result: Reconciled, read: PartitionFound, outcomes: Span) -> None:
+def _take(result: Reconciled, read: PartitionFound, scope: Scope) -> None:
     result.records += read.records
     result.missing += read.missing
     result.waits += [f"{one} What it holds is not judged." for one in read.waits]
     result.foreign += read.foreign
     result.offers_missing |= read.offers_gone_to > result.wanted.begin
     if read.unread_outcomes:
-        place = place_text((outcomes.topic, outcomes.partition, read.unread_outcomes[0]))
+        place = place_text((scope.topics[2], scope.partition, read.unread_outcomes[0]))
         result.unread.append(f"{len(read.unread_outcomes):,} records are no outcomes, the first at {place}.")
 
 
@@ -269,17 +283,22 @@ def _judge_twice(found: Reconciliation, shown: list[tuple[OfferPresented, Place]
 
 
 class _DeadLetters:
-    """What the dead-letter topic has, read once it is asked for."""
+    """What the dead-letter topic has, read once it is asked for. `notes` say why that is not known."""
 
     def __init__(self, consumer: Consumer, topic: str, since: int) -> None:
         self._consumer, self._topic, self._since = consumer, topic, since
         self._places: set[tuple[str, int, int]] | None = None
         self._is_whole = True
+        self.notes: list[str] = []
 
     def of(self, topic: str, partition: int) -> frozenset[int] | None:
         """The offsets of a partition's records that are there; None where it may not tell of all."""
         if self._places is None:
-            self._places = set(self._read())
+            try:
+                self._places = set(self._read())
+            except StartError as error:  # the service itself need not read that topic
+                self._places, self._is_whole = set(), False
+                self.notes.append(f"Whether what cannot be read was dead-lettered is not known: {error}")
         if not self._is_whole:
             return None
         return frozenset(offset for name, number, offset in self._places if (name, number) == (topic, partition))

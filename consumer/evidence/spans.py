@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ..errors import StartError
 from ..kafka.end_offsets import TIMEOUT, bounds
@@ -19,6 +19,10 @@ _ROUND = 0.2
 
 SILENCE = 300
 """Rounds, of a fifth of a second each, without a record, after which a partition counts as unreadable."""
+
+
+_REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+"""Errors after which waiting is in vain."""
 
 
 class Span(NamedTuple):
@@ -81,7 +85,14 @@ def records_of(consumer: Consumer, span: Span) -> Iterator[Message]:
         silent += 1
         return silent <= SILENCE
 
-    reader = LogReader(consumer, lambda message: problems.append(error_text(message)))
+    def on_error(message: Message) -> None:
+        nonlocal silent
+        problems.append(error_text(message))
+        error = message.error()
+        if error is not None and error.code() in _REFUSED:
+            silent = SILENCE
+
+    reader = LogReader(consumer, on_error)
     for message in reader.read({(span.topic, span.partition): (span.begin, span.end)}, go_on, round_s=_ROUND):
         silent = 0
         yield message

@@ -4,10 +4,15 @@ How far a run had decided at some time is not told by that time. Behind a gap be
 after a start, with a higher `join.lateness`, or while the insurer did not answer, offers wait for minutes or for days.
 But each offer that is settled has an outcome, flushed before the commit that relies on it. So what a way back leaves
 settled is what is settled now, less what has an outcome from after that time.
+
+Of a partition of outcomes that begins behind its first offset, some are gone. Where the first that is left is from
+before that time, all since are there: outcomes are deleted from the oldest on. Where it is not, or none is left, only
+the topic's settings tell. Retention has deleted none that is younger than `retention.ms`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -17,10 +22,15 @@ from ..events import Mode, OfferOutcome, Reason
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .reader import LogReader, error_text
+from .start_offsets import readable
+from .topics import TopicConfig
 
 _NOT_DECIDED = frozenset({Reason.LATE, Reason.IMPLAUSIBLE_TIME, Reason.RELEASED})
 """Reasons for which no way back is to lead further back: the record joined no chain, and its date may be anything; or
 an operator let the offer go on purpose, perhaps after weeks."""
+
+_TO_TYPE = 60_000
+"""Milliseconds until a time that an error says is typed in: what is kept goes on with the clock."""
 
 
 class SettledSince:
@@ -29,7 +39,9 @@ class SettledSince:
     Args:
         reader: makes a consumer with `config.record_reader_config`.
         decode: reads an outcome, or raises `DecodeError`.
-        max_skew: by how much (ms) a broker's clock may differ from that of `settled_at`.
+        max_skew: by how much (ms) a broker's clock may differ from that of `settled_at`, and from ours.
+        kept: the settings of the outcome topic; None if the broker does not tell. Asked only where it matters.
+        wall: our clock, in seconds.
     """
 
     def __init__(
@@ -38,11 +50,15 @@ class SettledSince:
         settings: KafkaSettings,
         decode: Callable[[bytes], OfferOutcome],
         max_skew: int,
+        kept: Callable[[], TopicConfig | None] = lambda: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._reader = reader
         self._settings = settings
         self._decode = decode
         self._max_skew = max_skew
+        self._kept = kept
+        self._wall = wall
 
     def earliest_shown(self, moment: int) -> dict[int, int]:
         """Of the chains that were settled at `moment` (wall clock, ms) or later: when the earliest of them was
@@ -78,13 +94,31 @@ class SettledSince:
             low, end = bounds(consumer, TopicPartition(topic, place.partition))
             begin = place.offset if 0 <= place.offset <= end else end
             if begin <= low and low > 0:
-                raise PositionsError(
-                    f"{topic}[{place.partition}]: retention has deleted the first of the outcomes since that time, so "
-                    "what was settled by then is not known. Nothing was changed. Choose a later time."
-                )
+                self._need_proof(f"{topic}[{place.partition}]", since, some_left=low < end)
             if begin < end:
                 ranges[topic, place.partition] = begin, end
         return ranges
+
+    def _need_proof(self, place: str, since: int, *, some_left: bool) -> None:
+        """Of this partition some outcomes are gone: see that all of them were older than `since` (ms)."""
+        kept = self._kept()
+        gone = f"{place}: of the outcomes since that time some may be gone, so what was settled by then is not known."
+        if kept is None:
+            raise PositionsError(
+                f"{gone} The broker does not tell how long it keeps them. Nothing was changed. Allow DescribeConfigs "
+                "on the topic, or choose a later time."
+            )
+        if kept.most_bytes is not None and some_left:
+            raise PositionsError(f"{gone} retention.bytes deletes them. Nothing was changed. Choose a later time.")
+        if kept.retention is None:
+            return
+        # The broker that deleted them may have been ahead of us.
+        deleted_to = int(self._wall() * 1000) - int(kept.retention.total_seconds() * 1000) + self._max_skew
+        if since <= deleted_to:
+            raise PositionsError(
+                f"{gone} They are kept for {kept.retention} (retention.ms). Nothing was changed. Choose a time after "
+                f"{readable(deleted_to + self._max_skew + _TO_TYPE)}."
+            )
 
     def _earliest(
         self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]], moment: int

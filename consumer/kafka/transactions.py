@@ -119,16 +119,26 @@ class Transactions:
         left = self._serve(lambda: self._producer.flush(_TIMEOUT))
         for number, problem in sorted(problems.items(), key=lambda item: item[1].code() in _GIVEN_UP):
             place = f"{records[number].topic}[{records[number].partition}]"
-            words = self._words(problem, place)
-            if problem.code() in _TOO_LARGE:
+            cause = (self._cause() or problem) if problem.code() in _GIVEN_UP else problem
+            words = self._words(cause, place)
+            if cause.code() in _TOO_LARGE:
                 raise RecordTooLargeError(words)
-            raise (_SequenceError if problem.code() in _SEQUENCE else OptOutError)(words)
+            raise (_SequenceError if cause.code() in _SEQUENCE else OptOutError)(words)
         if left:
             raise OptOutError(
                 f"the brokers did not take what was to be written within {_TIMEOUT:g} s. Nothing of it is there. Look "
                 "at the brokers, then do this again."
             )
         return offsets
+
+    def _cause(self) -> KafkaError | None:
+        """Why the transaction has failed: that is told to who would begin another one, and not with the records."""
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            found: KafkaError = error.args[0]
+            return None if found.code() == KafkaError._STATE else found
+        return None
 
     def _produce(self, record: Outgoing, answered: Callable[[KafkaError | None, Message], None]) -> None:
         deadline = time.monotonic() + _TIMEOUT

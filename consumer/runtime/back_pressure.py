@@ -1,8 +1,8 @@
 """Which inputs are read no further for now, so that memory stays bounded.
 
 An input is paused while it is ahead of the other one (`TaskRunner.pauses`). Offers are too, while more is decided and
-not settled than `delivery.max_unsettled`, and while decisions are suspended and much is undecided. The consumer keeps
-polling and keeps its assignment meanwhile.
+not settled than `delivery.max_unsettled`, and while decisions are suspended and much is undecided. Checkouts are while
+many are kept that move no watermark (`KeptCheckouts`). The consumer keeps polling and keeps its assignment meanwhile.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Collection
 
 import structlog
 
+from ..core.guards import SuspendedBy
 from ..core.task import Task
 from ..core.watermark import Side
+from .kept_checkouts import KeptCheckouts
 from .runner import TaskRunner
 from .suspension import Suspension
 
@@ -29,11 +31,13 @@ class BackPressure:
     Attributes:
         full: no offers are read until some of them are settled.
         stops_offers: nor while so many are undecided, by what holds decisions.
+        kept_checkouts: says of which tasks no checkouts are read.
     """
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
         self.full = False
         self.stops_offers = False
+        self.kept_checkouts = KeptCheckouts()
         self._topics = topics
         self._most = max_unsettled
 
@@ -42,6 +46,8 @@ class BackPressure:
         tasks = [runner.task for runner in runners]
         self._measure(tasks)
         self.stops_offers = suspension.stops_offers(tasks)
+        misdated = suspension.by is SuspendedBy.MISDATED
+        self.kept_checkouts.look(runners, suspension.most_checkouts, misdated=misdated)
         stopped = self.full or self.stops_offers
         reads_checkouts = stopped and suspension.reads_checkouts(tasks)
         wanted: set[tuple[str, int]] = set()
@@ -52,8 +58,8 @@ class BackPressure:
                 # suspension. But reading them has to wait for records that wait, which would else be kept in memory
                 # without end.
                 sides = {Side.OFFERS, *(runner.waiting() if reads_checkouts else sides)}
-                if suspension.stops_checkouts:
-                    sides.add(Side.CHECKOUTS)
+            if runner.task in self.kept_checkouts.stopped:
+                sides.add(Side.CHECKOUTS)
             wanted.update((self._topics[side], runner.partition) for side in sides)
         return wanted
 

@@ -301,6 +301,7 @@ class Loop:
             kept_back=side is Side.OFFERS and runner.late_run.suspended,
             full=side is Side.OFFERS and self._back_pressure.full and not task.restoring,
             offers_stopped=side is Side.OFFERS and self._back_pressure.stops_offers and not task.restoring,
+            checkouts_stopped=side is Side.CHECKOUTS and task in self._back_pressure.kept_checkouts.stopped,
         )
 
     def _now(self) -> int:

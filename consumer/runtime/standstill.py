@@ -66,6 +66,9 @@ class Cause(Enum):
         "succeed"
     )
     SUSPENDED = "offers are read no further while decisions are held: see the line that says why they are"
+    TOO_MANY = (
+        "checkouts are read no further, since too many are kept that move no watermark: see the line that says so"
+    )
     TRANSACTION = (
         "records stand from this offset on, and are not given out: most likely a transaction is open there, whose "
         "records may be purchases. It ends by itself after its producer's transaction.timeout.ms; Kafka's "
@@ -106,7 +109,8 @@ class InputFacts:
         idle: what is known of its end, and why that is not believed.
         clock_confirmed: something may rest on our clock.
         schema: why the schema of the next record is not known, where it waits for that.
-        in_doubt, waits_for_clock, kept_back, full, offers_stopped: why records that were read, or could be, wait.
+        in_doubt, waits_for_clock, kept_back, full, offers_stopped, checkouts_stopped: why records that were read, or
+            could be, wait.
     """
 
     watermark: int
@@ -121,6 +125,7 @@ class InputFacts:
     kept_back: bool = False
     full: bool = False
     offers_stopped: bool = False
+    checkouts_stopped: bool = False
 
 
 def cause_of(facts: InputFacts) -> Cause:
@@ -148,6 +153,7 @@ def _why_unread(facts: InputFacts) -> Cause:
         (facts.in_doubt, Cause.IN_DOUBT),
         (facts.full, Cause.UNSETTLED),
         (facts.offers_stopped, Cause.SUSPENDED),
+        (facts.checkouts_stopped, Cause.TOO_MANY),
         (facts.read_ago < LATELY, Cause.READING),
         (facts.partition_end == facts.next_offset and facts.idle.end is not None, Cause.TRANSACTION),
     ):

@@ -37,11 +37,8 @@ _CHECKOUTS_FULL = (
     "wrote wrongly. Then start again, with a higher delivery.max_unsettled if the decisions do not go on by themselves"
 )
 
-_ENDED_BY_A_CHECKOUT = frozenset({SuspendedBy.UNMATCHED, SuspendedBy.MISDATED})
-"""By one that is written later than all those of that time, so that these are to be read on, for days maybe."""
-
-_LANDS_SOON = frozenset({SuspendedBy.SILENCE, SuspendedBy.LANDING})
-"""No checkouts come, or they do for `lateness` only."""
+_READS_ON = frozenset({SuspendedBy.SILENCE, SuspendedBy.LANDING, SuspendedBy.MISDATED})
+"""No checkouts come, or they do for `lateness` only, or they are bounded by other means."""
 
 _LEAST_KEPT = 50_000
 """Checkouts, and purchased ids that are not judged yet, that are kept however few offers may be unsettled: 20 MB."""
@@ -109,29 +106,28 @@ class Suspension:
             log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
         return full
 
+    @property
+    def most_checkouts(self) -> int:
+        """How many checkouts may be kept that nothing else bounds: as many as offers may be unsettled, or a few MB."""
+        return max(self._most, _LEAST_KEPT)
+
     def reads_checkouts(self, tasks: Collection[Task]) -> bool:
         """Whether checkouts are to be read on though no offers are, further ahead of them than else.
 
         They are where only a checkout ends the suspension: what a mended producer writes again stands behind what it
-        has written wrongly. So many are kept as offers may be unsettled.
+        has written wrongly. So many are kept as offers may be unsettled. Misdated ones are never ahead, since they move
+        no watermark: what bounds them is `KeptCheckouts`.
         """
-        if self.by not in _ENDED_BY_A_CHECKOUT:
-            return self.by in _LANDS_SOON or (self.by is SuspendedBy.NONE and self._full)
+        if self.by is not SuspendedBy.UNMATCHED:
+            return self.by in _READS_ON or (self.by is SuspendedBy.NONE and self._full)
         kept = sum(task.kept_checkouts for task in tasks)
         if self._checkouts_before is None:
             self._checkouts_before = kept
-        most = self._checkouts_before + max(self._most, _LEAST_KEPT)
-        full = kept >= most
+        full = kept >= self._checkouts_before + self.most_checkouts
         if full and not self._checkouts_full:
             log.warning(_CHECKOUTS_FULL, checkouts=kept)
         self._checkouts_full = full
         return not full
-
-    @property
-    def stops_checkouts(self) -> bool:
-        """Whether they are to be read no further, wherever they stand: misdated ones move no watermark, so that by that
-        they are never ahead."""
-        return self.by is SuspendedBy.MISDATED and self._checkouts_full
 
     def report(self, tasks: Collection[Task]) -> None:
         """Say again that decisions are suspended, if they are."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,10 +42,11 @@ SAMPLE = 100_000
 
 
 class Run(NamedTuple):
-    """A command that was run: seconds, and the memory of all its processes in bytes."""
+    """A command that was run: seconds by the clock, and of the processors; memory of all its processes in bytes."""
 
     name: str
     seconds: float
+    cpu: float
     memory: int
 
 
@@ -70,12 +72,13 @@ def main() -> None:
     finally:
         broker.close()
     table = Table(title=f"{arguments.outcomes:,} outcomes in {arguments.partitions} partitions")
-    for heading in ("what", "of decoding alone", "outcomes/s", "seconds", "MB of all processes"):
+    for heading in ("what", "of decoding alone", "outcomes/s", "seconds", "CPU s", "MB of all processes"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    table.add_row("decoding alone, one process", "1.00", f"{alone:,.0f}", "", "")
+    table.add_row("decoding alone", "1.00", f"{alone:,.0f}", "", "", "")
     for one in runs:
         rate = arguments.outcomes / one.seconds
-        table.add_row(one.name, f"{rate / alone:.2f}", f"{rate:,.0f}", f"{one.seconds:.1f}", f"{one.memory / 1e6:,.0f}")
+        clocks = f"{one.seconds:.1f}", f"{one.cpu:.1f}"
+        table.add_row(one.name, f"{rate / alone:.2f}", f"{rate:,.0f}", *clocks, f"{one.memory / 1e6:,.0f}")
     console = Console(width=100)
     console.print(table)
     console.print(f"{size / arguments.outcomes:.0f} bytes of Parquet an outcome")
@@ -132,7 +135,7 @@ def decode(sample: list[bytes]) -> float:
 def run(topics: EvidenceTopics, name: str, command: str, *arguments: Any) -> Run:
     """Run a command over all the days to its end."""
     span = ("--from", as_time(topics.day - (DAYS - 1) * DAY), "--to", as_time(topics.day + DAY))
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(
         [sys.executable, "-m", "consumer", command, *span, *arguments],
         env=clean_environ() | topics.environ,
@@ -154,7 +157,9 @@ def run(topics: EvidenceTopics, name: str, command: str, *arguments: Any) -> Run
         watcher.join()
     if code != 0:
         raise SystemExit(f"{name} exited with {code}")
-    return Run(name, time.perf_counter() - begin, peak)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(name, time.perf_counter() - begin, cpu, peak)
 
 
 def family(pid: int) -> list[int]:

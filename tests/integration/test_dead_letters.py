@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any
 
 import brokers
 import pytest
-from confluent_kafka import Message, Producer
+from brokers.producers import ordered_producer
+from confluent_kafka import Message
 from support.deployment import AGE, Deployment, deployed, moment, now, read_topic, until
 from support.letters import HEADER, dead_letter, dead_letters, limit, resubmit, resubmitted, started
 
+from consumer.emulator import emulator
 from consumer.events import Outcome, Reason
 
 JSON = {"INPUT__OFFERS__FORMAT": "json"}
@@ -174,6 +178,56 @@ def test_what_is_resubmitted_is_the_record_as_it_was_in_its_partition_and_is_con
     assert second.terminate() == 0
 
 
+def test_a_refused_offer_that_is_resubmitted_in_time_is_called_and_has_a_second_outcome(
+    real_kafka: brokers.Broker, tmp_path: Path
+) -> None:
+    settings = {**WIDE, "DELIVERY__REJECTED": "dead-letter"}
+    with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="422", settings=settings) as deployment:
+        deployment.present("o1", at=now())
+        deployment.check_out(at=now())
+        deployment.flush()
+        first = deployment.start()
+        until(lambda: letters_of(deployment), within=60, what="the refused offer to be dead-lettered")
+        until(lambda: deployment.committed_total() == 1, within=60, what="that to be committed")
+        assert first.terminate() == 0
+        assert resubmit(deployment, "--reason", "rejected") == (0, {"resubmitted": 1})
+        with emulator.running(tmp_path / "mended.jsonl", scenario="204") as mended:
+            # The emulator that takes it is another one, which has to be said.
+            environ = deployment.environ(API__BASE_URL=mended.base_url)
+            subprocess.run([sys.executable, "-m", "consumer", "positions", "--accept"], env=environ, check=True)
+            second = deployment.start(API__BASE_URL=mended.base_url)
+            until(lambda: len(deployment.outcomes()) == 2, within=60, what="the second outcome")
+            assert [call.offer_id for call in mended.calls()] == ["o1"]
+            assert second.terminate() == 0
+        (again,) = resubmitted(deployment, deployment.offer_topic)
+        fates = [(o.outcome, o.reason, o.source.offset) for o in deployment.outcomes()]
+        assert fates == [
+            (Outcome.DEAD_LETTERED, Reason.DECLINED, 0),
+            (Outcome.OPTED_OUT, Reason.DECLINED, again.offset()),
+        ]
+
+
+def test_what_is_resubmitted_though_it_is_late_is_dead_lettered_again_with_another_outcome(
+    real_kafka: brokers.Broker, tmp_path: Path
+) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path) as deployment:
+        deployment.present("early", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start(JOIN__LOOKBACK="120s")
+        until(lambda: deployment.committed_total() == 1, within=60, what="the early one to be settled")
+        deployment.present("late", at=now() - AGE - 60_000, stamp=now() - AGE)
+        deployment.flush()
+        until(lambda: len(letters_of(deployment)) == 1, within=60, what="the late one to be dead-lettered")
+        late = {"JOIN__LOOKBACK": "120s"}
+        assert resubmit(deployment, "--reason", "late", **late) == (3, {"late": 1})
+        assert resubmit(deployment, "--reason", "late", "--anyway", **late) == (0, {"resubmitted": 1})
+        until(lambda: len(letters_of(deployment)) == 2, within=60, what="it to be dead-lettered again")
+        assert process.terminate() == 0
+        told = [o for o in deployment.outcomes() if o.offer_id == "late"]
+        assert [(o.outcome, o.reason) for o in told] == [(Outcome.DEAD_LETTERED, Reason.LATE)] * 2
+        assert len({o.source.offset for o in told}) == 2
+
+
 def test_the_second_time_does_nothing_and_says_so_and_again_does_it_again(deployment: Deployment) -> None:
     show_json(deployment, "s1")
     show_json(deployment, "s2")
@@ -287,7 +341,7 @@ def test_while_a_transaction_of_another_may_hide_a_note_nothing_is_written(deplo
     show_json(deployment, "s1")
     dead_letter(deployment, deployment.offer_topic, "undecodable")
     (letter,) = letters_of(deployment)
-    other = Producer({"bootstrap.servers": deployment.bootstrap, "transactional.id": f"other-{deployment.suffix}"})
+    other = ordered_producer(deployment.bootstrap, transactional_id=f"other-{deployment.suffix}")
     other.init_transactions(30)
     other.begin_transaction()
     other.produce(deployment.dead_letter_topic, b"of another", partition=letter.partition() or 0)
@@ -321,6 +375,24 @@ def test_a_stub_is_read_where_it_stood_and_is_left_out_once_it_is_gone(deploymen
     words = dead_letters(deployment, "show", places[b"s2"], **JSON).stdout
     assert "is no longer there" in words
     assert "value_sha256" in words
+
+
+def test_where_another_record_stands_now_as_in_a_topic_made_anew_nothing_is_read(deployment: Deployment) -> None:
+    limit(deployment, deployment.dead_letter_topic, "max.message.bytes", "3000")
+    show_json(deployment, "s1", metadata={"page": "x" * 4_000})
+    dead_letter(deployment, deployment.offer_topic, "undecodable")
+    show_json(deployment, "s1", metadata={"page": "y" * 4_000})
+    (letter,) = letters_of(deployment)
+    # A dead letter of the first record that names the place of the second one.
+    told = [(name, b"1" if name == "source.offset" else value) for name, value in letter.headers() or ()]
+    deployment.produce(
+        deployment.dead_letter_topic, "s1", letter.value(), now(), headers=told, partition=letter.partition()
+    )
+    deployment.flush()
+    assert resubmit(deployment, "--all", **JSON) == (3, {"resubmitted": 1, "gone": 1})
+    (again,) = resubmitted(deployment, deployment.offer_topic)
+    assert b"xxx" in (again.value() or b"")
+    assert "stands another record now" in dead_letters(deployment, "resubmit", "--all", "--dry-run", **JSON).stdout
 
 
 def test_a_record_that_is_too_large_with_its_header_is_left_out_and_the_others_are_written(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployment import AGE, WINDOW_MS, Deployment, deployed, now, until
+from support.deployment import AGE, PARTITIONS, WINDOW_MS, Deployment, deployed, now, until
 from support.run_command import opt_out
+
+from consumer.kafka.partitioners import PARTITIONERS
 
 
 @pytest.fixture
@@ -86,6 +88,17 @@ def test_a_session_is_looked_for_in_its_partition_only(deployment: Deployment) -
     # By murmur2 and by crc32 it may be in two, of which one has it.
     whole = f"{deployment.offer_topic}[0, 1, 2, 3]"
     assert not any(whole in note for note in read)
+
+
+def test_a_session_that_another_partitioner_put_elsewhere_is_found_all_the_same(deployment: Deployment) -> None:
+    by_key = {by(b"s1", PARTITIONS) for by in PARTITIONERS.values()}
+    elsewhere = min(set(range(PARTITIONS)) - by_key)
+    event = {"event_id": "e", "session_id": "s1", "partner_code": "ACME", "offer_id": "o1", "presented_at": now() - AGE}
+    value = deployment.codec.encode_offer(event)
+    deployment.produce(deployment.offer_topic, "s1", value, now() - AGE, partition=elsewhere)
+    deployment.flush()
+    document = explained(deployment, "o1", "--session", "s1")
+    assert document["timeline"][0]["record"]["partition"] == elsewhere
 
 
 def test_what_waits_says_what_for(deployment: Deployment) -> None:

@@ -130,6 +130,11 @@ def test_with_the_rights_of_the_manual_alone_all_works(logins: LoginsBroker, tmp
         assert len(deployment.outcomes()) == 1
         assert len(deployment.dead_letters()) == 1
         assert "a start would go on from here" in said(deployment, "positions")
+        range_of_time = ["--from", "2000-01-01T00:00:00Z", "--to", "2100-01-01T00:00:00Z"]
+        report = json.loads(said(deployment, "report", *range_of_time, "--output", "json"))
+        assert (report["figures"][-1]["opted_out"], report["figures"][-1]["open"]) == (1, 0)
+        assert "may not" in report["notes"][-1] or "authoriz" in report["notes"][-1], "no right to read dead letters"
+        assert "2000" not in said(deployment, "export", *range_of_time, str(tmp_path / "outcomes"))
         assert process.terminate() == 0
         assert process.lines("kafka") == []
         logins.allow(ResourceType.GROUP, "another-group", AclOperation.READ)

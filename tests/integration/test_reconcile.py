@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployment import AGE, WINDOW_MS, Deployment, deployed, moment, now, until
+from support.deployment import AGE, GRACE_MS, WINDOW_MS, Deployment, deployed, moment, now, read_topic, until
 from support.job import plan, wait_until_all_is_settled, write
 from support.run_command import opt_out
 
 from consumer.audit.findings import Flaw
 from consumer.emulator.call_log import Call
-from consumer.events import Mode, OfferOutcome, Outcome, Reason
+from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
 
 ARGUMENTS = ("reconcile", "--output", "json")
 
@@ -168,6 +168,45 @@ def test_a_range_in_the_past_reads_no_further_than_it_must(deployment: Deploymen
     document = reconciled(deployment, begin=base + 100_000, end=base + 120_000, JOIN__MAX_SKEW="5s")
     assert counts(document) == {"presented": 10, "open_not_decided": 10}
     assert document["records_read"] < 100
+
+
+def test_what_outcomes_name_is_read_however_late_it_came(real_kafka, tmp_path: Path) -> None:
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
+        base = now() - 600_000
+        for number in range(300):
+            deployment.present(f"o{number}", session=f"s{number}", at=base + 2_000 * number)
+            deployment.check_out(session=f"s{number}", at=base + 2_000 * number)
+        at = base + 110_500
+        deployment.present("late", session="late", at=at)
+        deployment.check_out("late", session="late", at=at + 100)
+        deployment.flush()
+        (bought,) = (
+            deployment.codec.decode_checkout(m.key(), m.value() or b"", 0)
+            for m in read_topic(deployment.bootstrap, deployment.checkout_topic)
+            if m.key() == b"late"
+        )
+        assert bought is not None
+        told = OfferOutcome(
+            offer_id="late",
+            partner_code="ACME",
+            session_id="late",
+            outcome=Outcome.PURCHASED,
+            reason=Reason.PURCHASED,
+            checkout_id=bought.checkout_id,
+            presented_at=at,
+            decided_at=at + 100 + GRACE_MS,
+            settled_at=now(),
+            status_code=None,
+            attempts=0,
+            details=Details(),
+            source=RecordRef(deployment.offer_topic, 0, 300),
+            mode=Mode.LIVE,
+            note=None,
+        )
+        tell(deployment, told)
+        document = reconciled(deployment, begin=base + 100_000, end=base + 120_000, JOIN__MAX_SKEW="5s")
+        assert counts(document) == {"presented": 11, "purchased": 1, "open_not_decided": 10}
+        assert (kinds(document), document["not_judged"]) == ({}, {})
 
 
 def calls_of(deployment: Deployment, offer_id: str) -> list[Call]:

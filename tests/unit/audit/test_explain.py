@@ -154,7 +154,14 @@ def test_a_session_with_a_checkout_that_cannot_be_read() -> None:
 
 def test_an_offer_that_was_called_and_bought_later_says_so() -> None:
     life = told([SHOWN], [Checkout("s", T + 1_900_000, ("o",), "c9", 0)], [RECORDED])
-    assert "Checkout c9 bought it after that, at 2025-06-15T15:38:20.000Z" in text(life)
+    bought = "Checkout c9 bought it after that, at 2025-06-15T15:38:20.000Z: "
+    assert f"{bought}the insurer was told all the same." in text(life)
+    withheld = RECORDED._replace(
+        outcome="PURCHASED", reason="PURCHASED", status=None, attempts=0, checkout_id="c9", note="known"
+    )
+    life = told([SHOWN], [Checkout("s", T + 1_900_000, ("o",), "c9", 0)], [withheld])
+    assert f"{bought}if that was known before the call, none was made." in text(life)
+    assert "PURCHASED: settled as bought: the insurer is not called; note: known." in text(life)
 
 
 def test_an_outcome_that_does_not_fit_is_told() -> None:

@@ -143,6 +143,20 @@ def test_what_no_commit_calls_settled_is_open(committed: Committed | None, undec
     assert (kinds(result), result.undecided, result.waiting, result.oldest_open) == ([], undecided, waiting, 1_500)
 
 
+def test_a_chain_is_settled_below_the_commit_only_with_all_of_its_presentations() -> None:
+    again = SHOWN._replace(presented_at=1_490, offset=3)
+    assert found([again, SHOWN], [DECLINING], [], Committed(7)).undecided == 1
+    assert found([again, SHOWN], [DECLINING], [], Committed(8)).without_outcome == 1
+
+
+def test_offsets_of_several_presentations_a_record_are_counted_in_its_unit() -> None:
+    of_several = SHOWN._replace(offset=7 * 64 + 2)
+    several = SCOPE._replace(unit=64)
+    assert found([of_several], [], [], Committed(7, unit=64), scope=several).undecided == 1
+    result = found([of_several], [], [], Committed(8, unit=64), scope=several)
+    assert only(result).places == (("offers", 3, 7),)
+
+
 def test_what_was_due_by_the_commit_and_is_not_listed_must_have_its_outcome() -> None:
     assert kinds(found([SHOWN], [DECLINING], [], Committed(7, 8, 5, 1_560))) == [Flaw.NO_OUTCOME]
 
@@ -219,6 +233,10 @@ def test_an_outcome_of_a_chain_that_there_is_not() -> None:
     assert kinds(found([], [], [RECORDED])) == [Flaw.UNKNOWN_CHAIN]
 
 
+def test_an_outcome_of_no_chain_outside_of_the_range_is_of_another_one() -> None:
+    assert kinds(found([], [], [RECORDED._replace(presented_at=999), RECORDED._replace(presented_at=2_000)])) == []
+
+
 def test_only_chains_that_were_presented_last_in_the_range_count() -> None:
     for at in (999, 2_000):
         outside = SHOWN._replace(presented_at=at)
@@ -243,6 +261,13 @@ def test_a_late_presentation_beside_one_on_time_is_no_part_of_its_chain() -> Non
     told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
     result = found([SHOWN, late], [DECLINING], [RECORDED, told])
     assert (kinds(result), result.presented, dict(result.fates)) == ([], 2, {"OPTED_OUT": 1, "DEAD_LETTERED": 1})
+
+
+def test_a_late_presentation_stays_one_where_that_explains_as_much() -> None:
+    late = SHOWN._replace(presented_at=1_420, offset=9)
+    told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
+    result = found([SHOWN, late], [DECLINING], [RECORDED, PURCHASED, told])
+    assert (kinds(result), dict(result.fates)) == ([Flaw.TWO_OUTCOMES], {"OPTED_OUT": 1, "DEAD_LETTERED": 1})
 
 
 def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_record() -> None:

@@ -13,7 +13,6 @@ from consumer.backfill.told import KnownFate, Told, chain_key
 from consumer.core.rules import DecisionRules
 from consumer.core.watermark import Side
 from consumer.events import Mode, OfferPresented, Outcome, Reason
-from consumer.runtime.mode import LIVE
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 TOPICS = "offers", "checkouts"
@@ -77,10 +76,7 @@ def test_a_range_of_offsets_is_done_once_they_are_read_too() -> None:
     assert offsets.is_done(1, task(next_offset=lambda side: 0))
 
 
-def test_the_deployment_settles_all_and_is_never_done() -> None:
-    assert LIVE.settles(0, shown(0))
-    assert LIVE.dead_letters(Side.OFFERS, 0, 0, 0)
-    assert not LIVE.is_done(0, task())
-    assert (LIVE.mode, LIVE.is_bounded, LIVE.trusts_idleness_at_once) == (Mode.LIVE, False, False)
+def test_only_where_nothing_is_called_the_end_of_a_log_is_believed_at_once() -> None:
     assert RehearsalMode.trusts_idleness_at_once
     assert not BackfillMode.trusts_idleness_at_once, "calls rest on it"
+    assert BackfillMode.is_bounded

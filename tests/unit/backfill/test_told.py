@@ -7,35 +7,20 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 from support.kafka import Message, partition_end
+from support.outcomes import outcome_of
 
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
 from consumer.errors import DecodeError, StartError
-from consumer.events import Details, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 from consumer.settings import KafkaSettings
 
 KAFKA = KafkaSettings(bootstrap_servers="b", offer_topic="offers", outcome_topic="outcomes", dead_letter_topic="dead")
 T = 1_790_000_000_000
 
 
-def outcome(
-    at: int = T,
-    fate: Outcome = Outcome.OPTED_OUT,
-    reason: Reason = Reason.DECLINED,
-    *,
-    offer_id: str = "o",
-    mode: Mode = Mode.LIVE,
-    topic: str = "offers",
-) -> OfferOutcome:
-    return OfferOutcome(
-        offer_id=offer_id, partner_code="ada", session_id="s", outcome=fate, reason=reason, checkout_id=None,
-        presented_at=at, decided_at=at, settled_at=at, status_code=None, attempts=0, details=Details(),
-        source=RecordRef(topic, 0, 0), mode=mode, note=None,
-    )  # fmt: skip
-
-
 def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
     told = Told()
-    told.add(outcome())
+    told.add(outcome_of())
     assert told.of(OfferPresented("s", "ada", "o", T, 5)) == KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)
     for session, partner, offer_id, at in (("t", "ada", "o", T), ("s", "eve", "o", T), ("s", "ada", "p", T)):
         assert told.of(OfferPresented(session, partner, offer_id, at, 5)) is None
@@ -46,7 +31,7 @@ def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
 @pytest.mark.parametrize("call_first", [False, True])
 def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
     told = Told()
-    both = [outcome(), outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE)]
+    both = [outcome_of(), outcome_of(Outcome.DEAD_LETTERED, Reason.LATE)]
     for one in both if call_first else reversed(both):
         told.add(one)
     assert list(told.fates.values()) == [KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)]
@@ -55,8 +40,8 @@ def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
 def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
     told = Told()
     for mode in (Mode.BACKFILL, Mode.BACKFILL, Mode.LIVE):
-        told.add(outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE, mode=mode))
-    told.add(outcome(fate=Outcome.DEAD_LETTERED, reason=Reason.LATE, offer_id="p"))
+        told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=mode))
+    told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, offer_id="p"))
     assert told.late_by_backfill == 1
 
 
@@ -99,11 +84,11 @@ class TwoTopics:
 
 def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_out() -> None:
     outcomes = [
-        outcome(T - 1, offer_id="before"),
-        outcome(T, offer_id="first"),
-        outcome(T + 9, offer_id="last"),
-        outcome(T + 10, offer_id="behind"),
-        outcome(T, offer_id="other topic", topic="others"),
+        outcome_of(at=T - 1, offer_id="before"),
+        outcome_of(at=T, offer_id="first"),
+        outcome_of(at=T + 9, offer_id="last"),
+        outcome_of(at=T + 10, offer_id="behind"),
+        outcome_of(at=T, offer_id="other topic", topic="others"),
     ]
     values = {str(number).encode(): one for number, one in enumerate(outcomes)}
 
@@ -128,4 +113,4 @@ def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("consumer.backfill.told.PATIENCE", 0.0)
     consumer = TwoTopics({"outcomes": [Message("outcomes", 0, 0, b"k", b"v")], "dead": []}, silent=True)
     with pytest.raises(StartError, match="could not be read to its end"):
-        ToldReader(consumer, lambda value: outcome()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+        ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]

@@ -97,6 +97,15 @@ def test_what_the_service_did_not_write_tells_nothing(change) -> None:
 
 def test_a_note_is_known_again_and_is_no_dead_letter() -> None:
     source, letter, target = RecordRef("offers", 3, 812), RecordRef("dead", 3, 7), RecordRef("offers", 3, 900)
+    # Others pass notes over by these names.
+    assert note_of(source, letter, target) == [
+        ("reason", "resubmitted"),
+        ("source.topic", "offers"),
+        ("source.partition", "3"),
+        ("source.offset", "812"),
+        ("resubmitted.from", "dead[3]@7"),
+        ("resubmitted.to", "offers[3]@900"),
+    ]
     record = Record("dead", 3, 8, 5, None, None, as_read(note_of(source, letter, target)))
     assert entry_of(record) == ResubmissionNote(RecordRef("dead", 3, 8), 5, source, "dead[3]@7", "offers[3]@900")
     assert isinstance(entry_of(record._replace(value=b"")), DeadLetter)

@@ -104,4 +104,5 @@ def test_it_tells_when_it_was_resubmitted_and_as_what() -> None:
     note = ResubmissionNote(RecordRef("dead", 3, 9), NOW, SOURCE, "dead[3]@7", "offers[3]@900")
     text, told = shown(OFFER, notes=[note])
     assert "as offers[3]@900" in text
+    assert "left out without --again, since it was re-submitted; it would be read" in text
     assert told["resubmitted"] == [{"at": NOW, "as": "offers[3]@900", "from": "dead[3]@7"}]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from support.builders import CODEC
-from support.documents import MANUAL
 
 from consumer.codecs.framing import framed
 from consumer.codecs.schemas import OFFER_OUTCOME, load_schema
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.evidence.outcome_rows import COLUMNS, PRESENTED_AT, OutcomeRows
+from consumer.manual import text_of
 
 TOLD = OfferOutcome(
     offer_id="o",
@@ -73,6 +73,6 @@ def test_no_field_of_the_schema_is_left_out() -> None:
 
 
 def test_the_manual_describes_each_column() -> None:
-    page = (MANUAL / "evidence.md").read_text(encoding="utf-8")
+    page = text_of("evidence#export")
     described = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
     assert described == [*(column.name for column in COLUMNS), "counts", "day"]

@@ -105,7 +105,7 @@ def test_a_tombstone_is_no_outcome() -> None:
 def test_outcomes_that_retention_deleted_are_not_taken_for_none() -> None:
     log = OutcomeLog(outcome(-9_000, -9_500), outcome(1, -300))
     log.begins["outcomes"] = 1
-    with pytest.raises(PositionsError, match=r"outcomes\[0\]: retention .* Nothing was changed.* later time"):
+    with pytest.raises(PositionsError, match=r"outcomes\[0\]: .*may be gone.* Nothing was changed.* later time"):
         ask(log)
 
 

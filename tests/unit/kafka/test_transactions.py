@@ -105,9 +105,37 @@ def test_a_record_that_is_too_large_is_another_error() -> None:
     assert producer.steps == ["begin", "abort"]
 
 
+class FailedTransaction(ScriptedProducer):
+    """Tells why its transaction has failed to who would begin another one within it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+    def begin_transaction(self) -> None:
+        if self.steps[-1:] == ["begin"]:
+            raise KafkaException(KafkaError(self.code, txn_requires_abort=True))
+        super().begin_transaction()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "you may not write to it"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, "larger than the topic takes"),
+    ],
+)
+def test_where_the_records_do_not_tell_the_transaction_does_and_nothing_is_committed(code: int, words: str) -> None:
+    producer = FailedTransaction(code)
+    producer.refused = {b"first": [KafkaError._PURGE_QUEUE]}
+    with pytest.raises(OptOutError, match=words):
+        write(producer)
+    assert producer.steps == ["begin", "abort"]
+
+
 @pytest.mark.parametrize("code", [KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError._PURGE_QUEUE])
 def test_a_client_that_has_lost_count_counts_anew_once(code: int) -> None:
-    producer = ScriptedProducer()
+    producer = FailedTransaction(KafkaError._STATE)
     producer.refused = {b"first": [code]}
     write(producer)
     assert producer.steps == ["begin", "abort", "begin", "commit"]

@@ -1,0 +1,75 @@
+"""What a rehearsal finds, held against what was told or against other rules."""
+
+from __future__ import annotations
+
+import pytest
+from support.outcomes import AT, outcome_of
+
+from consumer.backfill.compare import Comparison, FateGroup, differences_table, fate_in_words, groups_table
+from consumer.backfill.told import KnownFate, Told
+from consumer.events import OfferOutcome, OfferPresented, Outcome, Reason
+
+
+def told(*outcomes: OfferOutcome) -> Told:
+    found = Told()
+    for outcome in outcomes:
+        found.add(outcome)
+    return found
+
+
+def test_alike_different_new_and_missing_chains_are_told_apart() -> None:
+    calls: list[tuple[str, str]] = []
+    found = Comparison(
+        told(
+            outcome_of(Outcome.NOT_FOUND, offer_id="alike"),
+            outcome_of(Outcome.PURCHASED, Reason.PURCHASED, offer_id="different"),
+            outcome_of(reason=Reason.ABANDONED, offer_id="gone"),
+            outcome_of(offer_id="undecided"),
+        ),
+        lambda outcome, there: calls.append((outcome.offer_id, there)),
+    )
+    found.add(outcome_of(offer_id="alike"))
+    found.add(outcome_of(offer_id="different", product="p"))
+    found.add(outcome_of(offer_id="new", partner="eve"))
+    found.add(outcome_of(Outcome.IGNORED, Reason.ABANDONED, offer_id="ignored"))
+    found.add_open(OfferPresented("s", "ada", "undecided", AT, 0))
+    found.add_open(OfferPresented("s", "ada", "open and not told", AT, 0))
+    found.finish()
+    assert (found.same, found.calls) == (1, 3)
+    assert found.differences == {
+        ("called: declined", "bought"): 1,
+        ("called: declined", "nothing"): 1,
+        ("ignored", "nothing"): 1,
+        ("open", "called: declined"): 1,
+        ("nothing", "called: abandoned"): 1,
+    }
+    assert calls == [("alike", "called: declined"), ("different", "bought"), ("new", "nothing")]
+    assert found.new[FateGroup("eve", None, "called: declined")] == 1
+    assert len(found.fates.fates) == 4, "what is undecided has no fate to be compared with"
+
+
+def test_the_tables_have_a_row_a_group_and_a_row_a_difference() -> None:
+    found = Comparison(told())
+    found.add(outcome_of(offer_id="a"))
+    found.add(outcome_of(offer_id="b"))
+    found.add(outcome_of(offer_id="c", product="p"))
+    assert list(groups_table(found).rows) == [
+        ["ada", None, "called: declined", 2, 2],
+        ["ada", "p", "called: declined", 1, 1],
+    ]
+    assert list(differences_table(found, "t", "here", "there").rows) == [["called: declined", "nothing", 3]]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "words"),
+    [
+        (Outcome.OPTED_OUT, Reason.DECLINED, "called: declined"),
+        (Outcome.NOT_FOUND, Reason.ABANDONED, "called: abandoned"),
+        (Outcome.PURCHASED, Reason.PURCHASED, "bought"),
+        (Outcome.IGNORED, Reason.ABANDONED, "ignored"),
+        (Outcome.RELEASED, Reason.RELEASED, "released"),
+        (Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE, "dead-lettered: checkout_unreadable"),
+    ],
+)
+def test_each_fate_in_words(outcome: Outcome, reason: Reason, words: str) -> None:
+    assert fate_in_words(KnownFate(outcome, reason)) == words
