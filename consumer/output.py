@@ -27,6 +27,10 @@ NOTHING = "-"
 """What stands for an empty cell between plain columns, so that those behind it keep their number."""
 
 
+MANY, FEW = 8, 4
+"""A table of more columns than that, which does not fit, is turned if it has few rows: its columns become rows."""
+
+
 class Column(NamedTuple):
     """A column: its name in JSON, and its heading. Without a heading it is in JSON only."""
 
@@ -118,12 +122,18 @@ def plain_lines(table: TableShown) -> Iterator[str]:
 
 
 def print_boxed(document: Document, console: Console) -> None:
-    """Print the tables as a person reads them, folded to the console's width."""
+    """Print the tables as a person reads them: folded to the console's width, or turned where that would cut words."""
     from rich.markup import escape  # noqa: PLC0415 - as in `show`
     from rich.table import Table  # noqa: PLC0415 - as in `show`
 
     for table in document.tables.values():
         columns, rows = _shown(table)
+        if _is_too_wide(columns, rows, console.width) and len(rows) <= FEW:
+            turned = Table(title=escape(table.title), caption=escape(table.caption), show_header=False)
+            for column, *cells in zip(columns, *rows, strict=True):
+                turned.add_row(escape(column.heading or ""), *map(escape, cells))
+            console.print(turned)
+            continue
         boxed = Table(title=escape(table.title), caption=escape(table.caption), row_styles=["", "dim"])
         for number, column in enumerate(columns):
             boxed.add_column(
@@ -136,6 +146,12 @@ def print_boxed(document: Document, console: Console) -> None:
         for row in rows:
             boxed.add_row(*map(escape, row))
         console.print(boxed)
+
+
+def _is_too_wide(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether it has many columns, and more than fit side by side."""
+    wanted = [max(map(len, cells)) for cells in zip([column.heading or "" for column in columns], *rows, strict=True)]
+    return len(columns) > MANY and sum(wanted) + 3 * len(columns) + 1 > width
 
 
 def _shown(table: TableShown) -> tuple[list[Column], list[list[str]]]:

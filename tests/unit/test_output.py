@@ -151,3 +151,16 @@ def test_notes_stand_below_plain_tables_and_within_json(capsys: pytest.CaptureFi
     assert capsys.readouterr().out.endswith("yes\n\nA note … with a dash.\n")
     show(DOCUMENT, "json")
     assert json.loads(capsys.readouterr().out)["notes"] == list(DOCUMENT.notes)
+
+
+@pytest.mark.parametrize(("width", "rows", "turned"), [(60, 4, True), (60, 5, False), (400, 4, False)])
+def test_many_columns_that_do_not_fit_become_rows_where_there_are_few_of_those(
+    width: int, rows: int, turned: bool
+) -> None:
+    columns = [Column(f"c{n}", f"heading {n}") for n in range(9)]
+    table = TableShown("t", columns, [[f"r{row}c{n}" for n in range(9)] for row in range(rows)])
+    screen = io.StringIO()
+    print_boxed(Document({"t": table}), Console(width=width, file=screen))
+    said = screen.getvalue()
+    first = next(line for line in said.splitlines() if "heading 0" in line or "r0c0" in line)
+    assert ("heading 0" in first and "r0c0" in first and "r3c0" in first) is turned
