@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..codecs.codec import Codec, presentations
+from ..core.horizon import Horizon
 from ..core.rules import DecisionRules
 from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
@@ -124,7 +126,10 @@ class Log:
                 low, high = self._asked(topic, partition)
                 if low == 0:
                     continue  # nothing was ever deleted
-                first = next(iter(self._stamps(topic, partition, low, min(high, low + FIRST))), until)
+                # How old the beginning of the checkouts is, so many of them tell: by fewer, nobody believes it.
+                count = Horizon.HEAD if side is Side.CHECKOUTS else 1
+                stamps = list(islice(self._stamps(topic, partition, low, min(high, low + FIRST)), count))
+                first = max(stamps) if len(stamps) == count else until
                 if first > needed[side]:
                     found.append(Missing(topic, partition, needed[side], min(first, until)))
         return found

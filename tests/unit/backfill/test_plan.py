@@ -11,6 +11,7 @@ from support.kafka import Message, partition_end
 
 from consumer.backfill.plan import Log, Missing, range_of
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
+from consumer.core.horizon import Horizon
 from consumer.core.rules import DecisionRules
 from consumer.errors import DecodeError, RangeError
 from consumer.events import OfferPresented
@@ -132,7 +133,7 @@ def test_what_retention_has_deleted_of_it_is_named(
 ) -> None:
     there = log(
         offers=(offers_begin[0], [(offers_begin[1] - T, b"0")]),
-        checkouts=(checkouts_begin[0], [(checkouts_begin[1] - T, b"0")]),
+        checkouts=(checkouts_begin[0], [(checkouts_begin[1] - T, b"0")] * Horizon.HEAD),
     )
     assert there.missing(SCOPE) == missing
 
