@@ -163,7 +163,7 @@ def test_what_is_to_be_read_whole_is_and_empty_ranges_are_left_out() -> None:
 
 
 def test_it_is_read_for_as_long_as_records_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader_module, "PATIENCE", 2.5 * reader_module._SHORT_ROUND)
+    monkeypatch.setattr(reader_module, "PATIENCE", 3.5 * reader_module._SHORT_ROUND)
     silence: list[Message] = []
     assert whole(silence, silence, records(A, 3), silence, silence, records(A, 4)) == [3, 4]
     with pytest.raises(NotAllReadError, match="does not answer") as caught:
@@ -175,7 +175,7 @@ def test_what_is_gone_is_told_apart_from_what_may_not_be_read_and_neither_is_wai
     with pytest.raises(NotAllReadError, match="no longer there") as caught:
         whole([message(A, 3, KafkaError._AUTO_OFFSET_RESET)])
     assert caught.value.is_gone
-    with pytest.raises(NotAllReadError, match="(?i)authorization") as caught:
+    with pytest.raises(NotAllReadError, match=r"(?i)authorization") as caught:
         whole([message(A, 3, KafkaError.TOPIC_AUTHORIZATION_FAILED)], records(A, 3, 4))
     assert not caught.value.is_gone
 
