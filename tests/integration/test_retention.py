@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-from support.deployment import AGE, deployed, now, until
+from support.deployment import AGE, deployed, moment, now, until
 
 from consumer.kafka.retention import Kept, Retention
 
@@ -42,6 +44,32 @@ def test_an_offer_that_is_never_settled_is_said_before_retention_deletes_it(real
         assert (lines[0]["topic"], lines[0]["offset"]) == (deployment.offer_topic, 0)
         assert lines[0]["oldest_unsettled"] == "ACME/stuck"
         assert lines[0]["runbook"].endswith("#a-held-commit-nears-the-retention")
+
+
+def test_where_no_outcome_is_left_its_topic_tells_a_way_back_whether_some_may_be_gone(
+    real_kafka, tmp_path: Path
+) -> None:
+    def goes_back() -> tuple[int, str]:
+        ran = subprocess.run(
+            [sys.executable, "-m", "consumer", "positions", "--reset-to", moment(now() - 3 * AGE)],
+            env=deployment.environ(), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
+
+    with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
+        deployment.present("bought-by-nobody", at=now() - AGE)
+        deployment.check_out(session="another", at=now() - AGE)
+        deployment.flush()
+        process = deployment.start()
+        until(lambda: len(deployment.outcomes()) == 1, within=60, what="the offer to be settled")
+        assert process.terminate() == 0
+        deployment.delete_records(deployment.outcome_topic, -1)
+        set_config(deployment.admin, deployment.outcome_topic, {"retention.ms": "1000"})
+        code, told = goes_back()
+        assert (code, "may be gone" in told, "Choose a time after" in told) == (1, True, True), told
+        set_config(deployment.admin, deployment.outcome_topic, {"retention.ms": "31536000000"})
+        code, told = goes_back()
+        assert (code, "called, again if it was before" in told) == (0, True), told
 
 
 def set_config(admin: AdminClient, topic: str, values: dict[str, str]) -> None:
