@@ -21,7 +21,7 @@ from ..errors import DecodeError, PositionsError, StartError
 from ..events import Mode, OfferOutcome, Reason
 from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
-from .reader import LogReader, error_text
+from .reader import NotAllReadError, read_all
 from .start_offsets import readable
 from .topics import TopicConfig
 
@@ -133,32 +133,21 @@ class SettledSince:
         return earliest
 
     def _outcomes(self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]]) -> Iterator[OfferOutcome]:
-        problems: list[str] = []
-        rounds = 0
+        try:
+            for message in read_all(consumer, ranges):
+                if (value := message.value()) is not None:
+                    yield self._decoded(message, value)
+        except NotAllReadError as error:
+            raise StartError(_unread(self._settings.outcome_topic, str(error))) from error
 
-        def on_error(message: Message) -> None:
-            problems.append(error_text(message))
-
-        def go_on() -> bool:
-            nonlocal rounds
-            rounds += 1
-            return rounds <= TIMEOUT
-
-        reader = LogReader(consumer, on_error)
-        for message in reader.read(ranges, go_on):
-            rounds = 0  # a long time of outcomes takes long to read, and is read as long as records come
-            value = message.value()
-            if value is None:
-                continue
-            try:
-                yield self._decode(value)
-            except DecodeError as error:
-                raise PositionsError(
-                    f"{message.topic()}[{message.partition()}] offset {message.offset()} is no outcome: {error}. What "
-                    "was settled by that time is not known. Nothing was changed. Choose a time after that record."
-                ) from error
-        if reader.unread:
-            raise StartError(_unread(self._settings.outcome_topic, problems[-1] if problems else "it took too long"))
+    def _decoded(self, message: Message, value: bytes) -> OfferOutcome:
+        try:
+            return self._decode(value)
+        except DecodeError as error:
+            raise PositionsError(
+                f"{message.topic()}[{message.partition()}] offset {message.offset()} is no outcome: {error}. What was "
+                "settled by that time is not known. Nothing was changed. Choose a time after that record."
+            ) from error
 
 
 def _unread(topic: str, why: str) -> str:
