@@ -9,7 +9,7 @@ import typer
 
 from ..output import OutputFormat, show
 from .options import Config, loaded
-from .time_range import From, To, days_of
+from .time_range import From, To, days_of, end_in_order
 
 # ruff: noqa: PLC0415 - see the room
 
@@ -40,6 +40,7 @@ def export(
     require_evidence("an export")
     settings = loaded(config).settings
     hide_in_default_log()
+    end_in_order()
     from ..evidence.export import document
     from ..evidence.export import export as write
     from ..evidence.outcome_parts import TimeRange

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .options import Config, loaded
-from .time_range import From, To, range_of
+from .time_range import From, To, end_in_order, range_of
 
 if TYPE_CHECKING:
     from ..evidence.figures import By
@@ -63,6 +63,7 @@ def report(
 
     settings = loaded(config).settings
     hide_in_default_log()
+    end_in_order()
     from ..evidence.outcome_parts import TimeRange
     from ..evidence.report import make_report
     from ..kafka.causes import Causes
@@ -93,7 +94,9 @@ def _show(made: Report, output: _Form, file: Path | None) -> None:
 
     if output in ("csv", "parquet"):
         if file is None:
-            write_csv(sys.stdout, columns_of(made.by), rows_of(made))
+            text = io.StringIO()
+            write_csv(text, columns_of(made.by), rows_of(made))
+            _print(text.getvalue())
             return
         with row_file(file, columns_of(made.by)) as write:
             for row in rows_of(made):
@@ -101,11 +104,10 @@ def _show(made: Report, output: _Form, file: Path | None) -> None:
     elif output == "html":
         from ..evidence.page import page
 
-        text = page(made)
         if file is None:
-            typer.echo(text, nl=False)
+            _print(page(made))
         else:
-            write_text(file, text)
+            write_text(file, page(made))
     elif file is None:
         show(document(made), "json" if output == "json" else "table")
     elif output == "json":
@@ -114,3 +116,8 @@ def _show(made: Report, output: _Form, file: Path | None) -> None:
         shown = document(made)
         lines = [line for table in shown.tables.values() for line in plain_lines(table)]
         write_text(file, "\n".join([*lines, "", *shown.notes]) + "\n")
+
+
+def _print(text: str) -> None:
+    """A file on standard output: in UTF-8, as the page itself says, whatever the locale is."""
+    typer.echo(text.encode("utf-8", "backslashreplace"), nl=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Annotated, TypeAlias
 
@@ -47,6 +48,11 @@ def days_of(begin: str, end: str) -> tuple[int, int]:
         if moment % _DAY_MS:
             raise typer.BadParameter(f"{text} must be a midnight in UTC: a day is written whole", param_hint=option)
     return wanted
+
+
+def end_in_order() -> None:
+    """End on SIGTERM as on Ctrl-C, so that the files of the work and the processes that read end, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _moment(text: str, option: str) -> int:

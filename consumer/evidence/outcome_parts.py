@@ -117,6 +117,11 @@ def _read_in_processes(jobs: Sequence[_Job]) -> list[PartitionRead]:
                 "a process that read the outcomes was killed, perhaps since no memory was left. Give 200 MB for each "
                 "core besides 1.2 GB, then do this again."
             ) from error
+        except BaseException:
+            # What the others read is of no use any more, and the end would wait for it.
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 
 from .. import __version__
-from ..errors import StartError
+from ..errors import OutputFileError, StartError
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import TIMEOUT
 from ..output import Cell, Column, Document, TableShown
-from ..row_file import RowColumn, as_time, explained
+from ..row_file import RowColumn, as_time
 from ..settings import KafkaSettings, Settings
 from ..settings.types import format_duration
 from .figures import By, Counted, Figures, count
@@ -124,10 +124,7 @@ def make_report(settings: Settings, causes: Causes, wanted: TimeRange, by: Seque
     """
     kafka, made_at = settings.kafka, int(time.time() * 1000)
     origin = _origin(kafka, causes)
-    with explained(Path(tempfile.gettempdir())):
-        work = tempfile.TemporaryDirectory(prefix="opt-out-report-")
-    with work as name:
-        folder = Path(name)
+    with _work_folder() as folder:
         candidates = read_candidates(settings, causes, wanted, folder)
         outcomes = read_outcome_parts(kafka, causes, wanted, folder)
         unread, untold = _unread_inputs(kafka, causes, wanted)
@@ -251,6 +248,27 @@ def _notes(counted: Counted, unread: Sequence[UnreadInput]) -> list[str]:
             "figure. `opt-out dead-letters` lists them."
         )
     return notes
+
+
+@contextmanager
+def _work_folder() -> Iterator[Path]:
+    """A folder for the files of the work, where this machine has its temporary files.
+
+    Raises:
+        OutputFileError: there is none, or it has no room; also from within.
+    """
+    try:
+        work = tempfile.TemporaryDirectory(prefix="opt-out-report-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputFileError(
+            f"a folder for the files of the work cannot be made: {error.strerror or error}. Set TMPDIR to a folder "
+            "that this user may write to."
+        ) from error
+    with work as name:
+        try:
+            yield Path(name)
+        except OutputFileError as error:
+            raise OutputFileError(f"{error} These are files of the work: TMPDIR says where they go.") from error
 
 
 def _unread_inputs(

@@ -77,7 +77,8 @@ def main() -> None:
     table.add_row("decoding alone", "1.00", f"{alone:,.0f}", "", "", "")
     for one in runs:
         rate = arguments.outcomes / one.seconds
-        table.add_row(one.name, f"{rate / alone:.2f}", f"{rate:,.0f}", f"{one.seconds:.1f}", f"{one.memory / 1e6:,.0f}")
+        clocks = f"{one.seconds:.1f}", f"{one.cpu:.1f}"
+        table.add_row(one.name, f"{rate / alone:.2f}", f"{rate:,.0f}", *clocks, f"{one.memory / 1e6:,.0f}")
     console = Console(width=100)
     console.print(table)
     console.print(f"{size / arguments.outcomes:.0f} bytes of Parquet an outcome")

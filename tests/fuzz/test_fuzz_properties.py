@@ -21,6 +21,7 @@ from consumer.kafka.config import (
     SMALL_FETCHES,
     admin_config,
     consumer_config,
+    log_reader_config,
     producer_config,
     record_reader_config,
 )
@@ -63,7 +64,7 @@ def values(range_: str) -> st.SearchStrategy[Any]:
 def make_all(kafka: KafkaSettings) -> None:
     """Make each client as the service does."""
     member = consumer_config(kafka, on_error=lambda _: None)
-    for config in (member, member | SMALL_FETCHES, record_reader_config(kafka)):
+    for config in (member, member | SMALL_FETCHES, record_reader_config(kafka), log_reader_config(kafka)):
         Consumer(config).close()
     Producer(producer_config(kafka))
     AdminClient(admin_config(kafka))

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import brokers
 import duckdb
 import pytest
+from support.builders import CODEC
+from support.deployment import until
 from support.evidence import DAY, FATES, EvidenceTopics
 
 from consumer.errors import OutputFileError, StartError
@@ -64,11 +67,12 @@ def test_every_fate_is_counted_under_its_name(topics: EvidenceTopics) -> None:
 
 
 def test_a_chain_belongs_to_the_range_in_which_it_was_presented(topics: EvidenceTopics) -> None:
+    topics.outcome(at=1_000, took=-3_600_000)  # by a clock that is behind: it stands first, before the range's begin
     topics.outcome(at=-1)
     topics.outcome(at=0, took=40 * 3_600_000)
     topics.outcome(at=DAY - 1)
     topics.outcome(at=DAY)
-    assert total(told(topics))["bought"] == 2
+    assert total(told(topics))["bought"] == 3
 
 
 def test_an_outcome_that_stands_there_again_counts_once(topics: EvidenceTopics) -> None:
@@ -193,6 +197,22 @@ def test_outcomes_that_retention_has_deleted_are_said_and_the_exit_code_is_1(top
     assert total(document)["bought"] == 1
 
 
+@pytest.mark.parametrize("committed", [None, 0, 1])
+def test_open_offers_that_retention_has_deleted_are_said(topics: EvidenceTopics, committed: int | None) -> None:
+    for number in range(2):
+        topics.offer(f"s{number}", f"o{number}", number)
+    topics.written()
+    if committed is not None:
+        topics.commit("OFFER", 0, committed)
+    topics.delete_before("OFFER", 0, 1)
+    done = topics("report", "--output", "json")
+    document = json.loads(done.stdout)
+    was_settled = committed == 1
+    assert done.returncode == (0 if was_settled else 1)
+    assert any("what was open there is not counted" in note for note in document["notes"]) is not was_settled
+    assert total(document)["open"] == 1
+
+
 def test_csv_and_parquet_have_the_figures_of_json(topics: EvidenceTopics, tmp_path: Path) -> None:
     for outcome, reason, status in FATES:
         topics.outcome(outcome, reason, status)
@@ -259,6 +279,57 @@ def test_a_full_disk_in_a_process_of_its_own_is_the_same_error(
         outcome_parts.read_outcome_parts(settings, Causes(settings, logs=False), wanted, small_disk)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_of_it_and_leaves_no_file(
+    topics: EvidenceTopics, tmp_path: Path, sent: signal.Signals
+) -> None:
+    many_outcomes(topics)
+    process = topics.begin("report", TMPDIR=str(tmp_path))
+    try:
+        # The first file is written by a process of its own.
+        until(lambda: list(tmp_path.glob("*/outcomes-*")), within=60, what="a process to have read something")
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert errors == ""
+        assert list(tmp_path.iterdir()) == []
+        until(lambda: not is_there(process.pid), within=30, what="the processes that read to have ended")
+    finally:
+        process.kill()
+
+
+def test_a_reading_process_that_is_killed_is_said(topics: EvidenceTopics, tmp_path: Path) -> None:
+    many_outcomes(topics)
+    process = topics.begin("report", TMPDIR=str(tmp_path))
+    try:
+        until(lambda: list(tmp_path.glob("*/outcomes-*")), within=60, what="a process to have read something")
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "a process that read the outcomes was killed" in errors
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+
+
+def many_outcomes(topics: EvidenceTopics) -> None:
+    """More than one process reads."""
+    value = CODEC.encode_outcome(topics.outcome())
+    for number in range(outcome_parts.FEW + 10):
+        topics.record_at_once("OUTCOME", value, number % 2)
+    topics.written()
+
+
+def is_there(group: int) -> bool:
+    """Whether a group of processes has any left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 # --- what it refuses, and what it has nothing for
 
 
@@ -310,5 +381,16 @@ def test_a_full_disk_is_said_and_leaves_nothing(topics: EvidenceTopics, small_di
     done = topics("report", TMPDIR=str(small_disk))
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
+    assert "TMPDIR says where they go" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(small_disk.iterdir()) == []
+
+
+def test_what_is_printed_is_utf_8_in_any_locale(topics: EvidenceTopics) -> None:
+    topics.outcome(partner_code="Zoë", details=Details("旅行", "DE", "EUR", "1"))
+    topics.written()
+    for form in ("csv", "html"):
+        done = topics("report", "--by", "partner,product", "--output", form, PYTHONIOENCODING="latin-1")
+        assert done.returncode == 0, done.stderr
+        assert "Zoë" in done.stdout
+        assert "旅行" in done.stdout

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from support.builders import CODEC
 from support.run_command import clean_environ
@@ -62,7 +63,7 @@ class EvidenceTopics:
         made = self.admin.create_topics([NewTopic(topic, partitions, 1) for topic in self.topics.values()])
         for answer in made.values():
             answer.result(30)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
+        self._producer = ordered_producer(bootstrap)
         self._made = 0
 
     # --- what stands in the topics
@@ -192,15 +193,32 @@ class EvidenceTopics:
         self, command: str, *arguments: str, begin: int = 0, end: int = DAY, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over a range of ms into the day."""
-        span = ("--from", as_time(self.day + begin), "--to", as_time(self.day + end))
         return subprocess.run(
-            [sys.executable, "-m", "consumer", command, *span, *arguments],
-            env=clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+            self._command(command, *arguments, begin=begin, end=end),
+            env=self._environ(environ),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+
+    def begin(self, command: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Begin a command over the day, in a group of processes of its own."""
+        return subprocess.Popen(
+            self._command(command, *arguments, begin=0, end=DAY),
+            env=self._environ(environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def _command(self, command: str, *arguments: str, begin: int, end: int) -> list[str]:
+        span = ("--from", as_time(self.day + begin), "--to", as_time(self.day + end))
+        return [sys.executable, "-m", "consumer", command, *span, *arguments]
+
+    def _environ(self, environ: dict[str, str]) -> dict[str, str]:
+        return clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 def chromium() -> Path | None:

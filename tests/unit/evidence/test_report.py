@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 
 import pytest
 from support.reports import ACME, report
 
-from consumer.evidence.report import columns_of, document, lasted, percent, rows_of
+from consumer.errors import OutputFileError
+from consumer.evidence.report import _work_folder, columns_of, document, lasted, percent, rows_of
 from consumer.output import as_json, plain_lines
 
 
@@ -52,3 +54,12 @@ def test_how_long_it_took_in_words(ms: float | None, words: str) -> None:
 
 def test_a_share_in_words() -> None:
     assert [percent(None), percent(0.0), percent(1 / 3), percent(1.0, 1)] == ["-", "0.00 %", "33.33 %", "100.0 %"]
+
+
+def test_without_room_for_temporary_files_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(OutputFileError, match=r"No usable temporary directory found\. Set TMPDIR"), _work_folder():
+        pass

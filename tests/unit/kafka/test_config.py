@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from consumer.kafka.config import (
     admin_config,
     consumer_config,
+    log_reader_config,
     producer_config,
     record_reader_config,
     unless_ignored,
@@ -40,6 +41,7 @@ def group_config(kafka: KafkaSettings) -> dict[str, Any]:
 CLIENTS = [
     pytest.param(Consumer, group_config, id="consumer"),
     pytest.param(Consumer, record_reader_config, id="record reader"),
+    pytest.param(Consumer, log_reader_config, id="log reader"),
     pytest.param(Producer, producer_config, id="producer"),
 ]
 
@@ -111,7 +113,7 @@ def test_an_admin_client_says_nothing(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("configured", [group_config, record_reader_config, producer_config])
+@pytest.mark.parametrize("configured", [group_config, record_reader_config, log_reader_config, producer_config])
 def test_no_property_undoes_what_a_promise_rests_on(configured: Any) -> None:
     """The settings refuse these properties; should one get through, the promise wins all the same."""
     undone = dict.fromkeys(REFUSED_PROPERTIES, "undone")
