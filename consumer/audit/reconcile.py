@@ -242,7 +242,8 @@ class _Judge:
             words = "the outcomes differ: " + " and ".join(sorted(f"{o}, {reason}" for o, reason in kinds))
             if wrong := next(filter(None, why), ""):
                 words = f"{words}; {wrong}"
-            self._object(verdict, Flaw.TWO_OUTCOMES, fate, places, words, by_the_rules=not wrong)
+            may_be = not wrong or bool(self._doubtful(fate, shown, session))  # decided anew with what came late
+            self._object(verdict, Flaw.TWO_OUTCOMES, fate, places, words, by_the_rules=may_be)
         elif any(why):
             if reason := self._doubtful(fate, shown, session):
                 found.not_judged[reason] += 1
