@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Left:
     Attributes:
         undecided: offers of the range that cannot be decided yet.
         waiting: chains that are decided, and whose call or dead letter is under way.
-        unfinished: the partitions that have something left, or were not read to the range's end.
+        unfinished: the partitions that have something left, or were not read to the range's end; and those of other
+            instances of which that is not known.
     """
 
     undecided: int
@@ -69,6 +71,7 @@ class End:
         flush: Callable[[float], bool],
         on_open: Callable[[OfferPresented], None] = lambda shown: None,
         monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._tasks = tasks
         self._mode = mode
@@ -79,6 +82,9 @@ class End:
         self._monotonic = monotonic
         self._next_question = 0.0
         self._over_since: float | None = None
+        self._random = random
+        self._listed: tuple[int, ...] = ()
+        self._listed_until = 0.0
 
     def is_reached(self) -> bool:
         """Whether to stop now."""
@@ -104,10 +110,12 @@ class End:
                     undecided += 1
                     self._on_open(shown)
         runners = self._tasks.runners.items()
+        unfinished = {partition for partition, runner in runners if not runner.is_done}
+        unfinished.update(set(self._listed) - self._tasks.runners.keys())
         return Left(
             undecided,
             sum(runner.task.unsettled for _, runner in runners),
-            tuple(sorted(partition for partition, runner in runners if not runner.is_done)),
+            tuple(sorted(unfinished)),
         )
 
     def _is_over(self, runner: TaskRunner) -> bool:
@@ -130,11 +138,20 @@ class End:
             positions = self._tasks.consumer.positions()
         except StartError:
             return False  # the broker is away: it is asked again
-        for partition in set(range(self._partitions)) - self._tasks.runners.keys():
+        self._listed = ()
+        scope, listed = self._mode.scope, list[int]()
+        for partition in sorted(set(range(self._partitions)) - self._tasks.runners.keys()):
             found = positions.by_place[Side.OFFERS, partition].checkpoint
-            if not isinstance(found, OfferCheckpoint) or found.unsettled:
+            if not isinstance(found, OfferCheckpoint):
                 return False
-            scope = self._mode.scope
             if found.decided_to < scope.done_at(partition) or not scope.range.is_read(partition, found.next_offset):
                 return False
-        return True
+            if found.unsettled:
+                listed.append(partition)
+        if not listed:
+            return True
+        # A commit also lists what is open behind the range beside a checkout without a date. Two instances that have
+        # such would wait for each other: one leaves, and says that it does not know; its tasks come to the other.
+        self._listed = tuple(listed)
+        self._listed_until = self._listed_until or now + PATIENCE * (1 + self._random())
+        return now >= self._listed_until

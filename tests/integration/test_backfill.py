@@ -165,6 +165,11 @@ def test_it_leaves_a_live_deployment_alone_and_calls_nothing_twice(real_kafka: B
     with past(real_kafka, tmp_path) as (deployment, shown):
         live = deployment.start()
         until(lambda: len(deployment.outcomes()) == shown.count, within=60, what="the deployment to settle all")
+
+        def committed() -> int:
+            return sum(offset for offset, _ in deployment.committed(deployment.offer_topic).values())
+
+        until(lambda: committed() == shown.count, within=60, what="the deployment to commit that")
         before = deployment.committed(deployment.offer_topic)
         assert backfill(deployment, shown.begin, shown.begin + SPAN, *FAST)[0] == 0
         assert len(deployment.called()) == len(shown.to_call(0, now()))

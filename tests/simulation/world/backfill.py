@@ -161,6 +161,7 @@ class BackfillProcess(SimulatedProcess):
             lateness=planned.scope.rules.lateness,
             flush=self.tally.flush,
             monotonic=self.loop.time,
+            random=self.random.random,
         )
         with closing(self.service.steps()) as steps:  # type: ignore[type-var]  # it is a generator
             for _ in steps:

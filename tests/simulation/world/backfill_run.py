@@ -24,7 +24,7 @@ from simulation.world.group import ClassicGroup, ConsumerGroup
 from simulation.world.insurer import MODES, Partner
 from simulation.world.late_run import LATER, read_late
 from simulation.world.process import SimulatedProcess
-from simulation.world.world import PATIENCE, World, settings_of
+from simulation.world.world import PATIENCE, World
 
 from consumer.backfill import plan as plan_module
 from consumer.backfill import told as told_module
@@ -199,7 +199,7 @@ class BackfillWorld(World):
     def _planned(self) -> BackfillPlan | None:
         self.waiter.sleeps = self._pass_time
         terminal = Terminal(self.broker, self._pass_time)
-        settings = settings_of(self.scenario, self.scenario.rules)
+        settings = self._settings_of(self.scenario.rules)
         try:
             return terminal.plan(
                 settings, self._name, self._rate, self._order, force=self._force, allow_gaps=self._allow_gaps

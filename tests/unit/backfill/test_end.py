@@ -179,3 +179,15 @@ def test_what_is_left_is_counted_and_told() -> None:
     assert end(group, on_open=told.append).left() == Left(1, 2, (1,))
     assert told == [undecided[0]]
     assert end(Group(Runner())).left() == Left(0, 0, ())
+
+
+def test_two_that_are_done_do_not_wait_for_ever_for_what_the_other_one_lists() -> None:
+    """A commit lists what is open behind the range beside a checkout without a date; it is not the range's."""
+    now = [0.0]
+    one = end(Group(Runner(), others={1: checkpoint(DONE_AT, 5)}), 2, monotonic=lambda: now[0], random=lambda: 0.5)
+    assert not one.is_reached()
+    now[0] = 1.5 * PATIENCE - 1
+    assert not one.is_reached()
+    now[0] = 1.5 * PATIENCE + EVERY
+    assert one.is_reached()
+    assert one.left().unfinished == (1,), "it does not know, and says so"
