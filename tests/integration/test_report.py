@@ -314,9 +314,9 @@ def test_a_reading_process_that_is_killed_is_said(topics: EvidenceTopics, tmp_pa
 
 
 def many_outcomes(topics: EvidenceTopics) -> None:
-    """More than one process reads."""
+    """More than one process reads, and long enough for a signal to come meanwhile, also on a busy machine."""
     value = CODEC.encode_outcome(topics.outcome())
-    for number in range(outcome_parts.FEW + 10):
+    for number in range(4 * outcome_parts.FEW):
         topics.record_at_once("OUTCOME", value, number % 2)
     topics.written()
 

@@ -45,7 +45,8 @@ class RangeOfTask:
             checkouts=Position(starts[1]),
             horizon=checkouts_from + rules.max_skew if skipped else None,
         )
-        self.now = drawn.end_of_time
+        # A range may lie behind all events: its end has to be over, too.
+        self.now = max(drawn.end_of_time, scope.done_at(0) + rules.lateness + 1)
         self.settled: list[Name] = []
         self.passed_over = 0
         self.given_up: list[OfferPresented] = []
