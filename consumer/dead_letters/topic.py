@@ -113,6 +113,24 @@ class DeadLetterTopic:
         )
 
 
+def partitions_of(consumer: Consumer, topic: str) -> int:
+    """How many partitions an input topic has now.
+
+    Raises:
+        OptOutError: the broker does not tell.
+    """
+    try:
+        told = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        if told.error is not None:
+            raise KafkaException(told.error)
+    except KafkaException as error:
+        raise OptOutError(
+            f"how many partitions {topic} has could not be asked: {error.args[0].str()}. Check its name, the right to "
+            "describe it, and the brokers; then do this again."
+        ) from error
+    return len(told.partitions)
+
+
 class RecordSet:
     """Places of records: a number for each."""
 
