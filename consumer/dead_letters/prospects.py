@@ -23,7 +23,8 @@ from ..settings import KafkaSettings
 class Obstacle(Enum):
     """Why a record is left out: a name for programs, and what is said of it to people.
 
-    Those up to SEVERAL_OFFERS are what would become of it; `--anyway` overrules them. The others make it impossible.
+    Those up to SEVERAL_OFFERS are what would become of it; `--anyway` overrules them. `--again` overrules
+    PERHAPS_ALREADY. The others make it impossible.
     """
 
     UNREADABLE = "unreadable", "they still cannot be read by these settings"
@@ -31,6 +32,10 @@ class Obstacle(Enum):
     LATE = "late", "their event time is so long ago that they would be dead-lettered as late"
     IMPLAUSIBLE = "implausible_time", "their dates are not believed, and they would be dead-lettered again"
     SEVERAL_OFFERS = "several_offers", "one offer of the record was refused, and all of them would be presented again"
+    PERHAPS_ALREADY = (
+        "perhaps_already",
+        "notes of that time are deleted, and it cannot be told whether they were re-submitted (--again takes them)",
+    )
     OTHER_PARTITION = (
         "other_partition",
         "by now their keys belong to another partition, and so do their sessions' events",

@@ -286,6 +286,29 @@ def test_a_copy_that_comes_after_the_resubmission_is_known_although_its_note_is_
     assert resubmit(deployment, "--all", "--from", since, **JSON) == (0, {"already": 1})
 
 
+def test_a_record_whose_note_retention_has_taken_is_not_there_twice(deployment: Deployment) -> None:
+    """A note may be older than another dead letter of the same record, as of a way back, and is deleted before it."""
+    show_json(deployment, "s1")
+    dead_letter(deployment, deployment.offer_topic, "undecodable")
+    (letter,) = letters_of(deployment)
+    assert resubmit(deployment, "--all", **JSON) == (0, {"resubmitted": 1})
+    deployment.delete_records(deployment.dead_letter_topic, -1)
+    deployment.produce(
+        deployment.dead_letter_topic,
+        letter.key(),
+        letter.value(),
+        now(),
+        headers=letter.headers(),
+        partition=letter.partition(),
+    )
+    deployment.flush()
+    assert resubmit(deployment, "--all", "--anyway", **JSON) == (3, {"perhaps_already": 1})
+    done = dead_letters(deployment, "resubmit", "--all", "--dry-run", **JSON)
+    assert "it cannot be told whether they were re-submitted (--again takes them)" in done.stdout
+    assert len(resubmitted(deployment, deployment.offer_topic)) == 1
+    assert resubmit(deployment, "--all", "--again", **JSON) == (0, {"resubmitted": 1})
+
+
 def test_what_was_resubmitted_and_dead_lettered_again_may_be_resubmitted_and_keeps_its_history(
     deployment: Deployment,
 ) -> None:
