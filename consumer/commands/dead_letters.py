@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import typer
@@ -189,10 +190,12 @@ class _Opened(NamedTuple):
         from ..codecs.inputs import codec_of
         from ..dead_letters.originals import Originals
         from ..dead_letters.prospects import Prospects
+        from ..dead_letters.topic import partitions_of
         from ..runtime.tasks import rules_of
 
         with closing(codec_of(self.settings, at_once=True)) as codec, closing(self.clients.record_reader()) as consumer:
-            prospects = Prospects(codec, rules_of(self.settings.join), self.settings.kafka, time.time)
+            partitions = cache(partial(partitions_of, consumer))
+            prospects = Prospects(codec, rules_of(self.settings.join), self.settings.kafka, time.time, partitions)
             yield Originals(consumer), prospects, codec
 
 

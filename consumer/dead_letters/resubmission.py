@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from ..core.dating import iso_of
 from ..errors import OptOutError
 from ..events import RecordRef
 from ..kafka.record import Record
@@ -206,6 +207,13 @@ class Resubmission:
         obstacle = self._prospects.of(found, letter.reason)
         if obstacle is not None and not (self._anyway and obstacle[0].may_be_overruled):
             tally.leave_out(*obstacle, letter)
+            return None
+        begin = None if self._again else self._done.begin_after(letter)
+        if begin is not None:
+            stamp = iso_of(letter.timestamp) or "a time that is not told"
+            tally.leave_out(
+                Obstacle.PERHAPS_ALREADY, f"its record is of {stamp}, and the notes begin at {iso_of(begin)}", letter
+            )
             return None
         return found
 

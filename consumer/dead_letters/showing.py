@@ -86,7 +86,11 @@ class ShownLetter:
             self._event = fields_of(sampled)
             self._why = "" if sampled.events else f"not read by these settings: {self._event or sampled.fate}"
             self._event = self._event if sampled.events else None
-        obstacle = prospects.of(found, letter.reason)
+        try:
+            obstacle = prospects.of(found, letter.reason)
+        except OptOutError as error:  # what the dead letter holds is shown all the same
+            self._prospect = f"cannot be told: {error}"
+            return
         self._prospect = "it would be read" if obstacle is None else f"{obstacle[0].key}: {obstacle[1]}"
 
     def for_people(self) -> Document:

@@ -15,7 +15,7 @@ from ..events import RecordRef
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
-from .letter import Entry, ResubmissionNote, entry_of
+from .letter import DeadLetter, Entry, ResubmissionNote, entry_of
 
 Ranges: TypeAlias = dict[int, tuple[int, int]]
 """By partition, the first offset and the one behind the last."""
@@ -113,6 +113,24 @@ class DeadLetterTopic:
         )
 
 
+def partitions_of(consumer: Consumer, topic: str) -> int:
+    """How many partitions an input topic has now.
+
+    Raises:
+        OptOutError: the broker does not tell.
+    """
+    try:
+        told = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+        if told.error is not None:
+            raise KafkaException(told.error)
+    except KafkaException as error:
+        raise OptOutError(
+            f"how many partitions {topic} has could not be asked: {error.args[0].str()}. Check its name, the right to "
+            "describe it, and the brokers; then do this again."
+        ) from error
+    return len(told.partitions)
+
+
 class RecordSet:
     """Places of records: a number for each."""
 
@@ -131,7 +149,7 @@ class Resubmitted:
     """Which records were re-submitted, by the notes in the dead-letter topic.
 
     It reads on from where it ended: a note stands behind its dead letter, and in the
-    same partition.
+    same partition. But it may be older than a second dead letter of the same record, and be deleted before that.
 
     Args:
         topic: has the notes.
@@ -143,6 +161,7 @@ class Resubmitted:
         self._partitions = partitions
         self._sources = RecordSet()
         self._read_to: dict[int, int] = {}
+        self._begins: dict[int, int] = {}
 
     def read_on(self) -> Ranges:
         """Read to the present end. Returns what has been read by now: all that there is.
@@ -152,7 +171,11 @@ class Resubmitted:
         """
         there = self._topic.ranges(self._partitions)
         new = {p: (max(low, self._read_to.get(p, low)), end) for p, (low, end) in there.items()}
+        shortened = {partition for partition, (low, _) in there.items() if low > 0 and partition not in self._read_to}
         for entry in self._topic.entries(new):
+            if (partition := entry.place.partition) in shortened:
+                shortened.discard(partition)
+                self._begins[partition] = entry.written_at
             if isinstance(entry, ResubmissionNote):
                 self._sources.add(entry.source)
         self._read_to = {partition: end for partition, (_, end) in there.items()}
@@ -160,3 +183,12 @@ class Resubmitted:
 
     def __contains__(self, source: RecordRef) -> bool:
         return source in self._sources
+
+    def begin_after(self, letter: DeadLetter) -> int | None:
+        """When the oldest entry of its partition was written (ms), if a note of its record may have stood before that.
+
+        None: it has not, since nothing was deleted there, or since the record is younger than that entry. A note is
+        younger than its record, whichever dead letter it names.
+        """
+        begin = self._begins.get(letter.place.partition)
+        return begin if begin is not None and letter.timestamp <= begin else None

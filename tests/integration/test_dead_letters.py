@@ -14,11 +14,13 @@ import brokers
 import pytest
 from brokers.producers import ordered_producer
 from confluent_kafka import Message
+from confluent_kafka.admin import NewPartitions
 from support.deployment import AGE, Deployment, deployed, moment, now, read_topic, until
 from support.letters import HEADER, dead_letter, dead_letters, limit, resubmit, resubmitted, started
 
 from consumer.emulator import emulator
 from consumer.events import Outcome, Reason
+from consumer.kafka.partitioners import PARTITIONERS
 
 JSON = {"INPUT__OFFERS__FORMAT": "json"}
 """By which what the tests write as JSON can be read: how a wrong setting is mended."""
@@ -284,6 +286,29 @@ def test_a_copy_that_comes_after_the_resubmission_is_known_although_its_note_is_
     assert resubmit(deployment, "--all", "--from", since, **JSON) == (0, {"already": 1})
 
 
+def test_a_record_whose_note_retention_has_taken_is_not_there_twice(deployment: Deployment) -> None:
+    """A note may be older than another dead letter of the same record, as of a way back, and is deleted before it."""
+    show_json(deployment, "s1")
+    dead_letter(deployment, deployment.offer_topic, "undecodable")
+    (letter,) = letters_of(deployment)
+    assert resubmit(deployment, "--all", **JSON) == (0, {"resubmitted": 1})
+    deployment.delete_records(deployment.dead_letter_topic, -1)
+    deployment.produce(
+        deployment.dead_letter_topic,
+        letter.key(),
+        letter.value(),
+        now(),
+        headers=letter.headers(),
+        partition=letter.partition(),
+    )
+    deployment.flush()
+    assert resubmit(deployment, "--all", "--anyway", **JSON) == (3, {"perhaps_already": 1})
+    done = dead_letters(deployment, "resubmit", "--all", "--dry-run", **JSON)
+    assert "it cannot be told whether they were re-submitted (--again takes them)" in done.stdout
+    assert len(resubmitted(deployment, deployment.offer_topic)) == 1
+    assert resubmit(deployment, "--all", "--again", **JSON) == (0, {"resubmitted": 1})
+
+
 def test_what_was_resubmitted_and_dead_lettered_again_may_be_resubmitted_and_keeps_its_history(
     deployment: Deployment,
 ) -> None:
@@ -415,6 +440,23 @@ def test_what_says_nothing_of_where_it_is_from_or_of_another_topic_is_left_out(d
     elsewhere = {**JSON, "KAFKA__OFFER_TOPIC": deployment.outcome_topic, "KAFKA__OUTCOME_TOPIC": "outcomes-elsewhere"}
     assert resubmit(deployment, "--all", **elsewhere) == (3, {"untold": 1, "other_topic": 1})
     assert read_topic(deployment.bootstrap, deployment.outcome_topic) == []
+
+
+def test_a_record_is_not_resubmitted_to_a_partition_where_its_key_belongs_no_more(deployment: Deployment) -> None:
+    """The inputs got more partitions since: the session's purchases go elsewhere, and the offer would be called."""
+    sessions = [f"s{number}" for number in range(20)]
+    moved = next(s for s in sessions if {by(s.encode(), 8) for by in PARTITIONERS.values()}.isdisjoint(range(4)))
+    stays = next(s for s in sessions if {by(s.encode(), 8) for by in PARTITIONERS.values()} <= {*range(4)})
+    show_json(deployment, moved)
+    show_json(deployment, stays)
+    dead_letter(deployment, deployment.offer_topic, "undecodable", last=2)
+    for topic in (deployment.offer_topic, deployment.checkout_topic):
+        deployment.admin.create_partitions([NewPartitions(topic, 8)])[topic].result(20)
+    assert resubmit(deployment, "--all", "--anyway", **JSON) == (3, {"resubmitted": 1, "other_partition": 1})
+    (again,) = resubmitted(deployment, deployment.offer_topic)
+    assert again.key() == stays.encode()
+    place = next(place_of(letter) for letter in letters_of(deployment) if letter.key() == moved.encode())
+    assert "other_partition: no partitioner" in dead_letters(deployment, "show", place, **JSON).stdout
 
 
 # --- what is late or still wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from consumer.core.rules import DecisionRules
 from consumer.core.watermark import Side
 from consumer.dead_letters.prospects import Obstacle, Prospects, side_of
 from consumer.events import OfferPresented
+from consumer.kafka.partitioners import PARTITIONERS
 from consumer.kafka.record import Record
 from consumer.settings import KafkaSettings
 
@@ -34,7 +36,7 @@ def checkout(at: int) -> bytes:
 
 def of(value: bytes | None, *, topic: str = KAFKA.offer_topic, stamp: int = NOW, reason: str = "undecodable") -> Any:
     record = Record(topic, 0, 5, stamp, b"s1", value)
-    found = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000).of(record, reason)
+    found = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, lambda _: 1).of(record, reason)
     return None if found is None else found[0]
 
 
@@ -58,7 +60,7 @@ def test_what_still_cannot_be_read_says_why() -> None:
     assert of(b"\xff") is Obstacle.UNREADABLE
     assert of(offer(session="another")) is Obstacle.UNREADABLE
     record = Record(KAFKA.offer_topic, 0, 5, NOW, b"s1", offer(session="another"))
-    found = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000).of(record, "key_mismatch")
+    found = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, lambda _: 1).of(record, "key_mismatch")
     assert found is not None
     assert found[1].startswith("key_mismatch: ")
 
@@ -72,6 +74,33 @@ def test_what_is_of_no_input_or_empty() -> None:
     assert of(None) is Obstacle.NO_VALUE
     assert side_of(KAFKA.checkout_topic, KAFKA) is Side.CHECKOUTS
     assert side_of(KAFKA.outcome_topic, KAFKA) is None
+
+
+@pytest.mark.parametrize("put", PARTITIONERS.values())
+def test_only_where_its_key_belongs_a_record_is_of_use(put: Callable[[bytes, int], int]) -> None:
+    """Whatever else speaks against it, which may be overruled: its session's purchases are elsewhere."""
+    for partition in range(6):
+        prospects = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, lambda _: 6)
+        found = prospects.of(Record(KAFKA.offer_topic, partition, 5, NOW, b"s1", b"\xff"), "undecodable")
+        assert found is not None
+        belongs = partition in {by(b"s1", 6) for by in PARTITIONERS.values()}
+        assert found[0] is (Obstacle.UNREADABLE if belongs else Obstacle.OTHER_PARTITION)
+    grown = {KAFKA.offer_topic: 6, KAFKA.checkout_topic: 12}
+    prospects = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, grown.__getitem__)
+    session = next(
+        f"s{n}" for n in range(99) if {by(f"s{n}".encode(), 12) for by in PARTITIONERS.values()} <= {*range(6, 12)}
+    )
+    record = Record(KAFKA.offer_topic, put(session.encode(), 6), 5, NOW, session.encode(), offer(session=session))
+    found = prospects.of(record, "undecodable")
+    assert found is not None
+    assert found[0] is Obstacle.OTHER_PARTITION, "the purchases go by the other topic's number"
+
+
+def test_a_record_without_a_key_belongs_nowhere_else() -> None:
+    prospects = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, lambda _: 6)
+    found = prospects.of(Record(KAFKA.offer_topic, 5, 5, NOW, None, offer()), "key_mismatch")
+    assert found is not None
+    assert found[0] is Obstacle.UNREADABLE
 
 
 class SeveralCodec(PlainCodec):
@@ -97,7 +126,7 @@ class SeveralCodec(PlainCodec):
 def test_a_record_of_which_one_offer_was_refused_would_present_the_others_too(
     count: int, reason: str, obstacle: Obstacle | None
 ) -> None:
-    prospects = Prospects(SeveralCodec(count), RULES, KAFKA, lambda: NOW / 1000)
+    prospects = Prospects(SeveralCodec(count), RULES, KAFKA, lambda: NOW / 1000, lambda _: 1)
     found = prospects.of(Record(KAFKA.offer_topic, 0, 5, NOW, b"s1", b"v"), reason)
     assert (None if found is None else found[0]) is obstacle
 

@@ -30,19 +30,25 @@ class MemoryTopic:
 
     def __init__(self) -> None:
         self.log: list[Entry] = []
+        self.low = 0
 
-    def add(self, source: int, *, reason: str = "undecodable", topic: str = OFFERS, told: bool = True) -> None:
+    def add(
+        self, source: int, *, reason: str = "undecodable", topic: str = OFFERS, told: bool = True, stamp: int = 5
+    ) -> None:
         """A dead letter of the record at this offset."""
         place = RecordRef(self.name, 0, len(self.log))
         where = RecordRef(topic, 0, source) if told else None
         key, value = f"k{source}".encode(), b"v"
-        self.log.append(DeadLetter(place, 100 + place.offset, LetterForm.WHOLE, reason, "", where, 5, key, value, ()))
+        self.log.append(
+            DeadLetter(place, 100 + place.offset, LetterForm.WHOLE, reason, "", where, stamp, key, value, ())
+        )
 
     def ranges(self, partitions: Any = (), since: int | None = None) -> Ranges:
-        return {0: (0 if since is None else max(since - 100, 0), len(self.log))}
+        return {0: (self.low if since is None else max(since - 100, self.low), len(self.log))}
 
     def entries(self, ranges: Ranges) -> Iterator[Entry]:
         begin, end = ranges[0]
+        assert begin >= self.low, "it is deleted"
         yield from self.log[begin:end]
 
     def see_to_the_end(self, ranges: Ranges) -> None:
@@ -124,6 +130,34 @@ def test_each_record_is_written_once_however_many_dead_letters_it_has() -> None:
     topic.add(2)
     assert carried_out(topic) == ([], {ALREADY: 4})
     assert carried_out(topic, again=True) == ([b"k1", b"k2"], {DONE: 2, ALREADY: 2})
+
+
+def test_a_record_whose_note_may_be_deleted_is_not_there_twice() -> None:
+    topic = MemoryTopic()
+    topic.add(1)
+    assert carried_out(topic) == ([b"k1"], {DONE: 1})
+    topic.add(1)
+    topic.low = 2
+    topic.add(2, stamp=102)
+    topic.add(3, stamp=103)  # younger than the oldest entry: its note would be there
+    assert carried_out(topic, anyway=True) == ([b"k3"], {"perhaps_already": 2, DONE: 1})
+    assert carried_out(topic) == ([], {"perhaps_already": 2, ALREADY: 1})
+    assert carried_out(topic, Selection(since=103)) == ([], {"perhaps_already": 1, ALREADY: 1})
+    assert carried_out(topic, again=True) == ([b"k1", b"k2", b"k3"], {DONE: 3})
+
+
+def test_what_was_known_when_the_run_was_planned_is_known_though_it_is_deleted_meanwhile() -> None:
+    topic = MemoryTopic()
+    topic.add(1)
+    carried_out(topic)
+    topic.add(1)
+    topic.add(2)
+    command = run(topic, Selection(since=102))
+    assert command.plan().of(DONE) == 1
+    topic.low = 2
+    transactions = MemoryTransactions(topic)
+    tally = command.carry_out(transactions)  # type: ignore[arg-type]
+    assert (tally.of(DONE), tally.of(ALREADY)) == (1, 1)
 
 
 def test_the_note_is_of_the_record_and_names_where_it_stands_now() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from consumer.codecs.plain import PlainCodec
@@ -10,6 +11,7 @@ from consumer.core.rules import DecisionRules
 from consumer.dead_letters.letter import DeadLetter, LetterForm, ResubmissionNote
 from consumer.dead_letters.prospects import Obstacle, Prospects
 from consumer.dead_letters.showing import MOST_SHOWN, ShownLetter
+from consumer.errors import OptOutError
 from consumer.events import RecordRef
 from consumer.kafka.record import Record
 from consumer.output import as_json, plain_lines
@@ -42,17 +44,27 @@ def shown(
     is_there: bool = True,
     headers: tuple[tuple[str, bytes | None], ...] = (),
     notes: list[ResubmissionNote] | None = None,
+    partitions: Callable[[str], int] = lambda _: 6,
 ) -> tuple[str, dict[str, Any]]:
     """As plain text, and as JSON."""
     letter = DeadLetter(
         RecordRef("dead", 3, 7), NOW + 5, form, "undecodable", "why", SOURCE, NOW, b"s1", value, headers
     )
     record = Record(*SOURCE, NOW, b"s1", value, headers) if is_there else None
-    prospects = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000)
+    prospects = Prospects(CODEC, RULES, KAFKA, lambda: NOW / 1000, partitions)
     found = ShownLetter(letter, notes or [], GivenOriginals(record), CODEC, prospects, KAFKA)  # type: ignore[arg-type]
     document = found.for_people()
     text = "\n".join([*plain_lines(document.tables["dead_letter"]), *document.notes])
     return text, json.loads(as_json(found.for_programs()))
+
+
+def test_what_it_holds_is_shown_though_what_would_become_of_it_cannot_be_told() -> None:
+    def refused(topic: str) -> int:
+        raise OptOutError(f"how many partitions {topic} has could not be asked.")
+
+    text, told = shown(OFFER, partitions=refused)
+    assert "decoded offer_id      o1" in text
+    assert told["prospect"].startswith("cannot be told: how many partitions offer.presented has")
 
 
 def test_what_can_be_decoded_is_shown_field_by_field() -> None:
