@@ -130,6 +130,12 @@ class _Judge:
         session: SessionLog,
         found: Reconciliation,
     ) -> None:
+        # What was late for a live run, and was decided by a backfill since, is a chain like any other.
+        decided = {outcome.source[2] for outcome in told if outcome.reason not in GIVEN_UP}
+        decided &= {event.record_offset for event in shown}
+        anew = [outcome for outcome in told if outcome.reason in GIVEN_UP and outcome.source[2] in decided]
+        found.replaced += len({outcome.source[2] for outcome in anew if self._belongs(outcome)})
+        told = [outcome for outcome in told if outcome not in anew]
         given_up = [outcome for outcome in told if outcome.reason in GIVEN_UP]
         if not given_up:
             for one in self._verdict(offer, shown, told, session, _Verdict(found)).objections:

@@ -256,6 +256,21 @@ def test_a_late_presentation_that_a_backfill_decided_is_a_chain() -> None:
     assert (kinds(result), result.presented, result.fates["OPTED_OUT"]) == ([], 1, 1)
 
 
+def test_called_though_bought_is_that_also_where_it_was_late_before() -> None:
+    """`backfill --force` called what is bought."""
+    result = found([SHOWN], [BUYING], [LATE, RECORDED._replace(mode="BACKFILL")])
+    assert (kinds(result), result.presented, result.replaced) == ([Flaw.CALLED_THOUGH_BOUGHT], 1, 1)
+    # Nor is it passed over as what cannot be judged, since it came late.
+    log, result = PartitionLog(RULES), Reconciliation()
+    log.present([SHOWN._replace(session_id="t")], 1_600)
+    log.present([SHOWN], 1_500)
+    log.complete(BUYING, 1_550)
+    for outcome in (LATE, RECORDED._replace(mode="BACKFILL")):
+        log.settle(outcome)
+    reconcile(log, SCOPE._replace(end=1_501), result, None)
+    assert kinds(result) == [Flaw.CALLED_THOUGH_BOUGHT]
+
+
 def test_a_late_presentation_beside_one_on_time_is_no_part_of_its_chain() -> None:
     late = SHOWN._replace(presented_at=1_420, offset=9)
     told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
