@@ -48,16 +48,21 @@ class UnreadablePresentation(NamedTuple):
 
 
 class SessionLog:
-    """What one session left in the partition. `came_late`: some of it came later than `lateness` allows."""
+    """What one session left in the partition. `late`: what of it came later than `lateness` allows."""
 
-    __slots__ = ("came_late", "checkouts", "doubts", "outcomes", "shown")
+    __slots__ = ("checkouts", "doubts", "late", "outcomes", "shown")
 
     def __init__(self) -> None:
         self.shown: list[ShownOffer] = []
         self.checkouts: list[Completed] = []
         self.doubts: list[UncertainCheckout] = []
         self.outcomes: list[OutcomeRecord] = []
-        self.came_late = False
+        self.late: tuple[ShownOffer | Completed, ...] = ()
+
+    @property
+    def came_late(self) -> bool:
+        """Whether some of it came later than `lateness` allows."""
+        return bool(self.late)
 
 
 class PartitionLog:
@@ -107,7 +112,8 @@ class PartitionLog:
         for event in events:
             session = self.sessions[event.session_id]
             session.shown.append(event)
-            session.came_late |= late
+            if late:
+                session.late += (event,)
 
     def cannot_present(self, offset: int, timestamp: int, why: str) -> None:
         """A record of the offers' topic that is no event."""
@@ -122,7 +128,8 @@ class PartitionLog:
         if session is None:
             return
         if is_plausible:
-            session.came_late |= at + self.rules.lateness < max(newest, timestamp)
+            if at + self.rules.lateness < max(newest, timestamp):
+                session.late += (event,)
             session.checkouts.append(event)
             return
         is_stamped, skew, least = self._is_stamped(timestamp), self.rules.max_skew, timestamp

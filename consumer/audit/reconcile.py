@@ -35,7 +35,7 @@ from .reading import OutcomeRecord, Place
 
 MOST_DOUBTS = 4
 """Checkouts without a time in a session of which every combination is tried; beyond, all with the least doubt or all
-with the most."""
+with the most. Of records that came late too; beyond, a decision may have been any."""
 
 
 def reconcile(
@@ -243,7 +243,8 @@ class _Judge:
             named = next(c for c in _readable(session) if c.checkout_id == fate.checkout_id)
             words = f"called, and {_bought(named)}, within the time that counts"
             shows = (*places, self._checkout(named.offset))
-            self._object(verdict, Flaw.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=session.came_late)
+            may_be = self._may_have_been_called(fate, shown, session)
+            self._object(verdict, Flaw.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=may_be)
         elif len(kinds) > 1:
             words = "the outcomes differ: " + " and ".join(sorted(f"{o}, {reason}" for o, reason in kinds))
             if wrong := next(filter(None, why), ""):
@@ -296,6 +297,22 @@ class _Judge:
         kind = Flaw.BOUGHT_LONG_BEFORE if last.completed_at < fate.begin else Flaw.BOUGHT_AFTER_CALL
         words = f"called, and {_bought(last)}, outside of the time that counts"
         return kind, fate, (*places, *(self._checkout(c.offset) for c in named)), words
+
+    def _may_have_been_called(self, bought: Fate, shown: Sequence[ShownOffer], session: SessionLog) -> bool:
+        """Whether a chain that is bought was none without some of what came late."""
+        mine = {id(event) for event in (*shown, *session.checkouts)}
+        late = [event for event in session.late if id(event) in mine]
+        if max(len(late), len(session.doubts)) > MOST_DOUBTS:
+            return session.came_late
+        for without in product((False, True), repeat=len(late)):
+            unread = {id(event) for event, is_unread in zip(late, without, strict=True) if is_unread}
+            known = [event for event in shown if id(event) not in unread]
+            read = [event for event in session.checkouts if id(event) not in unread]
+            for way in product(*session.doubts):
+                for one in fates(known, read, self._rules, way):
+                    if one.last == bought.last and one.reason is not Reason.PURCHASED:
+                        return True
+        return False
 
     # --- what cannot be judged
 
