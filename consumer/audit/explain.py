@@ -263,7 +263,7 @@ class _Teller:
         told = [o for o in self._told if o.presented_at == chain.last and o.reason not in GIVEN_UP]
         for outcome in told:
             yield f"At {iso(outcome.settled_at)}: {self._outcome(outcome)}."
-            if why := objection(outcome, chain, self._session, self._rules):
+            if why := objection(outcome, chain, self._shown, self._session, self._rules):
                 late = " A record of the session came late, which may be why." if self._session.came_late else ""
                 yield f"This does not fit: {why}.{late}"
         if not told:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..events import Outcome, Reason
 from .calls import ReferenceRules
 from .decision import Fate
 from .moments import iso
-from .partition_log import SessionLog
+from .partition_log import SessionLog, ShownOffer
 from .reading import OutcomeRecord
 
 CALLED = frozenset({Outcome.OPTED_OUT.value, Outcome.NOT_FOUND.value})
@@ -23,8 +23,10 @@ LET_GO = frozenset({Outcome.DEAD_LETTERED.value, Outcome.RELEASED.value})
 _STATUS: Mapping[str, int] = {Outcome.OPTED_OUT.value: 204, Outcome.NOT_FOUND.value: 404}
 
 
-def objection(outcome: OutcomeRecord, fate: Fate, session: SessionLog, rules: ReferenceRules) -> str:
-    """Why this may not have become of the chain, in words; empty if it may."""
+def objection(
+    outcome: OutcomeRecord, fate: Fate, shown: Sequence[ShownOffer], session: SessionLog, rules: ReferenceRules
+) -> str:
+    """Why this may not have become of the chain, in words; empty if it may. `shown` are the offer's presentations."""
     if not _fits(outcome, fate, session, rules):
         said = f"{outcome.outcome}, {outcome.reason}" + ("" if outcome.status is None else f", {outcome.status}")
         return f"it is told as {said}; by the reference decision the chain is {in_words(fate, rules)}"
@@ -32,6 +34,8 @@ def objection(outcome: OutcomeRecord, fate: Fate, session: SessionLog, rules: Re
         return f"it says decided at {iso(outcome.decided_at)}; by the reference decision it is {iso(fate.decide_at)}"
     if outcome.partition != outcome.source[1]:
         return f"it stands in partition {outcome.partition} of the outcomes, its source in {outcome.source[1]}"
+    if not any(event.record_offset == outcome.source[2] and event.presented_at == fate.last for event in shown):
+        return f"its source is offset {outcome.source[2]}, and no presentation of {iso(fate.last)} stands there"
     return ""
 
 

@@ -232,7 +232,7 @@ class _Judge:
             if left and len(left) < len(mine):
                 mine, kinds = left, {(outcome.outcome, outcome.reason) for outcome in left}
                 found.replaced += 1
-        why = [min((objection(o, one, session, self._rules) for one in chain), key=len) for o in mine]
+        why = [min((objection(o, one, shown, session, self._rules) for one in chain), key=len) for o in mine]
         counts = next((outcome for outcome, words in zip(mine, why, strict=True) if not words), mine[0])
         found.fates[counts.outcome] += 1
         called = next((outcome for outcome in mine if outcome.outcome in CALLED), None)
@@ -252,7 +252,8 @@ class _Judge:
             may_be = not wrong or bool(self._doubtful(fate, shown, session))  # decided anew with what came late
             self._object(verdict, Flaw.TWO_OUTCOMES, fate, places, words, by_the_rules=may_be)
         elif any(why):
-            if reason := self._doubtful(fate, shown, session):
+            is_gone = any(outcome.source[2] < self._log.first_offset for outcome in mine)
+            if reason := OFFERS_GONE if is_gone else self._doubtful(fate, shown, session):
                 found.not_judged[reason] += 1
             else:
                 self._object(verdict, Flaw.OTHER_FATE, fate, places, next(filter(None, why)))

@@ -104,6 +104,9 @@ def test_an_outcome_that_is_the_chains_fate_is_in_order(
         pytest.param([DECLINING], RECORDED._replace(outcome="IGNORED", status=None), id="ignored"),
         pytest.param([DECLINING], RECORDED._replace(decided_at=1_561), id="decided at another time"),
         pytest.param([DECLINING], RECORDED._replace(partition=2), id="in another partition than its source"),
+        pytest.param(
+            [DECLINING], RECORDED._replace(source=("offers", 3, 99)), id="of another record than its presentation"
+        ),
         pytest.param([BUYING], PURCHASED._replace(outcome="RELEASED", reason="RELEASED"), id="released though bought"),
         pytest.param(
             [DECLINING],
