@@ -32,6 +32,8 @@ def objection(
         return f"it is told as {said}; by the reference decision the chain is {in_words(fate, rules)}"
     if outcome.decided_at != fate.decide_at:
         return f"it says decided at {iso(outcome.decided_at)}; by the reference decision it is {iso(fate.decide_at)}"
+    if not _names_its_checkout(outcome, fate, session):
+        return f"it names checkout {outcome.checkout_id}; by the reference decision it is {fate.checkout_id}"
     if outcome.partition != outcome.source[1]:
         return f"it stands in partition {outcome.partition} of the outcomes, its source in {outcome.source[1]}"
     if not any(event.record_offset == outcome.source[2] and event.presented_at == fate.last for event in shown):
@@ -76,3 +78,13 @@ def _is_bought(outcome: OutcomeRecord, fate: Fate, session: SessionLog, *, calle
         checkout.checkout_id == outcome.checkout_id and fate.offer_id in checkout.purchased
         for checkout in (*session.checkouts, *doubtful)
     )
+
+
+def _names_its_checkout(outcome: OutcomeRecord, fate: Fate, session: SessionLog) -> bool:
+    """Of a purchase see `_is_bought`. Of several checkouts without a time, any may have been taken for the first."""
+    if outcome.outcome == Outcome.PURCHASED:
+        return True
+    if outcome.reason == Reason.CHECKOUT_UNREADABLE:
+        return outcome.checkout_id is None
+    perhaps = {doubt.least.checkout.checkout_id for doubt in session.doubts if doubt.least.checkout is not None}
+    return outcome.checkout_id == fate.checkout_id or (fate.checkout_id in perhaps and outcome.checkout_id in perhaps)

@@ -104,6 +104,8 @@ def test_an_outcome_that_is_the_chains_fate_is_in_order(
         pytest.param([DECLINING], RECORDED._replace(outcome="IGNORED", status=None), id="ignored"),
         pytest.param([DECLINING], RECORDED._replace(decided_at=1_561), id="decided at another time"),
         pytest.param([DECLINING], RECORDED._replace(partition=2), id="in another partition than its source"),
+        pytest.param([DECLINING], RECORDED._replace(checkout_id="another"), id="declined by another checkout"),
+        pytest.param([DECLINING], RECORDED._replace(checkout_id=None), id="declined by no checkout"),
         pytest.param(
             [DECLINING], RECORDED._replace(source=("offers", 3, 99)), id="of another record than its presentation"
         ),
