@@ -66,7 +66,9 @@ def _fits(outcome: OutcomeRecord, fate: Fate, session: SessionLog, rules: Refere
     if reason == Reason.CHECKOUT_UNREADABLE:
         is_unreadable = any(doubt.least.checkout is None for doubt in session.doubts)
         return fate.reason is Reason.CHECKOUT_UNREADABLE or (called and outcome.note is not None and is_unreadable)
-    return called and reason == fate.reason  # refused by the insurer
+    # Refused: by the insurer, or before it was sent, since no request can be made of it.
+    is_refused = outcome.status is not None or (outcome.attempts > 0 and outcome.note is not None)
+    return called and reason == fate.reason and is_refused
 
 
 def _is_bought(outcome: OutcomeRecord, fate: Fate, session: SessionLog, *, called: bool) -> bool:

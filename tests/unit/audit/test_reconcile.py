@@ -82,6 +82,12 @@ def only(result: Reconciliation) -> Discrepancy:
             [DECLINING], RECORDED._replace(outcome="DEAD_LETTERED", status=422, note="no"), RULES, id="rejected"
         ),
         pytest.param(
+            [DECLINING],
+            RECORDED._replace(outcome="DEAD_LETTERED", status=None, attempts=1, note="not sent: an id is empty"),
+            RULES,
+            id="no request can be made of it",
+        ),
+        pytest.param(
             [DECLINING], RECORDED._replace(outcome="RELEASED", reason="RELEASED", status=None), RULES, id="released"
         ),
     ],
@@ -104,6 +110,11 @@ def test_an_outcome_that_is_the_chains_fate_is_in_order(
         pytest.param([DECLINING], RECORDED._replace(outcome="IGNORED", status=None), id="ignored"),
         pytest.param([DECLINING], RECORDED._replace(decided_at=1_561), id="decided at another time"),
         pytest.param([DECLINING], RECORDED._replace(partition=2), id="in another partition than its source"),
+        pytest.param(
+            [DECLINING],
+            RECORDED._replace(outcome="DEAD_LETTERED", status=None, attempts=0),
+            id="dead-lettered as refused, and never tried",
+        ),
         pytest.param([DECLINING], RECORDED._replace(checkout_id="another"), id="declined by another checkout"),
         pytest.param([DECLINING], RECORDED._replace(checkout_id=None), id="declined by no checkout"),
         pytest.param(
