@@ -207,31 +207,6 @@ def test_called_though_bought_names_the_purchase() -> None:
     assert "bought by checkout c1" in only(result).words
 
 
-def test_a_purchase_that_came_too_late_is_told_to_be_so() -> None:
-    log = PartitionLog(RULES)
-    log.present([SHOWN], 1_500)
-    log.complete(Checkout("t", 1_700, (), "c0", 3), 1_700)
-    log.complete(BUYING, 1_550)
-    log.settle(ABANDONED)
-    result = Reconciliation()
-    reconcile(log, SCOPE, result, ALL_BELOW)
-    assert (kinds(result), only(result).by_the_rules) == ([Flaw.CALLED_THOUGH_BOUGHT], True)
-
-
-def test_a_false_call_is_not_by_the_rules_because_something_else_of_the_session_came_late() -> None:
-    log = PartitionLog(RULES)
-    log.present([SHOWN], 1_500)
-    log.present([SHOWN._replace(session_id="t", presented_at=1_900, offset=8)], 1_900)
-    log.present([SHOWN._replace(offer_id="another", offset=9)], 1_500)  # late
-    log.complete(BUYING, 1_550)
-    log.complete(Checkout("t", 1_900, (), "c2", 5), 1_900)
-    log.complete(Checkout("s", 1_560, (), "c3", 6), 1_560)  # late, and it decides nothing
-    log.settle(RECORDED)
-    result = Reconciliation()
-    reconcile(log, SCOPE, result, Committed(8))
-    assert (kinds(result), only(result).by_the_rules) == ([Flaw.CALLED_THOUGH_BOUGHT], False)
-
-
 @pytest.mark.parametrize(
     ("at", "kind"),
     [
