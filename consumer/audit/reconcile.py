@@ -158,6 +158,18 @@ class _Judge:
         _add(found, verdict.found)
         for one in verdict.objections:
             found.object(one)
+        for told_of in apart.values():
+            if self._is_believed(told_of, shown):
+                words = f"given up as {told_of.reason}, and by the log its date is believed"
+                shows = self._offer(told_of.source[2]), self._place(told_of)
+                found.object(Discrepancy(Flaw.OTHER_FATE, *offer, told_of.presented_at, shows, words))
+
+    def _is_believed(self, given_up: OutcomeRecord, shown: Sequence[ShownOffer]) -> bool:
+        """Whether it was given up for a date that is believed, and was so when it was given up. Of one that was late
+        the log does not tell."""
+        ahead = given_up.presented_at - self._rules.max_skew > given_up.settled_at
+        by_its_date = given_up.reason == Reason.IMPLAUSIBLE_TIME and not ahead
+        return by_its_date and any(event.record_offset == given_up.source[2] for event in shown)
 
     def _belongs(self, given_up: OutcomeRecord) -> bool:
         """Whether a presentation that was given up belongs to the range: where its date is not believed, by its

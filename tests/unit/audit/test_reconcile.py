@@ -307,6 +307,15 @@ def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_re
     assert judged([told], ALL_BELOW, 9_960).presented == 0
 
 
+def test_a_presentation_that_is_given_up_for_a_date_that_is_believed_is_wrong() -> None:
+    told = LATE._replace(reason="IMPLAUSIBLE_TIME", settled_at=1_600)
+    assert kinds(found([SHOWN], [DECLINING], [told])) == [Flaw.OTHER_FATE]
+    # Ahead of the wall clock of then it was not believed.
+    assert kinds(found([SHOWN], [DECLINING], [told._replace(settled_at=1_400)])) == []
+    # A backfill decided it since.
+    assert kinds(found([SHOWN], [DECLINING], [told, RECORDED._replace(mode="BACKFILL")])) == []
+
+
 def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None:
     for dead, committed, expected in (
         ({7}, ALL_BELOW, []),
