@@ -9,7 +9,7 @@ the reason. But what the logs prove stays an exception: two outcomes, or a call 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -37,13 +37,16 @@ MOST_DOUBTS = 4
 """Checkouts without a time in a session of which every combination is tried; beyond, all with the least doubt or all
 with the most. Of records that came late too; beyond, a decision may have been any."""
 
+_OF_READABLE = {Reason.LATE.lower(), Reason.IMPLAUSIBLE_TIME.lower(), "rejected"}
+"""Reasons of dead letters of presentations that can be read: these have an outcome too."""
+
 
 def reconcile(
     log: PartitionLog,
     scope: Scope,
     found: Reconciliation,
     committed: Committed | None,
-    dead: Collection[int] | None = None,
+    dead: Callable[[], Mapping[int, str] | None] = lambda: None,
     *,
     all_settled: bool = False,
 ) -> None:
@@ -51,13 +54,14 @@ def reconcile(
 
     Args:
         committed: None: nothing is known of it, so that a chain without an outcome is open.
-        dead: the offsets of the offers' records that are in the dead-letter topic; None: that is not known.
+        dead: the reasons of the offers' records that are in the dead-letter topic, by their offsets; None: that is not
+            known. It is asked only where that matters.
         all_settled: nothing is open any more: each chain must have its outcome.
     """
-    judge = _Judge(log, scope, committed, all_settled=all_settled)
+    judge = _Judge(log, scope, committed, dead, all_settled=all_settled)
     for session_id, session in log.sessions.items():
         judge.session(session_id, session, found)
-    judge.not_joined(found, dead)
+    judge.not_joined(found)
 
 
 @dataclass(slots=True)
@@ -70,9 +74,16 @@ class _Verdict:
 
 class _Judge:
     def __init__(
-        self, log: PartitionLog, scope: Scope, committed: Committed | None, *, all_settled: bool = False
+        self,
+        log: PartitionLog,
+        scope: Scope,
+        committed: Committed | None,
+        dead: Callable[[], Mapping[int, str] | None],
+        *,
+        all_settled: bool = False,
     ) -> None:
         self._log, self._scope, self._committed, self._all_settled = log, scope, committed, all_settled
+        self._dead = dead
         self._rules = log.rules
         self._lasts = log.rules.window + log.rules.checkout_grace
         """How long after a presentation the next one of its chain may come at the most (ms)."""
@@ -85,7 +96,7 @@ class _Judge:
 
     # --- presentations that joined nothing
 
-    def not_joined(self, found: Reconciliation, dead: Collection[int] | None) -> None:
+    def not_joined(self, found: Reconciliation) -> None:
         """They belong to the range by the timestamps of their records."""
         for one in self._log.not_joined:
             event = one.event
@@ -96,7 +107,7 @@ class _Judge:
             if event is None:
                 found.presented += 1
                 found.unreadable += 1
-                if is_settled and dead is not None and one.offset not in dead:
+                if is_settled and (dead := self._dead()) is not None and one.offset not in dead:
                     words = f"the record cannot be read ({one.why}), and is not in the dead-letter topic"
                     found.object(Discrepancy(Flaw.NO_DEAD_LETTER, "", "", "", one.timestamp, place, words))
             elif (one.offset, event.partner_code, event.offer_id) not in self._given_up:
@@ -155,7 +166,7 @@ class _Judge:
         found.presented += len(apart)
         found.fates[Outcome.DEAD_LETTERED] += len(apart)
         found.repeated += max(0, sum(map(self._belongs, given_up)) - len(apart)) if apart else 0
-        _add(found, verdict.found)
+        found.add(verdict.found)
         for one in verdict.objections:
             found.object(one)
         for told_of in apart.values():
@@ -297,6 +308,10 @@ class _Judge:
             found.unknown += 1
             found.not_judged[reason] += 1
             return
+        records = {offset // self._scope.unit for offset in fate.offsets}
+        if all((self._dead() or {}).get(offset, "rejected") not in _OF_READABLE for offset in records):
+            found.unreadable += 1  # when it was read it was no event
+            return
         found.without_outcome += 1
         words = f"by the reference decision it is {in_words(fate, self._rules)}, due at {iso(fate.decide_at)}"
         self._object(verdict, Flaw.NO_OUTCOME, fate, self._presentations(fate), words)
@@ -390,21 +405,6 @@ def _readable(session: SessionLog) -> list[Completed]:
 
 def _bought(checkout: Completed) -> str:
     return f"bought by checkout {checkout.checkout_id} at {iso(checkout.completed_at)}"
-
-
-def _add(found: Reconciliation, part: Reconciliation) -> None:
-    found.presented += part.presented
-    found.fates += part.fates
-    found.undecided += part.undecided
-    found.waiting += part.waiting
-    found.without_outcome += part.without_outcome
-    found.unknown += part.unknown
-    found.not_judged += part.not_judged
-    found.repeated += part.repeated
-    found.replaced += part.replaced
-    if part.oldest_open is not None:
-        oldest = found.oldest_open
-        found.oldest_open = part.oldest_open if oldest is None else min(oldest, part.oldest_open)
 
 
 def beyond_answers(outcomes: Iterable[OutcomeRecord], calls: Iterable[Call]) -> list[str]:

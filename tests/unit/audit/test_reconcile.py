@@ -318,15 +318,23 @@ def test_a_presentation_that_is_given_up_for_a_date_that_is_believed_is_wrong() 
 
 def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None:
     for dead, committed, expected in (
-        ({7}, ALL_BELOW, []),
-        (set(), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
-        (set(), Committed(7), []),
+        ({7: "undecodable"}, ALL_BELOW, []),
+        ({}, ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
+        ({}, Committed(7), []),
         (None, ALL_BELOW, []),
     ):
         log, result = PartitionLog(RULES), Reconciliation()
         log.cannot_present(7, 1_500, "no Avro")
-        reconcile(log, SCOPE, result, committed, dead)
+        reconcile(log, SCOPE, result, committed, lambda dead=dead: dead)
         assert (kinds(result), result.unreadable, result.adds_up) == (expected, 1, True)
+
+
+def test_what_was_dead_lettered_as_unreadable_and_can_be_read_by_now_is_no_missing_outcome() -> None:
+    for reason, expected in (("undecodable", []), ("late", [Flaw.NO_OUTCOME]), ("rejected", [Flaw.NO_OUTCOME])):
+        log, result = PartitionLog(RULES), Reconciliation()
+        log.present([SHOWN], 1_500)
+        reconcile(log, SCOPE, result, ALL_BELOW, lambda reason=reason: {7: reason})
+        assert (kinds(result), result.unreadable, result.adds_up) == (expected, 1 if not expected else 0, True)
 
 
 def test_what_came_too_late_for_the_reference_is_not_judged_unless_nothing_covers_it() -> None:
