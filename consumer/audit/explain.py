@@ -146,21 +146,20 @@ class _Teller:
 
     @staticmethod
     def _outcome(outcome: OutcomeRecord) -> str:
-        tries = (
-            ""
-            if not outcome.attempts
-            else f" after {outcome.attempts} tries"
-            if outcome.attempts > 1
-            else " at the first try"
-        )
+        times = outcome.attempts
+        tries = "" if not times else f" after {times} tries" if times > 1 else " at the first try"
+        # A try without an answer may have told the insurer all the same.
+        tried = "" if not times else f" after {times} {'tries' if times > 1 else 'try'} without a final answer"
         said = {
-            Outcome.PURCHASED: "settled as bought: the insurer is not called",
+            Outcome.PURCHASED: f"settled as bought{tried or ': the insurer is not called'}",
             Outcome.OPTED_OUT: f"the insurer was told that the offer was not bought, and answered 204{tries}",
             Outcome.NOT_FOUND: f"the insurer was told, and answered 404{tries}: it does not know the offer",
             Outcome.IGNORED: "settled without a call, since abandoned offers are ignored by the settings",
             Outcome.DEAD_LETTERED: "given up, and not called",
-            Outcome.RELEASED: "let go by an operator",
+            Outcome.RELEASED: f"let go by an operator{tried}",
         }[Outcome(outcome.outcome)]
+        if outcome.reason == Reason.CHECKOUT_UNREADABLE and tried:
+            said = f"given up{tried}"
         if outcome.outcome == Outcome.DEAD_LETTERED and outcome.status is not None:
             said = f"given up: the insurer refused the call with {outcome.status}{tries}"
         mode = " (by a backfill)" if outcome.mode == Mode.BACKFILL else ""
@@ -243,13 +242,17 @@ class _Teller:
         what = "was declined" if chain.reason is Reason.DECLINED else "was abandoned, as the session did not check out"
         called = "is to be told" if is_called(chain, self._rules) else "is not to be told (join.abandoned = ignore)"
         words = f"No checkout between {since} and when it was due names it: it {what}, and the insurer {called}."
-        was_called = any(o.outcome in CALLED and o.presented_at == chain.last for o in self._told)
+        told_of_it = [o for o in self._told if o.presented_at == chain.last]
+        was_called = any(o.outcome in CALLED for o in told_of_it)
+        was_tried = any(o.attempts for o in told_of_it)
         for checkout in self._in_order():
             if checkout.checkout_id in chain.may_withhold:
                 side = "after" if checkout.completed_at > chain.decide_at else "long before"
                 told = (
                     "the insurer was told all the same"
                     if was_called
+                    else "once that was read, no further call was made"
+                    if was_tried
                     else "if that was known before the call, none was made"
                 )
                 words += (
