@@ -187,6 +187,21 @@ def test_an_outcome_that_does_not_fit_is_told() -> None:
     assert "which was not found as the last of a chain" in text(stray)
 
 
+def test_an_outcome_of_a_topic_of_another_name_is_told() -> None:
+    elsewhere = RECORDED._replace(source=("old", 9, 7))
+    nothing = Whereabouts(TOPICS, -1, 1, None, (), T)
+    log = PartitionLog(RULES)
+    log.settle(elsewhere)
+    life = explain(log, NAME, nothing, {})
+    assert [entry.what for entry in life.entries] == ["outcome"]
+    assert "(old[9]@7), which was not found as the last of a chain" in text(life)
+    # It may be of what is in the topic by now, at another place.
+    assert "does not fit" not in text(told([SHOWN], [], [elsewhere]))
+    late = text(told([SHOWN], [], [DEAD._replace(source=("old", 9, 7))]))
+    assert "The presentation at old[9]@7 was given up as LATE" in late
+    assert "The offer was shown at" in late
+
+
 def test_presentations_make_one_chain_or_several_and_it_says_why() -> None:
     again = [SHOWN, SHOWN._replace(presented_at=T + 60_000, offset=8)]
     assert "The offer was shown 2 times from 2025-06-15T15:06:40.000Z to 2025-06-15T15:07:40.000Z." in text(
