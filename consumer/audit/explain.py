@@ -52,7 +52,7 @@ class Whereabouts(NamedTuple):
     partition: int
     unit: int
     committed: Committed | None
-    inputs: tuple[InputState, InputState]
+    inputs: tuple[InputState, ...]
     now: int
 
 
@@ -89,8 +89,9 @@ class _Teller:
         self._offer, self._where, self._stamps = offer, where, stamps
         name = offer.partner_code, offer.offer_id
         self._told = [o for o in self._session.outcomes if (o.partner_code, o.offer_id) == name]
-        given_up = {o.source[2] for o in self._told if o.reason in GIVEN_UP}
-        given_up -= {o.source[2] for o in self._told if o.reason not in GIVEN_UP}  # a backfill decided it
+        ours = [o for o in self._told if o.source[:2] == (where.topics[0], where.partition)]
+        given_up = {o.source[2] for o in ours if o.reason in GIVEN_UP}
+        given_up -= {o.source[2] for o in ours if o.reason not in GIVEN_UP}  # a backfill decided it
         shown = [event for event in self._session.shown if (event.partner_code, event.offer_id) == name]
         self._given_up = [event for event in shown if event.record_offset in given_up]
         self._shown = [event for event in shown if event.record_offset not in given_up]
@@ -146,21 +147,20 @@ class _Teller:
 
     @staticmethod
     def _outcome(outcome: OutcomeRecord) -> str:
-        tries = (
-            ""
-            if not outcome.attempts
-            else f" after {outcome.attempts} tries"
-            if outcome.attempts > 1
-            else " at the first try"
-        )
+        times = outcome.attempts
+        tries = "" if not times else f" after {times} tries" if times > 1 else " at the first try"
+        # A try without an answer may have told the insurer all the same.
+        tried = "" if not times else f" after {times} {'tries' if times > 1 else 'try'} without a final answer"
         said = {
-            Outcome.PURCHASED: "settled as bought: the insurer is not called",
+            Outcome.PURCHASED: f"settled as bought{tried or ': the insurer is not called'}",
             Outcome.OPTED_OUT: f"the insurer was told that the offer was not bought, and answered 204{tries}",
             Outcome.NOT_FOUND: f"the insurer was told, and answered 404{tries}: it does not know the offer",
             Outcome.IGNORED: "settled without a call, since abandoned offers are ignored by the settings",
             Outcome.DEAD_LETTERED: "given up, and not called",
-            Outcome.RELEASED: "let go by an operator",
+            Outcome.RELEASED: f"let go by an operator{tried}",
         }[Outcome(outcome.outcome)]
+        if outcome.reason == Reason.CHECKOUT_UNREADABLE and tried:
+            said = f"given up{tried}"
         if outcome.outcome == Outcome.DEAD_LETTERED and outcome.status is not None:
             said = f"given up: the insurer refused the call with {outcome.status}{tries}"
         mode = " (by a backfill)" if outcome.mode == Mode.BACKFILL else ""
@@ -183,23 +183,23 @@ class _Teller:
                 yield (
                     f"The outcome {outcome.outcome} is of a presentation at {iso(outcome.presented_at)} "
                     f"({_text(outcome.source)}), which was not found as the last of a chain: retention may have "
-                    "deleted it, or it came later than join.lateness allows."
+                    "deleted it, it came later than join.lateness allows, or it stood in another topic."
                 )
 
     def _why_given_up(self) -> Iterator[str]:
         decided = {event.record_offset for event in self._shown}
-        told = {o.source[2]: o for o in self._told if o.reason in GIVEN_UP and o.source[2] not in decided}
-        for offset, outcome in told.items():
+        here = self._where.topics[0], self._where.partition
+        told = {o.source: o for o in self._told if o.reason in GIVEN_UP}
+        told = {at: o for at, o in told.items() if at[:2] != here or at[2] not in decided}
+        for place, outcome in told.items():
             why = outcome.note or "by its date or its arrival nobody can know whether it was bought"
-            place = _text(self._place(0, offset))
             yield (
-                f"The presentation at {place} was given up as {outcome.reason}, and not called: {why}. Its record is "
-                "in the dead-letter topic."
+                f"The presentation at {_text(place)} was given up as {outcome.reason}, and not called: {why}. Its "
+                "record is in the dead-letter topic."
             )
         for event in self._not_joined:
-            if event.record_offset not in told:
-                place = _text(self._place(0, event.record_offset))
-                yield f"The presentation at {place} is dated {iso(event.presented_at)}, which is not believed."
+            if (place := self._place(0, event.record_offset)) not in told:
+                yield f"The presentation at {_text(place)} is dated {iso(event.presented_at)}, which is not believed."
 
     def _why(self, chain: Fate, before: Fate | None) -> Iterator[str]:
         rules = self._rules
@@ -243,13 +243,17 @@ class _Teller:
         what = "was declined" if chain.reason is Reason.DECLINED else "was abandoned, as the session did not check out"
         called = "is to be told" if is_called(chain, self._rules) else "is not to be told (join.abandoned = ignore)"
         words = f"No checkout between {since} and when it was due names it: it {what}, and the insurer {called}."
-        was_called = any(o.outcome in CALLED and o.presented_at == chain.last for o in self._told)
+        told_of_it = [o for o in self._told if o.presented_at == chain.last]
+        was_called = any(o.outcome in CALLED for o in told_of_it)
+        was_tried = any(o.attempts for o in told_of_it)
         for checkout in self._in_order():
             if checkout.checkout_id in chain.may_withhold:
                 side = "after" if checkout.completed_at > chain.decide_at else "long before"
                 told = (
                     "the insurer was told all the same"
                     if was_called
+                    else "once that was read, no further call was made"
+                    if was_tried
                     else "if that was known before the call, none was made"
                 )
                 words += (
@@ -263,7 +267,8 @@ class _Teller:
         told = [o for o in self._told if o.presented_at == chain.last and o.reason not in GIVEN_UP]
         for outcome in told:
             yield f"At {iso(outcome.settled_at)}: {self._outcome(outcome)}."
-            if why := objection(outcome, chain, self._session, self._rules):
+            is_ours = outcome.source[0] == self._where.topics[0]
+            if is_ours and (why := objection(outcome, chain, self._shown, self._session, self._rules)):
                 late = " A record of the session came late, which may be why." if self._session.came_late else ""
                 yield f"This does not fit: {why}.{late}"
         if not told:

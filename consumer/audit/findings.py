@@ -76,7 +76,8 @@ class Reconciliation:
         undecided, waiting: chains that are open: not decided by what is committed, or decided and not settled.
         without_outcome: those that must have an outcome and have none.
         unknown: those without an outcome of which retention leaves open whether there was one.
-        unreadable: records of the offers' topic that are no events: they are dead-lettered, and have no outcome.
+        unreadable: records of the offers' topic that are no events, or were none when they were read: they are
+            dead-lettered, and have no outcome.
         oldest_open: when the first of the open chains was presented last (ms).
         not_judged: what does not fit the decision and is no exception, by the reason.
         repeated, replaced: outcomes beyond one a chain that say the same; dead-lettered or released chains that a
@@ -119,6 +120,21 @@ class Reconciliation:
     def is_whole(self) -> bool:
         """Whether all could be judged."""
         return not (self.unknown or self.not_judged)
+
+    def add(self, part: Reconciliation) -> None:
+        """Take in what is counted of a part; its exceptions are told apart."""
+        self.presented += part.presented
+        self.fates += part.fates
+        self.undecided += part.undecided
+        self.waiting += part.waiting
+        self.without_outcome += part.without_outcome
+        self.unknown += part.unknown
+        self.unreadable += part.unreadable
+        self.not_judged += part.not_judged
+        self.repeated += part.repeated
+        self.replaced += part.replaced
+        if part.oldest_open is not None:
+            self.oldest_open = part.oldest_open if self.oldest_open is None else min(self.oldest_open, part.oldest_open)
 
     def object(self, found: Discrepancy) -> None:
         """Take in one exception."""

@@ -48,16 +48,21 @@ class UnreadablePresentation(NamedTuple):
 
 
 class SessionLog:
-    """What one session left in the partition. `came_late`: some of it came later than `lateness` allows."""
+    """What one session left in the partition. `late`: what of it came later than `lateness` allows."""
 
-    __slots__ = ("came_late", "checkouts", "doubts", "outcomes", "shown")
+    __slots__ = ("checkouts", "doubts", "late", "outcomes", "shown")
 
     def __init__(self) -> None:
         self.shown: list[ShownOffer] = []
         self.checkouts: list[Completed] = []
         self.doubts: list[UncertainCheckout] = []
         self.outcomes: list[OutcomeRecord] = []
-        self.came_late = False
+        self.late: tuple[ShownOffer | Completed | UncertainCheckout, ...] = ()
+
+    @property
+    def came_late(self) -> bool:
+        """Whether some of it came later than `lateness` allows."""
+        return bool(self.late)
 
 
 class PartitionLog:
@@ -107,7 +112,8 @@ class PartitionLog:
         for event in events:
             session = self.sessions[event.session_id]
             session.shown.append(event)
-            session.came_late |= late
+            if late:
+                session.late += (event,)
 
     def cannot_present(self, offset: int, timestamp: int, why: str) -> None:
         """A record of the offers' topic that is no event."""
@@ -122,7 +128,8 @@ class PartitionLog:
         if session is None:
             return
         if is_plausible:
-            session.came_late |= at + self.rules.lateness < max(newest, timestamp)
+            if at + self.rules.lateness < max(newest, timestamp):
+                session.late += (event,)
             session.checkouts.append(event)
             return
         is_stamped, skew, least = self._is_stamped(timestamp), self.rules.max_skew, timestamp
@@ -130,7 +137,7 @@ class PartitionLog:
         latest = timestamp + skew if is_stamped and at < timestamp else EVER
         if not is_stamped:
             least = EVER
-        session.doubts.append(_doubt(event.session_id, least, earliest, latest, event))
+        self._doubt(session, _doubt(event.session_id, least, earliest, latest, event), timestamp)
 
     def cannot_complete(self, sessions: Iterable[str], timestamp: int) -> None:
         """A checkout that cannot be read, of one of these sessions."""
@@ -138,7 +145,7 @@ class PartitionLog:
         earliest = timestamp - self.rules.lateness if is_stamped else -EVER
         for session_id in self.sessions.keys() & set(sessions):
             least = timestamp if is_stamped else EVER
-            self.sessions[session_id].doubts.append(_doubt(session_id, least, earliest, EVER, None))
+            self._doubt(self.sessions[session_id], _doubt(session_id, least, earliest, EVER, None), timestamp)
 
     def expect(self, session_id: str) -> None:
         """Checkouts of this session are wanted, whatever else there is of it."""
@@ -151,6 +158,11 @@ class PartitionLog:
     def is_believed(self, at: int, timestamp: int) -> bool:
         """Whether the date of a presentation is believed (both ms)."""
         return at >= self._first_year and self._is_plausible(at, timestamp)
+
+    def _doubt(self, session: SessionLog, doubt: UncertainCheckout, timestamp: int) -> None:
+        session.doubts.append(doubt)
+        if self._is_stamped(timestamp) and timestamp + self.rules.lateness < self._newest_checkout:
+            session.late += (doubt,)
 
     def _is_plausible(self, at: int, timestamp: int) -> bool:
         skew = self.rules.max_skew

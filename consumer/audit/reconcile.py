@@ -9,7 +9,7 @@ the reason. But what the logs prove stays an exception: two outcomes, or a call 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -35,7 +35,10 @@ from .reading import OutcomeRecord, Place
 
 MOST_DOUBTS = 4
 """Checkouts without a time in a session of which every combination is tried; beyond, all with the least doubt or all
-with the most."""
+with the most. Of records that came late too; beyond, a decision may have been any."""
+
+_OF_READABLE = {Reason.LATE.lower(), Reason.IMPLAUSIBLE_TIME.lower(), "rejected"}
+"""Reasons of dead letters of presentations that can be read: these have an outcome too."""
 
 
 def reconcile(
@@ -43,7 +46,7 @@ def reconcile(
     scope: Scope,
     found: Reconciliation,
     committed: Committed | None,
-    dead: Collection[int] | None = None,
+    dead: Callable[[], Mapping[int, str] | None] = lambda: None,
     *,
     all_settled: bool = False,
 ) -> None:
@@ -51,13 +54,14 @@ def reconcile(
 
     Args:
         committed: None: nothing is known of it, so that a chain without an outcome is open.
-        dead: the offsets of the offers' records that are in the dead-letter topic; None: that is not known.
+        dead: the reasons of the offers' records that are in the dead-letter topic, by their offsets; None: that is not
+            known. It is asked only where that matters.
         all_settled: nothing is open any more: each chain must have its outcome.
     """
-    judge = _Judge(log, scope, committed, all_settled=all_settled)
+    judge = _Judge(log, scope, committed, dead, all_settled=all_settled)
     for session_id, session in log.sessions.items():
         judge.session(session_id, session, found)
-    judge.not_joined(found, dead)
+    judge.not_joined(found)
 
 
 @dataclass(slots=True)
@@ -70,9 +74,16 @@ class _Verdict:
 
 class _Judge:
     def __init__(
-        self, log: PartitionLog, scope: Scope, committed: Committed | None, *, all_settled: bool = False
+        self,
+        log: PartitionLog,
+        scope: Scope,
+        committed: Committed | None,
+        dead: Callable[[], Mapping[int, str] | None],
+        *,
+        all_settled: bool = False,
     ) -> None:
         self._log, self._scope, self._committed, self._all_settled = log, scope, committed, all_settled
+        self._dead = dead
         self._rules = log.rules
         self._lasts = log.rules.window + log.rules.checkout_grace
         """How long after a presentation the next one of its chain may come at the most (ms)."""
@@ -85,7 +96,7 @@ class _Judge:
 
     # --- presentations that joined nothing
 
-    def not_joined(self, found: Reconciliation, dead: Collection[int] | None) -> None:
+    def not_joined(self, found: Reconciliation) -> None:
         """They belong to the range by the timestamps of their records."""
         for one in self._log.not_joined:
             event = one.event
@@ -96,7 +107,7 @@ class _Judge:
             if event is None:
                 found.presented += 1
                 found.unreadable += 1
-                if is_settled and dead is not None and one.offset not in dead:
+                if is_settled and (dead := self._dead()) is not None and one.offset not in dead:
                     words = f"the record cannot be read ({one.why}), and is not in the dead-letter topic"
                     found.object(Discrepancy(Flaw.NO_DEAD_LETTER, "", "", "", one.timestamp, place, words))
             elif (one.offset, event.partner_code, event.offer_id) not in self._given_up:
@@ -130,6 +141,12 @@ class _Judge:
         session: SessionLog,
         found: Reconciliation,
     ) -> None:
+        # What was late for a live run, and was decided by a backfill since, is a chain like any other.
+        decided = {outcome.source[2] for outcome in told if outcome.reason not in GIVEN_UP}
+        decided &= {event.record_offset for event in shown}
+        anew = [outcome for outcome in told if outcome.reason in GIVEN_UP and outcome.source[2] in decided]
+        found.replaced += len({outcome.source[2] for outcome in anew if self._belongs(outcome)})
+        told = [outcome for outcome in told if outcome not in anew]
         given_up = [outcome for outcome in told if outcome.reason in GIVEN_UP]
         if not given_up:
             for one in self._verdict(offer, shown, told, session, _Verdict(found)).objections:
@@ -149,9 +166,21 @@ class _Judge:
         found.presented += len(apart)
         found.fates[Outcome.DEAD_LETTERED] += len(apart)
         found.repeated += max(0, sum(map(self._belongs, given_up)) - len(apart)) if apart else 0
-        _add(found, verdict.found)
+        found.add(verdict.found)
         for one in verdict.objections:
             found.object(one)
+        for told_of in apart.values():
+            if self._is_believed(told_of, shown):
+                words = f"given up as {told_of.reason}, and by the log its date is believed"
+                shows = self._offer(told_of.source[2]), self._place(told_of)
+                found.object(Discrepancy(Flaw.OTHER_FATE, *offer, told_of.presented_at, shows, words))
+
+    def _is_believed(self, given_up: OutcomeRecord, shown: Sequence[ShownOffer]) -> bool:
+        """Whether it was given up for a date that is believed, and was so when it was given up. Of one that was late
+        the log does not tell."""
+        ahead = given_up.presented_at - self._rules.max_skew > given_up.settled_at
+        by_its_date = given_up.reason == Reason.IMPLAUSIBLE_TIME and not ahead
+        return by_its_date and any(event.record_offset == given_up.source[2] for event in shown)
 
     def _belongs(self, given_up: OutcomeRecord) -> bool:
         """Whether a presentation that was given up belongs to the range: where its date is not believed, by its
@@ -226,7 +255,7 @@ class _Judge:
             if left and len(left) < len(mine):
                 mine, kinds = left, {(outcome.outcome, outcome.reason) for outcome in left}
                 found.replaced += 1
-        why = [min((objection(o, one, session, self._rules) for one in chain), key=len) for o in mine]
+        why = [min((objection(o, one, shown, session, self._rules) for one in chain), key=len) for o in mine]
         counts = next((outcome for outcome, words in zip(mine, why, strict=True) if not words), mine[0])
         found.fates[counts.outcome] += 1
         called = next((outcome for outcome in mine if outcome.outcome in CALLED), None)
@@ -237,7 +266,8 @@ class _Judge:
             named = next(c for c in _readable(session) if c.checkout_id == fate.checkout_id)
             words = f"called, and {_bought(named)}, within the time that counts"
             shows = (*places, self._checkout(named.offset))
-            self._object(verdict, Flaw.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=session.came_late)
+            may_be = self._may_have_been_called(fate, shown, session)
+            self._object(verdict, Flaw.CALLED_THOUGH_BOUGHT, fate, shows, words, by_the_rules=may_be)
         elif len(kinds) > 1:
             words = "the outcomes differ: " + " and ".join(sorted(f"{o}, {reason}" for o, reason in kinds))
             if wrong := next(filter(None, why), ""):
@@ -245,7 +275,8 @@ class _Judge:
             may_be = not wrong or bool(self._doubtful(fate, shown, session))  # decided anew with what came late
             self._object(verdict, Flaw.TWO_OUTCOMES, fate, places, words, by_the_rules=may_be)
         elif any(why):
-            if reason := self._doubtful(fate, shown, session):
+            is_gone = any(outcome.source[2] < self._log.first_offset for outcome in mine)
+            if reason := OFFERS_GONE if is_gone else self._doubtful(fate, shown, session):
                 found.not_judged[reason] += 1
             else:
                 self._object(verdict, Flaw.OTHER_FATE, fate, places, next(filter(None, why)))
@@ -277,6 +308,10 @@ class _Judge:
             found.unknown += 1
             found.not_judged[reason] += 1
             return
+        records = {offset // self._scope.unit for offset in fate.offsets}
+        if all((self._dead() or {}).get(offset, "rejected") not in _OF_READABLE for offset in records):
+            found.unreadable += 1  # when it was read it was no event
+            return
         found.without_outcome += 1
         words = f"by the reference decision it is {in_words(fate, self._rules)}, due at {iso(fate.decide_at)}"
         self._object(verdict, Flaw.NO_OUTCOME, fate, self._presentations(fate), words)
@@ -290,6 +325,22 @@ class _Judge:
         kind = Flaw.BOUGHT_LONG_BEFORE if last.completed_at < fate.begin else Flaw.BOUGHT_AFTER_CALL
         words = f"called, and {_bought(last)}, outside of the time that counts"
         return kind, fate, (*places, *(self._checkout(c.offset) for c in named)), words
+
+    def _may_have_been_called(self, bought: Fate, shown: Sequence[ShownOffer], session: SessionLog) -> bool:
+        """Whether a chain that is bought was none without some of what came late."""
+        mine = {id(event) for event in (*shown, *session.checkouts)}
+        late = [event for event in session.late if id(event) in mine]
+        if max(len(late), len(session.doubts)) > MOST_DOUBTS:
+            return session.came_late
+        for without in product((False, True), repeat=len(late)):
+            unread = {id(event) for event, is_unread in zip(late, without, strict=True) if is_unread}
+            known = [event for event in shown if id(event) not in unread]
+            read = [event for event in session.checkouts if id(event) not in unread]
+            for way in product(*session.doubts):
+                for one in fates(known, read, self._rules, way):
+                    if one.last == bought.last and one.reason is not Reason.PURCHASED:
+                        return True
+        return False
 
     # --- what cannot be judged
 
@@ -354,21 +405,6 @@ def _readable(session: SessionLog) -> list[Completed]:
 
 def _bought(checkout: Completed) -> str:
     return f"bought by checkout {checkout.checkout_id} at {iso(checkout.completed_at)}"
-
-
-def _add(found: Reconciliation, part: Reconciliation) -> None:
-    found.presented += part.presented
-    found.fates += part.fates
-    found.undecided += part.undecided
-    found.waiting += part.waiting
-    found.without_outcome += part.without_outcome
-    found.unknown += part.unknown
-    found.not_judged += part.not_judged
-    found.repeated += part.repeated
-    found.replaced += part.replaced
-    if part.oldest_open is not None:
-        oldest = found.oldest_open
-        found.oldest_open = part.oldest_open if oldest is None else min(oldest, part.oldest_open)
 
 
 def beyond_answers(outcomes: Iterable[OutcomeRecord], calls: Iterable[Call]) -> list[str]:

@@ -42,6 +42,9 @@ COLUMNS = (
 )
 """Those of the time line."""
 
+ELSEWHERE = -1
+"""In place of a partition: the presentation stood in an offer topic that had another name, or more partitions."""
+
 
 @dataclass(slots=True)
 class Explained:
@@ -120,7 +123,10 @@ class _Search:
 
     def _by_offer(self) -> None:
         outcomes = list(self._outcomes_of(self._outcomes, None))
-        lives: dict[tuple[str, str], int] = {(o.session_id, o.partner_code): o.source[1] for o in outcomes}
+        lives: dict[tuple[str, str], int] = {}
+        for outcome in outcomes:
+            name = outcome.session_id, outcome.partner_code
+            lives[name] = max(lives.get(name, ELSEWHERE), self._partition_of(outcome))
         times: dict[tuple[str, str], list[int]] = {}
         for outcome in outcomes:
             times.setdefault((outcome.session_id, outcome.partner_code), []).append(_time_of(outcome))
@@ -138,14 +144,20 @@ class _Search:
             spans = [span for span in self._outcomes if span.partition in partitions]
             outcomes = list(self._outcomes_of(spans, session_id))
             shown = list(self._shown([self._offers[number] for number in partitions], session_id))
-            found = [(o.source[1], o.partner_code, _time_of(o)) for o in outcomes]
+            found = [(self._partition_of(o), o.partner_code, _time_of(o)) for o in outcomes]
             found += [(partition, event.partner_code, at) for partition, event, at in shown]
-            for partition in sorted({partition for partition, _, _ in found}):
+            numbers = {partition for partition, _, _ in found}
+            for partition in sorted(numbers - {ELSEWHERE} or numbers):
                 here = [one for one in found if one[0] == partition]
                 partners = sorted({partner for _, partner, _ in here})
                 self._tell(session_id, partners, partition, outcomes, [at for _, _, at in here])
             if found:
                 return
+
+    def _partition_of(self, outcome: OutcomeRecord) -> int:
+        """That of the offers which it is of."""
+        topic, partition, _ = outcome.source
+        return partition if topic == self._kafka.offer_topic and partition < len(self._offers) else ELSEWHERE
 
     def _outcomes_of(self, spans: Sequence[Span], session_id: str | None) -> Iterator[OutcomeRecord]:
         offer_id, records = self._offer_id.encode(), 0
@@ -200,10 +212,15 @@ class _Search:
         until = max(times) + 3 * rules.lookback + 2 * lasts + rules.lateness + rules.max_skew
         log, stamps = PartitionLog(rules, self._now), dict[Place, int]()
         for outcome in outcomes:
-            if outcome.session_id == session_id and outcome.source[1] == partition:
+            if outcome.session_id == session_id and self._partition_of(outcome) in {partition, ELSEWHERE}:
                 log.settle(outcome)
+        if partition == ELSEWHERE:
+            where = Whereabouts(self._topics, partition, self._progress.unit, None, (), self._now)
+            for partner in partners:
+                self._result.lives.append(explain(log, OfferName(session_id, partner, self._offer_id), where, {}))
+            return
         log.expect(session_id)
-        sources = [outcome.source[2] for session in log.sessions.values() for outcome in session.outcomes]
+        sources = [o.source[2] for o in log.sessions[session_id].outcomes if self._partition_of(o) == partition]
         for is_checkout, whole in enumerate((self._offers[partition], self._checkouts[partition])):
             span = self._between(whole, since, until)
             if sources and not is_checkout:

@@ -7,9 +7,10 @@ committed as settled has its outcome in what is read, and what an outcome is of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from confluent_kafka import Consumer
 
@@ -121,7 +122,7 @@ def _judge_partition(
     sessions: OfferSessions,
 ) -> int:
     """Returns how many records were read."""
-    letters = dead.of(scope.topics[0], scope.partition) if _has_unreadable(read.log, scope) else None
+    letters = partial(dead.of, scope.topics[0], scope.partition)
     reconcile(read.log, scope, result.found, progress.of(scope.partition), letters)
     _add_sessions(sessions, read.log, scope)
     _take(result, read, scope)
@@ -237,10 +238,6 @@ def _take(result: Reconciled, read: PartitionFound, scope: Scope) -> None:
         result.unread.append(f"{len(read.unread_outcomes):,} records are no outcomes, the first at {place}.")
 
 
-def _has_unreadable(log: PartitionLog, scope: Scope) -> bool:
-    return any(one.event is None and scope.holds(one.timestamp) for one in log.not_joined)
-
-
 def _add_sessions(sessions: OfferSessions, log: PartitionLog, scope: Scope) -> None:
     for session in log.sessions.values():
         newest: dict[tuple[str, str], OfferPresented] = {}
@@ -287,28 +284,30 @@ class _DeadLetters:
 
     def __init__(self, consumer: Consumer, topic: str, since: int) -> None:
         self._consumer, self._topic, self._since = consumer, topic, since
-        self._places: set[tuple[str, int, int]] | None = None
+        self._reasons: dict[tuple[str, int], dict[int, str]] | None = None
         self._is_whole = True
         self.notes: list[str] = []
 
-    def of(self, topic: str, partition: int) -> frozenset[int] | None:
-        """The offsets of a partition's records that are there; None where it may not tell of all."""
-        if self._places is None:
+    def of(self, topic: str, partition: int) -> Mapping[int, str] | None:
+        """The reasons of a partition's records that are there, by offset; None where it may not tell of all."""
+        if self._reasons is None:
+            self._reasons = {}
             try:
-                self._places = set(self._read())
+                for (name, number, offset), reason in self._read():
+                    # The first one counts: what was re-submitted has a note too, with a reason of its own.
+                    self._reasons.setdefault((name, number), {}).setdefault(offset, reason)
             except StartError as error:  # the service itself need not read that topic
-                self._places, self._is_whole = set(), False
+                self._is_whole = False
                 self.notes.append(f"Whether what cannot be read was dead-lettered is not known: {error}")
-        if not self._is_whole:
-            return None
-        return frozenset(offset for name, number, offset in self._places if (name, number) == (topic, partition))
+        return self._reasons.get((topic, partition), {}) if self._is_whole else None
 
-    def _read(self) -> Iterator[Place]:
+    def _read(self) -> Iterator[tuple[Place, str]]:
         for span in spans_since(self._consumer, self._topic, self._since):
             self._is_whole &= not span.is_cut
             for message in records_of(self._consumer, span):
                 told = {name: (value or b"").decode(errors="replace") for name, value in Record.of(message).headers}
                 try:
-                    yield told["source.topic"], int(told["source.partition"]), int(told["source.offset"])
+                    place = told["source.topic"], int(told["source.partition"]), int(told["source.offset"])
+                    yield place, told["reason"]
                 except (KeyError, ValueError):  # too large for our headers, or no dead letter of ours
                     self._is_whole = False

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.builders import CODEC
 from support.deployment import AGE, PARTITIONS, WINDOW_MS, Deployment, deployed, now, until
+from support.evidence import EvidenceTopics
 from support.run_command import opt_out
 
+from consumer.events import Outcome, Reason, RecordRef
 from consumer.kafka.partitioners import PARTITIONERS
 
 
@@ -149,6 +153,18 @@ def test_late_and_misdated_offers_say_why_they_were_given_up(deployment: Deploym
     assert process.terminate() == 0
     assert "A checkout of the session cannot be read" in words(explained(deployment, "fine"))
     assert "given up as IMPLAUSIBLE_TIME" in words(explained(deployment, "from 2099"))
+
+
+def test_an_outcome_of_a_topic_of_another_name_is_explained(real_kafka) -> None:
+    """It had more partitions than the one of now."""
+    topics = EvidenceTopics(real_kafka.bootstrap_servers)
+    other = topics.outcome(Outcome.OPTED_OUT, Reason.ABANDONED, 204, partition=0)
+    topics.record("OUTCOME", CODEC.encode_outcome(replace(other, offer_id="elder", source=RecordRef("old", 9, 7))))
+    topics.written()
+    for arguments in (("elder",), ("elder", "--session", other.session_id)):
+        done = opt_out("explain", *arguments, **topics.environ)
+        assert done.returncode == 0, done.stderr
+        assert "(old[9]@7), which was not found as the last of a chain" in done.stdout
 
 
 def test_no_such_offer_says_where_it_looked(deployment: Deployment) -> None:

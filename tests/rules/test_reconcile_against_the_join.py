@@ -90,6 +90,7 @@ class _TellingWorld(TaskWorld):
                 None if checkout is None else checkout.checkout_id,
                 note,
                 len(self.told),
+                self.clock,
             )
         )
 

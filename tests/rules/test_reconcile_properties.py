@@ -43,11 +43,15 @@ def case_of(drawn: Logs) -> _Case:
     lateness = r.lateness + MOST_STAMPED_LATE
     rules = ReferenceRules(r.window, r.checkout_grace, r.lookback, r.call_abandoned, lateness, r.max_skew)
     chains = fates(drawn.presentations, drawn.completed, rules)
-    unit = MOST_ELEMENTS if drawn.each == EACH else 1
-    return _Case(drawn, rules, chains, [outcome_of(n, chain, rules, unit) for n, chain in enumerate(chains)])
+    shown_at = {event.offset: event for event in drawn.presentations}
+    outcomes = []
+    for number, chain in enumerate(chains):
+        source = max(offset for offset in chain.offsets if shown_at[offset].presented_at == chain.last)
+        outcomes.append(outcome_of(number, chain, rules, shown_at[source].record_offset))
+    return _Case(drawn, rules, chains, outcomes)
 
 
-def outcome_of(number: int, chain: Fate, rules: ReferenceRules, unit: int) -> OutcomeRecord:
+def outcome_of(number: int, chain: Fate, rules: ReferenceRules, source: int) -> OutcomeRecord:
     called = chain.reason is Reason.DECLINED or (chain.reason is Reason.ABANDONED and rules.call_abandoned)
     outcome, reason, checkout, note = str(chain.reason), str(chain.reason), chain.checkout_id, None
     status = None
@@ -67,7 +71,7 @@ def outcome_of(number: int, chain: Fate, rules: ReferenceRules, unit: int) -> Ou
         reason,
         status,
         0,
-        ("offers", 0, max(chain.offsets) // unit),
+        ("offers", 0, source),
         checkout,
         note,
         number,

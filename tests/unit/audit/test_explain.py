@@ -164,11 +164,42 @@ def test_an_offer_that_was_called_and_bought_later_says_so() -> None:
     assert "PURCHASED: settled as bought: the insurer is not called; note: known." in text(life)
 
 
+def test_of_an_offer_that_was_tried_it_is_not_said_that_the_insurer_was_not_called() -> None:
+    """Tries that ended by time-outs may be recorded; then the purchase was read."""
+    bought = RECORDED._replace(outcome="PURCHASED", reason="PURCHASED", status=None, attempts=3, checkout_id="c9")
+    life = told([SHOWN], [Checkout("s", T + 1_900_000, ("o",), "c9", 0)], [bought._replace(note="known")])
+    assert "PURCHASED: settled as bought after 3 tries without a final answer; note: known." in text(life)
+    assert "once that was read, no further call was made." in text(life)
+    assert "not called" not in text(life)
+    assert "none was made" not in text(life)
+
+
+def test_of_a_quarantined_offer_that_was_tried_it_is_not_said_that_it_was_not_called() -> None:
+    quarantined = RECORDED._replace(outcome="DEAD_LETTERED", reason="CHECKOUT_UNREADABLE", status=None, attempts=1)
+    life = told([SHOWN], [], [quarantined._replace(note="may be bought")], unreadable=T + 7_000_000)
+    assert "CHECKOUT_UNREADABLE: given up after 1 try without a final answer; note: may be bought." in text(life)
+
+
 def test_an_outcome_that_does_not_fit_is_told() -> None:
     life = told([SHOWN], [Checkout("s", T + 60_000, ("o",), "c1", 0)], [RECORDED])
     assert "This does not fit: it is told as OPTED_OUT, ABANDONED, 204; by the reference" in text(life)
     stray = told([SHOWN], [], [RECORDED, RECORDED._replace(presented_at=T - 5)])
     assert "which was not found as the last of a chain" in text(stray)
+
+
+def test_an_outcome_of_a_topic_of_another_name_is_told() -> None:
+    elsewhere = RECORDED._replace(source=("old", 9, 7))
+    nothing = Whereabouts(TOPICS, -1, 1, None, (), T)
+    log = PartitionLog(RULES)
+    log.settle(elsewhere)
+    life = explain(log, NAME, nothing, {})
+    assert [entry.what for entry in life.entries] == ["outcome"]
+    assert "(old[9]@7), which was not found as the last of a chain" in text(life)
+    # It may be of what is in the topic by now, at another place.
+    assert "does not fit" not in text(told([SHOWN], [], [elsewhere]))
+    late = text(told([SHOWN], [], [DEAD._replace(source=("old", 9, 7))]))
+    assert "The presentation at old[9]@7 was given up as LATE" in late
+    assert "The offer was shown at" in late
 
 
 def test_presentations_make_one_chain_or_several_and_it_says_why() -> None:

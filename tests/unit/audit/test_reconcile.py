@@ -82,6 +82,12 @@ def only(result: Reconciliation) -> Discrepancy:
             [DECLINING], RECORDED._replace(outcome="DEAD_LETTERED", status=422, note="no"), RULES, id="rejected"
         ),
         pytest.param(
+            [DECLINING],
+            RECORDED._replace(outcome="DEAD_LETTERED", status=None, attempts=1, note="not sent: an id is empty"),
+            RULES,
+            id="no request can be made of it",
+        ),
+        pytest.param(
             [DECLINING], RECORDED._replace(outcome="RELEASED", reason="RELEASED", status=None), RULES, id="released"
         ),
     ],
@@ -104,6 +110,16 @@ def test_an_outcome_that_is_the_chains_fate_is_in_order(
         pytest.param([DECLINING], RECORDED._replace(outcome="IGNORED", status=None), id="ignored"),
         pytest.param([DECLINING], RECORDED._replace(decided_at=1_561), id="decided at another time"),
         pytest.param([DECLINING], RECORDED._replace(partition=2), id="in another partition than its source"),
+        pytest.param(
+            [DECLINING],
+            RECORDED._replace(outcome="DEAD_LETTERED", status=None, attempts=0),
+            id="dead-lettered as refused, and never tried",
+        ),
+        pytest.param([DECLINING], RECORDED._replace(checkout_id="another"), id="declined by another checkout"),
+        pytest.param([DECLINING], RECORDED._replace(checkout_id=None), id="declined by no checkout"),
+        pytest.param(
+            [DECLINING], RECORDED._replace(source=("offers", 3, 99)), id="of another record than its presentation"
+        ),
         pytest.param([BUYING], PURCHASED._replace(outcome="RELEASED", reason="RELEASED"), id="released though bought"),
         pytest.param(
             [DECLINING],
@@ -191,17 +207,6 @@ def test_called_though_bought_names_the_purchase() -> None:
     assert "bought by checkout c1" in only(result).words
 
 
-def test_a_purchase_that_came_too_late_is_told_to_be_so() -> None:
-    log = PartitionLog(RULES)
-    log.present([SHOWN], 1_500)
-    log.complete(Checkout("t", 1_700, (), "c0", 3), 1_700)
-    log.complete(BUYING, 1_550)
-    log.settle(ABANDONED)
-    result = Reconciliation()
-    reconcile(log, SCOPE, result, ALL_BELOW)
-    assert (kinds(result), only(result).by_the_rules) == ([Flaw.CALLED_THOUGH_BOUGHT], True)
-
-
 @pytest.mark.parametrize(
     ("at", "kind"),
     [
@@ -256,6 +261,21 @@ def test_a_late_presentation_that_a_backfill_decided_is_a_chain() -> None:
     assert (kinds(result), result.presented, result.fates["OPTED_OUT"]) == ([], 1, 1)
 
 
+def test_called_though_bought_is_that_also_where_it_was_late_before() -> None:
+    """`backfill --force` called what is bought."""
+    result = found([SHOWN], [BUYING], [LATE, RECORDED._replace(mode="BACKFILL")])
+    assert (kinds(result), result.presented, result.replaced) == ([Flaw.CALLED_THOUGH_BOUGHT], 1, 1)
+    # Nor is it passed over as what cannot be judged, since it came late.
+    log, result = PartitionLog(RULES), Reconciliation()
+    log.present([SHOWN._replace(session_id="t")], 1_600)
+    log.present([SHOWN], 1_500)
+    log.complete(BUYING, 1_550)
+    for outcome in (LATE, RECORDED._replace(mode="BACKFILL")):
+        log.settle(outcome)
+    reconcile(log, SCOPE._replace(end=1_501), result, None)
+    assert kinds(result) == [Flaw.CALLED_THOUGH_BOUGHT]
+
+
 def test_a_late_presentation_beside_one_on_time_is_no_part_of_its_chain() -> None:
     late = SHOWN._replace(presented_at=1_420, offset=9)
     told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
@@ -287,17 +307,34 @@ def test_a_presentation_whose_date_is_not_believed_belongs_to_the_time_of_its_re
     assert judged([told], ALL_BELOW, 9_960).presented == 0
 
 
+def test_a_presentation_that_is_given_up_for_a_date_that_is_believed_is_wrong() -> None:
+    told = LATE._replace(reason="IMPLAUSIBLE_TIME", settled_at=1_600)
+    assert kinds(found([SHOWN], [DECLINING], [told])) == [Flaw.OTHER_FATE]
+    # Ahead of the wall clock of then it was not believed.
+    assert kinds(found([SHOWN], [DECLINING], [told._replace(settled_at=1_400)])) == []
+    # A backfill decided it since.
+    assert kinds(found([SHOWN], [DECLINING], [told, RECORDED._replace(mode="BACKFILL")])) == []
+
+
 def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None:
     for dead, committed, expected in (
-        ({7}, ALL_BELOW, []),
-        (set(), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
-        (set(), Committed(7), []),
+        ({7: "undecodable"}, ALL_BELOW, []),
+        ({}, ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
+        ({}, Committed(7), []),
         (None, ALL_BELOW, []),
     ):
         log, result = PartitionLog(RULES), Reconciliation()
         log.cannot_present(7, 1_500, "no Avro")
-        reconcile(log, SCOPE, result, committed, dead)
+        reconcile(log, SCOPE, result, committed, lambda dead=dead: dead)
         assert (kinds(result), result.unreadable, result.adds_up) == (expected, 1, True)
+
+
+def test_what_was_dead_lettered_as_unreadable_and_can_be_read_by_now_is_no_missing_outcome() -> None:
+    for reason, expected in (("undecodable", []), ("late", [Flaw.NO_OUTCOME]), ("rejected", [Flaw.NO_OUTCOME])):
+        log, result = PartitionLog(RULES), Reconciliation()
+        log.present([SHOWN], 1_500)
+        reconcile(log, SCOPE, result, ALL_BELOW, lambda reason=reason: {7: reason})
+        assert (kinds(result), result.unreadable, result.adds_up) == (expected, 1 if not expected else 0, True)
 
 
 def test_what_came_too_late_for_the_reference_is_not_judged_unless_nothing_covers_it() -> None:
