@@ -59,7 +59,7 @@ class Order:
     Attributes:
         name: of the backfill.
         begin, end: of its range.
-        force: chains that have an outcome already are settled once more.
+        force: chains that have an outcome already are settled once more, but for those that are told to be bought.
         allow_gaps: what retention has deleted is no reason to refuse.
         bar: progress is shown as a bar, and not as lines of the log.
     """
@@ -78,8 +78,8 @@ class BackfillReport:
 
     Attributes:
         tally: the fates of the chains that it has settled here.
-        skipped: chains that had an outcome already.
-        late_before: of these, those that a backfill has dead-lettered as late, since a part of the log is gone.
+        skipped: chains that had an outcome already, and were not settled once more.
+        late_before: those that a backfill has dead-lettered as late, since a part of the log is gone.
         left: what could not be settled.
         interrupted: a signal ended it.
     """
@@ -157,9 +157,7 @@ def _run(
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
             if is_new(clients, settings, partitions, provenance):
                 check_gaps(there.missing(scope), allowed=order.allow_gaps)
-            told = None
-            if not order.force:
-                told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
+            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
             ends = there.ends_for(scope)
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
@@ -178,7 +176,7 @@ def _run(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the backfill has "
                 "stopped in order, and all that is settled is committed. Give the same command again."
             )
-    return BackfillReport(tally, mode.skipped, 0 if told is None else told.late_by_backfill, left, interrupted)
+    return BackfillReport(tally, mode.skipped, told.late_by_backfill, left, interrupted)
 
 
 def drive(loop: Loop, end: End, show: Show, ask: Callable[[], RangeProgress]) -> tuple[Left, bool]:

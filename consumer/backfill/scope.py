@@ -104,7 +104,7 @@ Range: TypeAlias = EventTimeRange | OffsetRange
 class BackfillScope:
     """A range, by the rules that its chains are decided by.
 
-    `force`: chains that have an outcome already are settled once more.
+    `force`: chains that have an outcome already are settled once more, but for those that are told to be bought.
     """
 
     range: Range

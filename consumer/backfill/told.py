@@ -129,5 +129,5 @@ def _text(value: str | bytes | None) -> str:
 def _unread(topic: str, why: str) -> str:
     return (
         f"{topic}: what is settled already could not be read to its end: {why}. Check the broker and the right to read "
-        "the topic, then start again; nothing was called. With --force it is not read, and all of the range is called."
+        "the topic, then start again; nothing was called."
     )

@@ -30,7 +30,9 @@ def backfill(
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; it is not in the range itself.")],
     config: Config = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, beside those of the deployment.")] = 2.0,
-    force: Annotated[bool, typer.Option("--force", help="Call again what has an outcome already.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Settle again what has an outcome, but for what is bought.")
+    ] = False,
     allow_gaps: Annotated[
         bool, typer.Option("--allow-gaps", help="Go on though a part of the log is gone: dead-letter what it hides.")
     ] = False,
