@@ -157,7 +157,8 @@ def _run(
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
             if is_new(clients, settings, partitions, provenance):
                 check_gaps(there.missing(scope), allowed=order.allow_gaps)
-            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
+            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
+            check_told(told.unknown, allowed=order.allow_gaps or order.force)
             ends = there.ends_for(scope)
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
@@ -241,3 +242,23 @@ def check_gaps(missing: Sequence[Missing], *, allowed: bool) -> None:
         )
     for one in missing:
         log.warning("a part of the log is gone: what cannot be known is dead-lettered", missing=str(one))
+
+
+def check_told(unknown: Sequence[str], *, allowed: bool) -> None:
+    """Refuse a range of which some outcomes are not known: what is not known to be called would be called again.
+
+    Raises:
+        GapError: some are not, and that is not allowed.
+    """
+    if unknown and not allowed:
+        more = f"\n  and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+        raise GapError(
+            "outcomes that may be of this range are gone or cannot be read:\n"
+            + "\n".join(f"  {one}" for one in unknown[:_NAMED])
+            + f"{more}\nWhat was called by them would be called again. Take a range that begins later; or go on by "
+            "--allow-gaps, by which an offer without an outcome that is left is settled once more. Nothing was called."
+        )
+
+
+_NAMED = 20
+"""How many of them are named."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from ..kafka.end_offsets import bounds
 from ..kafka.reader import NotAllReadError, ranges_since, read_all
 from ..settings import KafkaSettings
+from .scope import Range, moment
 
 
 class KnownFate(NamedTuple):
@@ -39,11 +41,13 @@ class Told:
 
     Attributes:
         late_by_backfill: how many were dead-lettered as late by a backfill, since a part of the log is gone.
+        unknown: outcomes that may be of the range, and are gone or cannot be read, in words.
     """
 
     fates: dict[int, KnownFate] = field(default_factory=dict)
     dead: set[tuple[str, int, int]] = field(default_factory=set)
     late_by_backfill: int = 0
+    unknown: list[str] = field(default_factory=list)
 
     def of(self, shown: OfferPresented) -> KnownFate | None:
         """The fate of the chain whose last presentation this is."""
@@ -77,25 +81,45 @@ class ToldReader:
         self._consumer = consumer
         self._decode = decode
 
-    def read(self, kafka: KafkaSettings, since: int, until: int) -> Told:
-        """What they tell of the offers that were presented from `since` to `until` (ms, excluded).
+    def read(self, kafka: KafkaSettings, range: Range) -> Told:
+        """What they tell of the offers of a range.
 
         Raises:
             StartError: a topic could not be read to its end.
         """
-        told = Told()
+        told, topic = Told(), kafka.outcome_topic
+        since, until = range.shown_between()
+        cut = {partition for partition in self._cut(topic, since) if range.has_part(partition)}
         # What became of an offer is told after it was presented; its own clock may be ahead by some minutes.
-        for message in self._records(kafka.outcome_topic, since):
+        for message in self._records(topic, since):
+            partition, value = message.partition() or 0, message.value()
+            if partition in cut:
+                cut.discard(partition)
+                if (first := message.timestamp()[1]) > since:
+                    told.unknown.append(f"{topic}[{partition}] from {moment(since)} to {moment(min(first, until))}")
+            if value is None:
+                continue
             try:
-                outcome = self._decode(message.value() or b"")
-            except DecodeError:
+                outcome = self._decode(value)
+            except DecodeError as error:
+                told.unknown.append(f"{topic}[{partition}]@{message.offset()}, which cannot be read: {error}")
                 continue
             if outcome.source.topic == kafka.offer_topic and since <= outcome.presented_at < until:
                 told.add(outcome)
+        told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
         for message in self._records(kafka.dead_letter_topic, since):
             if place := _source_of(message):
                 told.dead.add(place)
         return told
+
+    def _cut(self, topic: str, since: int) -> list[int]:
+        """The partitions of which retention may have deleted records that are stamped since then."""
+        try:
+            ranges = ranges_since(self._consumer, topic, since - _AHEAD)
+            lows = {place: bounds(self._consumer, TopicPartition(*place))[0] for place in ranges}
+        except KafkaException as error:
+            raise StartError(_unread(topic, error.args[0].str())) from error
+        return [place[1] for place, (begin, _) in ranges.items() if lows[place] > 0 and begin <= lows[place]]
 
     def _records(self, topic: str, since: int) -> Iterator[Message]:
         try:

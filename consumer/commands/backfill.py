@@ -83,7 +83,7 @@ def backfill(
     if not dry_run and (changes or output is not None):
         raise typer.BadParameter("goes with --dry-run", param_hint="--set" if changes else "--output")
     if dry_run:
-        _rehearse(name, bounds, config, changes or [], output, allow_gaps=allow_gaps, as_json=as_json)
+        _rehearse(name, bounds, config, changes or [], output, force=force, allow_gaps=allow_gaps, as_json=as_json)
     _run(name, bounds, config, rate, force=force, allow_gaps=allow_gaps, as_json=as_json)
 
 
@@ -120,6 +120,7 @@ def _rehearse(
     changes: list[str],
     output: Path | None,
     *,
+    force: bool,
     allow_gaps: bool,
     as_json: bool,
 ) -> None:
@@ -132,7 +133,7 @@ def _rehearse(
     settings = loaded(config).settings
     changed = _changed(config, changes) if changes else None
     _configure_logs(settings)
-    order = Order(name=name, begin=bounds[0], end=bounds[1], allow_gaps=allow_gaps, bar=is_terminal())
+    order = Order(name=name, begin=bounds[0], end=bounds[1], force=force, allow_gaps=allow_gaps, bar=is_terminal())
     rehearsals = rehearse(settings, changed, order, output)
     show(of_rehearsals(rehearsals, changes), "json" if as_json else "table")
     raise typer.Exit(0 if all(one.is_complete for one in rehearsals) else OPEN)

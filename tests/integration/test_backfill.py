@@ -313,6 +313,21 @@ def test_a_range_that_retention_has_cut_is_refused_or_taken_as_it_is(real_kafka:
         assert forced == [3, 3], "by force too, each run of the name says so"
 
 
+def test_what_was_told_in_outcomes_that_are_gone_is_not_called_again(real_kafka: Broker, tmp_path: Path) -> None:
+    with past(real_kafka, tmp_path) as (deployment, shown):
+        begin, end = shown.at(100), shown.at(150)
+        assert backfill(deployment, begin, end, *FAST)[0] == 0
+        called = Counter(deployment.called())
+        deployment.delete_records(deployment.outcome_topic, 3)
+        code, said = backfill(deployment, begin, end, *FAST, name="b2")
+        assert code == 1, said
+        assert f"{deployment.outcome_topic}[0] from {iso(begin)[:19]}" in said
+        assert Counter(deployment.called()) == called
+        code, said = backfill(deployment, begin, end, *FAST, "--allow-gaps", name="b2")
+        assert code == 0, said
+        assert len(deployment.called()) > called.total()
+
+
 def test_by_force_what_was_called_is_called_once_more_and_what_is_told_to_be_bought_is_not(
     real_kafka: Broker, tmp_path: Path
 ) -> None:

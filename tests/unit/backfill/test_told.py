@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 from support.kafka import Message, partition_end
 from support.outcomes import outcome_of
 
+from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
 from consumer.errors import DecodeError, StartError
 from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
@@ -48,8 +49,11 @@ def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
 class TwoTopics:
     """A consumer of `outcomes`, whose values are keys of `records`, and of `dead`, whose headers tell a source."""
 
-    def __init__(self, records: dict[str, list[Message]], *, silent: bool = False) -> None:
+    def __init__(
+        self, records: dict[str, list[Message]], *, silent: bool = False, low: int = 0, asked: int = 0
+    ) -> None:
         self._records, self._silent = records, silent
+        self._low, self._asked = {"outcomes": low, "dead": 0}, asked
         self._at: list[TopicPartition] = []
         self.asked_from: dict[str, int] = {}
 
@@ -65,17 +69,19 @@ class TwoTopics:
 
     def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self.asked_from[places[0].topic] = places[0].offset
-        return [TopicPartition(places[0].topic, 0, 0)]
+        return [TopicPartition(places[0].topic, 0, max(self._asked, self._low[places[0].topic]))]
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
-        return 0, len(self._records[place.topic])
+        low = self._low[place.topic]
+        return low, low + len(self._records[place.topic])
 
     def assign(self, places: list[TopicPartition]) -> None:
         self._at = places
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         topic = self._at[0].topic
-        return [] if self._silent else [*self._records[topic], partition_end(topic, 0, len(self._records[topic]))]
+        end = self._low[topic] + len(self._records[topic])
+        return [] if self._silent else [*self._records[topic], partition_end(topic, 0, end)]
 
     def pause(self, places: object) -> None: ...
     def resume(self, places: object) -> None: ...
@@ -97,15 +103,16 @@ def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_o
             raise DecodeError("undecodable", "it is garbage")
         return values[value]
 
-    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage"])]
+    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage", None])]
     source = [("source.topic", b"offers"), ("source.partition", b"2"), ("source.offset", b"7")]
     dead = [Message("dead", 0, 0, b"k", b"v", headers=source), Message("dead", 0, 1, b"k", b"v")]
     consumer = TwoTopics({"outcomes": records, "dead": dead})
-    told = ToldReader(consumer, decode).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+    told = ToldReader(consumer, decode).read(KAFKA, EventTimeRange(T, T + 10))  # type: ignore[arg-type]
     assert [told.of(OfferPresented("s", "ada", one.offer_id, one.presented_at, 0)) is not None for one in outcomes] == [
         False, True, True, False, False,
     ]  # fmt: skip
     assert told.dead == {("offers", 2, 7)}
+    assert told.unknown == ["outcomes[0]@5, which cannot be read: it is garbage"], "it may tell of a call"
     assert all(asked < T for asked in consumer.asked_from.values()), "a stamp may be before the presentation's date"
 
 
@@ -113,4 +120,26 @@ def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("consumer.kafka.reader.PATIENCE", 0.0)
     consumer = TwoTopics({"outcomes": [Message("outcomes", 0, 0, b"k", b"v")], "dead": []}, silent=True)
     with pytest.raises(StartError, match="could not be read to its end"):
-        ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+        ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, EventTimeRange(T, T + 10))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "asked", "unknown"),
+    [
+        (T + 4, 5, ["outcomes[0] from 2026-09-21T14:13:20Z to 2026-09-21T14:13:20Z"]),
+        (T, 5, []),
+        (T + 4, 6, []),
+        (None, 5, ["outcomes[0], of which nothing is left"]),
+    ],
+)
+def test_outcomes_that_retention_has_deleted_are_not_taken_for_never_told(
+    first: int | None, asked: int, unknown: list[str]
+) -> None:
+    """Unless one is left that was told before the range begins."""
+    left = [] if first is None else [Message("outcomes", 0, n, b"k", b"v", timestamp=first) for n in (5, 6)]
+    for range, expected in (
+        (EventTimeRange(T, T + 10), unknown),
+        (OffsetRange({1: 0}, {1: 9}, T, {1: T + 10}), []),
+    ):
+        consumer = TwoTopics({"outcomes": left, "dead": []}, low=5, asked=asked)
+        assert ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, range).unknown == expected  # type: ignore[arg-type]
