@@ -13,7 +13,7 @@ from consumer.backfill.plan import Log, Missing, range_of
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
 from consumer.core.horizon import Horizon
 from consumer.core.rules import DecisionRules
-from consumer.errors import DecodeError, RangeError
+from consumer.errors import DecodeError, RangeError, SchemaWaitError, StartError
 from consumer.events import OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -107,6 +107,34 @@ def test_a_range_of_offsets_has_the_times_of_its_offers_that_are_believed() -> N
     not_believed = [(101, b"152"), (102, b"-199"), (103, b"9000"), (104, b"garbage")]
     there = log(offers=(5, [*believed, *not_believed]))
     assert range_of({0: 5}, {0: 11}, NOW, there) == OffsetRange({0: 5}, {0: 11}, T - 198, {0: T + 151 + 1})
+
+
+class CodecThatAsks(Codec):
+    """Knows the schema once so many seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self._known_at = 0.0, seconds
+
+    def decode_offer(self, key: object, value: bytes, offset: int, headers: object) -> OfferPresented:
+        if self.now < self._known_at:
+            raise SchemaWaitError("schema id 1: it is being asked for")
+        return super().decode_offer(key, value, offset, headers)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_range_of_offsets_waits_for_the_schemas_of_its_records() -> None:
+    logs = TwoStampedLogs(offers=(5, [(0, b"0"), (100, b"100")]))
+
+    def range_by(codec: CodecThatAsks) -> object:
+        topics = "offers", "checkouts"
+        there = Log(logs, topics, 1, RULES, codec, lambda: codec.now, codec.sleep)  # type: ignore[arg-type]
+        return range_of({0: 5}, {0: 7}, NOW, there)
+
+    assert range_by(CodecThatAsks(30.0)) == OffsetRange({0: 5}, {0: 7}, T, {0: T + 101})
+    with pytest.raises(StartError, match=r"offers\[0\]@5 .*schema id 1"):
+        range_by(CodecThatAsks(1_000.0))
 
 
 SCOPE = BackfillScope(EventTimeRange(T, T + 1_000), RULES)
