@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..events import OfferOutcome, OfferPresented, Outcome
 from ..output import Column, TableShown
-from .told import KnownFate, Told, chain_key
+from .told import KnownFate, Told, chain_key, is_cut_off
 
 OPEN = "open"
 NOTHING = "nothing"
@@ -43,6 +43,7 @@ class Comparison:
         groups: chains by what they are shown by, and those of them of which the other side knows nothing.
         differences: chains by (what it is here, what it is there), where these differ.
         same: chains that both have alike.
+        cut_off: chains that a run would give up, or has given up, since a part of the log is gone.
     """
 
     def __init__(
@@ -52,15 +53,17 @@ class Comparison:
         self.groups: Counter[FateGroup] = Counter()
         self.new: Counter[FateGroup] = Counter()
         self.differences: Counter[tuple[str, str]] = Counter()
-        self.same = 0
+        self.same = self.cut_off = 0
         self._others = others
         self._on_call = on_call
 
     def add(self, outcome: OfferOutcome) -> None:
         """A chain would have this fate."""
         self.fates.add(outcome)
-        fate = KnownFate(outcome.outcome, outcome.reason)
-        there = self._compare(_key(outcome), fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
+        fate, key = KnownFate(outcome.outcome, outcome.reason), _key(outcome)
+        if is_cut_off(outcome) and (key not in self._others.fates or key in self._others.cut_off):
+            self.cut_off += 1
+        there = self._compare(key, fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
         if fate.is_call:
             self._on_call(outcome, there)
 

@@ -41,9 +41,11 @@ class BackfillMode(RunMode):
         """See `RunMode.settles`."""
         if not self.scope.range.contains(partition, shown):
             return False
-        fate = None if self._told is None else self._told.of(shown)
+        if self._told is None or (fate := self._told.of(shown)) is None:
+            return True
         # An offer that was told to be bought is never called, also by force.
-        if fate is None or (self.scope.force and fate.outcome is not Outcome.PURCHASED):
+        if self.scope.force and fate.outcome is not Outcome.PURCHASED:
+            self._told.is_anew(shown)
             return True
         self.skipped += 1
         return False

@@ -79,22 +79,27 @@ class BackfillReport:
     Attributes:
         tally: the fates of the chains that it has settled here.
         skipped: chains that had an outcome already, and were not settled once more.
-        late_before: those that a backfill has dead-lettered as late, since a part of the log is gone.
+        cut_off_before: those that a backfill has given up before, since a part of the log is gone.
         left: what could not be settled.
         interrupted: a signal ended it.
     """
 
     tally: FateTally
     skipped: int
-    late_before: int
+    cut_off_before: int
     left: Left
     interrupted: bool
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the range is settled, and nothing of it was dead-lettered since a part of the log is gone."""
-        late = self.tally.late + self.late_before
-        return not (self.interrupted or self.left.unfinished or self.left.undecided or self.left.waiting or late)
+        """Whether all of the range is settled, and nothing of it was given up since a part of the log is gone."""
+        left = self.left
+        return not (self.interrupted or left.unfinished or left.undecided or left.waiting or self.cut_off)
+
+    @property
+    def cut_off(self) -> int:
+        """Chains that were given up since a part of the log is gone, here and before."""
+        return self.tally.cut_off + self.cut_off_before
 
 
 def settings_of(settings: Settings, name: str, rate: float) -> Settings:
@@ -177,7 +182,7 @@ def _run(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the backfill has "
                 "stopped in order, and all that is settled is committed. Give the same command again."
             )
-    return BackfillReport(tally, mode.skipped, told.late_by_backfill, left, interrupted)
+    return BackfillReport(tally, mode.skipped, len(told.cut_off), left, interrupted)
 
 
 def drive(loop: Loop, end: End, show: Show, ask: Callable[[], RangeProgress]) -> tuple[Left, bool]:

@@ -17,6 +17,7 @@ from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 from ..kafka.end_offsets import bounds
 from ..kafka.reader import NotAllReadError, ranges_since, read_all
+from ..runtime.outcomes import CUT_OFF
 from ..settings import KafkaSettings
 from .scope import Range, moment
 
@@ -40,33 +41,47 @@ class Told:
     A chain takes some hundred bytes: a hash of 16 bytes stands for its names and its time.
 
     Attributes:
-        late_by_backfill: how many were dead-lettered as late by a backfill, since a part of the log is gone.
+        cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
         unknown: outcomes that may be of the range, and are gone or cannot be read, in words.
     """
 
     fates: dict[int, KnownFate] = field(default_factory=dict)
     dead: set[tuple[str, int, int]] = field(default_factory=set)
-    late_by_backfill: int = 0
+    cut_off: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
 
     def of(self, shown: OfferPresented) -> KnownFate | None:
         """The fate of the chain whose last presentation this is."""
-        return self.fates.get(chain_key(shown.session_id, shown.partner_code, shown.offer_id, shown.presented_at))
+        return self.fates.get(_key_of(shown))
+
+    def is_anew(self, shown: OfferPresented) -> None:
+        """The chain is settled once more: that it was given up before is over."""
+        self.cut_off.discard(_key_of(shown))
 
     def add(self, outcome: OfferOutcome) -> None:
         """One more outcome. Of several of one chain the first that tells of a call counts, or the last."""
-        key = chain_key(outcome.session_id, outcome.partner_code, outcome.offer_id, outcome.presented_at)
+        key = _key_of(outcome)
         known = self.fates.get(key)
         if known is None or not known.is_call:
             self.fates[key] = KnownFate(outcome.outcome, outcome.reason)
-        if known is None and outcome.mode is Mode.BACKFILL and outcome.reason is Reason.LATE:
-            self.late_by_backfill += 1
+            self.cut_off.discard(key)
+            if outcome.mode is Mode.BACKFILL and is_cut_off(outcome):
+                self.cut_off.add(key)
+
+
+def is_cut_off(outcome: OfferOutcome) -> bool:
+    """Whether an offer was given up since checkouts are gone from the log; and not since it came late by itself."""
+    return outcome.reason is Reason.LATE and outcome.note == CUT_OFF
 
 
 def chain_key(session_id: str, partner_code: str, offer_id: str, presented_at: int) -> int:
     """Names a chain: by 128 bits, so that two of ten million are the same by chance once in 10^24 times."""
     text = "\0".join((session_id, partner_code, offer_id, str(presented_at)))
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
+
+
+def _key_of(chain: OfferOutcome | OfferPresented) -> int:
+    return chain_key(chain.session_id, chain.partner_code, chain.offer_id, chain.presented_at)
 
 
 class ToldReader:

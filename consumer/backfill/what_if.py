@@ -69,8 +69,8 @@ class Rehearsal:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the range would be settled."""
-        return not (self.interrupted or self.left.unfinished or self.left.undecided)
+        """Whether a run would be complete: see `BackfillReport.is_complete`."""
+        return not (self.interrupted or self.left.unfinished or self.left.undecided or self.found.cut_off)
 
 
 def rehearse(settings: Settings, changed: Settings | None, order: Order, output: Path | None) -> list[Rehearsal]:

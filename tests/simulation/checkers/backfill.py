@@ -247,8 +247,7 @@ class BackfillChecker:
         for p in processes:
             if p is not last and complete:
                 continue  # it did not know what the others had left, and one of them has settled it
-            lates = p.report.tally.late + p.report.late_before
-            if not (p.report.is_complete or suspended or lates) and done_at <= self._decides_to(p):
+            if not (p.report.is_complete or suspended or p.report.cut_off) and done_at <= self._decides_to(p):
                 raise Violation(f"{p.name} is not complete, for no reason: {p.report}")
 
     def _decides_to(self, process: BackfillProcess) -> int:

@@ -138,7 +138,7 @@ class BackfillProcess(SimulatedProcess):
         """What it tells at its end."""
         assert self.left is not None
         told = self.planned.told
-        return BackfillReport(self.tally, self.mode.skipped, told.late_by_backfill, self.left, False)
+        return BackfillReport(self.tally, self.mode.skipped, len(told.cut_off), self.left, False)
 
     def _arranged(self, edges: Edges) -> Edges:
         scope = self.planned.scope

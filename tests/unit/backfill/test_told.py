@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
 from consumer.errors import DecodeError, StartError
 from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.runtime.outcomes import CUT_OFF
 from consumer.settings import KafkaSettings
 
 KAFKA = KafkaSettings(bootstrap_servers="b", offer_topic="offers", outcome_topic="outcomes", dead_letter_topic="dead")
 T = 1_790_000_000_000
+GIVEN_UP = replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=Mode.BACKFILL), note=CUT_OFF)
 
 
 def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
@@ -40,10 +43,27 @@ def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
 
 def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
     told = Told()
-    for mode in (Mode.BACKFILL, Mode.BACKFILL, Mode.LIVE):
-        told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=mode))
-    told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, offer_id="p"))
-    assert told.late_by_backfill == 1
+    for mode in (Mode.BACKFILL, Mode.BACKFILL):
+        told.add(replace(GIVEN_UP, mode=mode))
+    told.add(replace(GIVEN_UP, offer_id="by the deployment", mode=Mode.LIVE))
+    told.add(replace(GIVEN_UP, offer_id="late by itself", note="presented so long ago"))
+    assert len(told.cut_off) == 1
+
+
+def test_a_gap_that_another_run_has_closed_by_a_call_is_none_any_more() -> None:
+    told = Told()
+    told.add(GIVEN_UP)
+    told.add(outcome_of(mode=Mode.BACKFILL))
+    assert not told.cut_off
+    told.add(GIVEN_UP)
+    assert not told.cut_off
+
+
+def test_by_force_what_was_given_up_is_settled_once_more() -> None:
+    told = Told()
+    told.add(GIVEN_UP)
+    told.is_anew(OfferPresented("s", "ada", "o", T, 5))
+    assert not told.cut_off
 
 
 class TwoTopics:
