@@ -141,6 +141,8 @@ class Log:
         for side in Side:
             topic = self._topics[side]
             for partition in range(self._partitions):
+                if not scope.range.has_part(partition):
+                    continue
                 low, high = self._asked(topic, partition)
                 if low == 0:
                     continue  # nothing was ever deleted

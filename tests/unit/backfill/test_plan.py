@@ -166,6 +166,13 @@ def test_what_retention_has_deleted_of_it_is_named(
     assert there.missing(SCOPE) == missing
 
 
+def test_a_gap_in_a_partition_that_the_range_does_not_name_is_no_gap() -> None:
+    scope = BackfillScope(OffsetRange({1: 0}, {1: 5}, T, {1: T + 1}), RULES)
+    logs = TwoStampedLogs(offers=(7, []), checkouts=(7, []))
+    there = Log(logs, ("offers", "checkouts"), 1, RULES, Codec())  # type: ignore[arg-type]
+    assert there.missing(scope) == []
+
+
 def test_a_log_of_which_all_is_deleted_lacks_the_whole_of_it() -> None:
     there = log(offers=(7, []), checkouts=(0, []))
     assert there.missing(SCOPE) == [Missing("offers", 0, OFFERS_FROM, T + 1_000)]
