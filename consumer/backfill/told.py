@@ -42,12 +42,14 @@ class Told:
 
     Attributes:
         cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
+        open: chains that a rehearsal has left open: they have no fate.
         unknown: outcomes that may be of the range, and are gone or cannot be read, in words.
     """
 
     fates: dict[int, KnownFate] = field(default_factory=dict)
     dead: set[tuple[str, int, int]] = field(default_factory=set)
     cut_off: set[int] = field(default_factory=set)
+    open: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
 
     def of(self, shown: OfferPresented) -> KnownFate | None:
