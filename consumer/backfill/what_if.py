@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,19 +76,26 @@ class Rehearsal:
 def rehearse(settings: Settings, changed: Settings | None, order: Order, output: Path | None) -> list[Rehearsal]:
     """Decide a range by the settings in force, and if there are `changed` ones by these too; call and write nothing.
 
-    `output`: a file for the would-be calls, of the changed settings if there are some.
+    `output`: a file for the would-be calls, of the changed settings if there are some. A signal ends it without one.
 
     Raises:
         RangeError: the range is none.
         GapError: the log no longer has what the range needs.
         OptOutError: it must not start, or not go on.
     """
-    with ExitStack() as ends:
+    rehearsals: list[Rehearsal] = []
+    with suppress(_NotWhole), ExitStack() as ends:
         write = None if output is None else ends.enter_context(row_file(output, ROWS))
-        first = _rehearse(settings, order, None, write if changed is None else None)
-        if changed is None or first.interrupted:
-            return [first]
-        return [first, _rehearse(changed, order, first.found.fates, write)]
+        rehearsals.append(_rehearse(settings, order, None, write if changed is None else None))
+        if changed is not None and not rehearsals[0].interrupted:
+            rehearsals.append(_rehearse(changed, order, rehearsals[0].found.fates, write))
+        if rehearsals[-1].interrupted:
+            raise _NotWhole  # the file that was there stays
+    return rehearsals
+
+
+class _NotWhole(Exception):  # noqa: N818 - no error: it leaves a block
+    """A signal came: the calls of a part are no file of calls."""
 
 
 def _rehearse(settings: Settings, order: Order, others: Told | None, write: WriteRow | None) -> Rehearsal:
