@@ -160,21 +160,22 @@ class Log:
         places = [
             TopicPartition(topic, partition, max(0, at)) for topic in self._topics for partition, at in times.items()
         ]
+        try:
+            found = self._consumer.offsets_for_times(places, timeout=TIMEOUT)
+        except KafkaException as error:
+            raise _silent(" and ".join(self._topics), error) from error
         return {
             (place.topic, place.partition): place.offset
             if place.offset >= 0
             else self._asked(place.topic, place.partition)[1]
-            for place in self._consumer.offsets_for_times(places, timeout=TIMEOUT)
+            for place in found
         }
 
     def _asked(self, topic: str, partition: int) -> tuple[int, int]:
         try:
             return bounds(self._consumer, TopicPartition(topic, partition))
         except KafkaException as error:
-            raise StartError(
-                f"{topic}[{partition}]: the broker does not say what it holds: {error.args[0].str()}. Check the "
-                "broker, then start again; nothing was called."
-            ) from error
+            raise _silent(f"{topic}[{partition}]", error) from error
 
     def _times(self, message: Message) -> Iterator[int]:
         """When the offers of a record were presented (ms), as far as that is believed: no other one joins."""
@@ -225,3 +226,10 @@ class Log:
                 f"{topic}[{partition}] could not be read from {begin} to {end}: {error}. Check the broker, then start "
                 "again; nothing was called."
             ) from error
+
+
+def _silent(what: str, error: KafkaException) -> StartError:
+    return StartError(
+        f"{what}: the broker does not say what it holds: {error.args[0].str()}. Check the broker, then start again; "
+        "nothing was called."
+    )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from support.kafka import Message, partition_end
 
 from consumer.backfill.plan import Log, Missing, range_of
@@ -177,6 +177,15 @@ def test_a_log_of_which_all_is_deleted_lacks_the_whole_of_it() -> None:
     there = log(offers=(7, []), checkouts=(0, []))
     assert there.missing(SCOPE) == [Missing("offers", 0, OFFERS_FROM, T + 1_000)]
     assert "offers[0] from 20" in str(there.missing(SCOPE)[0])
+
+
+def test_a_broker_that_goes_away_while_a_range_is_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(logs: object, places: object, timeout: float) -> Any:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(TwoStampedLogs, "offsets_for_times", away)
+    with pytest.raises(StartError, match="offers and checkouts: the broker does not say"):
+        log(offers=(0, []), checkouts=(0, [])).ends_for(SCOPE)
 
 
 def test_it_is_read_to_lateness_behind_what_is_due_or_to_the_end() -> None:
