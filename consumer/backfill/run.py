@@ -160,10 +160,9 @@ def _run(
             there = Log(reader, topics, partitions, rules, codec)
             scope = BackfillScope(range_of(order.begin, order.end, began, there), rules, order.force)
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
-            if is_new(clients, settings, partitions, provenance):
-                check_gaps(there.missing(scope), allowed=order.allow_gaps)
+            missing = there.missing(scope) if is_new(clients, settings, partitions, provenance) else []
             told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
-            check_told(told.unknown, allowed=order.allow_gaps or order.force)
+            check_gaps(missing, [] if order.force else told.unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
@@ -230,40 +229,34 @@ def is_new(clients: Clients, settings: Settings, partitions: int, provenance: Pr
     return False
 
 
-def check_gaps(missing: Sequence[Missing], *, allowed: bool) -> None:
-    """Refuse a range of which the log no longer has all.
+def check_gaps(missing: Sequence[Missing], unknown: Sequence[str], *, allowed: bool) -> None:
+    """Refuse a range of which the log no longer has all, or the outcomes are not all known.
+
+    Both are told at once, since one option lets both pass.
 
     Raises:
-        GapError: something is missing, and that is not allowed.
+        GapError: something is missing or unknown, and that is not allowed.
     """
-    if not missing:
-        return
-    named = "\n".join(f"  {one}" for one in missing)
-    if not allowed:
-        raise GapError(
+    why = []
+    if missing:
+        named = "\n".join(f"  {one}" for one in missing)
+        why.append(
             f"retention has deleted records that this range needs:\n{named}\nWithout them nobody knows what was "
             "bought, nor where chains begin. Take a range that begins later; or go on by --allow-gaps, by which what "
-            "cannot be known is dead-lettered as late, and counted. Nothing was called."
+            "cannot be known is dead-lettered as late, and counted."
         )
+    if unknown:
+        named = "\n".join(f"  {one}" for one in unknown[:_NAMED])
+        more = f"\n  and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+        why.append(
+            f"outcomes that may be of this range are gone or cannot be read:\n{named}{more}\nTake a range that begins "
+            "later; or go on by --allow-gaps, by which what was called by them is called again."
+        )
+    if why and not allowed:
+        raise GapError("\n".join([*why, "Nothing was called."]))
     for one in missing:
         log.warning("a part of the log is gone: what cannot be known is dead-lettered", missing=str(one))
 
 
-def check_told(unknown: Sequence[str], *, allowed: bool) -> None:
-    """Refuse a range of which some outcomes are not known: what is not known to be called would be called again.
-
-    Raises:
-        GapError: some are not, and that is not allowed.
-    """
-    if unknown and not allowed:
-        more = f"\n  and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
-        raise GapError(
-            "outcomes that may be of this range are gone or cannot be read:\n"
-            + "\n".join(f"  {one}" for one in unknown[:_NAMED])
-            + f"{more}\nWhat was called by them would be called again. Take a range that begins later; or go on by "
-            "--allow-gaps, by which an offer without an outcome that is left is settled once more. Nothing was called."
-        )
-
-
 _NAMED = 20
-"""How many of them are named."""
+"""How many outcomes that are not known are named."""

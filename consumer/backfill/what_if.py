@@ -29,7 +29,7 @@ from .mode import RehearsalMode
 from .plan import Log, range_of
 from .progress import Meter, showing
 from .rehearsal import NoGroup, NothingWritten, RehearsedCalls
-from .run import Order, check_gaps, check_told, drive, starting_at
+from .run import Order, check_gaps, drive, starting_at
 from .scope import BackfillScope
 from .tally import FateTally
 from .told import Told, ToldReader
@@ -113,10 +113,11 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
         with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
             there = Log(reader, topics, partitions, rules, codec)
             scope = BackfillScope(range_of(order.begin, order.end, began, there), rules)
-            check_gaps(there.missing(scope), allowed=order.allow_gaps)
+            unknown: list[str] = []
             if others is None:
                 others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
-                check_told(others.unknown, allowed=order.allow_gaps or order.force)
+                unknown = [] if order.force else others.unknown
+            check_gaps(there.missing(scope), unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         found = Comparison(others, _row_writer(write))
         tally = FateTally(NothingWritten(), found.add)

@@ -17,7 +17,7 @@ from consumer.backfill.end import End, Left
 from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.plan import Log, Missing
 from consumer.backfill.rehearsal import NoGroup, NothingWritten, RehearsedCalls
-from consumer.backfill.run import BackfillReport, check_gaps, check_told, is_new, settings_of, starting_at
+from consumer.backfill.run import BackfillReport, check_gaps, is_new, settings_of, starting_at
 from consumer.backfill.scope import BackfillScope, EventTimeRange, Offsets
 from consumer.backfill.tally import FateTally
 from consumer.backfill.told import Told, ToldReader
@@ -81,9 +81,8 @@ class Terminal:
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
             missing = there.missing(scope)
-            check_gaps(missing, allowed=allow_gaps)
         told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, scope.range)
-        check_told(told.unknown, allowed=allow_gaps or force)
+        check_gaps(missing, [] if force else told.unknown, allowed=allow_gaps)
         there.ends_for(scope)
         since, starts = there.reads_from(scope), dict[int, int]()
         for partition in range(broker.count):
