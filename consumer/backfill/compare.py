@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..events import OfferOutcome, OfferPresented, Outcome
 from ..output import Column, TableShown
-from .told import KnownFate, Told, chain_key
+from .told import KnownFate, Told, chain_key, is_cut_off
 
 OPEN = "open"
 NOTHING = "nothing"
@@ -35,7 +35,7 @@ class Comparison:
     """Takes in the fates of one rehearsal, and holds each against what another one, or the outcome topic, says.
 
     Args:
-        others: what that is; what is compared is taken out of it.
+        others: what that is.
         on_call: is told of each chain that would be called, with what the other side says of it.
 
     Attributes:
@@ -43,6 +43,7 @@ class Comparison:
         groups: chains by what they are shown by, and those of them of which the other side knows nothing.
         differences: chains by (what it is here, what it is there), where these differ.
         same: chains that both have alike.
+        cut_off: chains that a run would give up, or has given up, since a part of the log is gone.
     """
 
     def __init__(
@@ -52,27 +53,37 @@ class Comparison:
         self.groups: Counter[FateGroup] = Counter()
         self.new: Counter[FateGroup] = Counter()
         self.differences: Counter[tuple[str, str]] = Counter()
-        self.same = 0
+        self.same = self.cut_off = 0
         self._others = others
         self._on_call = on_call
 
     def add(self, outcome: OfferOutcome) -> None:
-        """A chain would have this fate."""
+        """A chain would have this fate. Two presentations of one time are one chain, also if one of them came late."""
+        fate, key = KnownFate(outcome.outcome, outcome.reason), _key(outcome)
+        if key in self.fates.fates and not fate.is_call:
+            return
         self.fates.add(outcome)
-        fate = KnownFate(outcome.outcome, outcome.reason)
-        there = self._compare(_key(outcome), fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
+        if is_cut_off(outcome) and (key not in self._others.fates or key in self._others.cut_off):
+            self.cut_off += 1
+        there = self._compare(key, fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
         if fate.is_call:
             self._on_call(outcome, there)
 
     def add_open(self, shown: OfferPresented) -> None:
         """A chain is not decided by the end of the log."""
-        self._compare(_key(shown), OPEN, shown.partner_code, shown.details.product_code)
+        key = _key(shown)
+        self.fates.open.add(key)
+        self._compare(key, OPEN, shown.partner_code, shown.details.product_code)
 
     def finish(self) -> None:
         """All is added: what the other side has besides is not here."""
-        for fate in self._others.fates.values():
-            self.differences[NOTHING, fate_in_words(fate)] += 1
-        self._others.fates.clear()
+        others, here = self._others, self.fates
+        for key in others.open:
+            if key not in here.fates and key not in here.open:
+                self.differences[NOTHING, OPEN] += 1
+        for key, fate in others.fates.items():
+            if key not in here.fates and key not in here.open:
+                self.differences[NOTHING, fate_in_words(fate)] += 1
 
     @property
     def calls(self) -> int:
@@ -80,15 +91,16 @@ class Comparison:
         return sum(count for group, count in self.groups.items() if group.fate.startswith("called"))
 
     def _compare(self, key: int, here: str, partner_code: str, product_code: str | None) -> str:
-        told = self._others.fates.pop(key, None)
-        there = NOTHING if told is None else fate_in_words(told)
+        told = self._others.fates.get(key)
+        without = OPEN if key in self._others.open else NOTHING
+        there = without if told is None else fate_in_words(told)
         group = FateGroup(partner_code, product_code, here)
         self.groups[group] += 1
         if told is None:
             self.new[group] += 1
         if here == there:
             self.same += 1
-        elif not (here == OPEN and told is None):
+        elif not (here == OPEN and there == NOTHING):
             self.differences[here, there] += 1
         return there
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.task import Task
 from ..core.watermark import Side
-from ..events import Mode, OfferPresented
+from ..events import Mode, OfferPresented, Outcome
 from ..runtime.mode import RunMode
 from .scope import BackfillScope
 from .told import Told
@@ -16,7 +16,7 @@ class BackfillMode(RunMode):
     Args:
         topics: of the offers and of the checkouts.
         scope: the range.
-        told: what has an outcome or a dead letter already; None: all is settled, told or not.
+        told: what has an outcome or a dead letter already; None: all is settled, told or not, as a rehearsal does.
 
     Attributes:
         skipped: chains that were decided, and had an outcome already.
@@ -41,10 +41,14 @@ class BackfillMode(RunMode):
         """See `RunMode.settles`."""
         if not self.scope.range.contains(partition, shown):
             return False
-        if self._told is not None and self._told.of(shown) is not None:
-            self.skipped += 1
-            return False
-        return True
+        if self._told is None or (fate := self._told.of(shown)) is None:
+            return True
+        # An offer that was told to be bought is never called, also by force.
+        if self.scope.force and fate.outcome is not Outcome.PURCHASED:
+            self._told.is_anew(shown)
+            return True
+        self.skipped += 1
+        return False
 
     def dead_letters(self, side: Side, partition: int, offset: int, timestamp: int) -> bool:
         """See `RunMode.dead_letters`. Offsets of a range are the offers' own: its checkouts go by their stamps."""

@@ -7,7 +7,8 @@ both up to `to` + window + checkout_grace + lateness, or until that is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -19,9 +20,16 @@ from ..core.horizon import Horizon
 from ..core.rules import DecisionRules
 from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
+from ..events import OfferPresented
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import NotAllReadError, read_all
 from .scope import BackfillScope, EventTimeRange, OffsetRange, Offsets, Range, moment
+
+SCHEMA_WAIT = 60.0
+"""Seconds for which the schema of a record is waited for."""
+
+_LOOK = 0.1
+"""Seconds between two looks whether it has come: it is asked for on another thread."""
 
 FIRST = 1_000
 """Offsets of a log's beginning that are looked at for its first record: where offsets have gaps, they may hold none."""
@@ -70,16 +78,26 @@ class Log:
         partitions: how many each of them has.
         rules: as set now.
         codec: reads the offers of a range of offsets, for their times.
+        monotonic: a clock in seconds.
+        sleep: lets some seconds pass.
     """
 
     def __init__(
-        self, consumer: Consumer, topics: tuple[str, str], partitions: int, rules: DecisionRules, codec: Codec
+        self,
+        consumer: Consumer,
+        topics: tuple[str, str],
+        partitions: int,
+        rules: DecisionRules,
+        codec: Codec,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._consumer = consumer
         self._topics = topics
         self._partitions = partitions
         self._rules = rules
         self._codec = codec
+        self._monotonic, self._sleep = monotonic, sleep
 
     def offset_range(self, begins: Offsets, ends: Offsets) -> OffsetRange:
         """The range of these offsets of the offer topic, with the times that their records have.
@@ -123,6 +141,8 @@ class Log:
         for side in Side:
             topic = self._topics[side]
             for partition in range(self._partitions):
+                if not scope.range.has_part(partition):
+                    continue
                 low, high = self._asked(topic, partition)
                 if low == 0:
                     continue  # nothing was ever deleted
@@ -140,21 +160,22 @@ class Log:
         places = [
             TopicPartition(topic, partition, max(0, at)) for topic in self._topics for partition, at in times.items()
         ]
+        try:
+            found = self._consumer.offsets_for_times(places, timeout=TIMEOUT)
+        except KafkaException as error:
+            raise _silent(" and ".join(self._topics), error) from error
         return {
             (place.topic, place.partition): place.offset
             if place.offset >= 0
             else self._asked(place.topic, place.partition)[1]
-            for place in self._consumer.offsets_for_times(places, timeout=TIMEOUT)
+            for place in found
         }
 
     def _asked(self, topic: str, partition: int) -> tuple[int, int]:
         try:
             return bounds(self._consumer, TopicPartition(topic, partition))
         except KafkaException as error:
-            raise StartError(
-                f"{topic}[{partition}]: the broker does not say what it holds: {error.args[0].str()}. Check the "
-                "broker, then start again; nothing was called."
-            ) from error
+            raise _silent(f"{topic}[{partition}]", error) from error
 
     def _times(self, message: Message) -> Iterator[int]:
         """When the offers of a record were presented (ms), as far as that is believed: no other one joins."""
@@ -162,14 +183,33 @@ class Log:
         if value is None:
             return
         try:
-            shown = presentations(
-                self._codec.decode_offer(message.key(), value, message.offset() or 0, message.headers)
-            )
-        except (DecodeError, SchemaWaitError):
+            shown = self._decoded(message, value)
+        except DecodeError:
             return
         for one in shown:
             if stamp < 0 or stamp - rules.lookback <= one.presented_at <= stamp + rules.max_skew:
                 yield one.presented_at
+
+    def _decoded(self, message: Message, value: bytes) -> Sequence[OfferPresented]:
+        """The offers of a record. Its schema is waited for: left out, it would be out of the range, and never called.
+
+        Raises:
+            DecodeError: it cannot be read.
+            StartError: its schema is still not known.
+        """
+        offset = message.offset() or 0
+        deadline = self._monotonic() + SCHEMA_WAIT
+        while True:
+            try:
+                return presentations(self._codec.decode_offer(message.key(), value, offset, message.headers))
+            except SchemaWaitError as error:
+                if self._monotonic() >= deadline:
+                    raise StartError(
+                        f"{message.topic()}[{message.partition()}]@{offset} is of the range, and when it was presented "
+                        f"cannot be told: {error}. See that the registry answers and knows it, then start again; "
+                        "nothing was called."
+                    ) from error
+                self._sleep(_LOOK)
 
     def _stamps(self, topic: str, partition: int, begin: int, end: int) -> Iterator[int]:
         """The stamps (ms) of the records of a range of offsets, as far as they have any."""
@@ -186,3 +226,10 @@ class Log:
                 f"{topic}[{partition}] could not be read from {begin} to {end}: {error}. Check the broker, then start "
                 "again; nothing was called."
             ) from error
+
+
+def _silent(what: str, error: KafkaException) -> StartError:
+    return StartError(
+        f"{what}: the broker does not say what it holds: {error.args[0].str()}. Check the broker, then start again; "
+        "nothing was called."
+    )

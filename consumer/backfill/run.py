@@ -59,7 +59,7 @@ class Order:
     Attributes:
         name: of the backfill.
         begin, end: of its range.
-        force: chains that have an outcome already are settled once more.
+        force: chains that have an outcome already are settled once more, but for those that are told to be bought.
         allow_gaps: what retention has deleted is no reason to refuse.
         bar: progress is shown as a bar, and not as lines of the log.
     """
@@ -78,23 +78,28 @@ class BackfillReport:
 
     Attributes:
         tally: the fates of the chains that it has settled here.
-        skipped: chains that had an outcome already.
-        late_before: of these, those that a backfill has dead-lettered as late, since a part of the log is gone.
+        skipped: chains that had an outcome already, and were not settled once more.
+        cut_off_before: those that a backfill has given up before, since a part of the log is gone.
         left: what could not be settled.
         interrupted: a signal ended it.
     """
 
     tally: FateTally
     skipped: int
-    late_before: int
+    cut_off_before: int
     left: Left
     interrupted: bool
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the range is settled, and nothing of it was dead-lettered since a part of the log is gone."""
-        late = self.tally.late + self.late_before
-        return not (self.interrupted or self.left.unfinished or self.left.undecided or self.left.waiting or late)
+        """Whether all of the range is settled, and nothing of it was given up since a part of the log is gone."""
+        left = self.left
+        return not (self.interrupted or left.unfinished or left.undecided or left.waiting or self.cut_off)
+
+    @property
+    def cut_off(self) -> int:
+        """Chains that were given up since a part of the log is gone, here and before."""
+        return self.tally.cut_off + self.cut_off_before
 
 
 def settings_of(settings: Settings, name: str, rate: float) -> Settings:
@@ -155,11 +160,9 @@ def _run(
             there = Log(reader, topics, partitions, rules, codec)
             scope = BackfillScope(range_of(order.begin, order.end, began, there), rules, order.force)
             provenance = replace(find_provenance(admin, settings), scope=scope.text())
-            if is_new(clients, settings, partitions, provenance):
-                check_gaps(there.missing(scope), allowed=order.allow_gaps)
-            told = None
-            if not order.force:
-                told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
+            missing = there.missing(scope) if is_new(clients, settings, partitions, provenance) else []
+            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
+            check_gaps(missing, [] if order.force else told.unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         mode = BackfillMode(topics, scope, told)
         settings = starting_at(settings, there.reads_from(scope))
@@ -178,7 +181,7 @@ def _run(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the backfill has "
                 "stopped in order, and all that is settled is committed. Give the same command again."
             )
-    return BackfillReport(tally, mode.skipped, 0 if told is None else told.late_by_backfill, left, interrupted)
+    return BackfillReport(tally, mode.skipped, len(told.cut_off), left, interrupted)
 
 
 def drive(loop: Loop, end: End, show: Show, ask: Callable[[], RangeProgress]) -> tuple[Left, bool]:
@@ -226,20 +229,34 @@ def is_new(clients: Clients, settings: Settings, partitions: int, provenance: Pr
     return False
 
 
-def check_gaps(missing: Sequence[Missing], *, allowed: bool) -> None:
-    """Refuse a range of which the log no longer has all.
+def check_gaps(missing: Sequence[Missing], unknown: Sequence[str], *, allowed: bool) -> None:
+    """Refuse a range of which the log no longer has all, or the outcomes are not all known.
+
+    Both are told at once, since one option lets both pass.
 
     Raises:
-        GapError: something is missing, and that is not allowed.
+        GapError: something is missing or unknown, and that is not allowed.
     """
-    if not missing:
-        return
-    named = "\n".join(f"  {one}" for one in missing)
-    if not allowed:
-        raise GapError(
+    why = []
+    if missing:
+        named = "\n".join(f"  {one}" for one in missing)
+        why.append(
             f"retention has deleted records that this range needs:\n{named}\nWithout them nobody knows what was "
             "bought, nor where chains begin. Take a range that begins later; or go on by --allow-gaps, by which what "
-            "cannot be known is dead-lettered as late, and counted. Nothing was called."
+            "cannot be known is dead-lettered as late, and counted."
         )
+    if unknown:
+        named = "\n".join(f"  {one}" for one in unknown[:_NAMED])
+        more = f"\n  and {len(unknown) - _NAMED:,} more" if len(unknown) > _NAMED else ""
+        why.append(
+            f"outcomes that may be of this range are gone or cannot be read:\n{named}{more}\nTake a range that begins "
+            "later; or go on by --allow-gaps, by which what was called by them is called again."
+        )
+    if why and not allowed:
+        raise GapError("\n".join([*why, "Nothing was called."]))
     for one in missing:
         log.warning("a part of the log is gone: what cannot be known is dead-lettered", missing=str(one))
+
+
+_NAMED = 20
+"""How many outcomes that are not known are named."""

@@ -33,6 +33,10 @@ class EventTimeRange:
         """Whether the chain is in the range whose last presentation this is."""
         return self.begin <= shown.presented_at < self.end
 
+    def has_part(self, partition: int) -> bool:
+        """Whether chains of a partition may be in it."""
+        return True
+
     def is_of(self, partition: int, offset: int, timestamp: int) -> bool:
         """Whether a record that cannot be read is: by its stamp (ms)."""
         return self.begin <= timestamp < self.end
@@ -73,6 +77,10 @@ class OffsetRange:
         """Whether the chain is in the range whose last presentation this is."""
         return self.is_of(partition, shown.record_offset, MIN_TIME)
 
+    def has_part(self, partition: int) -> bool:
+        """Whether chains of a partition may be in it."""
+        return partition in self.begins
+
     def is_of(self, partition: int, offset: int, timestamp: int) -> bool:
         """Whether a record is."""
         return partition in self.begins and self.begins[partition] <= offset < self.ends[partition]
@@ -104,7 +112,7 @@ Range: TypeAlias = EventTimeRange | OffsetRange
 class BackfillScope:
     """A range, by the rules that its chains are decided by.
 
-    `force`: chains that have an outcome already are settled once more.
+    `force`: chains that have an outcome already are settled once more, but for those that are told to be bought.
     """
 
     range: Range

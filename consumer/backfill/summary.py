@@ -26,10 +26,10 @@ def of_run(report: BackfillReport) -> Document:
     )
     if report.tally.dead_letters:
         notes.append(f"{report.tally.dead_letters:,} records written to the dead-letter topic")
-    if late := report.tally.late + report.late_before:
+    if report.cut_off:
         notes.append(
-            f"{late:,} dead-lettered as late: presented so long before what the log still has that nobody knows "
-            "whether they were bought"
+            f"{report.cut_off:,} dead-lettered as late: presented so long before what the log still has that nobody "
+            "knows whether they were bought"
         )
     if left.waiting:
         notes.append(f"{left.waiting:,} decided and not settled: give the same command again")
@@ -46,7 +46,7 @@ def of_run(report: BackfillReport) -> Document:
             "calls": report.tally.calls,
             "skipped": report.skipped,
             "dead_letters": report.tally.dead_letters,
-            "late": report.tally.late + report.late_before,
+            "cut_off": report.cut_off,
             "open": left.undecided,
             "waiting": left.waiting,
             "complete": report.is_complete,
@@ -75,6 +75,8 @@ def of_rehearsals(rehearsals: Sequence[Rehearsal], changes: Sequence[str]) -> Do
         more = last.found.calls - first.found.calls
         notes.append(f"by {set_to} {last.found.calls:,} would be called, which is {more:+,}")
     for one in rehearsals:
+        if one.found.cut_off:
+            notes.append(f"{one.found.cut_off:,} would be dead-lettered as late, since a part of the log is gone")
         if one.left.undecided:
             notes.append(f"{one.left.undecided:,} open: the log does not decide them yet")
     if last.interrupted:

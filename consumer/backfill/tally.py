@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from ..events import OfferOutcome, Reason
+from ..events import OfferOutcome
 from ..kafka.producer import Outputs
 from ..kafka.record import Record
-from .told import KnownFate
+from .told import KnownFate, is_cut_off
 
 
 class FateTally:
@@ -20,20 +20,16 @@ class FateTally:
 
     Attributes:
         fates: how many chains have each fate.
-        late: those of them that are dead-lettered as late.
+        cut_off: those of them that are given up since a part of the log is gone: what bought them may be.
         dead_letters: records that cannot be used.
     """
 
     def __init__(self, outputs: Outputs, on_outcome: Callable[[OfferOutcome], None] = lambda outcome: None) -> None:
         self.fates: Counter[KnownFate] = Counter()
+        self.cut_off = 0
         self.dead_letters = 0
         self._outputs = outputs
         self._on_outcome = on_outcome
-
-    @property
-    def late(self) -> int:
-        """Chains that are dead-lettered as late: what bought them may be gone from the log."""
-        return sum(count for fate, count in self.fates.items() if fate.reason is Reason.LATE)
 
     @property
     def calls(self) -> int:
@@ -43,6 +39,7 @@ class FateTally:
     def outcome(self, outcome: OfferOutcome, partition: int) -> None:
         """See `Outputs`."""
         self.fates[KnownFate(outcome.outcome, outcome.reason)] += 1
+        self.cut_off += is_cut_off(outcome)
         self._on_outcome(outcome)
         self._outputs.outcome(outcome, partition)
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from ..kafka.end_offsets import bounds
 from ..kafka.reader import NotAllReadError, ranges_since, read_all
+from ..runtime.outcomes import CUT_OFF
 from ..settings import KafkaSettings
+from .scope import Range, moment
 
 
 class KnownFate(NamedTuple):
@@ -38,31 +41,49 @@ class Told:
     A chain takes some hundred bytes: a hash of 16 bytes stands for its names and its time.
 
     Attributes:
-        late_by_backfill: how many were dead-lettered as late by a backfill, since a part of the log is gone.
+        cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
+        open: chains that a rehearsal has left open: they have no fate.
+        unknown: outcomes that may be of the range, and are gone or cannot be read, in words.
     """
 
     fates: dict[int, KnownFate] = field(default_factory=dict)
     dead: set[tuple[str, int, int]] = field(default_factory=set)
-    late_by_backfill: int = 0
+    cut_off: set[int] = field(default_factory=set)
+    open: set[int] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)
 
     def of(self, shown: OfferPresented) -> KnownFate | None:
         """The fate of the chain whose last presentation this is."""
-        return self.fates.get(chain_key(shown.session_id, shown.partner_code, shown.offer_id, shown.presented_at))
+        return self.fates.get(_key_of(shown))
+
+    def is_anew(self, shown: OfferPresented) -> None:
+        """The chain is settled once more: that it was given up before is over."""
+        self.cut_off.discard(_key_of(shown))
 
     def add(self, outcome: OfferOutcome) -> None:
         """One more outcome. Of several of one chain the first that tells of a call counts, or the last."""
-        key = chain_key(outcome.session_id, outcome.partner_code, outcome.offer_id, outcome.presented_at)
+        key = _key_of(outcome)
         known = self.fates.get(key)
         if known is None or not known.is_call:
             self.fates[key] = KnownFate(outcome.outcome, outcome.reason)
-        if known is None and outcome.mode is Mode.BACKFILL and outcome.reason is Reason.LATE:
-            self.late_by_backfill += 1
+            self.cut_off.discard(key)
+            if outcome.mode is Mode.BACKFILL and is_cut_off(outcome):
+                self.cut_off.add(key)
+
+
+def is_cut_off(outcome: OfferOutcome) -> bool:
+    """Whether an offer was given up since checkouts are gone from the log; and not since it came late by itself."""
+    return outcome.reason is Reason.LATE and outcome.note == CUT_OFF
 
 
 def chain_key(session_id: str, partner_code: str, offer_id: str, presented_at: int) -> int:
     """Names a chain: by 128 bits, so that two of ten million are the same by chance once in 10^24 times."""
     text = "\0".join((session_id, partner_code, offer_id, str(presented_at)))
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
+
+
+def _key_of(chain: OfferOutcome | OfferPresented) -> int:
+    return chain_key(chain.session_id, chain.partner_code, chain.offer_id, chain.presented_at)
 
 
 class ToldReader:
@@ -77,25 +98,45 @@ class ToldReader:
         self._consumer = consumer
         self._decode = decode
 
-    def read(self, kafka: KafkaSettings, since: int, until: int) -> Told:
-        """What they tell of the offers that were presented from `since` to `until` (ms, excluded).
+    def read(self, kafka: KafkaSettings, range: Range) -> Told:
+        """What they tell of the offers of a range.
 
         Raises:
             StartError: a topic could not be read to its end.
         """
-        told = Told()
+        told, topic = Told(), kafka.outcome_topic
+        since, until = range.shown_between()
+        cut = {partition for partition in self._cut(topic, since) if range.has_part(partition)}
         # What became of an offer is told after it was presented; its own clock may be ahead by some minutes.
-        for message in self._records(kafka.outcome_topic, since):
+        for message in self._records(topic, since):
+            partition, value = message.partition() or 0, message.value()
+            if partition in cut:
+                cut.discard(partition)
+                if (first := message.timestamp()[1]) > since:
+                    told.unknown.append(f"{topic}[{partition}] from {moment(since)} to {moment(min(first, until))}")
+            if value is None:
+                continue
             try:
-                outcome = self._decode(message.value() or b"")
-            except DecodeError:
+                outcome = self._decode(value)
+            except DecodeError as error:
+                told.unknown.append(f"{topic}[{partition}]@{message.offset()}, which cannot be read: {error}")
                 continue
             if outcome.source.topic == kafka.offer_topic and since <= outcome.presented_at < until:
                 told.add(outcome)
+        told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
         for message in self._records(kafka.dead_letter_topic, since):
             if place := _source_of(message):
                 told.dead.add(place)
         return told
+
+    def _cut(self, topic: str, since: int) -> list[int]:
+        """The partitions of which retention may have deleted records that are stamped since then."""
+        try:
+            ranges = ranges_since(self._consumer, topic, since - _AHEAD)
+            lows = {place: bounds(self._consumer, TopicPartition(*place))[0] for place in ranges}
+        except KafkaException as error:
+            raise StartError(_unread(topic, error.args[0].str())) from error
+        return [place[1] for place, (begin, _) in ranges.items() if lows[place] > 0 and begin <= lows[place]]
 
     def _records(self, topic: str, since: int) -> Iterator[Message]:
         try:
@@ -129,5 +170,5 @@ def _text(value: str | bytes | None) -> str:
 def _unread(topic: str, why: str) -> str:
     return (
         f"{topic}: what is settled already could not be read to its end: {why}. Check the broker and the right to read "
-        "the topic, then start again; nothing was called. With --force it is not read, and all of the range is called."
+        "the topic, then start again; nothing was called."
     )

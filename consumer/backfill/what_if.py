@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,26 +69,33 @@ class Rehearsal:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the range would be settled."""
-        return not (self.interrupted or self.left.unfinished or self.left.undecided)
+        """Whether a run would be complete: see `BackfillReport.is_complete`."""
+        return not (self.interrupted or self.left.unfinished or self.left.undecided or self.found.cut_off)
 
 
 def rehearse(settings: Settings, changed: Settings | None, order: Order, output: Path | None) -> list[Rehearsal]:
     """Decide a range by the settings in force, and if there are `changed` ones by these too; call and write nothing.
 
-    `output`: a file for the would-be calls, of the changed settings if there are some.
+    `output`: a file for the would-be calls, of the changed settings if there are some. A signal ends it without one.
 
     Raises:
         RangeError: the range is none.
         GapError: the log no longer has what the range needs.
         OptOutError: it must not start, or not go on.
     """
-    with ExitStack() as ends:
+    rehearsals: list[Rehearsal] = []
+    with suppress(_NotWhole), ExitStack() as ends:
         write = None if output is None else ends.enter_context(row_file(output, ROWS))
-        first = _rehearse(settings, order, None, write if changed is None else None)
-        if changed is None or first.interrupted:
-            return [first]
-        return [first, _rehearse(changed, order, first.found.fates, write)]
+        rehearsals.append(_rehearse(settings, order, None, write if changed is None else None))
+        if changed is not None and not rehearsals[0].interrupted:
+            rehearsals.append(_rehearse(changed, order, rehearsals[0].found.fates, write))
+        if rehearsals[-1].interrupted:
+            raise _NotWhole  # the file that was there stays
+    return rehearsals
+
+
+class _NotWhole(Exception):  # noqa: N818 - no error: it leaves a block
+    """A signal came: the calls of a part are no file of calls."""
 
 
 def _rehearse(settings: Settings, order: Order, others: Told | None, write: WriteRow | None) -> Rehearsal:
@@ -106,9 +113,11 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
         with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
             there = Log(reader, topics, partitions, rules, codec)
             scope = BackfillScope(range_of(order.begin, order.end, began, there), rules)
-            check_gaps(there.missing(scope), allowed=order.allow_gaps)
+            unknown: list[str] = []
             if others is None:
-                others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, *scope.range.shown_between())
+                others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
+                unknown = [] if order.force else others.unknown
+            check_gaps(there.missing(scope), unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         found = Comparison(others, _row_writer(write))
         tally = FateTally(NothingWritten(), found.add)

@@ -30,7 +30,9 @@ def backfill(
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; it is not in the range itself.")],
     config: Config = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, beside those of the deployment.")] = 2.0,
-    force: Annotated[bool, typer.Option("--force", help="Call again what has an outcome already.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Settle again what has an outcome, but for what is bought.")
+    ] = False,
     allow_gaps: Annotated[
         bool, typer.Option("--allow-gaps", help="Go on though a part of the log is gone: dead-letter what it hides.")
     ] = False,
@@ -81,7 +83,7 @@ def backfill(
     if not dry_run and (changes or output is not None):
         raise typer.BadParameter("goes with --dry-run", param_hint="--set" if changes else "--output")
     if dry_run:
-        _rehearse(name, bounds, config, changes or [], output, allow_gaps=allow_gaps, as_json=as_json)
+        _rehearse(name, bounds, config, changes or [], output, force=force, allow_gaps=allow_gaps, as_json=as_json)
     _run(name, bounds, config, rate, force=force, allow_gaps=allow_gaps, as_json=as_json)
 
 
@@ -118,6 +120,7 @@ def _rehearse(
     changes: list[str],
     output: Path | None,
     *,
+    force: bool,
     allow_gaps: bool,
     as_json: bool,
 ) -> None:
@@ -130,7 +133,7 @@ def _rehearse(
     settings = loaded(config).settings
     changed = _changed(config, changes) if changes else None
     _configure_logs(settings)
-    order = Order(name=name, begin=bounds[0], end=bounds[1], allow_gaps=allow_gaps, bar=is_terminal())
+    order = Order(name=name, begin=bounds[0], end=bounds[1], force=force, allow_gaps=allow_gaps, bar=is_terminal())
     rehearsals = rehearse(settings, changed, order, output)
     show(of_rehearsals(rehearsals, changes), "json" if as_json else "table")
     raise typer.Exit(0 if all(one.is_complete for one in rehearsals) else OPEN)

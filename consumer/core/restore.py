@@ -119,7 +119,7 @@ class Restore:
         if event.presented_at < found.late_below:
             return Admission.LATE if self._lists_of_record(offset) else Admission.SETTLED
         if event.presented_at - self._rules.lookback < horizon:
-            return Admission.LATE  # checkouts are gone that were there when it was read before
+            return Admission.CUT_OFF  # checkouts are gone that were there when it was read before
         return Admission.ACCEPTED
 
     def _lists_of_record(self, first: int) -> bool:

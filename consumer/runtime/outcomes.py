@@ -15,11 +15,12 @@ from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outc
 from ..hiding import hide
 from ..kafka.producer import Outputs
 
-_LATE = Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"
+CUT_OFF = "presented so long before what is left of the checkouts that the one that bought it may be gone"
+"""Why an offer is LATE that came in time: retention has deleted checkouts, or the log begins too late."""
 
 NOT_ADMITTED = {
-    Admission.LATE: _LATE,
-    Admission.CUT_OFF: _LATE,
+    Admission.LATE: (Reason.LATE, "presented so long ago that the checkout that bought it may be forgotten"),
+    Admission.CUT_OFF: (Reason.LATE, CUT_OFF),
     Admission.IMPLAUSIBLE: (
         Reason.IMPLAUSIBLE_TIME,
         "dated ahead of its record or of the clock by more than join.max_skew, or behind its record by more than "

@@ -28,7 +28,7 @@ from support.deployment import (
     until,
 )
 
-from consumer.events import Mode, Outcome, Reason
+from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
 
 SPAN = 40_000
 """Milliseconds that the offers of these tests are spread over."""
@@ -308,6 +308,51 @@ def test_a_range_that_retention_has_cut_is_refused_or_taken_as_it_is(real_kafka:
         assert set(deployment.called()) <= set(shown.to_call(0, now()))
         again = backfill(deployment, shown.begin, shown.begin + SPAN, *FAST)
         assert again[0] == 3, "the gap is still there"
+        more = *FAST, "--force", "--allow-gaps"
+        forced = [backfill(deployment, shown.begin, shown.begin + SPAN, *more, name="b2")[0] for _ in range(2)]
+        assert forced == [3, 3], "by force too, each run of the name says so"
+
+
+def test_what_was_told_in_outcomes_that_are_gone_is_not_called_again(real_kafka: Broker, tmp_path: Path) -> None:
+    with past(real_kafka, tmp_path) as (deployment, shown):
+        begin, end = shown.at(100), shown.at(150)
+        assert backfill(deployment, begin, end, *FAST)[0] == 0
+        called = Counter(deployment.called())
+        deployment.delete_records(deployment.outcome_topic, 3)
+        code, said = backfill(deployment, begin, end, *FAST, name="b2")
+        assert code == 1, said
+        assert f"{deployment.outcome_topic}[0] from {iso(begin)[:19]}" in said
+        assert Counter(deployment.called()) == called
+        code, said = backfill(deployment, begin, end, *FAST, "--allow-gaps", name="b2")
+        assert code == 0, said
+        assert len(deployment.called()) > called.total()
+
+
+def test_by_force_what_was_called_is_called_once_more_and_what_is_told_to_be_bought_is_not(
+    real_kafka: Broker, tmp_path: Path
+) -> None:
+    """The purchase came after the decision, and before the call; it is not among what the backfill reads."""
+    with past(real_kafka, tmp_path) as (deployment, shown):
+        bought, called = (
+            OfferOutcome(
+                offer_id=offer_id, partner_code="ACME", session_id=offer_id, outcome=fate, reason=reason,
+                checkout_id=None, presented_at=at, decided_at=at, settled_at=at, status_code=None, attempts=0,
+                details=Details(None), source=RecordRef(deployment.offer_topic, 0, 0), mode=Mode.LIVE, note=None,
+            )
+            for offer_id, at, fate, reason in (
+                ("o102", shown.at(102), Outcome.PURCHASED, Reason.PURCHASED),
+                ("o103", shown.at(103), Outcome.OPTED_OUT, Reason.ABANDONED),
+            )
+        )  # fmt: skip
+        for one in (bought, called):
+            value = deployment.codec.encode_outcome(one)
+            deployment.produce(deployment.outcome_topic, f"ACME/{one.offer_id}", value, one.settled_at, partition=0)
+        deployment.flush()
+        begin, end = shown.at(100), shown.at(110)
+        code, said = backfill(deployment, begin, end, *FAST, "--force")
+        assert code == 0, said
+        assert "1 had an outcome already" in said
+        assert set(deployment.called()) == set(shown.to_call(begin, end)) - {"o102"}
 
 
 @pytest.mark.parametrize(

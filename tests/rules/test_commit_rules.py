@@ -416,7 +416,7 @@ def test_an_offer_that_a_late_checkout_made_due_is_decided_by_the_settings_of_no
 
 @pytest.mark.parametrize(
     ("late_below", "unsettled", "verdict"),
-    [(1151, (), Admission.SETTLED), (1151, (0,), Admission.LATE), (1150, (), Admission.LATE)],
+    [(1151, (), Admission.SETTLED), (1151, (0,), Admission.LATE), (1150, (), Admission.CUT_OFF)],
 )
 def test_what_was_late_before_is_told_by_the_offers_own_commit(
     late_below: int, unsettled: tuple[int, ...], verdict: Admission

@@ -24,7 +24,6 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "audit/fitting.py": "unit/audit/test_reconcile.py, an outcome at a time",
     "audit/reading.py": "reads a broker: integration/test_demo.py; the soak's judge reads by it as well",
     "backfill/run.py": "wires clients and drives the loop: integration/test_backfill.py",
-    "backfill/what_if.py": "wires clients and drives the loop: integration/test_backfill.py",
     "calls.py": "types only",
     "checks/check.py": "a type only",
     "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",

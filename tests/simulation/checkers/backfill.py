@@ -127,14 +127,14 @@ class BackfillChecker:
         repeated = [one.fate.offer_id for one in self._strict() if done[one.key] > 1]
         if repeated and not is_repeated:
             raise Violation(f"{repeated} have two outcomes, and each task has begun once")
-        told = self._plan.told
+        told, force = self._plan.told.fates, self._plan.scope.force
+        skipped = {key for key, fate in told.items() if not force or fate.outcome is Outcome.PURCHASED}
         for one in self.chains:
-            if told is not None and one.key in told.fates and done[one.key]:
+            if one.key in skipped and done[one.key]:
                 raise Violation(f"{one.fate.offer_id} has an outcome already, and is settled again")
         self._check_calls()
         self._check_dead_letters()
-        known = done.keys() | (set() if told is None else told.fates.keys())
-        self._check_end(processes, known)
+        self._check_end(processes, done.keys() | skipped)
 
     def check_rehearsal(self, process: RehearsalProcess) -> None:
         """A dry run has ended."""
@@ -220,7 +220,7 @@ class BackfillChecker:
                 told = self._plan.told
                 if headers["reason"] in {"late", "implausible_time"}:
                     continue  # told by its outcome: a crash may have come between the two
-                if told is not None and (topic, int(partition), int(offset)) in told.dead:
+                if (topic, int(partition), int(offset)) in told.dead:
                     raise Violation(f"{topic}[{partition}]@{offset} is a dead letter already, and is written again")
 
     def _check_end(self, processes: Sequence[BackfillProcess], known: Collection[int]) -> None:
@@ -247,8 +247,7 @@ class BackfillChecker:
         for p in processes:
             if p is not last and complete:
                 continue  # it did not know what the others had left, and one of them has settled it
-            lates = p.report.tally.late + p.report.late_before
-            if not (p.report.is_complete or suspended or lates) and done_at <= self._decides_to(p):
+            if not (p.report.is_complete or suspended or p.report.cut_off) and done_at <= self._decides_to(p):
                 raise Violation(f"{p.name} is not complete, for no reason: {p.report}")
 
     def _decides_to(self, process: BackfillProcess) -> int:

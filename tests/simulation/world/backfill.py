@@ -37,14 +37,13 @@ class BackfillPlan:
 
     Attributes:
         began: when it was found (ms).
-        told: None: with `--force` nobody asks.
         starts: by partition, the first offer that a new group reads.
         has_gaps: retention has deleted some of what the range needs.
     """
 
     settings: Settings
     scope: BackfillScope
-    told: Told | None
+    told: Told
     began: int
     starts: dict[int, int]
     has_gaps: bool
@@ -82,10 +81,8 @@ class Terminal:
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
             missing = there.missing(scope)
-            check_gaps(missing, allowed=allow_gaps)
-        told = None
-        if not force:
-            told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, *scope.range.shown_between())
+        told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, scope.range)
+        check_gaps(missing, [] if force else told.unknown, allowed=allow_gaps)
         there.ends_for(scope)
         since, starts = there.reads_from(scope), dict[int, int]()
         for partition in range(broker.count):
@@ -140,9 +137,7 @@ class BackfillProcess(SimulatedProcess):
         """What it tells at its end."""
         assert self.left is not None
         told = self.planned.told
-        return BackfillReport(
-            self.tally, self.mode.skipped, 0 if told is None else told.late_by_backfill, self.left, False
-        )
+        return BackfillReport(self.tally, self.mode.skipped, len(told.cut_off), self.left, False)
 
     def _arranged(self, edges: Edges) -> Edges:
         scope = self.planned.scope

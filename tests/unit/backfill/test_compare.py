@@ -48,6 +48,31 @@ def test_alike_different_new_and_missing_chains_are_told_apart() -> None:
     assert len(found.fates.fates) == 4, "what is undecided has no fate to be compared with"
 
 
+def test_what_is_open_by_the_rules_in_force_is_not_said_to_be_nothing() -> None:
+    """A shorter window calls what the rules in force leave open."""
+    in_force = Comparison(Told())
+    for offer_id in ("o", "open by both", "gone"):
+        in_force.add_open(OfferPresented("s", "ada", offer_id, AT, 0))
+    changed = Comparison(in_force.fates)
+    changed.add(outcome_of(Outcome.OPTED_OUT, Reason.ABANDONED))
+    changed.add_open(OfferPresented("s", "ada", "open by both", AT, 0))
+    changed.finish()
+    assert changed.differences == {("called: abandoned", "open"): 1, ("nothing", "open"): 1}
+    assert changed.same == 1
+
+
+@pytest.mark.parametrize("others", [[], [outcome_of(), outcome_of(Outcome.DEAD_LETTERED, Reason.LATE)]])
+def test_two_presentations_of_one_time_are_one_chain(others: list[OfferOutcome]) -> None:
+    """The second came late, and has an outcome of its own."""
+    found = Comparison(told(*others))
+    found.add(outcome_of())
+    found.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE))
+    found.finish()
+    assert found.groups == {FateGroup("ada", None, "called: declined"): 1}
+    assert found.new.total() == (0 if others else 1)
+    assert found.same == (1 if others else 0)
+
+
 def test_the_tables_have_a_row_a_group_and_a_row_a_difference() -> None:
     found = Comparison(told())
     found.add(outcome_of(offer_id="a"))

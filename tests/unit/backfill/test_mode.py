@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.outcomes import AT, outcome_of
 
 from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
@@ -23,8 +24,8 @@ def shown(at: int, offer_id: str = "o") -> OfferPresented:
     return OfferPresented("s", "ada", offer_id, at, 0)
 
 
-def mode(told: Told | None = None) -> BackfillMode:
-    return BackfillMode(TOPICS, BackfillScope(EventTimeRange(1_000, 2_000), RULES), told)
+def mode(told: Told | None = None, *, force: bool = False) -> BackfillMode:
+    return BackfillMode(TOPICS, BackfillScope(EventTimeRange(1_000, 2_000), RULES, force), told)
 
 
 def test_what_is_out_of_the_range_or_told_is_not_settled_and_what_is_told_is_counted() -> None:
@@ -33,12 +34,26 @@ def test_what_is_out_of_the_range_or_told_is_not_settled_and_what_is_told_is_cou
     assert [backfill.settles(0, one) for one in (shown(999), shown(1_500), shown(2_000))] == [False, True, False]
     assert not backfill.settles(0, shown(1_500, "told"))
     assert backfill.skipped == 1
-    assert mode().settles(0, shown(1_500, "told")), "by force"
+    assert mode().settles(0, shown(1_500, "told")), "a rehearsal asks nobody"
     assert backfill.mode is Mode.BACKFILL
 
 
-def test_a_record_that_cannot_be_read_is_dead_lettered_if_it_is_in_the_range_and_has_no_dead_letter() -> None:
-    backfill = mode(Told(dead={("offers", 0, 7), ("checkouts", 1, 7)}))
+def test_by_force_all_that_is_told_is_settled_once_more_but_what_is_bought() -> None:
+    told = Told()
+    for fate in Outcome:
+        reason = Reason.PURCHASED if fate is Outcome.PURCHASED else Reason.DECLINED
+        told.add(outcome_of(fate, reason, offer_id=fate.value))
+    backfill = BackfillMode(TOPICS, BackfillScope(EventTimeRange(AT, AT + 1), RULES, force=True), told)
+    skipped = [fate for fate in Outcome if not backfill.settles(0, shown(AT, fate.value))]
+    assert skipped == [Outcome.PURCHASED]
+    assert backfill.skipped == 1
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_record_that_cannot_be_read_is_dead_lettered_if_it_is_in_the_range_and_has_no_dead_letter(
+    force: bool,
+) -> None:
+    backfill = mode(Told(dead={("offers", 0, 7), ("checkouts", 1, 7)}), force=force)
     assert backfill.dead_letters(Side.OFFERS, 0, 6, 1_500)
     assert not backfill.dead_letters(Side.OFFERS, 0, 7, 1_500)
     assert not backfill.dead_letters(Side.CHECKOUTS, 1, 7, 1_500)

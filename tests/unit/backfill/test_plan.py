@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from support.kafka import Message, partition_end
 
 from consumer.backfill.plan import Log, Missing, range_of
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
 from consumer.core.horizon import Horizon
 from consumer.core.rules import DecisionRules
-from consumer.errors import DecodeError, RangeError
+from consumer.errors import DecodeError, RangeError, SchemaWaitError, StartError
 from consumer.events import OfferPresented
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
@@ -109,6 +109,34 @@ def test_a_range_of_offsets_has_the_times_of_its_offers_that_are_believed() -> N
     assert range_of({0: 5}, {0: 11}, NOW, there) == OffsetRange({0: 5}, {0: 11}, T - 198, {0: T + 151 + 1})
 
 
+class CodecThatAsks(Codec):
+    """Knows the schema once so many seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self._known_at = 0.0, seconds
+
+    def decode_offer(self, key: object, value: bytes, offset: int, headers: object) -> OfferPresented:
+        if self.now < self._known_at:
+            raise SchemaWaitError("schema id 1: it is being asked for")
+        return super().decode_offer(key, value, offset, headers)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_range_of_offsets_waits_for_the_schemas_of_its_records() -> None:
+    logs = TwoStampedLogs(offers=(5, [(0, b"0"), (100, b"100")]))
+
+    def range_by(codec: CodecThatAsks) -> object:
+        topics = "offers", "checkouts"
+        there = Log(logs, topics, 1, RULES, codec, lambda: codec.now, codec.sleep)  # type: ignore[arg-type]
+        return range_of({0: 5}, {0: 7}, NOW, there)
+
+    assert range_by(CodecThatAsks(30.0)) == OffsetRange({0: 5}, {0: 7}, T, {0: T + 101})
+    with pytest.raises(StartError, match=r"offers\[0\]@5 .*schema id 1"):
+        range_by(CodecThatAsks(1_000.0))
+
+
 SCOPE = BackfillScope(EventTimeRange(T, T + 1_000), RULES)
 OFFERS_FROM = T - 300 - 50
 CHECKOUTS_FROM = OFFERS_FROM - 300 - 5 - 50
@@ -138,10 +166,26 @@ def test_what_retention_has_deleted_of_it_is_named(
     assert there.missing(SCOPE) == missing
 
 
+def test_a_gap_in_a_partition_that_the_range_does_not_name_is_no_gap() -> None:
+    scope = BackfillScope(OffsetRange({1: 0}, {1: 5}, T, {1: T + 1}), RULES)
+    logs = TwoStampedLogs(offers=(7, []), checkouts=(7, []))
+    there = Log(logs, ("offers", "checkouts"), 1, RULES, Codec())  # type: ignore[arg-type]
+    assert there.missing(scope) == []
+
+
 def test_a_log_of_which_all_is_deleted_lacks_the_whole_of_it() -> None:
     there = log(offers=(7, []), checkouts=(0, []))
     assert there.missing(SCOPE) == [Missing("offers", 0, OFFERS_FROM, T + 1_000)]
     assert "offers[0] from 20" in str(there.missing(SCOPE)[0])
+
+
+def test_a_broker_that_goes_away_while_a_range_is_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(logs: object, places: object, timeout: float) -> Any:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    monkeypatch.setattr(TwoStampedLogs, "offsets_for_times", away)
+    with pytest.raises(StartError, match="offers and checkouts: the broker does not say"):
+        log(offers=(0, []), checkouts=(0, [])).ends_for(SCOPE)
 
 
 def test_it_is_read_to_lateness_behind_what_is_due_or_to_the_end() -> None:

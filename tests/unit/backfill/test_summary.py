@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from support.outcomes import outcome_of
 
 from consumer.backfill.compare import Comparison
@@ -12,7 +15,8 @@ from consumer.backfill.summary import of_rehearsals, of_run
 from consumer.backfill.tally import FateTally
 from consumer.backfill.told import Told
 from consumer.backfill.what_if import Rehearsal
-from consumer.events import Outcome, Reason
+from consumer.events import Mode, Outcome, Reason
+from consumer.runtime.outcomes import CUT_OFF
 
 NOTHING_LEFT = Left(0, 0, ())
 
@@ -20,8 +24,8 @@ NOTHING_LEFT = Left(0, 0, ())
 def report(*fates: tuple[Outcome, Reason], left: Left = NOTHING_LEFT, **more: object) -> BackfillReport:
     tally = FateTally(NothingWritten())
     for fate, reason in fates:
-        tally.outcome(outcome_of(fate, reason), 0)
-    given = {"skipped": 0, "late_before": 0, "interrupted": False} | more
+        tally.outcome(replace(outcome_of(fate, reason), note=CUT_OFF if reason is Reason.LATE else None), 0)
+    given = {"skipped": 0, "cut_off_before": 0, "interrupted": False} | more
     return BackfillReport(tally=tally, left=left, **given)  # type: ignore[arg-type]
 
 
@@ -42,7 +46,7 @@ def test_each_reason_why_a_range_is_not_settled_is_said_and_none_is_complete() -
         "2 decided and not settled": report(left=Left(0, 2, (0,))),
         "partitions 0, 3 were not read": report(left=Left(0, 0, (0, 3))),
         "1 dead-lettered as late": report((Outcome.DEAD_LETTERED, Reason.LATE)),
-        "5 dead-lettered as late": report(late_before=5),
+        "5 dead-lettered as late": report(cut_off_before=5),
         "stopped by a signal": report(interrupted=True),
     }
     for words, found in cases.items():
@@ -51,6 +55,30 @@ def test_each_reason_why_a_range_is_not_settled_is_said_and_none_is_complete() -
         assert any(note.startswith(words) for note in notes), notes
         assert notes[-1] == "not all of the range is settled"
         assert of_run(found).facts["complete"] is False
+
+
+def test_what_came_late_by_itself_is_settled_and_hides_no_gap() -> None:
+    tally = FateTally(NothingWritten())
+    tally.outcome(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE), 0)
+    found = BackfillReport(tally, 0, 0, NOTHING_LEFT, interrupted=False)
+    assert found.is_complete
+    assert not any("a part of the log" in note or "so long before" in note for note in of_run(found).notes)
+
+
+@pytest.mark.parametrize("told", ["nothing", "given up before", "called since"])
+def test_a_dry_run_over_a_gap_is_as_complete_as_the_run_that_it_foretells(told: str) -> None:
+    given_up = replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=Mode.BACKFILL), note=CUT_OFF)
+    others = Told()
+    if told != "nothing":
+        others.add(given_up)
+    if told == "called since":
+        others.add(outcome_of())
+    found = Comparison(others)
+    found.add(given_up)
+    rehearsed = Rehearsal(found, NOTHING_LEFT, interrupted=False)
+    assert rehearsed.is_complete is (told == "called since")
+    said = any("a part of the log is gone" in note for note in of_rehearsals([rehearsed], []).notes)
+    assert said is not rehearsed.is_complete
 
 
 def rehearsal(*offers: str, others: Told | None = None) -> Rehearsal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.kafka import Message
 from support.outcomes import outcome_of
 
@@ -9,6 +11,7 @@ from consumer.backfill.tally import FateTally
 from consumer.backfill.told import KnownFate
 from consumer.events import OfferOutcome, Outcome, Reason
 from consumer.kafka.record import Record
+from consumer.runtime.outcomes import CUT_OFF
 
 
 class Passed:
@@ -42,13 +45,14 @@ def test_each_fate_is_counted_and_passed_on() -> None:
         outcome_of(Outcome.NOT_FOUND),
         outcome_of(Outcome.PURCHASED, Reason.PURCHASED),
         outcome_of(Outcome.DEAD_LETTERED, Reason.LATE),
+        replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE), note=CUT_OFF),
     ]
     for number, one in enumerate([*given, given[0]]):
         tally.outcome(one, number)
     assert passed.came == [(one, number) for number, one in enumerate([*given, given[0]])]
     assert heard == [*given, given[0]]
     assert tally.fates[KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)] == 2
-    assert (tally.calls, tally.late) == (3, 1)
+    assert (tally.calls, tally.cut_off) == (3, 1), "what came late by itself is settled, and hides no gap"
 
 
 def test_dead_letters_are_counted_and_the_rest_is_handed_over() -> None:

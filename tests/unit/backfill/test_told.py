@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,16 @@ from confluent_kafka import TopicPartition
 from support.kafka import Message, partition_end
 from support.outcomes import outcome_of
 
+from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
 from consumer.errors import DecodeError, StartError
 from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.runtime.outcomes import CUT_OFF
 from consumer.settings import KafkaSettings
 
 KAFKA = KafkaSettings(bootstrap_servers="b", offer_topic="offers", outcome_topic="outcomes", dead_letter_topic="dead")
 T = 1_790_000_000_000
+GIVEN_UP = replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=Mode.BACKFILL), note=CUT_OFF)
 
 
 def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
@@ -39,17 +43,37 @@ def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
 
 def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
     told = Told()
-    for mode in (Mode.BACKFILL, Mode.BACKFILL, Mode.LIVE):
-        told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=mode))
-    told.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, offer_id="p"))
-    assert told.late_by_backfill == 1
+    for mode in (Mode.BACKFILL, Mode.BACKFILL):
+        told.add(replace(GIVEN_UP, mode=mode))
+    told.add(replace(GIVEN_UP, offer_id="by the deployment", mode=Mode.LIVE))
+    told.add(replace(GIVEN_UP, offer_id="late by itself", note="presented so long ago"))
+    assert len(told.cut_off) == 1
+
+
+def test_a_gap_that_another_run_has_closed_by_a_call_is_none_any_more() -> None:
+    told = Told()
+    told.add(GIVEN_UP)
+    told.add(outcome_of(mode=Mode.BACKFILL))
+    assert not told.cut_off
+    told.add(GIVEN_UP)
+    assert not told.cut_off
+
+
+def test_by_force_what_was_given_up_is_settled_once_more() -> None:
+    told = Told()
+    told.add(GIVEN_UP)
+    told.is_anew(OfferPresented("s", "ada", "o", T, 5))
+    assert not told.cut_off
 
 
 class TwoTopics:
     """A consumer of `outcomes`, whose values are keys of `records`, and of `dead`, whose headers tell a source."""
 
-    def __init__(self, records: dict[str, list[Message]], *, silent: bool = False) -> None:
+    def __init__(
+        self, records: dict[str, list[Message]], *, silent: bool = False, low: int = 0, asked: int = 0
+    ) -> None:
         self._records, self._silent = records, silent
+        self._low, self._asked = {"outcomes": low, "dead": 0}, asked
         self._at: list[TopicPartition] = []
         self.asked_from: dict[str, int] = {}
 
@@ -65,17 +89,19 @@ class TwoTopics:
 
     def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self.asked_from[places[0].topic] = places[0].offset
-        return [TopicPartition(places[0].topic, 0, 0)]
+        return [TopicPartition(places[0].topic, 0, max(self._asked, self._low[places[0].topic]))]
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
-        return 0, len(self._records[place.topic])
+        low = self._low[place.topic]
+        return low, low + len(self._records[place.topic])
 
     def assign(self, places: list[TopicPartition]) -> None:
         self._at = places
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         topic = self._at[0].topic
-        return [] if self._silent else [*self._records[topic], partition_end(topic, 0, len(self._records[topic]))]
+        end = self._low[topic] + len(self._records[topic])
+        return [] if self._silent else [*self._records[topic], partition_end(topic, 0, end)]
 
     def pause(self, places: object) -> None: ...
     def resume(self, places: object) -> None: ...
@@ -97,15 +123,16 @@ def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_o
             raise DecodeError("undecodable", "it is garbage")
         return values[value]
 
-    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage"])]
+    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage", None])]
     source = [("source.topic", b"offers"), ("source.partition", b"2"), ("source.offset", b"7")]
     dead = [Message("dead", 0, 0, b"k", b"v", headers=source), Message("dead", 0, 1, b"k", b"v")]
     consumer = TwoTopics({"outcomes": records, "dead": dead})
-    told = ToldReader(consumer, decode).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+    told = ToldReader(consumer, decode).read(KAFKA, EventTimeRange(T, T + 10))  # type: ignore[arg-type]
     assert [told.of(OfferPresented("s", "ada", one.offer_id, one.presented_at, 0)) is not None for one in outcomes] == [
         False, True, True, False, False,
     ]  # fmt: skip
     assert told.dead == {("offers", 2, 7)}
+    assert told.unknown == ["outcomes[0]@5, which cannot be read: it is garbage"], "it may tell of a call"
     assert all(asked < T for asked in consumer.asked_from.values()), "a stamp may be before the presentation's date"
 
 
@@ -113,4 +140,26 @@ def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("consumer.kafka.reader.PATIENCE", 0.0)
     consumer = TwoTopics({"outcomes": [Message("outcomes", 0, 0, b"k", b"v")], "dead": []}, silent=True)
     with pytest.raises(StartError, match="could not be read to its end"):
-        ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, T, T + 10)  # type: ignore[arg-type]
+        ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, EventTimeRange(T, T + 10))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "asked", "unknown"),
+    [
+        (T + 4, 5, ["outcomes[0] from 2026-09-21T14:13:20Z to 2026-09-21T14:13:20Z"]),
+        (T, 5, []),
+        (T + 4, 6, []),
+        (None, 5, ["outcomes[0], of which nothing is left"]),
+    ],
+)
+def test_outcomes_that_retention_has_deleted_are_not_taken_for_never_told(
+    first: int | None, asked: int, unknown: list[str]
+) -> None:
+    """Unless one is left that was told before the range begins."""
+    left = [] if first is None else [Message("outcomes", 0, n, b"k", b"v", timestamp=first) for n in (5, 6)]
+    for range, expected in (
+        (EventTimeRange(T, T + 10), unknown),
+        (OffsetRange({1: 0}, {1: 9}, T, {1: T + 10}), []),
+    ):
+        consumer = TwoTopics({"outcomes": left, "dead": []}, low=5, asked=asked)
+        assert ToldReader(consumer, lambda value: outcome_of()).read(KAFKA, range).unknown == expected  # type: ignore[arg-type]

@@ -175,7 +175,7 @@ def test_an_offer_that_cannot_be_read_was_dead_lettered_only_if_it_was_known_as_
         (T - 200, True, MIN_TIME, Admission.ACCEPTED),
         (T - 201, True, MIN_TIME, Admission.SETTLED),
         (T, True, T - 300, Admission.ACCEPTED),
-        (T, True, T - 299, Admission.LATE),
+        (T, True, T - 299, Admission.CUT_OFF),
     ],
     ids=[
         "on time",

@@ -135,7 +135,7 @@ def test_where_no_checkout_was_ever_forgotten_nothing_is_late_for_it() -> None:
 
 def test_read_again_an_offer_at_h_and_lookback_is_on_time() -> None:
     task = restarted(next_offset=2, horizon=T)
-    assert task.offer(offer(0, RULES.lookback - 1), T + RULES.lookback, LATER) is Admission.LATE
+    assert task.offer(offer(0, RULES.lookback - 1), T + RULES.lookback, LATER) is Admission.CUT_OFF
     assert task.offer(offer(1, RULES.lookback), T + RULES.lookback, LATER) is Admission.ACCEPTED
 
 
