@@ -46,7 +46,12 @@ class InputState(NamedTuple):
 
 
 class Whereabouts(NamedTuple):
-    """Where the records stand, and what is known of those who read them."""
+    """Where the records stand, and what is known of those who read them.
+
+    Attributes:
+        committed: None: nothing is known of it.
+        is_doubtful: there is a position, and it is not what the service left there.
+    """
 
     topics: tuple[str, str, str]
     partition: int
@@ -54,6 +59,7 @@ class Whereabouts(NamedTuple):
     committed: Committed | None
     inputs: tuple[InputState, ...]
     now: int
+    is_doubtful: bool = False
 
 
 class OfferName(NamedTuple):
@@ -277,9 +283,11 @@ class _Teller:
     def _waits(self, chain: Fate) -> str:
         where, committed = self._where, self._where.committed
         if committed is None:
-            return (
-                "It has no outcome, and the group has committed nothing for this partition: the service has not worked "
-                "on it yet, or runs with another kafka.group_id."
+            return "It has no outcome, and " + (
+                "the group's position in this partition is not what the service left there: see `opt-out positions`."
+                if where.is_doubtful
+                else "the group has committed nothing for this partition: the service has not worked on it yet, or "
+                "runs with another kafka.group_id."
             )
         if committed.settles(chain, self._shown, self._session.checkouts, self._rules):
             return (

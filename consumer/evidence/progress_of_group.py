@@ -23,6 +23,7 @@ class GroupProgress:
     Attributes:
         unit: see `Committed`.
         checkpoints: what is known of each partition.
+        doubtful: partitions whose position is not what the service left there.
         notes: in sentences, why nothing is known of some.
 
     Raises:
@@ -34,6 +35,7 @@ class GroupProgress:
         places = [TopicPartition(kafka.offer_topic, partition) for partition in range(partitions)]
         self.unit = unit_of(each)
         self.checkpoints: dict[int, OfferCheckpoint] = {}
+        self.doubtful: set[int] = set()
         self.notes: list[str] = []
         self._committed: dict[int, Committed] = {}
         none: list[str] = []
@@ -46,6 +48,7 @@ class GroupProgress:
                 none.append(name)
             elif not isinstance(found.checkpoint, OfferCheckpoint) or found.doubt is not None:
                 doubtful.append(name)
+                self.doubtful.add(place.partition)
             else:
                 self.checkpoints[place.partition] = found.checkpoint
                 self._committed[place.partition] = _committed(found.offset, found.checkpoint, rules)

@@ -179,6 +179,16 @@ def test_an_id_that_is_no_text_is_wrong_usage(arguments: list[bytes]) -> None:
     assert b"Traceback" not in done.stderr
 
 
+def test_of_a_position_that_is_not_ours_it_is_not_said_that_there_is_none(real_kafka) -> None:
+    topics = EvidenceTopics(real_kafka.bootstrap_servers)
+    topics.offer("s", "o", 3_600_000)
+    topics.written()
+    topics.commit("OFFER", 0, 0)
+    said = opt_out("explain", "o", "--session", "s", **topics.environ).stdout
+    assert "has committed nothing" not in said
+    assert "the group's position in this partition is not what the service left there" in said
+
+
 def test_no_such_offer_says_where_it_looked(deployment: Deployment) -> None:
     deployment.present("o1", at=now() - AGE)
     deployment.flush()
