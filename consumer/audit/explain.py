@@ -51,6 +51,7 @@ class Whereabouts(NamedTuple):
     Attributes:
         committed: None: nothing is known of it.
         is_doubtful: there is a position, and it is not what the service left there.
+        other_settings: in words, by which the last commit was made; empty: by those of now, or that is not known.
     """
 
     topics: tuple[str, str, str]
@@ -60,6 +61,7 @@ class Whereabouts(NamedTuple):
     inputs: tuple[InputState, ...]
     now: int
     is_doubtful: bool = False
+    other_settings: str = ""
 
 
 class OfferName(NamedTuple):
@@ -190,6 +192,7 @@ class _Teller:
                     f"The outcome {outcome.outcome} is of a presentation at {iso(outcome.presented_at)} "
                     f"({_text(outcome.source)}), which was not found as the last of a chain: retention may have "
                     "deleted it, it came later than join.lateness allows, or it stood in another topic."
+                    f"{self._by_others()}"
                 )
 
     def _why_given_up(self) -> Iterator[str]:
@@ -276,9 +279,17 @@ class _Teller:
             is_ours = outcome.source[0] == self._where.topics[0]
             if is_ours and (why := objection(outcome, chain, self._shown, self._session, self._rules)):
                 late = " A record of the session came late, which may be why." if self._session.came_late else ""
-                yield f"This does not fit: {why}.{late}"
+                yield f"This does not fit: {why}.{late}{self._by_others()}"
         if not told:
             yield self._waits(chain)
+
+    def _by_others(self) -> str:
+        if not self._where.other_settings:
+            return ""
+        return (
+            f" The last commit was made by other settings, {self._where.other_settings}: if it was decided by these, "
+            "give this command the settings of then."
+        )
 
     def _waits(self, chain: Fate) -> str:
         where, committed = self._where, self._where.committed

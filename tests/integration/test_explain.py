@@ -189,6 +189,18 @@ def test_of_a_position_that_is_not_ours_it_is_not_said_that_there_is_none(real_k
     assert "the group's position in this partition is not what the service left there" in said
 
 
+def test_an_outcome_by_the_settings_of_then_is_not_blamed_without_saying_so(deployment: Deployment) -> None:
+    deployment.present("o", session="s", at=now() - AGE)
+    deployment.flush()
+    process = deployment.start()
+    settled(deployment, 1)
+    assert process.terminate() == 0
+    said = words(explained(deployment, "o", JOIN__WINDOW="1s"))
+    assert "This does not fit: it says decided at" in said
+    assert f"The last commit was made by other settings, window {WINDOW_MS} ms, " in said
+    assert "other settings" not in words(explained(deployment, "o"))
+
+
 def test_no_such_offer_says_where_it_looked(deployment: Deployment) -> None:
     deployment.present("o1", at=now() - AGE)
     deployment.flush()
