@@ -46,7 +46,13 @@ class InputState(NamedTuple):
 
 
 class Whereabouts(NamedTuple):
-    """Where the records stand, and what is known of those who read them."""
+    """Where the records stand, and what is known of those who read them.
+
+    Attributes:
+        committed: None: nothing is known of it.
+        is_doubtful: there is a position, and it is not what the service left there.
+        other_settings: in words, by which the last commit was made; empty: by those of now, or that is not known.
+    """
 
     topics: tuple[str, str, str]
     partition: int
@@ -54,6 +60,8 @@ class Whereabouts(NamedTuple):
     committed: Committed | None
     inputs: tuple[InputState, ...]
     now: int
+    is_doubtful: bool = False
+    other_settings: str = ""
 
 
 class OfferName(NamedTuple):
@@ -184,6 +192,7 @@ class _Teller:
                     f"The outcome {outcome.outcome} is of a presentation at {iso(outcome.presented_at)} "
                     f"({_text(outcome.source)}), which was not found as the last of a chain: retention may have "
                     "deleted it, it came later than join.lateness allows, or it stood in another topic."
+                    f"{self._by_others()}"
                 )
 
     def _why_given_up(self) -> Iterator[str]:
@@ -270,16 +279,26 @@ class _Teller:
             is_ours = outcome.source[0] == self._where.topics[0]
             if is_ours and (why := objection(outcome, chain, self._shown, self._session, self._rules)):
                 late = " A record of the session came late, which may be why." if self._session.came_late else ""
-                yield f"This does not fit: {why}.{late}"
+                yield f"This does not fit: {why}.{late}{self._by_others()}"
         if not told:
             yield self._waits(chain)
+
+    def _by_others(self) -> str:
+        if not self._where.other_settings:
+            return ""
+        return (
+            f" The last commit was made by other settings, {self._where.other_settings}: if it was decided by these, "
+            "give this command the settings of then."
+        )
 
     def _waits(self, chain: Fate) -> str:
         where, committed = self._where, self._where.committed
         if committed is None:
-            return (
-                "It has no outcome, and the group has committed nothing for this partition: the service has not worked "
-                "on it yet, or runs with another kafka.group_id."
+            return "It has no outcome, and " + (
+                "the group's position in this partition is not what the service left there: see `opt-out positions`."
+                if where.is_doubtful
+                else "the group has committed nothing for this partition: the service has not worked on it yet, or "
+                "runs with another kafka.group_id."
             )
         if committed.settles(chain, self._shown, self._session.checkouts, self._rules):
             return (

@@ -39,6 +39,9 @@ def explain(
         opt-out explain 1b5c…-TRAVEL --partner ACME
         opt-out explain 1b5c…-TRAVEL --session 77e0… --output json
     """
+    for given in (offer_id, partner, session):
+        if given is not None and not _is_text(given):
+            raise typer.BadParameter(f"{given!r} is no text in UTF-8, and ids are.")
     from ..logs import hide_in_default_log
 
     settings = loaded(config).settings
@@ -56,3 +59,12 @@ def explain(
             typer.echo(line, err=True)
         raise typer.Exit(1)
     show(document(found), output)
+
+
+def _is_text(given: str) -> bool:
+    """Bytes of an argument that are no UTF-8 stand in it as halves of characters."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -240,6 +240,8 @@ class _Search:
             self._progress.of(partition),
             (self._state(self._offers[partition], 0), self._state(self._checkouts[partition], 1)),
             self._now,
+            partition in self._progress.doubtful,
+            self._progress.other_settings.get(partition, ""),
         )
         for partner in partners:
             self._result.lives.append(explain(log, OfferName(session_id, partner, self._offer_id), where, stamps))

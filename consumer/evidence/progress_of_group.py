@@ -23,6 +23,8 @@ class GroupProgress:
     Attributes:
         unit: see `Committed`.
         checkpoints: what is known of each partition.
+        doubtful: partitions whose position is not what the service left there.
+        other_settings: in words, by which the last commit was made, of partitions where these are not those of now.
         notes: in sentences, why nothing is known of some.
 
     Raises:
@@ -34,11 +36,12 @@ class GroupProgress:
         places = [TopicPartition(kafka.offer_topic, partition) for partition in range(partitions)]
         self.unit = unit_of(each)
         self.checkpoints: dict[int, OfferCheckpoint] = {}
+        self.doubtful: set[int] = set()
+        self.other_settings: dict[int, str] = {}
         self.notes: list[str] = []
         self._committed: dict[int, Committed] = {}
         none: list[str] = []
         doubtful: list[str] = []
-        other_rules: set[tuple[int, int, int, bool]] = set()
         for place in committed_by(consumer, places):
             found = CommittedPosition.of(Side.OFFERS, place, each)
             name = f"{place.topic}[{place.partition}]"
@@ -46,11 +49,12 @@ class GroupProgress:
                 none.append(name)
             elif not isinstance(found.checkpoint, OfferCheckpoint) or found.doubt is not None:
                 doubtful.append(name)
+                self.doubtful.add(place.partition)
             else:
                 self.checkpoints[place.partition] = found.checkpoint
                 self._committed[place.partition] = _committed(found.offset, found.checkpoint, rules)
                 if found.checkpoint.rules != _key(rules):
-                    other_rules.add(found.checkpoint.rules)
+                    self.other_settings[place.partition] = _in_words(*found.checkpoint.rules)
         if none:
             self.notes.append(
                 f"Group {kafka.group_id} has committed nothing for {_named(none)}: a chain without an outcome counts "
@@ -61,11 +65,10 @@ class GroupProgress:
                 f"What stands as the position of group {kafka.group_id} for {_named(doubtful)} is not what the service "
                 "left there: a chain without an outcome counts as open there. See `opt-out positions`."
             )
-        for window, grace, lookback, calls in sorted(other_rules):
+        for words in sorted(set(self.other_settings.values())):
             self.notes.append(
-                f"The service decided last by window {window} ms, checkout_grace {grace} ms, lookback {lookback} ms, "
-                f"abandoned {'opt-out' if calls else 'ignore'}; this judges by other settings. Outcomes that were "
-                "decided by those may not fit: give this command the settings of then."
+                f"The service decided last by {words}; this judges by other settings. Outcomes that were decided by "
+                "those may not fit: give this command the settings of then."
             )
 
     def of(self, partition: int) -> Committed | None:
@@ -87,6 +90,13 @@ def _committed(offset: int, found: OfferCheckpoint, rules: ReferenceRules) -> Co
 
 def _key(rules: ReferenceRules) -> tuple[int, int, int, bool]:
     return rules.window, rules.checkout_grace, rules.lookback, rules.call_abandoned
+
+
+def _in_words(window: int, grace: int, lookback: int, calls: bool) -> str:
+    return (
+        f"window {window} ms, checkout_grace {grace} ms, lookback {lookback} ms, abandoned "
+        f"{'opt-out' if calls else 'ignore'}"
+    )
 
 
 def _named(places: list[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from support.builders import CODEC
 from support.deployment import AGE, PARTITIONS, WINDOW_MS, Deployment, deployed, now, until
 from support.evidence import EvidenceTopics
-from support.run_command import opt_out
+from support.run_command import clean_environ, opt_out
 
 from consumer.events import Outcome, Reason, RecordRef
 from consumer.kafka.partitioners import PARTITIONERS
@@ -165,6 +167,38 @@ def test_an_outcome_of_a_topic_of_another_name_is_explained(real_kafka) -> None:
         done = opt_out("explain", *arguments, **topics.environ)
         assert done.returncode == 0, done.stderr
         assert "(old[9]@7), which was not found as the last of a chain" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[b"\xff"], [b"o", b"--session", b"\xff"], [b"o", b"--partner", b"\xff"]])
+def test_an_id_that_is_no_text_is_wrong_usage(arguments: list[bytes]) -> None:
+    """Before anything is read: there is no broker."""
+    command = [sys.executable, "-m", "consumer", "explain", *arguments]
+    done = subprocess.run(command, env=clean_environ(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"no text in UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_of_a_position_that_is_not_ours_it_is_not_said_that_there_is_none(real_kafka) -> None:
+    topics = EvidenceTopics(real_kafka.bootstrap_servers)
+    topics.offer("s", "o", 3_600_000)
+    topics.written()
+    topics.commit("OFFER", 0, 0)
+    said = opt_out("explain", "o", "--session", "s", **topics.environ).stdout
+    assert "has committed nothing" not in said
+    assert "the group's position in this partition is not what the service left there" in said
+
+
+def test_an_outcome_by_the_settings_of_then_is_not_blamed_without_saying_so(deployment: Deployment) -> None:
+    deployment.present("o", session="s", at=now() - AGE)
+    deployment.flush()
+    process = deployment.start()
+    settled(deployment, 1)
+    assert process.terminate() == 0
+    said = words(explained(deployment, "o", JOIN__WINDOW="1s"))
+    assert "This does not fit: it says decided at" in said
+    assert f"The last commit was made by other settings, window {WINDOW_MS} ms, " in said
+    assert "other settings" not in words(explained(deployment, "o"))
 
 
 def test_no_such_offer_says_where_it_looked(deployment: Deployment) -> None:
