@@ -67,9 +67,26 @@ def test_a_chain_counts_once_by_the_fate_that_comes_first(files: Files) -> None:
         Files(folder).write([{"outcome": fate.value, "reason": "DECLINED"} for fate in fates])
         counted = count(folder, [0], ())
         assert counted.total.presented == 1
-        assert counted.repeated == len(fates) - 1
+        assert counted.repeated == 1
         name = {"PURCHASED": "bought", "OPTED_OUT": "declined"}.get(PRECEDENCE[index], PRECEDENCE[index].lower())
         assert getattr(counted.total, name) == 1, PRECEDENCE[index]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "repeated"),
+    [
+        ([("DEAD_LETTERED", "LATE", "LIVE"), ("OPTED_OUT", "DECLINED", "BACKFILL")], 0),
+        ([("DEAD_LETTERED", "LATE", "LIVE"), ("DEAD_LETTERED", "DECLINED", "BACKFILL")], 0),
+        ([("OPTED_OUT", "DECLINED", "LIVE"), ("OPTED_OUT", "ABANDONED", "LIVE")], 0),
+        ([("OPTED_OUT", "DECLINED", "LIVE"), ("OPTED_OUT", "DECLINED", "BACKFILL")], 1),
+        ([("DEAD_LETTERED", "LATE", "LIVE"), ("OPTED_OUT", "DECLINED", "LIVE"), ("DEAD_LETTERED", "LATE", "LIVE")], 1),
+    ],
+)
+def test_outcomes_that_differ_are_not_the_same_outcome_again(
+    files: Files, outcomes: list[tuple[str, str, str]], repeated: int
+) -> None:
+    files.write([{"outcome": outcome, "reason": reason, "mode": mode} for outcome, reason, mode in outcomes])
+    assert count(files.folder, [0], ()).repeated == repeated
 
 
 def test_every_outcome_has_its_place_in_the_order() -> None:
