@@ -155,7 +155,9 @@ def count(folder: Path, partitions: Sequence[int], by: Sequence[By]) -> Counted:
                 db.execute(
                     f"INSERT INTO chains {one_a_chain(folder, partition)}",
                 )
-                db.execute(_OPEN, [candidates_of(folder, partition), parts_of(folder, partition)])
+                # The outcomes' topic may have more partitions than the inputs.
+                if Path(candidates_of(folder, partition)).exists():
+                    db.execute(_OPEN, [candidates_of(folder, partition), parts_of(folder, partition)])
             return _counted(db, by)
     finally:
         db.close()

@@ -13,6 +13,7 @@ from typing import Any
 import brokers
 import duckdb
 import pytest
+from confluent_kafka.admin import NewPartitions
 from support.builders import CODEC
 from support.deployment import until
 from support.evidence import DAY, FATES, EvidenceTopics
@@ -156,6 +157,15 @@ def test_what_is_open_is_looked_for_from_the_committed_offsets_on(topics: Eviden
     topics.commit("OFFER", 0, 3)
     document = told(topics)
     assert (document["inputs_read"], total(document)["open"]) == (2, 2)
+
+
+def test_outcomes_with_more_partitions_than_the_inputs_are_reported(topics: EvidenceTopics) -> None:
+    name = topics.topics["OUTCOME"]
+    topics.admin.create_partitions([NewPartitions(name, 4)])[name].result(20)
+    topics.outcome()
+    topics.offer("s", "o", 0)
+    counts = total(told(topics))
+    assert (counts["bought"], counts["open"]) == (1, 1)
 
 
 @pytest.mark.parametrize("settled", [1, 2, 3])

@@ -126,6 +126,15 @@ def test_what_was_presented_is_open_unless_it_has_an_outcome(files: Files) -> No
     assert (total.bought, total.open, total.presented) == (1, 3, 4)
 
 
+def test_an_outcome_topic_with_more_partitions_than_the_inputs_is_reported(files: Files) -> None:
+    """`opt-out topics --check` and a start allow it. Of the inputs there is a file for each of their partitions."""
+    files.write([{}], [{"offer_id": "another"}])
+    files.write([{"offer_id": "elsewhere"}], partition=1)
+    (files.folder / "presented-1.parquet").unlink()
+    total = count(files.folder, [0, 1], ()).total
+    assert (total.bought, total.open) == (2, 1)
+
+
 def test_the_time_to_204_is_that_of_live_calls(files: Files) -> None:
     called = {"outcome": "OPTED_OUT", "reason": "ABANDONED"}
     delays = [60_000, 60_001, 200_000_000]
