@@ -89,7 +89,7 @@ def _groups(by: str) -> tuple[By, ...]:
 
 def _show(made: Report, output: _Form, file: Path | None) -> None:
     from ..evidence.report import columns_of, document, rows_of
-    from ..output import as_json, plain_lines, show
+    from ..output import as_json, plain_lines, show, visible
     from ..row_file import row_file, write_csv, write_text
 
     if output in ("csv", "parquet"):
@@ -115,7 +115,7 @@ def _show(made: Report, output: _Form, file: Path | None) -> None:
     else:
         shown = document(made)
         lines = [line for table in shown.tables.values() for line in plain_lines(table)]
-        write_text(file, "\n".join([*lines, "", *shown.notes]) + "\n")
+        write_text(file, "\n".join([*lines, "", *map(visible, shown.notes)]) + "\n")
 
 
 def _print(text: str) -> None:
