@@ -67,9 +67,14 @@ def check_row_file(path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path} must end in .csv, .jsonl or .parquet, which chooses the format")
     if path.suffix == ".parquet":
         require_evidence(f"writing {path}")
+    check_file(path)
+    return path
+
+
+def check_file(path: Path) -> None:
+    """See that a file can be made there. Raises OutputFileError."""
     with explained(path):
         _folder_beside(_target(path)).rmdir()
-    return path
 
 
 def require_evidence(what: str) -> None:

@@ -49,7 +49,7 @@ def report(
         opt-out report --from … --to … --by partner,day --output csv > days.csv
         opt-out report --from … --to … --output html > november.html
     """
-    from ..row_file import check_row_file, require_evidence
+    from ..row_file import check_file, check_row_file, require_evidence
 
     wanted, groups = range_of(begin, end), _groups(by)
     if output == "parquet" and file is None:
@@ -58,6 +58,8 @@ def report(
         if file.suffix != f".{output}":
             raise typer.BadParameter(f"{file} must end in .{output}, as --output says", param_hint="--file")
         check_row_file(file)
+    elif file is not None:
+        check_file(file)
     require_evidence("a report")
     from ..logs import hide_in_default_log
 

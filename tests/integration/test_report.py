@@ -413,6 +413,14 @@ def test_wrong_usage_is_exit_code_2(topics: EvidenceTopics, arguments: list[str]
     assert words in " ".join(done.stderr.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("form", ["html", "json", "table", "csv"])
+def test_a_file_that_cannot_be_written_is_said_before_the_topics_are_read(topics: EvidenceTopics, form: str) -> None:
+    nowhere = {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    done = topics("report", "--output", form, "--file", f"no/where.{form}", **nowhere)
+    assert done.returncode == 1
+    assert f"no/where.{form} cannot be written: No such file or directory" in done.stderr
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(topics: EvidenceTopics, small_disk: Path) -> None:
     for _ in range(4_000):
         topics.outcome(note=os.urandom(500).hex())
