@@ -217,7 +217,11 @@ def write_csv(file: TextIO, columns: Sequence[RowColumn], rows: Iterable[Sequenc
 
 
 def _csv_writer(file: TextIO, columns: Sequence[RowColumn]) -> WriteRow:
-    """A function that writes a row; the names of the columns are written at once."""
+    """A function that writes a row; the names of the columns are written at once.
+
+    A text that a spreadsheet would take for a formula stands as it is: with a quote before it, no program would read
+    back what was written. The manual says so.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.name for column in columns])
 
