@@ -88,7 +88,17 @@ def show(document: Document, form: Literal["table", "json"]) -> None:
         if document.notes:
             typer.echo()
     for note in document.notes:
-        typer.echo(note)
+        typer.echo(visible(note))
+
+
+def visible(text: str) -> str:
+    """The text with what is no character to print written as in Python, such as `\\x1b`; tabs and ends of lines stay.
+
+    What others have written, such as an id, must do nothing to a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
 
 
 def is_terminal() -> bool:
@@ -111,7 +121,7 @@ def plain_lines(table: TableShown) -> Iterator[str]:
     """The headings and the rows. A cell has no two blanks in a row, so that two of them part the columns."""
     columns, rows = _shown(table)
     lines = [[column.heading or "" for column in columns], *rows]
-    lines = [[" ".join(text.split()) or NOTHING for text in line] for line in lines]
+    lines = [[visible(" ".join(text.split())) or NOTHING for text in line] for line in lines]
     widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
     for line in lines:
         padded = [
@@ -127,14 +137,16 @@ def print_boxed(document: Document, console: Console) -> None:
     from rich.table import Table  # noqa: PLC0415 - as in `show`
 
     for table in document.tables.values():
-        columns, rows = _shown(table)
+        columns, texts = _shown(table)
+        rows = [[visible(text) for text in row] for row in texts]
+        title, caption = escape(visible(table.title)), escape(visible(table.caption))
         if _is_too_wide(columns, rows, console.width) and len(rows) <= FEW:
-            turned = Table(title=escape(table.title), caption=escape(table.caption), show_header=False)
+            turned = Table(title=title, caption=caption, show_header=False)
             for column, *cells in zip(columns, *rows, strict=True):
                 turned.add_row(escape(column.heading or ""), *map(escape, cells))
             console.print(turned)
             continue
-        boxed = Table(title=escape(table.title), caption=escape(table.caption), row_styles=["", "dim"])
+        boxed = Table(title=title, caption=caption, row_styles=["", "dim"])
         for number, column in enumerate(columns):
             boxed.add_column(
                 column.heading or "",

@@ -67,9 +67,14 @@ def check_row_file(path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path} must end in .csv, .jsonl or .parquet, which chooses the format")
     if path.suffix == ".parquet":
         require_evidence(f"writing {path}")
+    check_file(path)
+    return path
+
+
+def check_file(path: Path) -> None:
+    """See that a file can be made there. Raises OutputFileError."""
     with explained(path):
         _folder_beside(_target(path)).rmdir()
-    return path
 
 
 def require_evidence(what: str) -> None:
@@ -212,7 +217,11 @@ def write_csv(file: TextIO, columns: Sequence[RowColumn], rows: Iterable[Sequenc
 
 
 def _csv_writer(file: TextIO, columns: Sequence[RowColumn]) -> WriteRow:
-    """A function that writes a row; the names of the columns are written at once."""
+    """A function that writes a row; the names of the columns are written at once.
+
+    A text that a spreadsheet would take for a formula stands as it is: with a quote before it, no program would read
+    back what was written. The manual says so.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.name for column in columns])
 

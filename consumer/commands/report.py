@@ -49,7 +49,7 @@ def report(
         opt-out report --from … --to … --by partner,day --output csv > days.csv
         opt-out report --from … --to … --output html > november.html
     """
-    from ..row_file import check_row_file, require_evidence
+    from ..row_file import check_file, check_row_file, require_evidence
 
     wanted, groups = range_of(begin, end), _groups(by)
     if output == "parquet" and file is None:
@@ -58,6 +58,8 @@ def report(
         if file.suffix != f".{output}":
             raise typer.BadParameter(f"{file} must end in .{output}, as --output says", param_hint="--file")
         check_row_file(file)
+    elif file is not None:
+        check_file(file)
     require_evidence("a report")
     from ..logs import hide_in_default_log
 
@@ -89,7 +91,7 @@ def _groups(by: str) -> tuple[By, ...]:
 
 def _show(made: Report, output: _Form, file: Path | None) -> None:
     from ..evidence.report import columns_of, document, rows_of
-    from ..output import as_json, plain_lines, show
+    from ..output import as_json, plain_lines, show, visible
     from ..row_file import row_file, write_csv, write_text
 
     if output in ("csv", "parquet"):
@@ -115,7 +117,7 @@ def _show(made: Report, output: _Form, file: Path | None) -> None:
     else:
         shown = document(made)
         lines = [line for table in shown.tables.values() for line in plain_lines(table)]
-        write_text(file, "\n".join([*lines, "", *shown.notes]) + "\n")
+        write_text(file, "\n".join([*lines, "", *map(visible, shown.notes)]) + "\n")
 
 
 def _print(text: str) -> None:

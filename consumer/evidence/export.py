@@ -123,8 +123,13 @@ def _put_in_place(db: DuckDBPyConnection, new: Path, folder: Path, work: Path) -
     ((outcomes, chains),) = db.execute(
         "SELECT count(*), count(*) FILTER (counts) FROM read_parquet($1)", [list(map(str, files))]
     ).fetchall()
-    old = folder / new.name
-    if old.exists():
-        old.rename(work / f"old-{new.name}")
-    new.rename(old)
+    day, old = folder / new.name, work / f"old-{new.name}"
+    try:
+        if day.exists():
+            day.rename(old)
+        new.rename(day)
+    except BaseException:  # also Ctrl-C: the folder for the work, which has both of them now, is deleted
+        if old.exists() and not day.exists():
+            old.rename(day)
+        raise
     return DayWritten(new.name.removeprefix("day="), outcomes, chains, size)

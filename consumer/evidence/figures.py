@@ -107,7 +107,7 @@ class Counted(NamedTuple):
 
     Attributes:
         groups: by what was asked for, in order; empty where that is nothing.
-        repeated: outcomes beyond one a chain.
+        repeated: outcomes that say once more what another one of their chain says.
         replaced: chains that were dead-lettered or released, and have an outcome with a known fate as well.
         contradicting: chains with outcomes of different known fates.
         backfilled: chains whose outcome is a backfill's.
@@ -155,7 +155,9 @@ def count(folder: Path, partitions: Sequence[int], by: Sequence[By]) -> Counted:
                 db.execute(
                     f"INSERT INTO chains {one_a_chain(folder, partition)}",
                 )
-                db.execute(_OPEN, [candidates_of(folder, partition), parts_of(folder, partition)])
+                # The outcomes' topic may have more partitions than the inputs.
+                if Path(candidates_of(folder, partition)).exists():
+                    db.execute(_OPEN, [candidates_of(folder, partition), parts_of(folder, partition)])
             return _counted(db, by)
     finally:
         db.close()
@@ -178,7 +180,8 @@ _RANK = "CASE outcome {} END".format(
 
 _FATE_BIT = (
     "CASE WHEN outcome = 'PURCHASED' THEN 1 WHEN outcome = 'IGNORED' THEN 32 WHEN outcome = 'RELEASED' THEN 64 "
-    "WHEN outcome = 'DEAD_LETTERED' THEN 128 "
+    "WHEN outcome = 'DEAD_LETTERED' THEN (CASE reason WHEN 'LATE' THEN 128 WHEN 'IMPLAUSIBLE_TIME' THEN 256 "
+    "WHEN 'CHECKOUT_UNREADABLE' THEN 512 ELSE 1024 END) "
     "ELSE (CASE outcome WHEN 'OPTED_OUT' THEN 2 ELSE 8 END) * (CASE reason WHEN 'DECLINED' THEN 1 ELSE 2 END) END"
 )
 
@@ -230,7 +233,7 @@ def _counted(db: DuckDBPyConnection, by: Sequence[By]) -> Counted:
     groups = db.execute(f"SELECT {names}, {_COUNTS} FROM chains GROUP BY ALL ORDER BY {names}").fetchall() if by else []
     (total,) = db.execute(f"SELECT {_COUNTS} FROM chains").fetchall()
     (sums,) = db.execute(
-        "SELECT coalesce(sum(outcomes - 1) FILTER (fates > 0), 0),"
+        "SELECT coalesce(sum(outcomes - bit_count(fates)), 0),"
         f" count(*) FILTER (fates & {_KNOWN} > 0 AND fates > {_KNOWN}),"
         f" count(*) FILTER (bit_count(fates & {_KNOWN}) > 1), count(*) FILTER (mode = 'BACKFILL') FROM chains"
     ).fetchall()

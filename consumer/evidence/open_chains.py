@@ -6,18 +6,24 @@ being called. A group that has committed nothing has its inputs read from the ra
 
 What belongs to one chain is told by the reference decision of `audit`, and not by the join. Whether a chain is open is
 told by the outcomes: one of the same session, offer and time of the last presentation settles it.
+
+The committed offset may cut a chain in two. So the commit tells besides what is settled from there on, and which
+presentations begin a chain only because the one before had lasted for lookback: read from its middle on, that chain
+would end elsewhere, and where it ended no outcome would be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from confluent_kafka import Consumer, TopicPartition
 
 from ..audit.calls import ReferenceRules
+from ..audit.committed import Committed
 from ..audit.decision import Fate, fates
 from ..codecs.codec import Codec, presentations
 from ..codecs.inputs import codec_of
@@ -30,6 +36,7 @@ from ..kafka.record import Record
 from ..row_file import RowColumn, explained, open_duckdb, write_parquet
 from ..settings import JoinSettings, Settings
 from .outcome_parts import TimeRange
+from .progress_of_group import GroupProgress
 from .spans import SLACK_MS, Span, records_of, spans_since
 
 COLUMNS = (
@@ -80,11 +87,14 @@ def read_candidates(settings: Settings, causes: Causes, wanted: TimeRange, folde
     ):
         # A chain lasts for lookback at the most, and a checkout may buy it from lookback before its begin on.
         since = wanted.begin - rules.lookback - SLACK_MS
-        offer_spans, notes = _not_settled(consumer, kafka.offer_topic, since)
+        # In this order: a group that goes on meanwhile has committed more by a later question, and never less.
         checkout_spans, _ = _not_settled(consumer, kafka.checkout_topic, since - rules.lookback)
+        progress = GroupProgress(consumer, settings, len(checkout_spans), rules)
+        offer_spans, notes = _not_settled(consumer, kafka.offer_topic, since)
         for offers_span, checkouts_span in zip(offer_spans, checkout_spans, strict=True):
             read = _InputsRead(codec, consumer)
-            found = read.chains(offers_span, checkouts_span, rules, wanted)
+            known = _Known.of(progress, offers_span.partition)
+            found = read.chains(known.begun(offers_span), checkouts_span, rules, wanted, known)
             with explained(folder):
                 path = Path(candidates_of(folder, offers_span.partition))
                 write_parquet(db, path, COLUMNS, [_row(fate, details) for fate, details in found])
@@ -113,6 +123,64 @@ def _not_settled(consumer: Consumer, topic: str, since_ms: int) -> tuple[list[Sp
     return found, notes
 
 
+class _Known(NamedTuple):
+    """What is committed of a partition of the offers, as far as it is the service's own.
+
+    Attributes:
+        splits: presentations that begin a chain only because the one before had lasted for lookback.
+    """
+
+    committed: Committed | None
+    splits: Collection[int]
+
+    @classmethod
+    def of(cls, progress: GroupProgress, partition: int) -> _Known:
+        checkpoint = progress.checkpoints.get(partition)
+        return cls(progress.of(partition), () if checkpoint is None else checkpoint.splits)
+
+    def begun(self, span: Span) -> Span:
+        """From the offset on that belongs to this."""
+        if self.committed is None:
+            return span
+        return span._replace(begin=min(max(self.committed.offset, span.low), span.end))
+
+    def open_chains(
+        self, offers: Sequence[OfferPresented], checkouts: Sequence[CheckoutCompleted], rules: ReferenceRules
+    ) -> Iterator[Fate]:
+        """The chains that are not known to be settled."""
+        checkouts_of: defaultdict[str, list[CheckoutCompleted]] = defaultdict(list)
+        for checkout in checkouts:
+            checkouts_of[checkout.session_id].append(checkout)
+        for shown in self._apart(offers):
+            shown_of: defaultdict[_Offer, list[OfferPresented]] = defaultdict(list)
+            for offer in shown:
+                shown_of[_offer(offer)].append(offer)
+            for fate in fates(shown, checkouts, rules):
+                of_session = checkouts_of.get(fate.session_id, ())
+                if self.committed is None or not self.committed.settles(
+                    fate, shown_of[_offer(fate)], of_session, rules
+                ):
+                    yield fate
+
+    def _apart(self, offers: Sequence[OfferPresented]) -> Iterable[Sequence[OfferPresented]]:
+        """The presentations in lists, so that in none of these anything of an offer stands before a split of it."""
+        if not self.splits:
+            return (offers,)
+        lists: defaultdict[int, list[OfferPresented]] = defaultdict(list)
+        splits: Counter[_Offer] = Counter()
+        for offer in sorted(offers, key=lambda one: (one.presented_at, one.offset)):
+            splits[_offer(offer)] += offer.offset in self.splits
+            lists[splits[_offer(offer)]].append(offer)
+        return lists.values()
+
+
+_Offer: TypeAlias = tuple[str, str, str]
+
+
+def _offer(one: OfferPresented | Fate) -> _Offer:
+    return one.session_id, one.partner_code, one.offer_id
+
+
 class _InputsRead:
     """Reads one partition of both inputs."""
 
@@ -123,7 +191,7 @@ class _InputsRead:
         self._consumer = consumer
 
     def chains(
-        self, offers_span: Span, checkouts_span: Span, rules: ReferenceRules, wanted: TimeRange
+        self, offers_span: Span, checkouts_span: Span, rules: ReferenceRules, wanted: TimeRange, known: _Known
     ) -> list[tuple[Fate, Details]]:
         """The chains that were presented in the range, each with the details of its last presentation."""
         begin, end = wanted.begin - rules.lookback, wanted.end + rules.lookback
@@ -144,7 +212,7 @@ class _InputsRead:
         details_at = {offer.offset: offer.details for offer in offers}
         return [
             (fate, details_at[max(fate.offsets)])
-            for fate in fates(offers, checkouts, rules)
+            for fate in known.open_chains(offers, checkouts, rules)
             if wanted.begin <= fate.last < wanted.end
         ]
 

@@ -13,10 +13,12 @@ from typing import Any
 import brokers
 import duckdb
 import pytest
+from confluent_kafka.admin import NewPartitions
 from support.builders import CODEC
 from support.deployment import until
 from support.evidence import DAY, FATES, EvidenceTopics
 
+from consumer.core.checkpoint import OfferCheckpoint
 from consumer.errors import OutputFileError, StartError
 from consumer.events import Details, Mode, Outcome, Reason
 from consumer.evidence import outcome_parts
@@ -155,6 +157,43 @@ def test_what_is_open_is_looked_for_from_the_committed_offsets_on(topics: Eviden
     topics.commit("OFFER", 0, 3)
     document = told(topics)
     assert (document["inputs_read"], total(document)["open"]) == (2, 2)
+
+
+def test_outcomes_with_more_partitions_than_the_inputs_are_reported(topics: EvidenceTopics) -> None:
+    name = topics.topics["OUTCOME"]
+    topics.admin.create_partitions([NewPartitions(name, 4)])[name].result(20)
+    topics.outcome()
+    topics.offer("s", "o", 0)
+    counts = total(told(topics))
+    assert (counts["bought"], counts["open"]) == (1, 1)
+
+
+@pytest.mark.parametrize("settled", [1, 2, 3])
+def test_chains_that_lookback_has_split_are_not_open_once_more(topics: EvidenceTopics, settled: int) -> None:
+    """Shown every 20 minutes for five hours: chains of two hours each. The commit stands within the first, since
+    another offer waits for its call. From there on alone, the chains would be cut elsewhere."""
+    step = 20 * 60_000
+    for number in range(16):
+        if number == 3:
+            topics.offer("waits", "w", number * step)
+        topics.offer("s", "o", number * step)
+    lasts = [6, 13, 15]
+    for last in lasts[:settled]:
+        topics.outcome(session_id="s", offer_id="o", at=last * step)
+    # Records behind offset 3 stand one further. The chains that are settled are not among the splits any more.
+    starts = {7 + 1, 14 + 1}
+    checkpoint = OfferCheckpoint(
+        (1_800_000, 60_000, 7_200_000, True),
+        2,
+        decided_to=topics.day + lasts[settled - 1] * step + 1_800_000,
+        next_offset=17,
+        next_checkout=0,
+        splits=frozenset(offset for offset in starts if offset > lasts[settled - 1]),
+        unsettled=frozenset({3}),
+    )
+    topics.written()
+    topics.commit("OFFER", 0, 3, checkpoint.encode(3))
+    assert (total(told(topics))["bought"], total(told(topics))["open"]) == (settled, 1 + 3 - settled)
 
 
 def test_records_that_could_not_be_read_are_told_once_each(topics: EvidenceTopics) -> None:
@@ -372,6 +411,14 @@ def test_wrong_usage_is_exit_code_2(topics: EvidenceTopics, arguments: list[str]
     done = topics("report", *arguments)
     assert done.returncode == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("form", ["html", "json", "table", "csv"])
+def test_a_file_that_cannot_be_written_is_said_before_the_topics_are_read(topics: EvidenceTopics, form: str) -> None:
+    nowhere = {"OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    done = topics("report", "--output", form, "--file", f"no/where.{form}", **nowhere)
+    assert done.returncode == 1
+    assert f"no/where.{form} cannot be written: No such file or directory" in done.stderr
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(topics: EvidenceTopics, small_disk: Path) -> None:

@@ -175,10 +175,11 @@ class EvidenceTopics:
         """Wait until all of it has arrived."""
         assert self._producer.flush(30) == 0
 
-    def commit(self, topic: str, partition: int, offset: int) -> None:
+    def commit(self, topic: str, partition: int, offset: int, metadata: str = "") -> None:
         """What a deployment has committed of an input."""
         consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": self.group})
-        consumer.commit(offsets=[TopicPartition(self.topics[topic], partition, offset)], asynchronous=False)
+        place = TopicPartition(self.topics[topic], partition, offset, metadata)
+        consumer.commit(offsets=[place], asynchronous=False)
         consumer.close()
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:

@@ -55,7 +55,6 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "errors.py": "messages and exit codes: golden/test_golden_cli.py",
     "events.py": "types only",
     "evidence/explaining.py": "reads a broker: integration/test_explain.py",
-    "evidence/export.py": "reads a broker: integration/test_export.py",
     "evidence/judged_partition.py": "reads a broker: integration/test_reconcile.py",
     "evidence/open_chains.py": "reads a broker: integration/test_report.py",
     "evidence/outcome_parts.py": "reads a broker: integration/test_report.py",

@@ -20,7 +20,18 @@ from rich.console import Console
 from support.run_command import clean_environ
 from support.strategies import examples
 
-from consumer.output import NOTHING, Cell, Column, Document, TableShown, as_json, plain_lines, print_boxed, show
+from consumer.output import (
+    NOTHING,
+    Cell,
+    Column,
+    Document,
+    TableShown,
+    as_json,
+    plain_lines,
+    print_boxed,
+    show,
+    visible,
+)
 
 COLUMNS = (
     Column("name", "name"),
@@ -75,7 +86,7 @@ def test_whatever_the_cells_hold_two_blanks_part_the_columns_and_a_row_is_a_line
     lines = list(plain_lines(TableShown("t", [Column(key, key) for key in "abc"], rows)))
     assert [re.split(" {2,}", line) for line in lines] == [
         ["a", "b", "c"],
-        *([" ".join(text.split()) or NOTHING for text in row] for row in rows),
+        *([visible(" ".join(text.split())) or NOTHING for text in row] for row in rows),
     ]
     assert "\n".join(lines).splitlines() == lines
 
@@ -99,6 +110,23 @@ def test_the_name_of_a_row_is_not_folded_where_there_is_room() -> None:
 
 def test_what_a_value_holds_is_no_markup() -> None:
     assert "[red]two  blanks[/red]" in boxed(120)
+
+
+def test_a_table_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids are what others have written."""
+    hostile = "\x1b]0;gone\x07\x1b[2J\x9b2J\r\b\u202e"
+    columns = [Column("a", "a")]
+    document = Document({"t": TableShown(hostile, columns, [[hostile]], hostile)}, notes=[hostile])
+    show(document, "table")
+    many = [Column(f"c{number}", f"c{number}") for number in range(9)]
+    turned = Document({"t": TableShown(hostile, many, [[hostile] * 9])})
+    for said in (capsys.readouterr().out, boxed(200, document), boxed(60, turned)):
+        assert r"\x1b" in said
+        assert [one for one in said if not one.isprintable() and one != "\n"] == []
+
+
+def test_tabs_and_ends_of_lines_stay_and_no_other_character_is_changed() -> None:
+    assert visible("a\tb\nc … ü 旅行") == "a\tb\nc … ü 旅行"
 
 
 def in_a_terminal(command: list[str], columns: int) -> str:
