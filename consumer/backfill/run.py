@@ -47,10 +47,6 @@ log = structlog.get_logger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 """What a backfill may be called: a part of its group's name."""
 
-RATE = 2.0
-"""Calls a second by default: of the 20 that the API allows a key, the deployment takes 10, and the partner's other
-calls need some."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 OPEN = 3
 """Exit code: something of the range is not settled."""
 
+RATE = 2.0
+"""Calls a second by default: of the 20 that the API allows a key, the deployment takes 10, and the partner's other
+calls need some."""
+
 
 def backfill(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Names the backfill, and its group.")],
@@ -29,7 +33,7 @@ def backfill(
     ],
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; it is not in the range itself.")],
     config: Config = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, beside those of the deployment.")] = 2.0,
+    rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, beside those of the deployment.")] = RATE,
     force: Annotated[
         bool, typer.Option("--force", help="Settle again what has an outcome, but for what is bought.")
     ] = False,
