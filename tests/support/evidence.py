@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +206,11 @@ class EvidenceTopics:
         )
 
     def begin(self, command: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Begin a command over the day, in a group of processes of its own."""
+        """Begin a command over the day, in a group of processes of its own.
+
+        It hears Ctrl-C though whoever runs the tests does not: what a shell begins in the background ignores it, and
+        all that comes of that inherits it.
+        """
         return subprocess.Popen(
             self._command(command, *arguments, begin=0, end=DAY),
             env=self._environ(environ),
@@ -212,6 +218,7 @@ class EvidenceTopics:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
         )
 
     def _command(self, command: str, *arguments: str, begin: int, end: int) -> list[str]:
