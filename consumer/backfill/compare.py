@@ -43,6 +43,7 @@ class Comparison:
         groups: chains by what they are shown by, and those of them of which the other side knows nothing.
         differences: chains by (what it is here, what it is there), where these differ.
         same: chains that both have alike.
+        calls: chains that would be called.
         cut_off: chains that a run would give up, or has given up, since a part of the log is gone.
     """
 
@@ -53,7 +54,7 @@ class Comparison:
         self.groups: Counter[FateGroup] = Counter()
         self.new: Counter[FateGroup] = Counter()
         self.differences: Counter[tuple[str, str]] = Counter()
-        self.same = self.cut_off = 0
+        self.same = self.calls = self.cut_off = 0
         self._others = others
         self._on_call = on_call
 
@@ -67,6 +68,7 @@ class Comparison:
             self.cut_off += 1
         there = self._compare(key, fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
         if fate.is_call:
+            self.calls += 1
             self._on_call(outcome, there)
 
     def add_open(self, shown: OfferPresented) -> None:
@@ -84,11 +86,6 @@ class Comparison:
         for key, fate in others.fates.items():
             if key not in here.fates and key not in here.open:
                 self.differences[NOTHING, fate_in_words(fate)] += 1
-
-    @property
-    def calls(self) -> int:
-        """Chains that would be called."""
-        return sum(count for group, count in self.groups.items() if group.fate.startswith("called"))
 
     def _compare(self, key: int, here: str, partner_code: str, product_code: str | None) -> str:
         told = self._others.fates.get(key)

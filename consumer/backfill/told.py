@@ -6,17 +6,17 @@ deployment settles after that is not known here, and called once more: a range e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
-from ..kafka.end_offsets import bounds
-from ..kafka.reader import NotAllReadError, ranges_since, read_all
+from ..kafka.end_offsets import TIMEOUT
+from ..kafka.reader import NotAllReadError, Span, read_all, spans
 from ..runtime.outcomes import CUT_OFF
 from ..settings import KafkaSettings
 from .scope import Range, moment
@@ -106,9 +106,10 @@ class ToldReader:
         """
         told, topic = Told(), kafka.outcome_topic
         since, until = range.shown_between()
-        cut = {partition for partition in self._cut(topic, since) if range.has_part(partition)}
+        there = self._spans(topic, since)
+        cut = {span.partition for span in there if span.is_cut and range.has_part(span.partition)}
         # What became of an offer is told after it was presented; its own clock may be ahead by some minutes.
-        for message in self._records(topic, since):
+        for message in self._records(topic, there):
             partition, value = message.partition() or 0, message.value()
             if partition in cut:
                 cut.discard(partition)
@@ -124,23 +125,24 @@ class ToldReader:
             if outcome.source.topic == kafka.offer_topic and since <= outcome.presented_at < until:
                 told.add(outcome)
         told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
-        for message in self._records(kafka.dead_letter_topic, since):
+        for message in self._records(kafka.dead_letter_topic, self._spans(kafka.dead_letter_topic, since)):
             if place := _source_of(message):
                 told.dead.add(place)
         return told
 
-    def _cut(self, topic: str, since: int) -> list[int]:
-        """The partitions of which retention may have deleted records that are stamped since then."""
+    def _spans(self, topic: str, since: int) -> list[Span]:
+        """What may be of that time or later."""
         try:
-            ranges = ranges_since(self._consumer, topic, since - _AHEAD)
-            lows = {place: bounds(self._consumer, TopicPartition(*place))[0] for place in ranges}
+            told = self._consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
+            if told.error is not None:
+                raise KafkaException(told.error)
+            return spans(self._consumer, topic, told.partitions, since - _AHEAD)
         except KafkaException as error:
             raise StartError(_unread(topic, error.args[0].str())) from error
-        return [place[1] for place, (begin, _) in ranges.items() if lows[place] > 0 and begin <= lows[place]]
 
-    def _records(self, topic: str, since: int) -> Iterator[Message]:
+    def _records(self, topic: str, there: Iterable[Span]) -> Iterator[Message]:
         try:
-            yield from read_all(self._consumer, ranges_since(self._consumer, topic, since - _AHEAD))
+            yield from read_all(self._consumer, {(topic, span.partition): (span.begin, span.end) for span in there})
         except KafkaException as error:
             raise StartError(_unread(topic, error.args[0].str())) from error
         except NotAllReadError as error:

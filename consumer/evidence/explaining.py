@@ -25,12 +25,13 @@ from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import TIMEOUT
 from ..kafka.partitioners import PARTITIONERS
+from ..kafka.reader import Span
 from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
 from .judged_partition import audit_rules, sessions_of_key
 from .progress_of_group import GroupProgress
 from .reconciling import place_text
-from .spans import Span, records_of, spans_since
+from .spans import records_of, spans_since
 
 COLUMNS = (
     Column("time", "time"),

@@ -20,10 +20,11 @@ from ..codecs.codec import Codec, presentations
 from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import Reason
 from ..kafka.end_offsets import TIMEOUT
+from ..kafka.reader import Span
 from ..settings import JoinSettings
 from .open_chains import rules_of
 from .outcome_parts import TimeRange
-from .spans import Span, records_of, spans_since
+from .spans import records_of, spans_since
 
 HEAD = 20
 """Records that tell how old the beginning of a log is. Retention goes by time, but a record may come late."""

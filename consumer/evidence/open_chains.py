@@ -32,12 +32,13 @@ from ..events import CheckoutCompleted, Details, OfferPresented
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.group import committed_by
+from ..kafka.reader import Span
 from ..kafka.record import Record
 from ..row_file import RowColumn, explained, open_duckdb, write_parquet
 from ..settings import JoinSettings, Settings
 from .outcome_parts import TimeRange
 from .progress_of_group import GroupProgress
-from .spans import SLACK_MS, Span, records_of, spans_since
+from .spans import SLACK_MS, records_of, spans_since
 
 COLUMNS = (
     RowColumn("session_id", "text"),

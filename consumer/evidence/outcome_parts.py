@@ -23,11 +23,12 @@ from typing import Any, NamedTuple
 from ..errors import OptOutError
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
+from ..kafka.reader import Span
 from ..logs import hide_in_default_log
 from ..row_file import BATCH, explained, open_duckdb, write_parquet
 from ..settings import KafkaSettings
 from .outcome_rows import COLUMNS, PRESENTED_AT, OutcomeRows
-from .spans import SLACK_MS, Span, records_of, spans_since
+from .spans import SLACK_MS, records_of, spans_since
 
 PROCESSES = min(8, os.cpu_count() or 1)
 """How many read at a time; each takes up to 200 MB."""

@@ -26,13 +26,14 @@ from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import OfferPresented, Outcome
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
+from ..kafka.reader import Span
 from ..kafka.record import Record
 from ..output import Cell, Column, Document, TableShown
 from ..settings import Settings
 from .judged_partition import Needed, PartitionFound, PartitionReader, audit_rules, spans_of
 from .outcome_parts import TimeRange
 from .progress_of_group import GroupProgress
-from .spans import Span, records_of, spans_since
+from .spans import records_of, spans_since
 
 COLUMNS = (
     Column("kind", "exception"),

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from ..errors import StartError
-from ..kafka.end_offsets import TIMEOUT, bounds
-from ..kafka.reader import NotAllReadError, read_all
+from ..kafka.end_offsets import TIMEOUT
+from ..kafka.reader import NotAllReadError, Span, read_all, spans
 
 SLACK_MS = 86_400_000
 """How much earlier than an event's date its record may be stamped: a clock, or a date without its time zone. A day more
 is read for it."""
-
-
-class Span(NamedTuple):
-    """What is to be read of a partition: the first offset and the one behind the last.
-
-    Attributes:
-        low: the first offset that is still there.
-        is_cut: retention has deleted records before it that may be of this time, too.
-    """
-
-    topic: str
-    partition: int
-    begin: int
-    end: int
-    low: int
-    is_cut: bool
 
 
 def spans_since(consumer: Consumer, topic: str, since_ms: int) -> list[Span]:
@@ -38,7 +21,6 @@ def spans_since(consumer: Consumer, topic: str, since_ms: int) -> list[Span]:
     Raises:
         StartError: the brokers do not tell, or there is no such topic.
     """
-    since_ms = max(0, since_ms)
     try:
         told = consumer.list_topics(topic, timeout=TIMEOUT).topics.get(topic)
         if told is None or told.error is not None or not told.partitions:
@@ -47,17 +29,9 @@ def spans_since(consumer: Consumer, topic: str, since_ms: int) -> list[Span]:
                 f"{topic}: the brokers tell no partition of it: {why}. See that a topic of this name exists, and that "
                 "we have the right to describe it, then do this again. Nothing was written."
             )
-        found = []
-        asked = [TopicPartition(topic, partition, since_ms) for partition in sorted(told.partitions)]
-        for place in consumer.offsets_for_times(asked, timeout=TIMEOUT):
-            if place.error is not None:
-                raise KafkaException(place.error)
-            low, end = bounds(consumer, TopicPartition(topic, place.partition))
-            begin = place.offset if 0 <= place.offset <= end else end
-            found.append(Span(topic, place.partition, max(begin, low), end, low, is_cut=low > 0 and begin <= low))
+        return spans(consumer, topic, told.partitions, since_ms)
     except KafkaException as error:
         raise StartError(_unread(topic, error.args[0].str())) from error
-    return found
 
 
 def records_of(consumer: Consumer, span: Span) -> Iterator[Message]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -159,23 +159,37 @@ def read_all(consumer: Consumer, ranges: Mapping[tuple[str, int], tuple[int, int
         raise NotAllReadError(problems[-1] if problems else "the broker does not answer")
 
 
-def ranges_since(consumer: Consumer, topic: str, since: int) -> dict[tuple[str, int], tuple[int, int]]:
-    """Where the records of a topic stand that are stamped at or after a time (ms): from the first of them to the end.
+class Span(NamedTuple):
+    """What is to be read of a partition: the first offset and the one behind the last.
+
+    Attributes:
+        low: the first offset that is still there.
+        is_cut: retention has deleted records before it that may be of this time, too.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    low: int
+    is_cut: bool
+
+
+def spans(consumer: Consumer, topic: str, partitions: Iterable[int], since: int) -> list[Span]:
+    """Where the records stand that are stamped at or after a time (ms): from the first of them to the present end.
 
     Raises:
         KafkaException: the broker does not tell.
     """
-    told = consumer.list_topics(topic, timeout=TIMEOUT).topics[topic]
-    if told.error is not None:
-        raise KafkaException(told.error)
-    asked = [TopicPartition(topic, partition, max(since, 0)) for partition in sorted(told.partitions)]
-    ranges = {}
+    asked = [TopicPartition(topic, partition, max(since, 0)) for partition in sorted(partitions)]
+    found = []
     for place in consumer.offsets_for_times(asked, timeout=TIMEOUT):
         if place.error is not None:
             raise KafkaException(place.error)
-        low, end = bounds(consumer, place)
-        ranges[topic, place.partition] = max(low, place.offset) if 0 <= place.offset <= end else end, end
-    return ranges
+        low, end = bounds(consumer, TopicPartition(topic, place.partition))
+        begin = place.offset if 0 <= place.offset <= end else end
+        found.append(Span(topic, place.partition, max(begin, low), end, low, is_cut=low > 0 and begin <= low))
+    return found
 
 
 class RecordReader(Generic[T]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import confluent_kafka
@@ -19,7 +18,7 @@ from consumer.errors import StopError
 from consumer.events import RecordRef
 from consumer.kafka import reader as reader_module
 from consumer.kafka.config import record_reader_config
-from consumer.kafka.reader import LogReader, NotAllReadError, RecordReader, place_of, ranges_since, read_all
+from consumer.kafka.reader import LogReader, NotAllReadError, RecordReader, Span, place_of, read_all, spans
 from consumer.settings import KafkaSettings
 
 A, B = ("t", 0), ("t", 1)
@@ -180,11 +179,8 @@ def test_what_is_gone_is_told_apart_from_what_may_not_be_read_and_neither_is_wai
     assert not caught.value.is_gone
 
 
-def test_the_ranges_since_a_time_begin_with_the_first_record_that_is_stamped_then() -> None:
+def test_the_spans_since_a_time_begin_with_the_first_record_that_is_stamped_then() -> None:
     class Told(ReadingConsumer):
-        def list_topics(self, topic: str, timeout: float) -> Any:
-            return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=(2, 0, 1))})
-
         def offsets_for_times(self, places: list[TopicPartition], timeout: float) -> list[TopicPartition]:
             assert {place.offset for place in places} == {0}, "no time before 1970 is asked for"
             return [TopicPartition("t", place.partition, [4, -1, 12][place.partition]) for place in places]
@@ -193,7 +189,11 @@ def test_the_ranges_since_a_time_begin_with_the_first_record_that_is_stamped_the
             return 6, 10
 
     consumer: Any = Told()
-    assert ranges_since(consumer, "t", -5) == {("t", 0): (6, 10), ("t", 1): (10, 10), ("t", 2): (10, 10)}
+    assert spans(consumer, "t", (2, 0, 1), -5) == [
+        Span("t", 0, 6, 10, 6, is_cut=True),
+        Span("t", 1, 10, 10, 6, is_cut=False),
+        Span("t", 2, 10, 10, 6, is_cut=False),
+    ]
 
 
 def test_the_real_client_reads_the_same_partitions_again() -> None:
