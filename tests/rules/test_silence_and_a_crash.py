@@ -7,90 +7,30 @@ purchase in B among it. Then the process is killed, and half a minute later anot
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
-from support.builders import checkout, offer
-from support.kafka import Message
-from support.loop_world import TOPICS, EndsNow, LoopWorld
+from support.kept_logs import LATENESS, MINUTE, NOON, SILENCE, SKEW, A, B, KeptLogs, ProcessOnKeptLogs
+from support.loop_world import TOPICS
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
-from consumer.runtime.clock_check import ClockCheck
-from consumer.runtime.edges import Clock
 
-A, B = 0, 1
-NOON = 1_000_000.0
-MINUTE = 60.0
-LATENESS, SILENCE, WINDOW, SKEW = 5 * MINUTE, 60 * MINUTE, 30 * MINUTE, MINUTE
 ENDED = NOON + SILENCE + 20.0
 
 
-class Log:
-    """What outlives a process: the time, and all records."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-        self.records: dict[tuple[str, int], list[Message]] = {(t, p): [] for t in TOPICS for p in (A, B)}
-
-    def ends(self) -> dict[tuple[str, int], int]:
-        return {place: len(records) for place, records in self.records.items()}
-
-
-class TwoTasks(LoopWorld):
+class TwoTasks(ProcessOnKeptLogs):
     """A process with both tasks. `before`: the one that was killed, whose commits it finds."""
 
-    def __init__(self, log: Log, before: TwoTasks | None = None) -> None:
-        self.log = log
-        super().__init__(
-            join={
-                "window": timedelta(seconds=WINDOW), "checkout_grace": timedelta(minutes=5),
-                "lookback": timedelta(hours=2), "lateness": timedelta(seconds=LATENESS),
-                "max_skew": timedelta(seconds=SKEW), "idle_after": timedelta(seconds=5),
-                "checkout_silence": timedelta(seconds=SILENCE),
-            },
-            clock=Clock(wall=lambda: log.now, monotonic=lambda: log.now),
-            ends=EndsNow(lambda: log.now, log.ends),
-            clock_check=ClockCheck(lambda: log.now, lambda: log.now, max_skew=SKEW),
-            kafka={"commit_interval": timedelta(seconds=5)},
-            partitions=2,
-        )  # fmt: skip
-        if before is not None:
-            self.consumer.texts.update(before.consumer.texts)
-            self.consumer.committed_offsets.update(before.consumer.committed_offsets)
+    def __init__(self, logs: KeptLogs, before: TwoTasks | None = None) -> None:
+        super().__init__(logs, before)
         self.consumer.ends = dict.fromkeys(TOPICS, 0)
-        self.turn(lambda it: it.on_assign(it, [TopicPartition(topic, p) for topic, p in log.records]))
-
-    def read_on(self, partition: int) -> None:
-        """Read again what stands in the log from where the task begins."""
-        for topic in TOPICS:
-            begin = max(0, self.consumer.committed_offsets[topic, partition])
-            self.turn(self.log.records[topic, partition][begin:])
-
-    def read(self, partition: int, message: Message) -> None:
-        message._partition = partition
-        self.log.records[message.topic() or "", partition].append(message)
-        self.turn([message])
-
-    def show(self, partition: int, offer_id: str) -> None:
-        at = int(self.log.now * 1000)
-        offset = len(self.log.records["offers", partition])
-        self.read(partition, offer(offset, at, session=offer_id, offer_id=offer_id, stamp=at))
-
-    def check_out(self, partition: int) -> None:
-        at = int(self.log.now * 1000)
-        self.read(partition, checkout(len(self.log.records["checkouts", partition]), at, session="another", stamp=at))
+        self.turn(lambda it: it.on_assign(it, [TopicPartition(topic, p) for topic, p in logs.records]))
 
     def go(self, until: float) -> None:
-        while self.log.now < until:
-            self.log.now += 1.0
+        while self.logs.now < until:
+            self.logs.now += 1.0
             self.turn()
-
-    @property
-    def called(self) -> list[str]:
-        return [call.offer_id for call in self.delivery.calls]
 
     def commit(self) -> None:
         self.loop.tasks.commit([A, B], 0.1)
@@ -102,9 +42,9 @@ class TwoTasks(LoopWorld):
         return found.trusted_since > MIN_TIME
 
 
-def before_the_silence(log: Log) -> TwoTasks:
+def before_the_silence(logs: KeptLogs) -> TwoTasks:
     """At 12:59:58, with the last checkouts of 12:00 and an offer of 12:28 in B, which is due after 13:00."""
-    process = TwoTasks(log)
+    process = TwoTasks(logs)
     for partition in (A, B):
         process.show(partition, f"first{partition}")
         process.check_out(partition)
@@ -126,7 +66,7 @@ def silence_and_its_end(process: TwoTasks) -> None:
 
 @pytest.mark.parametrize("taken", ["no part", "the offers' part", "both parts"])
 def test_no_offer_is_decided_while_checkouts_land_though_the_process_is_killed_meanwhile(taken: str) -> None:
-    process = before_the_silence(Log())
+    process = before_the_silence(KeptLogs())
     if taken == "no part":
         process.consumer.errors["commit"] = [KafkaError._TRANSPORT] * 100
     elif taken == "the offers' part":
@@ -134,10 +74,10 @@ def test_no_offer_is_decided_while_checkouts_land_though_the_process_is_killed_m
     silence_and_its_end(process)
     process.go(ENDED + 5.0)
 
-    process.log.now += 30.0
-    after = TwoTasks(process.log, process)
+    process.logs.now += 30.0
+    after = TwoTasks(process.logs, process)
     after.read_on(B)
-    after.go(process.log.now + 5.0)
+    after.go(process.logs.now + 5.0)
     after.read_on(A)
     landed = ENDED + LATENESS
     after.go(landed)
@@ -150,7 +90,7 @@ def test_no_offer_is_decided_while_checkouts_land_though_the_process_is_killed_m
 def test_a_commit_says_that_inputs_are_watched_only_where_no_silence_can_begin_before_that_is_believed(
     quiet_for: float,
 ) -> None:
-    process = TwoTasks(Log())
+    process = TwoTasks(KeptLogs())
     process.check_out(A)
     process.go(NOON + quiet_for)
     process.commit()
