@@ -67,11 +67,13 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "runtime/edges.py": "types only",
     "runtime/reports.py": "log lines: golden/test_golden_logs.py, unit/runtime/test_runner.py",
     "runtime/run.py": "wiring: the process that integration/test_job.py and most of its neighbours start",
+    "server/latest.py": "an attribute: unit/server/test_http.py",
     "settings/__init__.py": "unit/settings/test_load.py",
     "settings/groups.py": "its defaults and refusals are told by name and source: unit/settings/test_load.py",
     "settings/model.py": "its names are what unit/settings/test_load.py loads by, and unit/test_manual.py lists",
     "settings/release_file.py": "read at a start and while it runs: unit/runtime/test_releases.py",
     "settings/table.py": "shows what was loaded: unit/settings/test_load.py",
+    "snapshot.py": "types only",
     "xcover/transport.py": "talks to a real server: integration/test_answers.py, fuzz/test_fuzz_answers.py",
 }
 """Files of consumer/ that have no `tests/unit/<room>/test_<file>.py`, and why: nothing to hold, or what holds them.
