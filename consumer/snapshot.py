@@ -239,7 +239,7 @@ class RecentOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentDeadLetter:
-    """One of the last dead letters: where its record stands, why, and when it was written (ms). `error` may quote it."""
+    """One of the last dead letters: where its record stands, why, when it was written (ms). `error` may quote it."""
 
     written_at: int
     topic: str
