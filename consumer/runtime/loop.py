@@ -31,6 +31,7 @@ from ..core.task import Task
 from ..core.watermark import Side
 from ..kafka.key_check import KeyCheck
 from ..server.health import Health, bound_of
+from ..server.latest import Latest
 from ..settings import Settings
 from .back_pressure import BackPressure
 from .edges import Edges
@@ -68,6 +69,7 @@ class Loop:
         edges: the clients and clocks.
         partitions: how many partitions each of the two input topics has.
         health: is told of each turn.
+        latest: holds what is told to those outside.
         on_end: is told that the loop has ended, by an error as well, before the group is left.
 
     Attributes:
@@ -82,6 +84,7 @@ class Loop:
         *,
         partitions: int,
         health: Health | None = None,
+        latest: Latest | None = None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         kafka, join, clock = settings.kafka, settings.join, edges.clock

@@ -32,6 +32,7 @@ from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
 from ..server.health import Health, bound_of, since_boot
 from ..server.http import serving
+from ..server.latest import Latest
 from ..settings import KafkaSettings, Loaded, Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
@@ -73,10 +74,11 @@ def run(loaded: Loaded, read_kafka: Callable[[], KafkaSettings] | None = None) -
     health = Health(bound_of(settings), boottime=since_boot)
     watchdog = Watchdog(settings.delivery.shutdown_timeout.total_seconds(), health)
     watchdog.start()
-    with serving(settings.server, health):
+    latest = Latest()
+    with serving(settings.server, health, latest):
         try:
             secrets = SecretFiles(loaded.files, settings.api)
-            return _run(within_memory(settings), secrets, read_kafka, health, watchdog)
+            return _run(within_memory(settings), secrets, read_kafka, health, watchdog, latest)
         finally:
             watchdog.count_down()
 
@@ -87,6 +89,7 @@ def _run(
     read_kafka: Callable[[], KafkaSettings] | None,
     health: Health,
     watchdog: Watchdog,
+    latest: Latest,
 ) -> int:
     kafka = settings.kafka
     # First, since a file that is named and wrong stops the start.
@@ -100,7 +103,7 @@ def _run(
         check_rights(admin, kafka)
         edges = live_edges(settings, secrets, admin, clients, causes, releases, health)
         with closing(edges.codec):
-            _work(settings, edges, topics.partitions, health, watchdog)
+            _work(settings, edges, topics.partitions, health, watchdog, latest)
         if clients.outdated:
             raise OutdatedLoginError(
                 f"{clients.outdated} of kafka.properties changed, which a client reads once: the service has stopped "
@@ -109,9 +112,11 @@ def _run(
     return 0
 
 
-def _work(settings: Settings, edges: Edges, partitions: int, health: Health, watchdog: Watchdog) -> None:
+def _work(
+    settings: Settings, edges: Edges, partitions: int, health: Health, watchdog: Watchdog, latest: Latest
+) -> None:
     """Run the loop until a signal ends it, or the loop itself."""
-    loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
+    loop = Loop(settings, edges, partitions=partitions, health=health, latest=latest, on_end=watchdog.count_down)
 
     def on_signal(number: int, _: FrameType | None) -> None:
         loop.stop()

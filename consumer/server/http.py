@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..errors import StartError
 from ..settings import ServerSettings
 from .health import Health, HealthStatus
+from .latest import Latest
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +44,13 @@ uvicorn's own `limit_concurrency` would answer 503 to the newest, which would be
 
 
 @contextmanager
-def serving(settings: ServerSettings, health: Health) -> Iterator[None]:
+def serving(settings: ServerSettings, health: Health, latest: Latest) -> Iterator[None]:
     """Serve the endpoints for as long as the context lasts, unless the port is 0.
+
+    Args:
+        settings: where.
+        health: what the probes are told.
+        latest: what the run is doing.
 
     Raises:
         StartError: the address cannot be listened at.
@@ -54,7 +60,7 @@ def serving(settings: ServerSettings, health: Health) -> Iterator[None]:
         return
     server = uvicorn.Server(
         uvicorn.Config(
-            _application(health),
+            _application(health, latest),
             http=_ShortConnection,
             lifespan="off",
             ws="none",
@@ -102,7 +108,7 @@ def _listener(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def _application(health: Health) -> Starlette:
+def _application(health: Health, latest: Latest) -> Starlette:
     async def livez(_: Request) -> JSONResponse:
         return _respond(health.live())
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from consumer.cli import app
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, running
 from consumer.server.http import serving
+from consumer.server.latest import Latest
 from consumer.settings import ServerSettings, Settings, load_settings
 from consumer.settings.types import parse_duration
 
@@ -141,7 +142,7 @@ def test_the_health_check_tells_a_live_service_from_one_that_is_stuck_or_gone(pr
     def code() -> int:
         return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=30).returncode
 
-    with serving(ServerSettings(port=port), health):
+    with serving(ServerSettings(port=port), health, Latest()):
         assert code() == 0, "not ready is no reason to be restarted"
         health.now += 1_000
         assert code() == 1

@@ -16,6 +16,7 @@ from consumer.errors import StartError
 from consumer.server import http
 from consumer.server.health import Health
 from consumer.server.http import serving
+from consumer.server.latest import Latest
 from consumer.settings import ServerSettings
 
 
@@ -27,7 +28,7 @@ def health() -> Told:
 @contextmanager
 def served(health: Health) -> Iterator[str]:
     settings = ServerSettings(port=free_port())
-    with serving(settings, health):
+    with serving(settings, health, Latest()):
         yield f"http://127.0.0.1:{settings.port}"
 
 
@@ -105,17 +106,17 @@ def test_a_port_that_is_taken_is_said_with_the_setting(health: Told) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = f"server.port {port}: Address already in use.*OPT_OUT_SERVER__PORT"
-        with pytest.raises(StartError, match=words), serving(ServerSettings(port=port), health):
+        with pytest.raises(StartError, match=words), serving(ServerSettings(port=port), health, Latest()):
             pass
 
 
 def test_a_host_that_is_not_this_machine_is_said_with_the_setting(health: Told) -> None:
     elsewhere = ServerSettings(host="192.0.2.1")
-    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health):
+    with pytest.raises(StartError, match=r"server\.host 192\.0\.2\.1"), serving(elsewhere, health, Latest()):
         pass
 
 
 def test_port_0_serves_nothing(health: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "create_server", lambda *_, **__: pytest.fail("it listens"))
-    with serving(ServerSettings(port=0), health):
+    with serving(ServerSettings(port=0), health, Latest()):
         pass
