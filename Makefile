@@ -63,8 +63,9 @@ bench: $(INSTALLED) ## figures of this machine: events joined, calls made, recor
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
 	@$(BIN)/python tests/benchmarks/bench_report.py
 
-manual: $(INSTALLED) ## write anew what the manual has from the code: the page of settings, the fields of an outcome
+manual: $(INSTALLED) ## write anew what the manual has from the code: the pages of settings and metrics, the fields of an outcome
 	@$(BIN)/python -m consumer.manual.settings_page
+	@$(BIN)/python -m consumer.server.metrics_page
 	@cd tests && $(abspath $(BIN))/python -m support.outcome_fields
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)

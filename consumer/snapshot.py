@@ -15,6 +15,25 @@ from .events import Outcome, Reason
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
+MOST_PARTNERS = 100
+"""Partner codes that are told apart, those that came first. Each costs some thirty series of who stores the metrics,
+and a producer may write any number of codes."""
+
+MOST_STATUSES = 30
+"""Status codes that are told apart: the insurer has a dozen, and what stands between may answer any."""
+
+OTHER = "(other)"
+"""Stands for those beyond."""
+
+NO_ANSWER = "none"
+"""Stands for the status of a try without an answer."""
+
+STOPS = ("credentials", "breaker", "retry_after", "not_found", "rejected")
+"""What stops the calls of a partner."""
+
+SUSPENSIONS = ("clock", "checkout_silence", "unmatched", "misdated", "landing", "gap")
+"""The guards that suspend decisions, by their short names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSnapshot:
@@ -98,7 +117,7 @@ class TaskSnapshot:
         kept_checkouts: in memory.
         due_uncalled: decided to be called, and not settled.
         unsettled: decided and not settled.
-        oldest_unsettled: the first of these in the log.
+        oldest_unsettled: the first of these in the log. Where tens of thousands wait, that of some seconds ago.
         committed_at: when the broker last acknowledged a commit of it, or had nothing better to acknowledge (ms); None:
             not yet.
         metadata_characters, metadata_limit: of the last commit, of the longer of its two texts, and what the broker
@@ -130,7 +149,7 @@ class PartnerSnapshot:
         code: its partner code.
         unsettled, in_flight: calls that wait or are made.
         words: why its calls are not made, or `calling`.
-        stopped_by: `credentials`, `breaker`, `retry_after`, `not_found`, `rejected`, in this order; empty: nothing.
+        stopped_by: of `STOPS`, in this order; empty: nothing.
         stopped_since: since when (ms) it is; None: it is not.
         last_status, last_note: of its last answer that was none of the contract's good ones, if there was one.
         rate_limit: calls a second that this instance may make with its credential; None: no limit.
@@ -151,16 +170,19 @@ class PartnerSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsSnapshot:
-    """The calls of this process.
+    """The calls of this process. Only so many partners are told apart here; the rest count as `(other)`.
 
     Attributes:
         queued, in_flight: now.
         retried: tries beyond the first of each call.
-        gate_closed: why no call may leave now, in words; empty: the gate is open.
-        answers: tries by partner code and status code (`none`: no answer). Only so many partners are told apart; the
-            rest count as `(other)`.
+        gate_closed: why no call may leave, in words; empty: some may. By the last look, which each call has before it.
+        gate_narrow: why calls leave one at a time, in words.
+        unsettled: calls that wait or are made, by partner code.
+        stopped: what stops calls, by partner code, of all partners that had calls.
+        answers: tries by partner code and status code (`none`: no answer).
         retries: tries beyond the first of each call, by partner code.
-        duration_buckets: how many tries took up to so many seconds, by rising bound, each with those below.
+        duration_buckets: how many tries took up to so many seconds, by rising bound, each with those below; the last
+            bound is infinite.
         duration_sum: seconds of all tries.
     """
 
@@ -168,6 +190,9 @@ class CallsSnapshot:
     in_flight: int = 0
     retried: int = 0
     gate_closed: tuple[str, ...] = ()
+    gate_narrow: tuple[str, ...] = ()
+    unsettled: Mapping[str, int] = field(default_factory=lambda: NOTHING)
+    stopped: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     answers: Mapping[tuple[str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     retries: Mapping[str, int] = field(default_factory=lambda: NOTHING)
     duration_buckets: tuple[tuple[float, int], ...] = ()
@@ -179,12 +204,12 @@ class CountsSnapshot:
     """What this process has counted.
 
     Attributes:
-        records: applied, by input (`offers`, `checkouts`).
-        left_out: of another kind, by input.
-        decisions: chains decided, by reason.
+        records: applied, by input (`offers`, `checkouts`), those included that a restart reads again.
+        left_out: those of them that are of another kind.
+        decisions: chains decided, by reason, those included that were decided before a restart and not settled.
         outcomes: chains settled, by outcome.
         dead_letters: by input and reason.
-        repeats_skipped: chains that the checkpoint told to be settled, which were not called again.
+        repeats_skipped: chains that were found called before a restart, and so were not called again.
         purchases_after_opt_out: told to the insurer and bought afterwards.
     """
 
@@ -202,7 +227,7 @@ class Suspended:
     """Decisions are suspended.
 
     Attributes:
-        reason: the short name of a guard: `clock`, `checkout_silence`, `unmatched`, `misdated`, `landing`, `gap`.
+        reason: of `SUSPENSIONS`.
         what: in words, with what to do.
         since: ms.
         partitions: those that decide nothing for it; empty: all.
@@ -256,12 +281,14 @@ class Snapshot:
     Attributes:
         taken_at: ms.
         started_at: when the process began (ms).
-        group, instance: the consumer group, and this member's client id.
+        group, instance: the consumer group, and this member of it: its `kafka.group_instance_id`, else its client.id,
+            else the name of its host.
         assigned, stopping: see `Heartbeat`.
         tasks: that run here, by rising partition.
         suspended: why decisions are suspended; empty: they are not.
         full: reading offers is paused, since too many are decided and not settled.
-        clock_ahead: seconds by which our clock is ahead of a witness's (negative: behind); None: nobody told.
+        clock_ahead: seconds by which our clock is at least ahead of a witness's (negative: behind), 0 within what
+            their answers tell; None: nobody told.
         partners: those with calls first.
         outcomes, dead_letters: the last ones, newest first.
     """

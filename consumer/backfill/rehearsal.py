@@ -12,6 +12,7 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, TopicPartition
 
 from ..calls import CallOwner, CallResult, OptOutCall
+from ..delivery.doing import NOTHING_YET, DeliverySnapshot
 from ..events import OfferOutcome, Outcome
 from ..kafka.record import Record
 
@@ -51,6 +52,10 @@ class RehearsedCalls:
 
     def set_share(self, fraction: float) -> None:
         """There is no rate."""
+
+    def snapshot(self) -> DeliverySnapshot:
+        """Nothing is called."""
+        return NOTHING_YET
 
     def check(self) -> None:
         """Nothing fails."""

@@ -46,6 +46,8 @@ class Task:
         restore_warnings: what was odd about what was committed, in words, for the log.
         watermarks, guard: of its inputs, and what the guards go by.
         decided_to: D (ms): what is due by then is decided. It stays below the watermark while decisions are suspended.
+        calls_abandoned: whether an abandoned offer is called, or settled as IGNORED.
+        repeats_skipped: chains that were found called before the restart, and so are not called again.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Task:
         self._late_after, self._lookback = rules.late_after, rules.lookback
         found = Restore(rules, partitions, offers, checkouts, horizon, each)
         self.restore_warnings = found.warnings
+        self.calls_abandoned, self.repeats_skipped = rules.call_abandoned, 0
         self._found: Restore | None = found
         self._told, self._until = False, found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
@@ -242,11 +245,6 @@ class Task:
         return self._until[side]
 
     @property
-    def calls_abandoned(self) -> bool:
-        """Whether an abandoned offer is called, or settled as IGNORED."""
-        return self._rules.call_abandoned
-
-    @property
     def watermark(self) -> int:
         """W (ms): no on-time event with a time <= W is still to come. MIN_TIME while nothing is known."""
         return max(self.decided_to, self.watermarks.lower)
@@ -414,6 +412,7 @@ class Task:
                 if found.spans_changed:
                     self._planner.settled_by_other_spans(chain)
                 self._pending.add_settled(chain)
+                self.repeats_skipped += chain.told
                 self._settle_offsets(chain)
             if found.spans_changed:  # by a shorter lookback, others are dated too far behind what stands beside them
                 self._join.keep_all(self._inputs[1].read_to, self._checkouts.keep)

@@ -67,6 +67,7 @@ class Gate:
         self._conditions = tuple(conditions)
         self._now = now
         self._openings = [Opening.OPEN] * len(self._conditions)
+        self._reasons = [""] * len(self._conditions)
         self._trial_until = 0.0
         self._begun_at = 0.0
         self._left_at = 0.0
@@ -104,9 +105,12 @@ class Gate:
         if not self.is_open:
             self._trial_until = self._now() + TRIAL_S
 
-    def reasons(self) -> tuple[str, ...]:
-        """Why it is not open, in words. May be called from another thread."""
-        return tuple(state.reason for ask in self._conditions if (state := ask()).opening is not Opening.OPEN)
+    def reasons(self, opening: Opening) -> tuple[str, ...]:
+        """Why it was not open further than so when it was last looked at, in words.
+
+        Nobody is asked anew: for some conditions it counts since when they are asked.
+        """
+        return tuple(reason for found, reason in zip(self._openings, self._reasons, strict=True) if found is opening)
 
     def _lets(self, others_in_flight: int, last_at: float) -> bool:
         """Whether the conditions let a call go on; the last one did so at `last_at`."""
@@ -125,6 +129,7 @@ class Gate:
         for place, ask in enumerate(self._conditions):
             state = ask()
             opening = min(opening, state.opening)
+            self._reasons[place] = state.reason
             if state.opening is not self._openings[place]:
                 self._log_change(self._openings[place], state)
                 self._openings[place] = state.opening

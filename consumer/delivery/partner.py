@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from ..calls import Answer, AnswerKind, OptOutCall
 from ..settings import DeliverySettings
+from ..snapshot import STOPS
 from .breaker import Breaker
 from .limiter import CredentialLimiter
 from .not_found import Belief, NotFoundGuard
@@ -98,6 +99,8 @@ class Partner:
         """An answer outside the contract was reported, and no 204 has come since."""
         self.recorded = 0
         """How many 204s have come."""
+        self.last_failure: Answer | None = None
+        """The last answer that was neither a 204 nor a 404 of the API."""
         self.fault = False
         """The credentials are refused: one probe at a time."""
         self.probe: PendingCall | None = None
@@ -173,6 +176,8 @@ class Partner:
                 self.breaker.answered()
                 self._note_evidence(pending, answer, now, log)
                 return
+        if answer.kind not in {AnswerKind.RECORDED, AnswerKind.NOT_FOUND}:
+            self.last_failure = answer
         self._stop_while_denied(pending, answer, now, was_probe=was_probe, log=log)
         if answer.retry_after is not None and self.limiter.gate(now, answer.retry_after):
             log.warning(
@@ -284,6 +289,17 @@ class Partner:
         self.refused -= 1
         if self.refused == 0:
             log.info("no rejected request of the partner waits any more", partner_code=self.code)
+
+    def stopped_by(self, now: float) -> tuple[str, ...]:
+        """What stops the partner's calls, of `snapshot.STOPS`; `now` on the loop's clock."""
+        stops = (
+            self.fault,
+            self.breaker.is_open,
+            self.limiter.gated_until > now,
+            self.not_found.tripped,
+            self.refused > 0,
+        )
+        return tuple(name for name, stop in zip(STOPS, stops, strict=True) if stop) if any(stops) else ()
 
     def state(self, now: float) -> str:
         """In words, why the partner's calls are not made, or `calling`; `now` on the loop's clock."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -20,6 +19,8 @@ from ..calls import Answer, AnswerKind, CallOwner, CallResult, OptOutCall
 from ..events import Outcome
 from ..settings import DeliverySettings
 from .answers import Effect, effect_of
+from .counts import CallCounts
+from .doing import DeliverySnapshot, snapshot_of
 from .gate import LOOK_S, Condition, Gate
 from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
@@ -37,18 +38,6 @@ class Caller(Protocol):
     """
 
     async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool], /) -> Answer: ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverySnapshot:
-    """What the delivery is doing: calls waiting, in flight, tries beyond each call's first, partners in words, and why
-    no call may leave now, if none may."""
-
-    queued: int
-    in_flight: int
-    retried: int
-    partners: dict[str, str]
-    not_open: tuple[str, ...] = ()
 
 
 class Delivery:
@@ -89,7 +78,7 @@ class Delivery:
         self._running: set[PendingCall] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled = 0
-        self._retried = 0
+        self._counts = CallCounts()
         self._closing = False
         # Bound once: the lazy logger would be set up anew at each call.
         self._log = structlog.get_logger(__name__).bind()
@@ -181,16 +170,16 @@ class Delivery:
         """Calls being made now."""
         return len(self._running)
 
-    @property
-    def retried(self) -> int:
-        """Tries beyond the first of each call, since the start."""
-        return self._retried
-
     def snapshot(self) -> DeliverySnapshot:
-        """What the delivery is doing. May be called from another thread; the figures are then of about now."""
-        now = self._loop.time()
-        partners = {partner.code: partner.state(now) for partner in self._scheduler.partners() if partner.unsettled}
-        return DeliverySnapshot(self.queued, self.in_flight, self._retried, partners, self._gate.reasons())
+        """What the delivery is doing."""
+        return snapshot_of(
+            self._scheduler.partners(),
+            self._counts,
+            self._gate,
+            queued=self.queued,
+            in_flight=self.in_flight,
+            now=self._loop.time(),
+        )
 
     def _new_partner(self, code: str, limiter: CredentialLimiter[Partner]) -> Partner:
         return Partner(code, limiter, self._settings, self._max_refused_run, self._random)
@@ -276,8 +265,7 @@ class Delivery:
         self._running.discard(pending)
         was_probe = partner.leave(pending)
         pending.attempts += 1
-        if pending.attempts > 1:
-            self._retried += 1
+        self._counts.answered(call.partner_code, answer.status_code, elapsed, again=pending.attempts > 1)
         pending.status, pending.note = answer.status_code, answer.note
         if answer.kind in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
             pending.maybe_recorded = True

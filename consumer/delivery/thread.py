@@ -16,11 +16,16 @@ from typing import Any, Protocol, TypeAlias
 from ..calls import CallOwner, CallResult, OptOutCall
 from ..errors import StopError
 from ..settings import DeliverySettings
+from .doing import NOTHING_YET, DeliverySnapshot
 from .gate import Condition
-from .queue import Caller, Delivery, DeliverySnapshot
+from .queue import Caller, Delivery
 
 BATCH = 5_000
 """So many submitted calls are taken over in one step of the loop, lest the calls in flight wait for them."""
+
+
+SNAPSHOT_EVERY = 0.5
+"""Seconds between two looks at what the delivery is doing: whoever asks is told what the last one has found."""
 
 
 class Connection(Caller, Protocol):
@@ -65,6 +70,9 @@ class Deliveries(Protocol):
     def set_share(self, fraction: float) -> None:
         """Use this part of the deployment's rate limit."""
 
+    def snapshot(self) -> DeliverySnapshot:
+        """What they are doing, as of about now."""
+
     def check(self) -> None:
         """Raises:
         StopError: it has failed.
@@ -101,6 +109,8 @@ class DeliveryThread:
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._delivery: Delivery | None = None
+        self._snapshot = NOTHING_YET
+        """Made on the loop, which alone may look into the delivery, and swapped as a whole."""
         self._stop: asyncio.Future[float] | None = None
 
     def start(self) -> None:
@@ -138,11 +148,8 @@ class DeliveryThread:
         self._send(partial(Delivery.set_share, fraction=fraction))
 
     def snapshot(self) -> DeliverySnapshot:
-        """What the delivery is doing, for logs and the status page. Raises StopError as `check` does."""
-        self.check()
-        if self._delivery is None:
-            return DeliverySnapshot(0, 0, 0, {})
-        return self._delivery.snapshot()
+        """What the delivery was doing less than a moment (`SNAPSHOT_EVERY`) ago."""
+        return self._snapshot
 
     def check(self) -> None:
         """Raise StopError if the thread has died, or something in it has failed that must not."""
@@ -200,11 +207,17 @@ class DeliveryThread:
             max_refused_run=self._max_refused_run,
             conditions=self._conditions,
         )
+        self._take_snapshot(self._delivery)
         self._started.set()
         try:
             await self._delivery.close(await stop)
+            self._snapshot = self._delivery.snapshot()
         finally:
             await connection.aclose()
+
+    def _take_snapshot(self, delivery: Delivery) -> None:
+        self._snapshot = delivery.snapshot()
+        asyncio.get_running_loop().call_later(SNAPSHOT_EVERY, self._take_snapshot, delivery)
 
     def _set_stop(self, timeout: float) -> None:
         while self._inbox:

@@ -136,6 +136,13 @@ class GroupConsumer:
         """Whether the group has said which tasks run here; they may be none."""
         return self._assigned
 
+    @property
+    def paused(self) -> frozenset[tuple[str, int]]:
+        """The partitions, by topic and number, that are read no further for now."""
+        if self._held:
+            return frozenset((place.topic, place.partition) for place in self._places(self._partitions))
+        return frozenset(self._paused)
+
     def topic(self, side: Side) -> str:
         """The topic of an input."""
         return self._topics[side]

@@ -52,7 +52,8 @@ class Retention:
         self._settings: Mapping[ConfigResource, Future[Any]] = {}
         self._kept: dict[str, Kept] = {}
         self._refused = False
-        self._bounds: tuple[Mapping[TopicPartition, Future[Any]], Mapping[TopicPartition, Future[Any]]] = ({}, {})
+        self._asked: tuple[Mapping[TopicPartition, Future[Any]], Mapping[TopicPartition, Future[Any]]] = ({}, {})
+        self._told: dict[tuple[str, int], tuple[int, int]] = {}
 
     def kept(self, topic: str) -> Kept | None:
         """What its settings say; None while that is not known. To be called again and again."""
@@ -66,27 +67,33 @@ class Retention:
         return self._kept.get(topic)
 
     def ask_bounds(self, places: Collection[tuple[str, int]]) -> None:
-        """Ask where these partitions begin and end."""
+        """Ask where these partitions begin and end, open transactions included; none: nothing is asked."""
+        if not places:
+            return
         # The client is typed only in part.
         first, end = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        self._bounds = (
+        self._asked = (
             self._admin.list_offsets({TopicPartition(*place): first for place in places}, request_timeout=_TIMEOUT),
             self._admin.list_offsets({TopicPartition(*place): end for place in places}, request_timeout=_TIMEOUT),
         )
 
     def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """The first offset and the end of each partition that was asked for last, as far as that was told."""
-        first, end = (
-            {
-                (place.topic, place.partition): answer.result().offset
-                for place, answer in answers.items()
-                if answer.done() and answer.exception() is None
-            }
-            for answers in self._bounds
-        )
-        both = {place: (first[place], end[place]) for place in first.keys() & end.keys()}
-        # A time-out of the client is told as an offset that is none.
-        return {place: bounds for place, bounds in both.items() if min(bounds) >= 0}
+        """The first offset and the end of each partition, as far as they were told when they were asked for last."""
+        asked = self._asked
+        if asked[0] and all(answer.done() for answers in asked for answer in answers.values()):
+            self._asked = {}, {}
+            first, end = (
+                {
+                    (place.topic, place.partition): answer.result().offset
+                    for place, answer in answers.items()
+                    if answer.exception() is None
+                }
+                for answers in asked
+            )
+            both = {place: (first[place], end[place]) for place in first.keys() & end.keys()}
+            # A time-out of the client is told as an offset that is none.
+            self._told = {place: bounds for place, bounds in both.items() if min(bounds) >= 0}
+        return self._told
 
     def _take_settings(self) -> None:
         answers, self._settings = self._settings, {}

@@ -32,6 +32,11 @@ class FirstCalls:
         self._kept.append(chain)
 
     @property
+    def waiting(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    @property
     def wait(self) -> bool:
         """Whether there are some."""
         return bool(self._kept)

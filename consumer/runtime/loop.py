@@ -11,7 +11,8 @@ The order within a turn (`Loop.run_once`) is what the promises rest on:
 6. ask the guards, then decide what the watermark allows, and hand over the calls,
 7. pause the inputs that are to be read no further for now,
 8. see whether outcomes were written, and whether the other threads live; and say which watermarks stand still, and why,
-9. at an interval: flush the outcomes, then commit what is settled.
+9. at an interval: flush the outcomes, then commit what is settled,
+10. at another: say for those outside what is going on, as one frozen snapshot.
 
 Steps 5 to 7 are functions of what was read, of the watermarks, of what was found of our clock, and of the tasks that
 are here. A turn in which none of
@@ -38,6 +39,7 @@ from .edges import Edges
 from .idleness import Idleness
 from .retention import RetentionWatch
 from .runner import TaskRunner
+from .snapshots import Snapshots
 from .standstill import InputFacts, Standstill
 from .suspension import Suspension
 from .tasks import Tasks, rules_of
@@ -115,6 +117,16 @@ class Loop:
             wall=clock.wall,
             monotonic=clock.monotonic,
         )
+        self._snapshots = Snapshots(
+            settings,
+            edges,
+            latest or Latest(),
+            tasks=self.tasks,
+            suspension=self.suspension,
+            back_pressure=self._back_pressure,
+            standstill=self._standstill,
+            retention=self._retention,
+        )
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
         self._next_commit = 0.0
@@ -190,6 +202,7 @@ class Loop:
         self._standstill.look(at_work, assigned=self.tasks.consumer.assigned)
         self._commit_and_report_at_intervals()
         self._tell_health()
+        self._snapshots.look(stopping=self._stopping)
 
     # --- the steps of a turn
 
@@ -313,6 +326,7 @@ class Loop:
     def _finish(self) -> None:
         log.info("stopping", tasks=sorted(self.tasks.runners))
         self._tell_health()
+        self._snapshots.take(stopping=True)
         self.tasks.drain(FOR_CALLS * self._settings.delivery.shutdown_timeout.total_seconds())
 
     def _report(self) -> None:

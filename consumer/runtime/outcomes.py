@@ -5,15 +5,15 @@ An outcome says which presentation it is of, what its fate is and why, by which 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from ..calls import CallResult
 from ..core.admission import Admission
 from ..core.chain import Chain
-from ..events import CheckoutCompleted, Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from ..events import CheckoutCompleted, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 from ..hiding import hide
-from ..kafka.producer import Outputs
+from .counts import Counts
+from .edges import Edges
 
 CUT_OFF = "presented so long before what is left of the checkouts that the one that bought it may be gone"
 """Why an offer is LATE that came in time: retention has deleted checkouts, or the log begins too late."""
@@ -38,6 +38,23 @@ MAY_BE_BOUGHT = "a checkout of its session that cannot be read may be its purcha
 """Why an offer is DEAD_LETTERED that was decided to be called: its call was withheld."""
 
 
+def fate_without_call(chain: Chain, *, call_abandoned: bool) -> Outcome | None:
+    """The fate of a chain that is settled by its decision alone; None: it is to be called.
+
+    `call_abandoned`: an abandoned offer is called.
+    """
+    if chain.reason is Reason.ABANDONED and call_abandoned:
+        return None
+    return _FATES.get(chain.reason)
+
+
+_FATES = {
+    Reason.PURCHASED: Outcome.PURCHASED,
+    Reason.CHECKOUT_UNREADABLE: Outcome.DEAD_LETTERED,
+    Reason.ABANDONED: Outcome.IGNORED,
+}
+
+
 class Settlement(NamedTuple):
     """What an outcome says that the presentation itself does not.
 
@@ -60,26 +77,19 @@ class Outcomes:
     """Writes the outcomes of one task.
 
     Args:
-        outputs: where they go.
+        edges: where they go, with the clock and the mode of the run.
         topic: of the presentations.
         partition: the task's number, and that of the partition they are written to.
-        wall: a clock in seconds, for `settled_at`.
-        mode: of the run.
+        counts: counts them.
     """
 
-    def __init__(
-        self,
-        outputs: Outputs,
-        topic: str,
-        partition: int,
-        wall: Callable[[], float],
-        mode: Mode = Mode.LIVE,
-    ) -> None:
-        self._outputs = outputs
+    def __init__(self, edges: Edges, topic: str, partition: int, counts: Counts) -> None:
+        self._outputs = edges.outputs
         self._topic = topic
         self._partition = partition
-        self._wall = wall
-        self._mode = mode
+        self._wall = edges.clock.wall
+        self._mode = edges.mode.mode
+        self._counts = counts
 
     def not_admitted(self, event: OfferPresented, reason: Reason, note: str) -> None:
         """The presentation is late or implausible: DEAD_LETTERED before it belonged to any chain."""
@@ -128,4 +138,5 @@ class Outcomes:
             mode=self._mode,
             note=None if settlement.note is None else hide(settlement.note),
         )
+        self._counts.outcome(outcome)
         self._outputs.outcome(outcome, self._partition)

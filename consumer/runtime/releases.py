@@ -16,6 +16,8 @@ from pathlib import Path
 
 import structlog
 
+from ..calls import OptOutCall
+from ..core.chain import Chain
 from ..settings.release_file import Offer, content_of, read, read_release_file
 
 log = structlog.get_logger(__name__)
@@ -42,6 +44,10 @@ class Releases:
         if path is not None:
             self._seen, self.notes = read_release_file(path)
             log.info("release file read", file=str(path), entries=len(self.notes))
+
+    def note_of(self, offer: Chain | OptOutCall) -> str | None:
+        """Who let this one go, and why; None: nobody did. May be asked by any thread."""
+        return self.notes.get((offer.partner_code, offer.offer_id))
 
     def changed(self, now: float) -> bool:
         """Whether the file says something else than before. Looks at most once a second; `now` is monotonic (s)."""

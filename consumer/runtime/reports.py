@@ -8,8 +8,10 @@ import structlog
 
 from ..calls import CallResult
 from ..core.chain import Chain
+from ..core.watermark import Side
 from ..events import CheckoutCompleted, OfferAmongSeveral
 from ..kafka.record import Record
+from .counts import Counts
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +21,12 @@ class Reports:
 
     Args:
         partition: of the task; each line names it.
+        counts: counts them.
         findings: what was odd about what was committed.
     """
 
-    def __init__(self, partition: int, findings: Iterable[str] = ()) -> None:
+    def __init__(self, partition: int, counts: Counts, findings: Iterable[str] = ()) -> None:
+        self._counts = counts
         self._log = log.bind(partition=partition)
         for finding in findings:
             self.finding(finding)
@@ -32,14 +36,16 @@ class Reports:
         if finding is not None:
             self._log.warning("found at the start of the task", finding=finding)
 
-    def dead_letter(self, record: Record, reason: str, error: str, watermark: int) -> None:
-        """A record goes to the dead-letter topic."""
+    def dead_letter(self, side: Side, record: Record, reason: str, error: str, watermark: int) -> None:
+        """A record of this input goes to the dead-letter topic."""
+        self._counts.dead_letter(side, record, reason, error)
         self._log.warning(
             "dead letter", topic=record.topic, offset=record.offset, reason=reason, error=error, watermark=watermark
         )
 
     def purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
         """A checkout bought what was called."""
+        self._counts.purchases_after_opt_out += 1
         self._log.warning(
             "purchase_after_opt_out",
             partner_code=chain.partner_code,

@@ -78,6 +78,10 @@ class RetentionWatch:
         retention: what the brokers tell; None where they are not asked.
         topics: of the offers and of the checkouts.
         wall: the wall clock in seconds.
+
+    Attributes:
+        left: seconds until retention may delete what a restart would have to read, by topic and partition; not of those
+            that are kept for ever, or of which that is not known.
     """
 
     def __init__(self, retention: Retention | None, topics: tuple[str, str], wall: Callable[[], float]) -> None:
@@ -85,6 +89,7 @@ class RetentionWatch:
         self._topics = topics
         self._wall = wall
         self._stamps: dict[tuple[TaskRunner, Side], Stamps] = {}
+        self.left: dict[tuple[str, int], float] = {}
 
     def read(self, runner: TaskRunner, side: Side, message: Message) -> None:
         """This is the first record of an input's in a batch that was read."""
@@ -92,6 +97,23 @@ class RetentionWatch:
         if stamps is None:
             stamps = self._stamps[runner, side] = Stamps(message.offset() or 0)
         stamps.read(message)
+
+    @property
+    def ends(self) -> dict[tuple[str, int], int]:
+        """Where the brokers said last that the partitions end, by topic and number."""
+        return {} if self._retention is None else {place: end for place, (_, end) in self._retention.bounds().items()}
+
+    def measure(self, runners: Mapping[int, TaskRunner], committed: Mapping[int, CommitPlan]) -> None:
+        """Ask the brokers, without waiting, and say what is left by what they have told. The arguments are `look`'s."""
+        if self._retention is None:
+            return
+        self._retention.ask_bounds([(topic, partition) for partition in runners for topic in self._topics])
+        now, kept = self._wall() * 1000, {topic: self._retention.kept(topic) for topic in self._topics}
+        self.left = {
+            (held.topic, held.partition): (how_long.ms - (now - held.since)) / 1000
+            for held in self._held(runners, committed)
+            if (how_long := kept[held.topic]) is not None and how_long.ms is not None
+        }
 
     def look(self, runners: Mapping[int, TaskRunner], committed: Mapping[int, CommitPlan]) -> None:
         """Look once. To be called at the interval of the warnings.
@@ -106,20 +128,14 @@ class RetentionWatch:
             return
         # Asked for now, and told by the next look at the latest.
         settings = {topic: self._retention.kept(topic) for topic in self._topics}
-        bounds = self._retention.bounds()  # of the last look
-        by_size: list[tuple[str, int]] = []
+        bounds = self._retention.bounds()
         for held in self._held(runners, committed):
             kept = settings[held.topic]
             if kept is None:
                 continue
-            place = held.topic, held.partition
-            if kept.bytes is not None:
-                by_size.append(place)
-            used = self._used(held, kept, bounds.get(place))
+            used = self._used(held, kept, bounds.get((held.topic, held.partition)))
             if used is not None:
                 self._warn(held, used, runners[held.partition].task.oldest_unsettled())
-        if by_size:
-            self._retention.ask_bounds(by_size)
 
     def _held(self, runners: Mapping[int, TaskRunner], committed: Mapping[int, CommitPlan]) -> Iterable[Held]:
         for partition, runner in sorted(runners.items()):

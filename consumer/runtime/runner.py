@@ -14,14 +14,15 @@ from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
-from ..events import CheckoutCompleted, OfferPresented, Outcome, Reason
+from ..events import CheckoutCompleted, OfferPresented, Outcome
 from ..kafka.record import Record
 from .bad_record_limit import BadRecordLimit
+from .counts import Counts
 from .edges import Edges
 from .first_calls import FirstCalls, call_of
 from .late_run import LateRun
 from .misdated import Misdated
-from .outcomes import NOT_ADMITTED, Outcomes
+from .outcomes import NOT_ADMITTED, Outcomes, fate_without_call
 from .reports import Reports, refused_in_words
 from .same_record import is_same
 from .unreadable import sessions_of
@@ -40,7 +41,7 @@ class TaskRunner:
         bad_records: the limit of each of them, which all tasks share.
         late_limit: see `LateRun`.
         checkouts_end: see `FirstCalls`.
-        misdated: reports implausible dates, for all tasks.
+        misdated, counts: reports implausible dates, and counts what becomes of records and offers, for all tasks.
 
     Attributes:
         task: the pure part.
@@ -64,6 +65,7 @@ class TaskRunner:
         late_limit: int,
         checkouts_end: int = 0,
         misdated: Misdated | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.partition = partition
         self.task = task
@@ -72,12 +74,12 @@ class TaskRunner:
         self.schema_waits: dict[Side, str] = {}
         self._topics = topics
         self._codec, self._mode = edges.codec, edges.mode
-        self._outputs = edges.outputs
-        self._record_reader = edges.record_reader
+        self._outputs, self._record_reader = edges.outputs, edges.record_reader
         self._releases = edges.releases
         self._clock_check = edges.clock_check
         self._bad_records = bad_records
-        self._outcomes = Outcomes(edges.outputs, topics[Side.OFFERS], partition, edges.clock.wall, edges.mode.mode)
+        self._counts = counts or Counts(edges.clock.wall)
+        self._outcomes = Outcomes(edges, topics[Side.OFFERS], partition, self._counts)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that wait: see `buffering`."""
         self._restoring = True
@@ -86,9 +88,9 @@ class TaskRunner:
         self._checkouts_wait_for_clock = False
         self._maybe_told: set[int] = set()
         """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
-        self._first_calls = FirstCalls(task, checkouts_end)
+        self.first_calls = FirstCalls(task, checkouts_end)
         self._misdated = misdated or Misdated(edges.clock.wall)
-        self._reports = Reports(partition, task.restore_warnings)
+        self._reports = Reports(partition, self._counts, task.restore_warnings)
         self.late_run = LateRun(late_limit, task, topics[Side.OFFERS], edges, log.bind(partition=partition))
 
     # --- records
@@ -147,7 +149,7 @@ class TaskRunner:
         return self.waiting() | {side for side in Side if side in stopped}
 
     def _ahead(self) -> Side | None:
-        return self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0 or self._first_calls.wait)
+        return self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0 or self.first_calls.wait)
 
     def waiting(self) -> set[Side]:
         """The inputs of which records wait; see `buffering`."""
@@ -218,6 +220,7 @@ class TaskRunner:
         """It is of another kind, by `input.….when`, or presents nothing, by `input.offers.each`."""
         self.task.read_to(side, offset + 1)
         self.left_out += 1
+        self._counts.left_out[side] += 1
         return NONE
 
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
@@ -294,10 +297,12 @@ class TaskRunner:
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
         on_ack = partial(self.task.acknowledged, message.offset() or 0, side)
-        self._write_dead_letter(Record.of(message), reason, error, on_ack)
+        self._write_dead_letter(side, Record.of(message), reason, error, on_ack)
 
-    def _write_dead_letter(self, record: Record, reason: str, error: str, on_ack: Callable[[], None]) -> None:
-        self._reports.dead_letter(record, reason, error, self.task.watermark)
+    def _write_dead_letter(
+        self, side: Side, record: Record, reason: str, error: str, on_ack: Callable[[], None]
+    ) -> None:
+        self._reports.dead_letter(side, record, reason, error, self.task.watermark)
         self._outputs.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
     # --- decisions and their fates
@@ -310,21 +315,19 @@ class TaskRunner:
         for chain in self.task.decide(suspended=suspended):
             if not self._mode.settles(self.partition, chain.last):
                 self.task.settle(chain, called=False)
-            elif chain.reason is Reason.PURCHASED:
-                self._settle(chain, Outcome.PURCHASED)
-            elif chain.reason is Reason.CHECKOUT_UNREADABLE:
-                self._settle(chain, Outcome.DEAD_LETTERED)
-            elif chain.reason is Reason.ABANDONED and not self.task.calls_abandoned:
-                self._settle(chain, Outcome.IGNORED)
+                continue
+            self._counts.decisions[chain.reason] += 1
+            if (fate := fate_without_call(chain, call_abandoned=self.task.calls_abandoned)) is None:
+                self.first_calls.keep(chain)
             else:
-                self._first_calls.keep(chain)
+                self._settle(chain, fate)
         calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
         stands = (at_once or self.late_run.suspended or self._mode.is_bounded) and self._ahead() is Side.CHECKOUTS
-        for chain in self._first_calls.take(at_once=stands):
+        for chain in self.first_calls.take(at_once=stands):
             if chain.is_withheld:
                 self._settle_withheld(chain)
-            elif (note := self._released(chain)) is not None:
+            elif (note := self._releases.note_of(chain)) is not None:
                 self._release(chain, note)
             else:
                 calls.append(call_of(chain, self, self._topics[Side.OFFERS], self.partition))
@@ -335,7 +338,7 @@ class TaskRunner:
         """See `CallOwner`. Asked on another thread: it reads flags and looks up keys, which needs no lock."""
         if self.draining or self._closed or self.task.pending_chain(call.chain_start).is_withheld:
             return Withheld()
-        note = self._releases.notes.get((call.partner_code, call.offer_id))
+        note = self._releases.note_of(call)
         return None if note is None else Withheld(released=note)
 
     def on_result(self, result: CallResult) -> None:
@@ -378,7 +381,7 @@ class TaskRunner:
             return None
         if record is not None and not is_same(self._codec, record, chain.last):
             record = None
-        note = self._released(chain) if record is None else None
+        note = self._releases.note_of(chain) if record is None else None
         if record is None and note is None and not (self.draining or self._closed):
             self._reports.record_gone(chain, self._topics[Side.OFFERS], result)
             if result.maybe_recorded:
@@ -391,7 +394,7 @@ class TaskRunner:
             self._release(chain, note, result)
         elif record is not None:
             on_ack = partial(self._acknowledged, chain, told=result.maybe_recorded)
-            self._write_dead_letter(record, "rejected", refused_in_words(chain, result), on_ack)
+            self._write_dead_letter(Side.OFFERS, record, "rejected", refused_in_words(chain, result), on_ack)
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)
         return None
 
@@ -399,9 +402,6 @@ class TaskRunner:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
         self._closed = True
         self._clock_check.checkouts_wait(self, False)
-
-    def _released(self, chain: Chain) -> str | None:
-        return self._releases.notes.get((chain.partner_code, chain.offer_id))
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         told = result is not None and result.maybe_recorded

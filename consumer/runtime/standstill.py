@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 
 from ..core.watermark import Side
+from ..snapshot import HeldBack
 from .idleness import IdleFacts
 from .runner import TaskRunner
 from .suspension import when
@@ -214,6 +215,7 @@ class Standstill:
         self._topics = topics
         self._known_of = known_of
         self._patience = max(PATIENCE, 2 * idle_after)
+        self._quiet = max(LATELY, 2 * idle_after)
         self._wall = wall
         self._monotonic = monotonic
         self._waits: dict[TaskRunner, Wait] = {}
@@ -251,6 +253,20 @@ class Standstill:
                 self._search(runner, wait, now)
         self.words = tuple(
             self._in_words(runner, wait) for runner, wait in self._waits.items() if wait.told and wait.holder
+        )
+
+    def held_back(self, runner: TaskRunner) -> HeldBack | None:
+        """What holds the watermark of a task now; None: it has moved lately, or was not looked at yet."""
+        wait, now = self._waits.get(runner), self._monotonic()
+        if wait is None or now - wait.since < self._quiet:
+            return None
+        holder, _ = self._holder(runner, now)
+        return HeldBack(
+            side=holder.side.name.lower(),
+            cause=holder.cause.name.lower(),
+            what=_cause_in_words(runner, holder),
+            since=wait.since_wall,
+            told=bool(wait.told),
         )
 
     # --- inside
@@ -294,10 +310,8 @@ class Standstill:
 
     def _search(self, runner: TaskRunner, wait: Wait, now: float) -> None:
         """Find what holds the watermark; tell it, if it is not told yet and holds it for long enough."""
-        facts_of = {side: self._facts_of(runner, side, now) for side in _holding(runner)}
-        found = [Holder(side, cause_of(facts)) for side, facts in facts_of.items()]
-        holder = min(found, key=lambda holder: _URGENCY[holder.cause])
-        side, facts = holder.side, facts_of[holder.side]
+        holder, facts = self._holder(runner, now)
+        side = holder.side
         if holder != wait.holder:
             wait.holder, wait.holder_since = holder, now
         steady = now - wait.holder_since >= STEADY * self._patience
@@ -320,17 +334,23 @@ class Standstill:
             **_more(holder.cause, facts),
         )
 
+    def _holder(self, runner: TaskRunner, now: float) -> tuple[Holder, InputFacts]:
+        """What holds the watermark now, with what is known of that input."""
+        facts_of = {side: self._facts_of(runner, side, now) for side in _holding(runner)}
+        found = [Holder(side, cause_of(facts)) for side, facts in facts_of.items()]
+        holder = min(found, key=lambda holder: _URGENCY[holder.cause])
+        return holder, facts_of[holder.side]
+
     def _facts_of(self, runner: TaskRunner, side: Side, now: float) -> InputFacts:
         return self._known_of(runner, side, now - self._applied[runner, side][1], self._ends.get((runner, side)))
 
     def _in_words(self, runner: TaskRunner, wait: Wait) -> str:
         assert wait.holder is not None  # noqa: S101 - the caller has looked
-        side, cause = wait.holder
+        side = wait.holder.side
         place = f"{self._topics[side]}[{runner.partition}] at offset {runner.task.next_offset(side)}"
-        schema = f" ({runner.schema_waits[side]})" if cause is Cause.SCHEMA and side in runner.schema_waits else ""
         return (
             f"the watermark of partition {runner.partition} stands still since {when(wait.since_wall)}, held by "
-            f"{place}: {cause.value}{schema}"
+            f"{place}: {_cause_in_words(runner, wait.holder)}"
         )
 
     def _forget_all_but(self, runners: Collection[TaskRunner]) -> None:
@@ -352,6 +372,12 @@ def _holding(runner: TaskRunner) -> list[Side]:
         if behind:
             return behind
     return [side for side in Side if task.watermarks.of(side).value == task.watermarks.lower]
+
+
+def _cause_in_words(runner: TaskRunner, holder: Holder) -> str:
+    side, cause = holder
+    schema = f" ({runner.schema_waits[side]})" if cause is Cause.SCHEMA and side in runner.schema_waits else ""
+    return cause.value + schema
 
 
 def _more(cause: Cause, facts: InputFacts) -> Mapping[str, object]:

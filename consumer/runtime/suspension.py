@@ -27,6 +27,20 @@ WHAT_TO_DO = {
     "back to land",
 }
 
+SHORT = {
+    SuspendedBy.CLOCK: "clock",
+    SuspendedBy.SILENCE: "checkout_silence",
+    SuspendedBy.UNMATCHED: "unmatched",
+    SuspendedBy.MISDATED: "misdated",
+    SuspendedBy.LANDING: "landing",
+}
+"""The names of the guards in snapshots (`snapshot.SUSPENSIONS`), and so in metrics."""
+
+BEHIND_A_GAP = (
+    "what is due behind a gap between two checkouts waits until join.lateness has passed on their side, for what was "
+    "kept back to land. It ends by itself; a quiet partition has such a gap every night"
+)
+
 _FULL = (
     "offers are read no further while decisions are held. Checkouts are, but a purchased id only matches an offer that "
     "is read: if none does any more, a restart reads as many again"
@@ -105,6 +119,16 @@ class Suspension:
             self._full = full
             log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
         return full
+
+    def words(self, tasks: Collection[Task]) -> dict[str, tuple[str, list[Task]]]:
+        """Why decisions are suspended: by the short name of each guard in words, and the tasks that decide nothing."""
+        held = {}
+        if self.by is not SuspendedBy.NONE:
+            tasks_held = [task for task in tasks if not self.lets_decide(task)]
+            held[SHORT[self.by]] = WHAT_TO_DO[self.by], tasks_held
+        if self._behind_gap:
+            held["gap"] = BEHIND_A_GAP, list(self._behind_gap)
+        return held
 
     @property
     def most_checkouts(self) -> int:

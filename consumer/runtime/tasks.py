@@ -19,6 +19,7 @@ from ..kafka.start_offsets import StartOffsets, TaskStart, readable
 from ..server.health import Health
 from ..settings import JoinSettings, Settings
 from .bad_record_limit import BadRecordLimit
+from .counts import Counts
 from .edges import Edges
 from .idleness import MOST_UNWATCHED, Idleness
 from .misdated import Misdated
@@ -63,10 +64,14 @@ class Tasks:
     Attributes:
         consumer: the member of the group.
         runners: by partition.
+        bad_records: of each input, which count what is read as well.
         routes: the same, by topic and partition, with the input that it is.
         misdated: what is dated implausibly.
         changed: a task came or went, or has records buffered: guards and decisions are to be asked once more.
+        counts: what became of records and offers, those of tasks included that have gone.
         committed: by partition, what the broker has acknowledged last, of this assignment.
+        committed_at: by partition, when it last did, or there was nothing better to commit (wall clock, ms).
+        metadata_limits: by partition, characters that the broker takes, where that is less than usual.
         failed: the run ends by an error: tasks that go commit nothing. Or a restart loop would put one more stretch
             of what it cannot read behind it each time.
     """
@@ -88,13 +93,16 @@ class Tasks:
         self._each = each_of(settings.input.offers.each)
         self._topics = kafka.offer_topic, kafka.checkout_topic
         self._revoke_timeout = kafka.revoke_timeout.total_seconds()
-        self._bad_records = (
+        self.bad_records = (
             BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio),
             BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
         )
         self._late_limit = dead.late_run
         self.misdated = Misdated(edges.clock.wall)
+        self.counts = Counts(edges.clock.wall)
         self.committed: dict[int, CommitPlan] = {}
+        self.committed_at: dict[int, int] = {}
+        self.metadata_limits: dict[int, int] = {}
         self._put_off: set[int] = set()
         self.consumer = GroupConsumer(
             edges.consumer,
@@ -134,10 +142,11 @@ class Tasks:
             task,
             topics=self._topics,
             edges=self._edges,
-            bad_records=self._bad_records,
+            bad_records=self.bad_records,
             late_limit=self._late_limit,
             checkouts_end=start.checkouts_end,
             misdated=self.misdated,
+            counts=self.counts,
         )
         self.runners[partition] = runner
         for side in Side:
@@ -195,7 +204,7 @@ class Tasks:
     def metadata_refused(self, partition: int) -> None:
         """See `kafka.consumer.RebalanceListener`. A broker's offset.metadata.max.bytes may be below its default."""
         if partition in self.runners:
-            limit = self.runners[partition].task.lower_metadata_limit()
+            limit = self.metadata_limits[partition] = self.runners[partition].task.lower_metadata_limit()
             log.warning("commit metadata is kept shorter from now on", partition=partition, characters=limit)
 
     def judge_late_runs(self, now: int) -> None:
@@ -238,13 +247,15 @@ class Tasks:
                 self._put_off.add(partition)
             if plan is not None and plan != self.committed.get(partition):
                 plans[partition] = plan
+            elif plan is not None:
+                self.committed_at[partition] = now
         with self._health.waiting("a commit"):
             acknowledged = self.consumer.commit(plans)
         self._edges.writes.committed(plans, acknowledged)
         self._edges.writes.forget(set(partitions) - plans.keys())
         for partition in acknowledged:
             self.runners[partition].task.commit_acknowledged(plans[partition])
-            self.committed[partition] = plans[partition]
+            self.committed[partition], self.committed_at[partition] = plans[partition], now
 
     def _silence_may_be_missed(self, now: int) -> bool:
         """Whether one may begin and end after a commit of `now`, and before the trust of that is taken over."""
@@ -290,7 +301,9 @@ class Tasks:
             if runner is None:
                 continue  # it never began
             runner.close()
-            self.committed.pop(partition, None)
+            self.counts.repeats_skipped += runner.task.repeats_skipped
+            for of_partition in (self.committed, self.committed_at, self.metadata_limits):
+                of_partition.pop(partition, None)
             self._edges.writes.forget([partition])
             for side in Side:
                 self.routes.pop((self._topics[side], partition))

@@ -1,4 +1,4 @@
-"""Serves GET /livez and /readyz, which say what `Health` does.
+"""Serves GET /livez and /readyz, which say what `Health` does, and GET /metrics, which says what `collector` does.
 
 uvicorn and starlette serve it, as they serve the API emulator: Python's own http.server is not for production by
 its own word, and aiohttp's server has to be stopped from within its loop, where uvicorn takes a flag.
@@ -20,12 +20,13 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import StartError
 from ..settings import ServerSettings
+from .collector import Exposition
 from .health import Health, HealthStatus
 from .latest import Latest
 
@@ -115,7 +116,13 @@ def _application(health: Health, latest: Latest) -> Starlette:
     async def readyz(_: Request) -> JSONResponse:
         return _respond(health.ready())
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz)])
+    exposition = Exposition(latest)
+
+    def metrics(request: Request) -> Response:  # no coroutine: it takes milliseconds, in which a probe is answered
+        body, content_type = exposition.answer(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type, "connection": "close"})
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
 
 
 def _respond(answer: HealthStatus) -> JSONResponse:

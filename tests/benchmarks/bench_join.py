@@ -36,6 +36,7 @@ from brokers.producers import ordered_producer
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.watermark import Side
+from consumer.delivery.doing import NOTHING_YET, DeliverySnapshot
 from consumer.kafka.config import consumer_config, producer_config, record_reader_config
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.producer import OutputProducer
@@ -60,6 +61,8 @@ class NoCalls:
     def cancel(self, owners: object) -> None: ...
     def set_share(self, fraction: float) -> None: ...
     def check(self) -> None: ...
+    def snapshot(self) -> DeliverySnapshot:
+        return NOTHING_YET
 
     def submit(self, calls: Iterable[object]) -> None:
         self.first_call = self.first_call or time.perf_counter()

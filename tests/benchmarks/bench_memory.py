@@ -110,7 +110,7 @@ def main() -> None:
     assert len(calls) == count
     delivery.submit(calls)
     del calls
-    while delivery.snapshot().queued + delivery.snapshot().in_flight < count:
+    while delivery.snapshot().calls.queued + delivery.snapshot().calls.in_flight < count:
         pass
     unsettled = resident()
 

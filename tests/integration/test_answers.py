@@ -350,8 +350,9 @@ def test_the_thread_makes_the_calls_and_gives_the_results_back() -> None:
             results = [await asyncio.to_thread(thread.results.get, True, 10) for _ in calls]
             assert {result.call for result in results} == set(calls)
             assert {result.outcome for result in results} == {Outcome.OPTED_OUT}
-            assert thread.snapshot().queued == thread.snapshot().in_flight == 0
             await asyncio.to_thread(thread.stop, 5.0)
+            calls_now = thread.snapshot().calls
+            assert (calls_now.queued, calls_now.in_flight, calls_now.answers) == (0, 0, {("P", "204"): 500})
             thread.check()
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from support.delivery_world import states
 from support.deployment import deployed, now, until
 from support.owner import OWNER
 
@@ -65,7 +66,7 @@ class Insured:
         until(lambda: len(self.outcomes(partner)) >= count, within=within, what=f"{count} settled of {partner}")
 
     def state(self, partner: str) -> str:
-        return self.thread.snapshot().partners.get(partner, "nothing waits")
+        return states(self.thread.snapshot()).get(partner, "nothing waits")
 
 
 @contextmanager

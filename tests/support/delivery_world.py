@@ -9,6 +9,7 @@ from random import Random
 from support.owner import OWNER, Owner
 
 from consumer.calls import Answer, AnswerKind, CallResult, OptOutCall
+from consumer.delivery.doing import DeliverySnapshot
 from consumer.delivery.gate import Condition
 from consumer.delivery.queue import Delivery
 from consumer.events import Outcome, Reason, RecordRef
@@ -115,6 +116,11 @@ class DeliveryWorld:
 
     def offers(self, partner: str = "P") -> list[str]:
         return [offer for _, code, offer in self.made if code == partner]
+
+
+def states(snapshot: DeliverySnapshot) -> dict[str, str]:
+    """The partners with calls that wait, and why in words."""
+    return {partner.code: partner.words for partner in snapshot.partners if partner.unsettled}
 
 
 def make_calls(offer_ids: Iterable[str], partner: str = "P", owner: Owner = OWNER) -> list[OptOutCall]:

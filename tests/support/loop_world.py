@@ -15,6 +15,7 @@ from support.runner_world import FakeRecordReader, Sink
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.core.watermark import Side
+from consumer.delivery.doing import NOTHING_YET, DeliverySnapshot
 from consumer.events import Outcome
 from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.edges import Clock, Edges
@@ -22,6 +23,7 @@ from consumer.runtime.loop import Loop
 from consumer.runtime.releases import Releases
 from consumer.runtime.runner import TaskRunner
 from consumer.server.health import Health
+from consumer.server.latest import Latest
 from consumer.settings import (
     ApiSettings,
     DeadLetterSettings,
@@ -30,6 +32,7 @@ from consumer.settings import (
     KafkaSettings,
     Settings,
 )
+from consumer.snapshot import Snapshot
 
 TOPICS = ("offers", "checkouts")
 
@@ -123,6 +126,9 @@ class Delivery:
     def stop(self, timeout: float) -> None: ...
     def check(self) -> None: ...
 
+    def snapshot(self) -> DeliverySnapshot:
+        return NOTHING_YET
+
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self.calls.extend(calls)
 
@@ -206,6 +212,7 @@ class LoopWorld:
         delivery: Any = None,
         codec: Any = CODEC,
         inputs: dict[str, Any] | None = None,
+        retention: Any = None,
         **dead_letter: Any,
     ) -> None:
         self.consumer, self.reader = LoopConsumer(), FakeRecordReader()
@@ -239,14 +246,22 @@ class LoopWorld:
             codec=codec,
             record_reader=self.reader,  # type: ignore[arg-type]
             releases=releases or Releases(None),
+            retention=retention,
             clock=clock or Clock(wall=lambda: self.now, monotonic=lambda: time.monotonic() + self.skipped),
             **({} if clock_check is None else {"clock_check": clock_check}),
         )
         self.health = health or Health(95.0, self.edges.clock.monotonic)
         self.consumer.partitions = partitions
-        self.loop = Loop(settings, self.edges, partitions=partitions, health=self.health)
+        self.latest = Latest()
+        self.loop = Loop(settings, self.edges, partitions=partitions, health=self.health, latest=self.latest)
         self.loop.tasks.consumer.subscribe(0)
         self.consumer.forget_commits()
+
+    def snapshot(self) -> Snapshot:
+        """What the run says of itself now."""
+        self.loop._snapshots.take(stopping=False)
+        assert self.latest.snapshot is not None
+        return self.latest.snapshot
 
     def turn(self, *polls: list[Message] | Happening) -> None:
         self.consumer.polls.extend(polls)

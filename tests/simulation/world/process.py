@@ -21,6 +21,7 @@ from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
 from consumer.codecs.plain import PlainCodec
+from consumer.delivery.doing import DeliverySnapshot
 from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
 from consumer.kafka.end_offsets import EndOffsets
@@ -102,6 +103,9 @@ class InlineDelivery:
 
     def check(self) -> None:
         self._process.check_loop()
+
+    def snapshot(self) -> DeliverySnapshot:
+        return self.delivery.snapshot()
 
     def submit(self, calls: Iterable[OptOutCall]) -> None:
         self._process.later(self.delivery.submit, list(calls))

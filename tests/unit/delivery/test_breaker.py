@@ -12,6 +12,7 @@ from support.delivery_world import (
     DeliveryWorld,
     Highest,
     numbered,
+    states,
 )
 
 
@@ -34,7 +35,7 @@ def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it() -> None:
             world.submit(*numbered(1_000))
             await world.until(590.0)
             assert len(world.made) < 60, "a server in need must not be asked by a thousand"
-            assert "failing, next probe in" in world.delivery.snapshot().partners["P"]
+            assert "failing, next probe in" in states(world.delivery.snapshot())["P"]
             await world.until_results(1_000)
         assert world.loop.time() < 600 + 60 + 60 + 13
         events = [log["event"].split(":")[0] for log in logs if log["log_level"] != "debug"]

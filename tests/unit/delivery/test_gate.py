@@ -38,12 +38,12 @@ def test_while_a_condition_is_closed_no_call_leaves_and_each_keeps_its_place() -
         world.submit(*numbered(3))
         await world.until(100.0)
         assert world.made == []
-        assert world.delivery.snapshot().not_open == (CLOSED.reason,)
+        assert world.delivery.snapshot().calls.gate_closed == (CLOSED.reason,)
         switch.state = OPEN
         await world.until_results(3)
         assert world.loop.time() == pytest.approx(100.0 + LOOK_S + 0.3, abs=LOOK_S)
         assert world.offers() == numbered(3)
-        assert world.delivery.snapshot().not_open == ()
+        assert world.delivery.snapshot().calls.gate_closed == ()
 
     virtual_time.run(main())
 
@@ -173,7 +173,8 @@ def test_the_condition_that_opens_least_counts() -> None:
         world.submit("offer")
         await world.until(10.0)
         assert world.made == []
-        assert world.delivery.snapshot().not_open == (ONE.reason, CLOSED.reason)
+        calls = world.delivery.snapshot().calls
+        assert (calls.gate_narrow, calls.gate_closed) == ((ONE.reason,), (CLOSED.reason,))
 
     virtual_time.run(main())
 

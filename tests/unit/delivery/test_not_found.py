@@ -12,6 +12,7 @@ from support.delivery_world import (
     OK,
     DeliveryWorld,
     numbered,
+    states,
 )
 from support.owner import Owner
 
@@ -95,7 +96,7 @@ def test_a_404_is_held_for_60_s_and_then_believed() -> None:
         world.submit(*numbered(18))
         await world.until(60.0)
         assert not world.results
-        assert world.delivery.snapshot().partners == {"P": "18 answered 404, held until a 204 or 0 s pass"}
+        assert states(world.delivery.snapshot()) == {"P": "18 answered 404, held until a 204 or 0 s pass"}
         await world.until(60.2)
         assert world.outcomes() == dict.fromkeys(numbered(18), Outcome.NOT_FOUND)
         assert {result.attempts for _, result in world.results} == {1}
@@ -117,7 +118,7 @@ def test_twenty_404s_without_a_204_are_retried_until_a_204_comes() -> None:
             world.submit(*numbered(20))
             await world.until(right_url)
             assert not world.results, "a wrong URL must not settle a single offer"
-            assert "wrong base URL" in world.delivery.snapshot().partners["P"]
+            assert "wrong base URL" in states(world.delivery.snapshot())["P"]
             await world.until_results(20)
         assert world.loop.time() < right_url + 200
         assert world.outcomes() == {

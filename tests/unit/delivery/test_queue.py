@@ -19,6 +19,7 @@ from support.delivery_world import (
     Highest,
     make_calls,
     numbered,
+    states,
 )
 from support.owner import OWNER, Owner
 
@@ -50,7 +51,7 @@ def test_what_is_transient_is_retried_for_ever(answer: Answer) -> None:
         assert result.outcome is Outcome.OPTED_OUT
         assert 86_400 <= when < 86_400 + 62, "after a day it still comes within a minute of the recovery"
         assert result.attempts == len(world.made)
-        assert world.delivery.retried == len(world.made) - 1
+        assert world.delivery.snapshot().calls.retried == len(world.made) - 1
 
     virtual_time.run(main())
 
@@ -81,7 +82,7 @@ def test_a_refused_request_is_tried_again_every_five_minutes_and_reported_once()
         with structlog.testing.capture_logs() as logs:
             world.submit("a", "b")
             await world.until(1.0)
-            assert world.delivery.snapshot().partners == {"P": "2 refused by the API"}
+            assert states(world.delivery.snapshot()) == {"P": "2 refused by the API"}
             await world.until_results(2)
         assert world.times() == [0.0, 0.0, 300.0, 300.0, 600.0, 600.0, 900.0, 900.0]
         assert world.outcomes() == {"a": Outcome.OPTED_OUT, "b": Outcome.OPTED_OUT}
@@ -214,7 +215,7 @@ def test_every_call_gets_exactly_one_result_whatever_is_answered() -> None:
         assert sorted(map(id, (result.call for _, result in world.results))) == sorted(map(id, calls))
         assert {result.call.owner for _, result in world.results if result.outcome is None} <= set(owners[1:3])
         assert (world.delivery.queued, world.delivery.in_flight) == (0, 0)
-        assert world.delivery.snapshot().partners == {}
+        assert states(world.delivery.snapshot()) == {}
 
     virtual_time.run(main())
 
@@ -260,7 +261,7 @@ def test_an_offer_that_is_let_go_is_called_no_more_whatever_its_call_waits_for(a
             "another offer of the partner must go on"
         )
         assert world.offers().count("released") == calls == 1
-        assert world.delivery.snapshot().partners == {}
+        assert states(world.delivery.snapshot()) == {}
 
     virtual_time.run(main())
 

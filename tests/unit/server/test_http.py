@@ -11,6 +11,7 @@ import pytest
 from brokers.base import free_port
 from support.deployment import until
 from support.health import BOUND, Told
+from support.snapshots import FULL
 
 from consumer.errors import StartError
 from consumer.server import http
@@ -26,9 +27,9 @@ def health() -> Told:
 
 
 @contextmanager
-def served(health: Health) -> Iterator[str]:
+def served(health: Health, latest: Latest | None = None) -> Iterator[str]:
     settings = ServerSettings(port=free_port())
-    with serving(settings, health, Latest()):
+    with serving(settings, health, latest or Latest()):
         yield f"http://127.0.0.1:{settings.port}"
 
 
@@ -48,7 +49,7 @@ def test_the_endpoints_answer_200_or_503_with_the_reason(health: Told) -> None:
 
 def test_nothing_else_is_served_and_nothing_can_be_written(health: Told) -> None:
     with served(health) as url:
-        assert [httpx.get(url + path).status_code for path in ("/", "/live", "/metrics")] == [404] * 3
+        assert [httpx.get(url + path).status_code for path in ("/", "/live", "/metric")] == [404] * 3
         assert httpx.post(f"{url}/livez").status_code == 405
 
 
@@ -120,3 +121,19 @@ def test_port_0_serves_nothing(health: Told, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(socket, "create_server", lambda *_, **__: pytest.fail("it listens"))
     with serving(ServerSettings(port=0), health, Latest()):
         pass
+
+
+def test_metrics_are_answered_in_the_format_that_is_asked_for(health: Told) -> None:
+    latest = Latest()
+    with served(health, latest) as url:
+        assert "opt_out_tasks" not in httpx.get(f"{url}/metrics").text, "nothing is known yet"
+        latest.swap_in(FULL)
+        found = httpx.get(f"{url}/metrics")
+        assert (found.status_code, found.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert found.headers["connection"] == "close"
+        assert "opt_out_tasks 1.0" in found.text.splitlines()
+        asked = httpx.get(f"{url}/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        assert asked.headers["content-type"].startswith("application/openmetrics-text")
+        head = httpx.head(f"{url}/metrics")
+        assert (head.status_code, head.content) == (200, b"")
+        assert httpx.post(f"{url}/metrics").status_code == 405
