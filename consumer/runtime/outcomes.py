@@ -43,16 +43,11 @@ def fate_without_call(chain: Chain, *, call_abandoned: bool) -> Outcome | None:
 
     `call_abandoned`: an abandoned offer is called.
     """
-    if chain.reason is Reason.ABANDONED and call_abandoned:
-        return None
-    return _FATES.get(chain.reason)
-
-
-_FATES = {
-    Reason.PURCHASED: Outcome.PURCHASED,
-    Reason.CHECKOUT_UNREADABLE: Outcome.DEAD_LETTERED,
-    Reason.ABANDONED: Outcome.IGNORED,
-}
+    if chain.reason is Reason.PURCHASED:
+        return Outcome.PURCHASED
+    if chain.reason is Reason.CHECKOUT_UNREADABLE:
+        return Outcome.DEAD_LETTERED
+    return Outcome.IGNORED if chain.reason is Reason.ABANDONED and not call_abandoned else None
 
 
 class Settlement(NamedTuple):
