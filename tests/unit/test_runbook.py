@@ -25,12 +25,21 @@ ENTRIES = {
     for heading in manual.headings(PAGE)
     if heading.level == 3
 }
+SECTIONS = {
+    heading.anchor: manual._part(PAGE, "runbook", heading.anchor)
+    for heading in manual.headings(PAGE)
+    if heading.level == 2
+}
+HEADS = ["Symptom", "Line", "Error", "Alert"]
+"""What leads to an entry, in the order in which its head names them; each entry has one of them or more."""
 PARTS = ["Means", "How urgent", "Look at", "Do", "Never"]
+LONGEST = 36
+"""Lines of an entry: it is read at three in the morning, in a terminal."""
 URGENT = {"warning", "error", "exception", "critical", "fatal"}
 
 
 def named_by(entry: str, kind: str) -> list[str]:
-    """What stands in the head of an entry: `Line`, `Error` or `Symptom`."""
+    """What stands in the head of an entry: `Line`, `Error` or `Alert`."""
     (head,) = re.findall(r"\A### .+\n\n(.+)\n", entry)
     found = re.search(rf"\*\*{kind}:\*\* ((?:`[^`]+`(?:, )?)+)", head)
     return re.findall(r"`([^`]+)`", found[1]) if found else []
@@ -140,10 +149,11 @@ def test_every_entry_that_is_named_exists() -> None:
     assert named <= set(ENTRIES)
 
 
-def test_every_entry_is_named_by_something_or_tells_its_symptom() -> None:
+def test_every_entry_is_named_by_something_or_tells_its_symptom_or_its_alert() -> None:
     named = {*runbook.LINES.values(), *runbook.ERRORS.values(), runbook.OTHER_LINES}
     for name, entry in ENTRIES.items():
-        assert ("**Symptom:** " in entry) == (name not in named), name
+        leads_alone = "**Symptom:** " in entry or ("**Alert:** " in entry and name not in named)
+        assert leads_alone == (name not in named), name
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -153,17 +163,80 @@ def test_an_entry_names_what_leads_to_it(name: str) -> None:
     assert named_by(entry, "Error") == [kind.__name__ for kind, its in runbook.ERRORS.items() if its == name]
 
 
+def faults_of(entry: str) -> list[str]:
+    """What is not as in every other entry: a head of one line, then five parts in order, and nothing after them."""
+    faults = []
+    title, _, rest = entry.partition("\n\n")
+    head, _, body = rest.partition("\n\n")
+    if "\n" in title or "\n" in head:
+        faults.append("the title and the head are a line each, with an empty line after them")
+    kinds = re.findall(r"\*\*(\w+):\*\* \S", head)
+    if not kinds or kinds != [kind for kind in HEADS if kind in kinds]:
+        faults.append(f"the head names {kinds}, not some of {HEADS} in this order")
+    if any(not re.match(r"\*\*\w+:\*\* ", one) or one.count("**") != 2 for one in head.split(" · ")):
+        faults.append("what the head names is parted by ' · '")
+    bullets = re.findall(r"^- .*", body, re.MULTILINE)
+    parts = [found[1] if (found := re.match(r"- \*\*(.+?):\*\* \S", bullet)) else bullet for bullet in bullets]
+    if not body.startswith("- ") or parts != PARTS:
+        faults.append(f"the parts are {parts}, not {PARTS}")
+    if loose := re.findall(r"^(?!- |  |\||$).+", body, re.MULTILINE):
+        faults.append(f"what belongs to a part is indented: {loose[0]}")
+    if re.search(r"^- \*\*How urgent:\*\* (Now|Today|This week|Not urgent)\b", body, re.MULTILINE) is None:
+        faults.append("how urgent it is begins with one of the four words")
+    if len(entry.splitlines()) > LONGEST:
+        faults.append(f"it has {len(entry.splitlines())} lines, more than {LONGEST}")
+    return faults
+
+
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_has_its_five_parts(name: str) -> None:
-    parts = re.findall(r"^- \*\*(.+?):\*\* \S", ENTRIES[name], re.MULTILINE)
-    assert parts == PARTS
-    assert re.search(r"\*\*How urgent:\*\* (Now|Today|This week|Not urgent)\b", ENTRIES[name])
+def test_an_entry_has_the_shape_of_all_entries(name: str) -> None:
+    assert faults_of(ENTRIES[name]) == []
+
+
+GOOD = ENTRIES["told-to-wait"]
+
+
+@pytest.mark.parametrize(
+    ("what", "with_what"),
+    [
+        ("- **Never:**", "- **Don't:**"),
+        ("- **Look at:**", "- **How urgent:**"),
+        ("- **Do:**", "- Or do this.\n- **Do:**"),
+        ("- **Do:**", "\nOr do this.\n\n- **Do:**"),
+        ("Not urgent:", "Soon:"),
+        ("**Line:**", "**Metric:**"),
+        ("**Line:**", "**Error:** `StopError` · **Line:**"),
+        ("**Line:**", "**Symptom:** calls wait. **Line:**"),
+        ("**Line:**", "**Symptom:** calls\nwait · **Line:**"),
+        ("- **Do:**", "  and\n" * LONGEST + "- **Do:**"),
+    ],
+)
+def test_another_shape_is_noticed(what: str, with_what: str) -> None:
+    assert faults_of(GOOD) == []
+    changed = GOOD.replace(what, with_what, 1)
+    assert changed != GOOD
+    assert faults_of(changed) != []
+
+
+def test_an_entry_stands_apart_from_the_one_before() -> None:
+    lines = PAGE.splitlines()
+    assert [lines[found.line] for found in manual.headings(PAGE) if found.line and lines[found.line - 1]] == []
+
+
+def test_the_page_begins_with_the_rule_then_the_symptoms_then_the_entries() -> None:
+    assert list(SECTIONS)[:3] == ["never-reset-offsets-forward", "by-symptom", "symptoms"]
+    assert [name for name in list(SECTIONS)[:2] if "\n### " in SECTIONS[name]] == []
+
+
+def test_the_rule_says_what_is_lost_and_the_way_instead() -> None:
+    rule = SECTIONS["never-reset-offsets-forward"]
+    assert re.search(r"never set the group's offsets forward.+loses its opt-out", " ".join(rule.split()))
+    assert "| the way |" in rule
 
 
 def test_the_symptoms_at_the_top_lead_to_every_entry_that_only_a_symptom_leads_to() -> None:
-    top = PAGE.partition("\n## ")[0]
     assert {name for name, entry in ENTRIES.items() if "**Symptom:** " in entry} <= set(
-        re.findall(r"\(#([\w-]+)\)", top)
+        re.findall(r"\(#([\w-]+)\)", SECTIONS["by-symptom"])
     )
 
 
@@ -187,6 +260,7 @@ STUCK = [
     "an-offset-is-gone",
     "the-service-stops",
     "a-partition-is-shorter-than-before",
+    "a-schema-is-not-known",
 ]
 """Where somebody may be tempted to set the group's offsets behind what holds it up."""
 
