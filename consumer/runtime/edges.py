@@ -26,7 +26,7 @@ from ..kafka.record import Record
 from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
-from ..xcover.spans import Spans
+from ..xcover.spans import SpanRecorder
 from .clock_check import ClockCheck
 from .mode import LIVE, RunMode
 from .releases import Releases
@@ -86,7 +86,7 @@ class Edges:
     causes: Causes = field(default_factory=Causes)
     clients: Clients | None = None
     mode: RunMode = LIVE
-    spans: Spans | None = None
+    spans: SpanRecorder | None = None
 
     def close(self) -> None:
         """Close what the loop does not stop: the connections that the codec reads by, then the spans."""

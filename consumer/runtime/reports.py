@@ -41,7 +41,7 @@ class Reports:
             reason=reason,
             error=error,
             watermark=watermark,
-            **({} if of is None else _trace(of)),
+            **_trace(of),
         )
 
     def purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
@@ -88,10 +88,11 @@ class Reports:
         )
 
 
-def _trace(chain: Chain) -> dict[str, str]:
-    """The field of a line about a chain's call that names its trace, if that has one."""
-    trace = chain.last.trace
-    return {} if trace is None else {"trace_id": trace.trace_id}
+def _trace(chain: Chain | None) -> dict[str, str]:
+    """The field of a line about a chain's call that names its trace, if there is one."""
+    if chain is None or (trace := chain.last.trace) is None:
+        return {}
+    return {"trace_id": trace.trace_id}
 
 
 def refused_in_words(chain: Chain, result: CallResult) -> str:

@@ -24,7 +24,7 @@ from .api_clock import OnTime, time_of
 from .auth import USER_AGENT, Credentials, Signer, signature_in
 from .body import is_of_the_api, unpacked
 from .secret_files import SecretFiles
-from .spans import CallSpan, Spans, headers_of
+from .spans import CallSpan, SpanRecorder, headers_of
 from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
 
 RETRY_AFTER_MIN_S = 1.0
@@ -51,7 +51,7 @@ class OptOutApi:
         transport: httpx.AsyncBaseTransport,
         wall_clock: Callable[[], float],
         on_time: OnTime | None = None,
-        spans: Spans | None = None,
+        spans: SpanRecorder | None = None,
     ) -> None:
         """`on_time` is told what time the API has, by an answer a second at the most.
 
@@ -179,7 +179,7 @@ def connect(
     connections: int,
     on_time: OnTime | None = None,
     files: SecretFiles | None = None,
-    spans: Spans | None = None,
+    spans: SpanRecorder | None = None,
 ) -> OptOutApi:
     """The API over the transport that ships, with at most so many connections; made on the loop that uses it."""
     transport = AiohttpTransport(settings, connections)

@@ -68,7 +68,7 @@ _SECRET_FROM = 8
 
 
 class OtlpSpans:
-    """See `Spans`. Its own connection, proxy and certificates are as OpenTelemetry's variables say, OTEL_...
+    """See `SpanRecorder`. Its own connection, proxy and certificates are as OpenTelemetry's variables say, OTEL_...
 
     Args:
         endpoint: base URL of the receiver.
@@ -104,7 +104,7 @@ class OtlpSpans:
         }
 
     def begin(self, trace: CallTrace) -> CallSpan | None:
-        """See `Spans`."""
+        """See `SpanRecorder`."""
         context = trace.context
         if not context.is_sampled:
             return None
@@ -125,7 +125,7 @@ class OtlpSpans:
         return OtlpSpan(span, context, self._exporter)
 
     def close(self) -> None:
-        """See `Spans`."""
+        """See `SpanRecorder`."""
         # On a thread that nobody waits for in the end: the SDK waits for as long as the receiver hangs.
         closing = threading.Thread(target=self._processor.shutdown, name="spans", daemon=True)
         closing.start()

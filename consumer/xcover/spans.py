@@ -32,7 +32,7 @@ class CallSpan(Protocol):
         """It was answered with this status; None: it was not answered."""
 
 
-class Spans(Protocol):
+class SpanRecorder(Protocol):
     """Records spans, and waits for nothing but at its end."""
 
     def begin(self, trace: CallTrace) -> CallSpan | None:
@@ -49,7 +49,7 @@ def headers_of(context: TraceContext) -> dict[str, str]:
     return {"traceparent": context.traceparent}
 
 
-def spans_of(trace: TraceSettings, api: ApiSettings, shutdown_timeout: float) -> Spans | None:
+def spans_of(trace: TraceSettings, api: ApiSettings, shutdown_timeout: float) -> SpanRecorder | None:
     """Who records spans by these settings; None: nobody does, and nothing of OpenTelemetry is imported.
 
     Args:
