@@ -17,7 +17,7 @@ COPY schemas/ schemas/
 RUN ["pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir=/wheels", "."]
 
 RUN ["python", "-m", "venv", "--without-pip", "/opt/opt-out"]
-RUN ["pip", "--python=/opt/opt-out/bin/python", "install", "--no-index", "--find-links=/wheels", "offer-opt-out[registry,evidence]"]
+RUN ["pip", "--python=/opt/opt-out/bin/python", "install", "--no-index", "--find-links=/wheels", "offer-opt-out[registry,evidence,otel]"]
 RUN ["pip", "--python=/opt/opt-out/bin/python", "check"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from .events import Outcome, Reason, RecordRef
+from .events import Outcome, Reason, RecordRef, TraceContext
 
 
 class Withheld(NamedTuple):
@@ -32,13 +32,26 @@ class CallOwner(Protocol):
         """What became of one of its calls; told on the thread that reads the results."""
 
 
+class CallTrace:
+    """The trace that a call carries on: that of the chain's last presentation, whose facts the call tells.
+
+    `sent` counts the call's requests so far. Only who sends them counts, since one try may take two of them.
+    """
+
+    __slots__ = ("context", "sent")
+
+    def __init__(self, context: TraceContext) -> None:
+        self.context = context
+        self.sent = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OptOutCall:
     """A call to make. Compared by identity, since one offer may be called for two chains.
 
     `metadata` holds only what `api.metadata_keys` allows; `source` is for the logs. By `owner` a call is cancelled,
     and told what became of it; by `chain_start`, the offset of the chain's first presentation, the owner finds the
-    chain again.
+    chain again. `trace`: None where there is none, or `trace.enabled` is not set.
     """
 
     partner_code: str
@@ -49,6 +62,7 @@ class OptOutCall:
     source: RecordRef
     owner: CallOwner
     chain_start: int
+    trace: CallTrace | None = None
 
 
 class CallResult(NamedTuple):

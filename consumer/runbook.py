@@ -49,6 +49,7 @@ LINES: Mapping[str, str] = {
     "breaker opened": "breaker-opened",
     "told to wait by Retry-After": "told-to-wait",
     "calls still in flight": "calls-still-in-flight",
+    "spans are lost": "spans-are-lost",
     "release file not taken over": "release-file-not-taken-over",
     "released": "released",
     "purchase_after_opt_out": "purchase-after-opt-out",

@@ -165,7 +165,7 @@ def _run(
         edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
         tally = FateTally(edges.outputs)
         edges = replace(edges, outputs=tally, mode=mode, provenance=provenance, history=None)
-        with closing(edges.codec):
+        with closing(edges):
             loop = Loop(settings, edges, partitions=partitions, health=health, on_end=watchdog.count_down)
             end = End(loop.tasks, mode, partitions=partitions, began=began, lateness=rules.lateness, flush=tally.flush)
             log.info("backfill begins", name=order.name, group=kafka.group_id, range=in_words(scope.text()))

@@ -20,6 +20,7 @@ from .registry_client import Registry
 from .schema_source import AskingSource, Schemas, SchemaSource
 from .schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED
 from .shapes import EventShape
+from .traced import TracingCodec
 
 FieldsOf: TypeAlias = Callable[[bytes | None, bytes, Headers], dict[str, Any] | None]
 """Reads a record's key, value and headers: the fields of an event by our names, or None where it is of another kind."""
@@ -164,9 +165,11 @@ def codec_of(settings: Settings, *, at_once: bool = False) -> Codec:
     checkouts = _reader_of(
         inputs.checkouts, CHECKOUT_COMPLETED, schemas if settings.has_ids(inputs.checkouts) else None
     )
-    if offers is None and checkouts is None:
-        return plain
-    return InputsCodec(plain, offers, checkouts, keys, close)
+    codec: Codec = plain
+    if offers is not None or checkouts is not None:
+        codec = InputsCodec(plain, offers, checkouts, keys, close)
+    # Who reads at once makes no calls.
+    return TracingCodec(codec) if settings.trace.enabled and not at_once else codec
 
 
 def _schemas_of(settings: Settings, at_once: bool) -> tuple[Schemas, Callable[[], None]]:

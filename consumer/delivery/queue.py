@@ -13,6 +13,7 @@ from random import Random
 from typing import Protocol
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from ..backoff import full_jitter
 from ..calls import Answer, AnswerKind, CallOwner, CallResult, OptOutCall
@@ -81,7 +82,7 @@ class Delivery:
         self._counts = CallCounts()
         self._closing = False
         # Bound once: the lazy logger would be set up anew at each call.
-        self._log = structlog.get_logger(__name__).bind()
+        self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind()
 
     # -- what others ask for --------------------------------------------------------------------------------------
 
@@ -269,7 +270,8 @@ class Delivery:
         pending.status, pending.note = answer.status_code, answer.note
         if answer.kind in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
             pending.maybe_recorded = True
-        self._log.debug(
+        log = self._log_of(call)
+        log.debug(
             "call answered",
             partner_code=call.partner_code,
             offer_id=call.offer_id,
@@ -283,16 +285,20 @@ class Delivery:
             note=answer.note,
         )
         now = self._loop.time()
-        partner.on_answer(pending, answer, now, was_probe=was_probe, log=self._log)
-        self._carry_out(pending, effect_of(answer.kind, pending, now))
+        partner.on_answer(pending, answer, now, was_probe=was_probe, log=log)
+        self._carry_out(pending, effect_of(answer.kind, pending, now), log)
         self._scheduler.enqueue(partner)
+
+    def _log_of(self, call: OptOutCall) -> FilteringBoundLogger:
+        """The log for what an answer to this call causes."""
+        return self._log if call.trace is None else self._log.bind(trace_id=call.trace.context.trace_id)
 
     # -- what becomes of a call -----------------------------------------------------------------------------------
 
-    def _carry_out(self, pending: PendingCall, effect: Effect) -> None:
+    def _carry_out(self, pending: PendingCall, effect: Effect, log: FilteringBoundLogger) -> None:
         partner = pending.partner
         if pending.refused and effect is not Effect.RETRY_REFUSED:
-            partner.refuse_no_longer(pending, self._log)
+            partner.refuse_no_longer(pending, log)
         match effect:
             case Effect.SETTLE_OPTED_OUT:
                 self._believe_unconfirmed(partner)
@@ -311,7 +317,7 @@ class Delivery:
             case Effect.AWAIT_CREDENTIALS:
                 partner.again.append(pending)
             case Effect.RETRY_REFUSED:
-                partner.refuse(pending, self._log)
+                partner.refuse(pending, log)
                 self._retries.push(pending, REFUSED_RETRY_S)
             case Effect.BACK_OFF:
                 self._back_off(pending)

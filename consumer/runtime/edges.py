@@ -26,6 +26,7 @@ from ..kafka.record import Record
 from ..kafka.retention import Retention
 from ..kafka.topic_watch import TopicWatch
 from ..kafka.writes import Writes
+from ..xcover.spans import SpanRecorder
 from .clock_check import ClockCheck
 from .mode import LIVE, RunMode
 from .releases import Releases
@@ -64,6 +65,7 @@ class Edges:
         causes: is told what the clients say of brokers that refuse them.
         clients: makes the clients, and sees to what they log in with; None: it stays as it is.
         mode: what the run is about.
+        spans: of the calls; None: nobody records any.
     """
 
     consumer: Callable[..., Consumer]
@@ -84,3 +86,10 @@ class Edges:
     causes: Causes = field(default_factory=Causes)
     clients: Clients | None = None
     mode: RunMode = LIVE
+    spans: SpanRecorder | None = None
+
+    def close(self) -> None:
+        """Close what the loop does not stop: the connections that the codec reads by, then the spans."""
+        self.codec.close()
+        if self.spans is not None:
+            self.spans.close()

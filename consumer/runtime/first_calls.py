@@ -7,7 +7,7 @@ read within moments. Only then is it certain that nothing that was known is call
 
 from __future__ import annotations
 
-from ..calls import CallOwner, OptOutCall
+from ..calls import CallOwner, CallTrace, OptOutCall
 from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
@@ -64,4 +64,5 @@ def call_of(chain: Chain, owner: CallOwner, topic: str, partition: int) -> OptOu
         source=RecordRef(topic, partition, last.record_offset),
         owner=owner,
         chain_start=chain.start,
+        trace=None if last.trace is None else CallTrace(last.trace),
     )

@@ -21,6 +21,9 @@ BYTES_AN_UNSETTLED_CHAIN = 2_000
 """Resident memory of a chain that is decided and whose call waits, rounded up. `tests/benchmarks/bench_memory.py`
 measured 1,373 bytes, and 1,824 where each offer has four keys of metadata that go to the insurer."""
 
+BYTES_OF_A_TRACE = 800
+"""What a trace adds to that, with `trace.enabled`: 216 bytes, and up to 561 for a `tracestate`."""
+
 SHARE = 0.5
 """The part of the memory that unsettled chains may take. What is undecided takes two thirds as much each, and is as
 many at the most while decisions are suspended; the rest is for the clients' queues and the program."""
@@ -44,7 +47,8 @@ def within_memory(settings: Settings, root: Path = Path("/")) -> Settings:
     """
     limit = memory_limit(root)
     wanted = settings.delivery.max_unsettled
-    most = max(1, min(wanted, int(limit.bytes * SHARE) // BYTES_AN_UNSETTLED_CHAIN))
+    of_one = BYTES_AN_UNSETTLED_CHAIN + (BYTES_OF_A_TRACE if settings.trace.enabled else 0)
+    most = max(1, min(wanted, int(limit.bytes * SHARE) // of_one))
     log.info(
         "bound of unsettled offers",
         max_unsettled=most,

@@ -36,11 +36,19 @@ class Reports:
         if finding is not None:
             self._log.warning("found at the start of the task", finding=finding)
 
-    def dead_letter(self, side: Side, record: Record, reason: str, error: str, watermark: int) -> None:
-        """A record of this input goes to the dead-letter topic."""
+    def dead_letter(
+        self, side: Side, record: Record, reason: str, error: str, watermark: int, of: Chain | None = None
+    ) -> None:
+        """A record of this input goes to the dead-letter topic. `of`: the chain whose call is refused, if that is why."""
         self._counts.dead_letter(side, record, reason, error)
         self._log.warning(
-            "dead letter", topic=record.topic, offset=record.offset, reason=reason, error=error, watermark=watermark
+            "dead letter",
+            topic=record.topic,
+            offset=record.offset,
+            reason=reason,
+            error=error,
+            watermark=watermark,
+            **_trace(of),
         )
 
     def purchase(self, checkout: CheckoutCompleted, chain: Chain) -> None:
@@ -51,6 +59,7 @@ class Reports:
             partner_code=chain.partner_code,
             offer_id=chain.offer_id,
             session_id=chain.session_id,
+            **_trace(chain),
             checkout_id=checkout.checkout_id,
             completed_at=checkout.completed_at,
             decided_at=chain.decide_at,
@@ -64,6 +73,7 @@ class Reports:
             partner_code=chain.partner_code,
             offer_id=chain.offer_id,
             session_id=chain.session_id,
+            **_trace(chain),
             offset=chain.last.record_offset,
             status=status_code,
             attempts=attempts,
@@ -78,11 +88,19 @@ class Reports:
             partner_code=chain.partner_code,
             offer_id=chain.offer_id,
             session_id=chain.session_id,
+            **_trace(chain),
             topic=topic,
             offset=chain.last.record_offset,
             status=result.status_code,
             note=result.note,
         )
+
+
+def _trace(chain: Chain | None) -> dict[str, str]:
+    """The field of a line about a chain's call that names its trace, if there is one."""
+    if chain is None or (trace := chain.last.trace) is None:
+        return {}
+    return {"trace_id": trace.trace_id}
 
 
 def refused_in_words(chain: Chain, result: CallResult) -> str:

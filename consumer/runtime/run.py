@@ -37,6 +37,7 @@ from ..settings import KafkaSettings, Loaded, Settings
 from ..xcover.api import connect
 from ..xcover.api_clock import ApiClock
 from ..xcover.secret_files import SecretFiles
+from ..xcover.spans import spans_of
 from .clock_check import ClockCheck
 from .conditions import attended, recorded, same_topics
 from .edges import Edges
@@ -102,7 +103,7 @@ def _run(
         topics = check_topics(admin, settings)
         check_rights(admin, kafka)
         edges = live_edges(settings, secrets, admin, clients, causes, releases, health)
-        with closing(edges.codec):
+        with closing(edges):
             _work(settings, edges, topics.partitions, health, watchdog, latest)
         if clients.outdated:
             raise OutdatedLoginError(
@@ -141,6 +142,7 @@ def live_edges(
     """The edges of a run that makes calls."""
     kafka = settings.kafka
     codec = codec_of(settings)
+    spans = spans_of(settings.trace, settings.api, settings.delivery.shutdown_timeout.total_seconds())
     api_clock = ApiClock(settings.api)
     uses_date = settings.api.use_date
     clock_check = ClockCheck(
@@ -171,7 +173,13 @@ def live_edges(
         ),
         writes=writes,
         delivery=DeliveryThread(
-            partial(connect, settings.api, on_time=clock_check.api_told if uses_date else None, files=secrets),
+            partial(
+                connect,
+                settings.api,
+                on_time=clock_check.api_told if uses_date else None,
+                files=secrets,
+                spans=spans,
+            ),
             settings.delivery,
             max_refused_run=settings.dead_letter.max_run,
             conditions=[clock_check.gate, recorded(writes), attended(health), same_topics(topic_watch)],
@@ -187,4 +195,5 @@ def live_edges(
         clients=clients,
         provenance=provenance,
         history=GroupHistory(admin, clients.record_reader, kafka, PlainCodec().decode_outcome),
+        spans=spans,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -296,12 +296,7 @@ class TaskRunner:
             self._outcomes.not_admitted(one, reason, why)
 
     def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
-        on_ack = partial(self.task.acknowledged, message.offset() or 0, side)
-        self._write_dead_letter(side, Record.of(message), reason, error, on_ack)
-
-    def _write_dead_letter(
-        self, side: Side, record: Record, reason: str, error: str, on_ack: Callable[[], None]
-    ) -> None:
+        record, on_ack = Record.of(message), partial(self.task.acknowledged, message.offset() or 0, side)
         self._reports.dead_letter(side, record, reason, error, self.task.watermark)
         self._outputs.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
@@ -394,7 +389,9 @@ class TaskRunner:
             self._release(chain, note, result)
         elif record is not None:
             on_ack = partial(self._acknowledged, chain, told=result.maybe_recorded)
-            self._write_dead_letter(Side.OFFERS, record, "rejected", refused_in_words(chain, result), on_ack)
+            error = refused_in_words(chain, result)
+            self._reports.dead_letter(Side.OFFERS, record, "rejected", error, self.task.watermark, chain)
+            self._outputs.dead_letter(record, reason="rejected", error=error, on_ack=on_ack)
             self._outcomes.called(chain, Outcome.DEAD_LETTERED, result)
         return None
 

@@ -11,6 +11,7 @@ from .groups import (
     LogSettings,
     PartnerCredentials,
     ServerSettings,
+    TraceSettings,
 )
 from .inputs import CheckoutInputSettings, InputSettings, InputsSettings, OfferInputSettings
 from .kafka import KafkaSettings
@@ -33,6 +34,7 @@ __all__ = [
     "PartnerCredentials",
     "ServerSettings",
     "Settings",
+    "TraceSettings",
     "load",
     "load_settings",
     "read_kafka",

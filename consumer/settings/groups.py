@@ -273,3 +273,28 @@ class LogSettings(Group):
         default="info", description="The least level that is logged; each call is at debug."
     )
     format: Literal["json", "console"] = Field(default="json", description="For machines, or for a terminal.")
+
+
+class TraceSettings(Group):
+    """Whether calls carry on the W3C trace of the records that presented their offers; see the page traces."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether a call carries on its record's `traceparent`, and its log lines have the trace id.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Base URL of an OTLP receiver over HTTP, such as http://localhost:4318, which gets a span of each "
+        "request of a traced call (needs `offer-opt-out[otel]`). Not set: no spans.",
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_endpoint(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given is None:
+            return None
+        right = "must be the base URL of an OTLP receiver over HTTP, such as http://localhost:4318"
+        check_url(given, right, "OTEL_EXPORTER_OTLP_HEADERS")
+        if info.data.get("enabled") is False:
+            raise ValueError("needs trace.enabled: set that to true, or leave this out")
+        return given.rstrip("/")

@@ -15,6 +15,7 @@ from .groups import (
     JoinSettings,
     LogSettings,
     ServerSettings,
+    TraceSettings,
 )
 from .inputs import InputSettings, InputsSettings
 from .kafka import KafkaSettings
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     dead_letter: DeadLetterSettings = DeadLetterSettings()
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
+    trace: TraceSettings = TraceSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -6,6 +6,7 @@ answer is ever taken for a success, or for "no such offer", that was not one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -23,6 +24,7 @@ from .api_clock import OnTime, time_of
 from .auth import USER_AGENT, Credentials, Signer, signature_in
 from .body import is_of_the_api, unpacked
 from .secret_files import SecretFiles
+from .spans import CallSpan, SpanRecorder, headers_of
 from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
 
 RETRY_AFTER_MIN_S = 1.0
@@ -49,13 +51,18 @@ class OptOutApi:
         transport: httpx.AsyncBaseTransport,
         wall_clock: Callable[[], float],
         on_time: OnTime | None = None,
+        spans: SpanRecorder | None = None,
     ) -> None:
-        """`on_time` is told what time the API has, by an answer a second at the most."""
+        """`on_time` is told what time the API has, by an answer a second at the most.
+
+        `spans` records a span of each request of a call that has a trace; None: the trace goes on all the same.
+        """
         self._credentials = credentials
         self._hide = Hider([*credentials.secrets(), *proxy_secrets(settings)])
         self._transport = transport
         self._wall_clock = wall_clock
         self._on_time = on_time
+        self._spans = spans
         self._next_time = float("-inf")
         self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
         self._with_metadata = settings.body == "metadata"
@@ -88,6 +95,10 @@ class OptOutApi:
             metadata = call.metadata.values()
             return _shortened(self._hide(words, [signature_in(headers), *metadata], always=metadata))
 
+        span: CallSpan | None = None
+        if call.trace is not None:
+            span = None if self._spans is None else self._spans.begin(call.trace)
+            headers = {**headers, **(headers_of(call.trace.context) if span is None else span.headers)}
         try:
             request = httpx.Request(
                 "POST",
@@ -98,9 +109,21 @@ class OptOutApi:
             )
         except (httpx.InvalidURL, UnicodeError) as error:
             return Answer(AnswerKind.REFUSED, note=note(f"not sent: no URL can be made of its ids: {error}"))
-        return await self._send(request, note)
+        if call.trace is None:
+            return await self._send(request, note)
+        try:
+            answer = await self._send(request, note, span)
+        except asyncio.CancelledError:
+            if span is not None:
+                span.end(None)
+            raise
+        if answer.kind is not AnswerKind.WITHHELD:
+            call.trace.sent += 1
+            if span is not None:
+                span.end(answer.status_code)
+        return answer
 
-    async def _send(self, request: httpx.Request, note: Callable[[str], str]) -> Answer:
+    async def _send(self, request: httpx.Request, note: Callable[[str], str], span: CallSpan | None = None) -> Answer:
         try:
             # Not through httpx.AsyncClient: it would add cookies, redirects and its own time-outs, of which a
             # call needs none, at half of the throughput.
@@ -114,9 +137,13 @@ class OptOutApi:
         except NotSentError:
             return Answer(AnswerKind.WITHHELD)
         except httpx.RequestError as error:
+            if span is not None:
+                span.error = type(error).__name__
             return Answer(AnswerKind.TRANSIENT, note=note(f"{type(error).__name__}: {error}"))
         except Exception as error:
             # Nobody further out knows what is to be hidden. A call must not be lost to a mistake of ours.
+            if span is not None:
+                span.error = type(error).__name__
             return Answer(AnswerKind.UNEXPECTED, note=note(f"the call could not be made: {error!r}"))
         return classify(response.status_code, response.headers.get("Retry-After"), body, self._wall_clock(), note)
 
@@ -148,11 +175,15 @@ class OptOutApi:
 
 
 def connect(
-    settings: ApiSettings, connections: int, on_time: OnTime | None = None, files: SecretFiles | None = None
+    settings: ApiSettings,
+    connections: int,
+    on_time: OnTime | None = None,
+    files: SecretFiles | None = None,
+    spans: SpanRecorder | None = None,
 ) -> OptOutApi:
     """The API over the transport that ships, with at most so many connections; made on the loop that uses it."""
     transport = AiohttpTransport(settings, connections)
-    return OptOutApi(settings, Credentials(settings, time.time, files), transport, time.time, on_time)
+    return OptOutApi(settings, Credentials(settings, time.time, files), transport, time.time, on_time, spans)
 
 
 def classify(  # noqa: PLR0911 - a table

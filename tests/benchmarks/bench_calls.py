@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -24,13 +25,14 @@ from random import Random
 import httpx
 import structlog
 
-from consumer.calls import CallResult, OptOutCall
+from consumer.calls import CallResult, CallTrace, OptOutCall
 from consumer.delivery.queue import Delivery
 from consumer.delivery.thread import DeliveryThread
-from consumer.events import Outcome, Reason, RecordRef
-from consumer.settings import ApiSettings, DeliverySettings
+from consumer.events import Outcome, Reason, RecordRef, TraceContext
+from consumer.settings import ApiSettings, DeliverySettings, TraceSettings
 from consumer.xcover.api import OptOutApi, connect
 from consumer.xcover.auth import Credentials
+from consumer.xcover.spans import SpanRecorder, spans_of
 from consumer.xcover.transport import AiohttpTransport
 
 SERVER = """
@@ -72,6 +74,12 @@ class Nobody:
 def opt_out(number: int, owner: Nobody) -> OptOutCall:
     offer_id, source = f"fe92ecc3-fe4c-4000-8000-{number:012d}", RecordRef("offer.presented", 0, number)
     return OptOutCall("LLODT", offer_id, f"session-{number}", Reason.DECLINED, {}, source, owner, number)
+
+
+def traced(call: OptOutCall) -> OptOutCall:
+    """The same call, of a record that carries a trace."""
+    context = TraceContext(f"00-{call.chain_start + 1:032x}-00f067aa0ba902b7-01")
+    return replace(call, trace=CallTrace(context))
 
 
 class Bench:
@@ -155,12 +163,15 @@ class Bench:
         await delivery.close(1.0)
         await transport.aclose()
 
-    async def through_thread(self, name: str, calls: int) -> None:
-        thread = DeliveryThread(partial(connect, self.api), self.delivery)
+    async def through_thread(
+        self, name: str, calls: int, *, trace: bool = False, spans: SpanRecorder | None = None
+    ) -> None:
+        thread = DeliveryThread(partial(connect, self.api, spans=spans), self.delivery)
+        made = [traced(call) for call in self.calls] if trace else self.calls
         thread.start()
 
         async def run(count: int) -> None:
-            thread.submit(self.calls[:count])
+            thread.submit(made[:count])
             for _ in range(count):
                 assert thread.results.get().outcome is Outcome.OPTED_OUT
 
@@ -200,6 +211,11 @@ async def compare(bench: Bench, calls: int) -> None:
     await bench.prepared("our transport, prepared requests", AiohttpTransport(bench.api, most), calls)
     await bench.through_delivery("Delivery over it: queue, retry, breaker", calls)
     await bench.through_thread("DeliveryThread over that: what ships", calls)
+    await bench.through_thread("the same, each call with a trace", calls, trace=True)
+    # The server takes spans as well: it answers whatever it is sent.
+    endpoint = bench.api.base_url.removesuffix("/x")
+    spans = spans_of(TraceSettings(enabled=True, otlp_endpoint=endpoint), bench.api, 25.0)
+    await bench.through_thread("the same, each call with a trace and a span", calls, trace=True, spans=spans)
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
 """How many events a second one process joins, from a real broker, against reading and decoding them alone.
 
-    python tests/benchmarks/bench_join.py [--events 600000] [--profile]
+    python tests/benchmarks/bench_join.py [--events 600000] [--profile] [--headers] [--trace]
 
 Sessions of four offers and two checkouts. Nothing comes due, so what is
 measured is consume + decode + join + track: the service's own loop, with the calls left out. Also prints the memory
 that an open presentation takes, and how long a restart over all of them takes until the first new decision.
+With `--headers` each offer has a `traceparent` among its headers, and with `--trace` it is read (`trace.enabled`).
 Figures are compared only within one run.
 """
 
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import brokers
 from brokers.producers import ordered_producer
 
+from consumer.codecs.inputs import codec_of
 from consumer.codecs.plain import PlainCodec
 from consumer.core.watermark import Side
 from consumer.delivery.doing import NOTHING_YET, DeliverySnapshot
@@ -44,7 +46,7 @@ from consumer.kafka.reader import RecordReader
 from consumer.runtime.edges import Edges
 from consumer.runtime.loop import Loop
 from consumer.runtime.run import spare_the_collector
-from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings
+from consumer.settings import ApiSettings, JoinSettings, KafkaSettings, Settings, TraceSettings
 
 PARTITIONS = 4
 
@@ -73,16 +75,21 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def produce(settings: KafkaSettings, events: int, begin: int) -> tuple[int, int]:
+def produce(settings: KafkaSettings, events: int, begin: int, *, headers: bool) -> tuple[int, int]:
     """Write the events; returns how many offers and checkouts there are."""
     codec, rng = PlainCodec(), Random(1)
     producer = ordered_producer(settings.bootstrap_servers, linger_ms=50, queue_buffering_max_messages=1_000_000)
     offers = checkouts = 0
 
     def write(topic: str, key: str, value: bytes, at: int) -> None:
+        traces = (
+            [("traceparent", f"00-{rng.getrandbits(128) | 1:032x}-{rng.getrandbits(64) | 1:016x}-01")]
+            if headers
+            else []
+        )
         while True:
             try:
-                return producer.produce(topic, key=key, value=value, timestamp=at)
+                return producer.produce(topic, key=key, value=value, timestamp=at, headers=traces)
             except BufferError:
                 producer.poll(0.1)
 
@@ -150,7 +157,7 @@ def read_and_decode(settings: KafkaSettings, *, decode: bool) -> float:
 def service(settings: Settings) -> tuple[Loop, NoCalls]:
     kafka = settings.kafka
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    codec, calls = PlainCodec(), NoCalls()
+    codec, calls = codec_of(settings), NoCalls()
     edges = Edges(
         consumer=lambda on_error: Consumer(consumer_config(kafka, on_error=on_error)),
         ends=lambda on_trouble: EndOffsets(admin, time.time, on_trouble),
@@ -199,6 +206,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=600_000)
     parser.add_argument("--profile", action="store_true", help="profile the join and print where its time goes")
+    parser.add_argument("--headers", action="store_true", help="give each offer a traceparent among its headers")
+    parser.add_argument("--trace", action="store_true", help="read it: trace.enabled; implies --headers")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     spare_the_collector()
@@ -206,12 +215,13 @@ def main() -> None:
     broker = search.start()
     print(f"kafka: {search}")
     try:
-        measure(broker.bootstrap_servers, arguments.events, arguments.profile)
+        headers = arguments.headers or arguments.trace
+        measure(broker.bootstrap_servers, arguments.events, arguments.profile, headers=headers, trace=arguments.trace)
     finally:
         broker.close()
 
 
-def measure(bootstrap: str, events: int, profile: bool) -> None:
+def measure(bootstrap: str, events: int, profile: bool, *, headers: bool = False, trace: bool = False) -> None:
     stem = f"bench-{uuid.uuid4().hex[:8]}"
     kafka = KafkaSettings(
         bootstrap_servers=bootstrap,
@@ -228,9 +238,10 @@ def measure(bootstrap: str, events: int, profile: bool) -> None:
         future.result(30)
     # Idleness may not close a session while it is measured; the restart waits for just that.
     patient = JoinSettings(lateness=timedelta(hours=6), idle_after=timedelta(hours=1), abandoned="opt-out")
-    settings = Settings(kafka=kafka, join=patient, api=ApiSettings(auth="none"))
+    traces = TraceSettings(enabled=trace)
+    settings = Settings(kafka=kafka, join=patient, api=ApiSettings(auth="none"), trace=traces)
     begin = int(time.time() * 1000) - 4 * 3_600_000
-    offers, checkouts = produce(kafka, events, begin)
+    offers, checkouts = produce(kafka, events, begin, headers=headers)
     total = offers + checkouts
 
     consume_only = read_and_decode(kafka, decode=False)

@@ -22,6 +22,7 @@ from support.delivery_world import (
     states,
 )
 from support.owner import OWNER, Owner
+from support.traced_calls import TRACE_ID, traced_call
 
 from consumer.calls import Answer, CallResult, OptOutCall
 from consumer.events import Outcome
@@ -421,3 +422,42 @@ def test_a_call_in_flight_at_the_close_is_given_up_by_an_answer_that_does_not_se
         assert world.outcomes() == {"offer": None}
 
     virtual_time.run(main())
+
+
+def test_the_lines_that_an_answer_to_a_traced_call_causes_have_its_trace() -> None:
+    async def main() -> list[dict[str, object]]:
+        world = DeliveryWorld(lambda _: FAILED if len(world.made) <= 3 else REFUSED if len(world.made) == 4 else OK)
+        with structlog.testing.capture_logs() as logs:
+            world.delivery.submit([traced_call()])
+            await world.until_results(1)
+            world.delivery.submit([traced_call(None)])
+            await world.until_results(2)
+        return [dict(entry) for entry in logs]
+
+    lines = virtual_time.run(main())
+    told = [(str(entry["event"]).partition(":")[0], entry.get("trace_id")) for entry in lines]
+    assert told == [
+        *[("call answered", TRACE_ID)] * 4,
+        ("rejected", TRACE_ID),
+        ("call answered", TRACE_ID),
+        ("no rejected request of the partner waits any more", TRACE_ID),
+        ("call answered", None),
+    ]
+
+
+def test_no_other_call_has_anything_of_a_trace() -> None:
+    async def main() -> list[dict[str, object]]:
+        world = DeliveryWorld(lambda _: FAILED if world.loop.time() < 100 else OK)
+        with structlog.testing.capture_logs() as logs:
+            world.delivery.submit(
+                [
+                    traced_call(None if n else "00-" + "7" * 32 + "-" + "8" * 16 + "-01", offer_id=f"{n}")
+                    for n in range(6)
+                ]
+            )
+            await world.until_results(6)
+        return [dict(entry) for entry in logs]
+
+    for line in virtual_time.run(main()):
+        if "offer_id" in line:
+            assert line.get("trace_id") == ("7" * 32 if line["offer_id"] == "0" else None)

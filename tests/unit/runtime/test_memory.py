@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import structlog
 
-from consumer.runtime.memory import BYTES_AN_UNSETTLED_CHAIN, memory_limit, within_memory
-from consumer.settings import ApiSettings, DeliverySettings, KafkaSettings, Settings
+from consumer.calls import CallTrace
+from consumer.codecs.trace_context import MOST_STATE_BYTES
+from consumer.events import TraceContext
+from consumer.runtime.memory import BYTES_AN_UNSETTLED_CHAIN, BYTES_OF_A_TRACE, memory_limit, within_memory
+from consumer.settings import ApiSettings, DeliverySettings, KafkaSettings, Settings, TraceSettings
 
 GIB = 2**30
 
@@ -87,3 +91,19 @@ def test_the_bound_is_what_half_of_the_memory_holds_and_never_more_than_is_set(t
 def test_a_limit_too_small_for_anything_still_lets_one_offer_through(tmp_path: Path) -> None:
     root = system(tmp_path, "0::/", **{"memory.max": "4096"})
     assert within_memory(settings(1_000_000), root).delivery.max_unsettled == 1
+
+
+def test_with_traces_each_offer_is_taken_to_be_as_large_as_one_may_be(tmp_path: Path) -> None:
+    root = system(tmp_path, "0::/", **{"memory.max": str(512 * 2**20)})
+    on = settings(1_000_000).model_copy(update={"trace": TraceSettings(enabled=True)})
+    most = within_memory(on, root).delivery.max_unsettled
+    assert most == 256 * 2**20 // (BYTES_AN_UNSETTLED_CHAIN + BYTES_OF_A_TRACE)
+
+
+def test_a_trace_is_no_larger_than_it_is_taken_to_be() -> None:
+    context = TraceContext("0" * 55, "s" * MOST_STATE_BYTES)
+    slots = 2 * 8  # in the event, and in the call
+    parts = [context, context.traceparent, context.tracestate, CallTrace(context)]
+    size = sum(sys.getsizeof(part) for part in parts) + slots
+    assert size - sys.getsizeof(context.tracestate) <= 216
+    assert size <= BYTES_OF_A_TRACE
