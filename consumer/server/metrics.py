@@ -23,6 +23,17 @@ Samples: TypeAlias = Iterable[Sample]
 DECIDED = (Reason.PURCHASED, Reason.DECLINED, Reason.ABANDONED, Reason.CHECKOUT_UNREADABLE)
 """The reasons that a decision may have."""
 
+DEAD_LETTERS = (
+    *(
+        (side, why)
+        for side in ("offers", "checkouts")
+        for why in ("undecodable", "key_mismatch", "empty_id", "too_large")
+    ),
+    *(("offers", why) for why in ("late", "implausible_time", "rejected")),
+)
+"""Each input with the reasons for which a record of it may be dead-lettered. A counter that is there from the start as
+0 has a first increase that a query sees."""
+
 PHASES = ("restoring", "running", "draining")
 """What a task may be doing."""
 
@@ -358,7 +369,7 @@ METRICS: tuple[Metric, ...] = (
         "opt_out_dead_letters_total",
         "input reason",
         "Records dead-lettered, by reason.",
-        lambda snapshot: snapshot.counts.dead_letters.items(),
+        lambda snapshot: (dict.fromkeys(DEAD_LETTERS, 0) | dict(snapshot.counts.dead_letters)).items(),
     ),
     _gauge(
         "opt_out_suspended",

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from support.documents import MANUAL
 from support.snapshots import AT, FULL
 
+from consumer.codecs.codec import EMPTY_ID, KEY_MISMATCH, TOO_LARGE, UNDECODABLE
 from consumer.server.metrics import METRICS, Metric, MetricKind
 from consumer.snapshot import Snapshot
 
@@ -98,6 +100,17 @@ def test_counters_that_have_not_counted_are_there_as_0() -> None:
         (outcome,): 0.0 for outcome in ("PURCHASED", "OPTED_OUT", "NOT_FOUND", "IGNORED", "DEAD_LETTERED", "RELEASED")
     }
     assert set(found_in(EMPTY, "opt_out_decisions_total").values()) == {0.0}
+
+
+def test_each_reason_of_a_dead_letter_is_there_as_0_from_the_start() -> None:
+    found = found_in(EMPTY, "opt_out_dead_letters_total")
+    assert set(found.values()) == {0.0}
+    page = (MANUAL / "outcomes.md").read_text(encoding="utf-8")
+    table = page.partition("| `reason` | what was wrong |")[2].partition("\n\n")[0]
+    assert {reason for _, reason in found} == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert {(side, reason) for side, reason in found if side == "checkouts"} == {
+        ("checkouts", reason) for reason in (UNDECODABLE, KEY_MISMATCH, EMPTY_ID, TOO_LARGE)
+    }
 
 
 def test_a_time_ahead_of_our_clock_is_no_negative_age() -> None:
