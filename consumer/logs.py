@@ -31,7 +31,7 @@ _METADATA = re.compile(r"metadata$", re.IGNORECASE)
 _SIGNED = re.compile(r'(signature=")[^"]*"', re.IGNORECASE)
 
 _UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-"""JSON may leave these as they are. For some readers they end a line, move a cursor or turn the direction of writing."""
+"""JSON may leave these. For some readers they end a line, move a cursor or turn the direction of writing."""
 
 _OURS = frozenset({"level", "logger", "timestamp", "runbook"})
 """Fields that nobody but us fills."""
