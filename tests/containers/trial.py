@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from brokers.producers import ordered_producer
+from support.bill_of_materials import needed
 
 from consumer.demo.formats import PlainFormat
 from consumer.demo.generator import Event
@@ -39,6 +40,12 @@ print(json.dumps({"uid": os.getuid(), "refused": refused, "capabilities": status
                   "new_privileges": status["NoNewPrivs"].strip()}))
 """
 """What a process in the consumer's container finds out about itself."""
+
+PACKAGES = """
+import json
+from importlib.metadata import distributions
+print(json.dumps([[package.name.lower(), package.version] for package in distributions()]))
+"""
 
 
 def trial() -> None:
@@ -106,6 +113,12 @@ def _build(engine: Engine) -> None:
     ours = size - int(engine.docker("image", "inspect", "--format", "{{.Size}}", _base_image())) / 1e6
     print(f"image      {IMAGE}: {size:.0f} MB, {ours:.0f} of them ours; user {user}; built in {took:.0f} s", flush=True)
     assert user == "10001:10001"
+    inside = json.loads(
+        engine.docker("run", "--rm", "--network", "none", "--entrypoint", "python", IMAGE, "-c", PACKAGES)
+    )
+    unknown = set(map(tuple, inside)) - {(name, package.version) for name, package in needed().items()}
+    assert {name for name, _ in unknown} == {"offer-opt-out"}, f"not in the bill of materials: {unknown}"
+    print(f"packages   {len(inside) - len(unknown)} beside the program, all in the bill of materials", flush=True)
 
 
 def _run(engine: Engine, composed: list[str]) -> None:
