@@ -125,7 +125,7 @@ def _run(engine: Engine, composed: list[str]) -> None:
     begun = time.monotonic()
     _compose(engine, composed, "up", "--detach", "--no-build", "--pull", "never")
     container = _compose(engine, composed, "ps", "--quiet", "consumer").strip()
-    _until(lambda: _state(engine, container)["Health"]["Status"] == "healthy", 60, "the consumer to be healthy")
+    _until(lambda: _state(engine, container)["Health"]["Status"] == "healthy", 120, "the consumer to be healthy")
     print(f"compose    up and healthy in {time.monotonic() - begun:.0f} s", flush=True)
     found = json.loads(engine.docker("exec", container, "python", "-c", INSIDE))
     print(f"container  {found}", flush=True)
