@@ -15,7 +15,7 @@ WORKERS ?= 4
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint schemas kafka acceptance torture simulate mutants fuzz bench manual lock clean
+.PHONY: help install demo test lint schemas kafka acceptance torture simulate mutants fuzz bench manual containers sbom audit lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,15 @@ manual: $(INSTALLED) ## write anew what the manual has from the code: the pages 
 	@$(BIN)/python -m consumer.manual.settings_page
 	@$(BIN)/python -m consumer.server.metrics_page
 	@cd tests && $(abspath $(BIN))/python -m support.outcome_fields
+
+containers: $(INSTALLED) ## the image and docker-compose.yml for real, on a Docker engine (3 minutes; exits 77 if skipped)
+	@cd tests && exec $(abspath $(BIN))/python -m containers
+
+sbom: $(INSTALLED) ## write what a deployment consists of to build/sbom.json (CycloneDX)
+	@cd tests && $(abspath $(BIN))/python -m support.bill_of_materials
+
+audit: $(INSTALLED) ## hold requirements.lock against known advisories; fails also where none were reached
+	@cd tests && $(abspath $(BIN))/python -m support.dependency_audit $(ARGS)
 
 lock: ## bring requirements.lock up to pyproject.toml, keeping what still fits (needs uv)
 	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \

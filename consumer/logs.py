@@ -7,6 +7,7 @@ and by their value (see `hiding`).
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -17,6 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .hiding import hide
+from .output import visible
 from .runbook import name_entry
 from .settings import LogSettings
 
@@ -27,6 +29,9 @@ _SECRET = re.compile(
 )
 _METADATA = re.compile(r"metadata$", re.IGNORECASE)
 _SIGNED = re.compile(r'(signature=")[^"]*"', re.IGNORECASE)
+
+_UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""JSON may leave these. For some readers they end a line, move a cursor or turn the direction of writing."""
 
 _OURS = frozenset({"level", "logger", "timestamp", "runbook"})
 """Fields that nobody but us fills."""
@@ -54,13 +59,13 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
         rendering: list[Processor] = [
             structlog.processors.format_exc_info,
             hide_secrets,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(_as_json, ensure_ascii=False),
         ]
     else:
         console = structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-        rendering = [structlog.processors.format_exc_info, hide_secrets, console]
+        rendering = [structlog.processors.format_exc_info, hide_secrets, _show_what_is_unseen, console]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -99,6 +104,29 @@ def hide_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     To come last before the renderer, when exceptions are text.
     """
     return {name: value if name in _OURS else _hide(name, value) for name, value in event.items()}
+
+
+def _as_json(event: EventDict, **options: Any) -> str:
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(event, **options))
+
+
+def _show_what_is_unseen(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """For the console, whose renderer does so with the values of fields alone.
+
+    What libraries say, and names of fields, hold words of others too. They must neither look like a line of ours nor do
+    anything to a terminal. Only a traceback keeps its lines.
+    """
+
+    def shown(name: str, value: Any) -> Any:
+        if name == "event":
+            return _in_one_line(str(value))
+        return visible(value) if name in ("exception", "stack") and isinstance(value, str) else value
+
+    return {_in_one_line(name): shown(name, value) for name, value in event.items()}
+
+
+def _in_one_line(text: str) -> str:
+    return visible(text).replace("\n", "\\n")
 
 
 def _hide(name: str, value: Any) -> Any:

@@ -67,7 +67,7 @@ def serving(settings: ServerSettings, health: Health, latest: Latest) -> Iterato
             ws="none",
             access_log=False,
             log_config=None,
-            log_level="warning",
+            log_level="error",  # what a caller gets wrong would be a warning a request, as many as it likes
         )
     )
     thread = threading.Thread(target=server.run, args=([_listener(settings)],), name="health", daemon=True)

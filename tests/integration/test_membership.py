@@ -288,6 +288,21 @@ def test_a_second_instance_of_the_same_name_is_refused_with_advice_and_the_first
         assert first.running
 
 
+def test_an_instance_with_a_name_that_stops_and_is_back_soon_has_its_tasks_again_and_the_other_keeps_its_own(
+    kip_848, tmp_path: Path
+) -> None:
+    with deployed(kip_848.bootstrap_servers, tmp_path, protocol="classic") as deployment:
+        # As a StatefulSet has them; with a session that lasts longer than a start.
+        more = {"KAFKA__PROPERTIES": '{"session.timeout.ms": 30000}'}
+        one, other = (deployment.start(KAFKA__GROUP_INSTANCE_ID=f"opt-out-{n}", **more) for n in range(2))
+        until(lambda: len(running(one)) == len(running(other)) == PARTITIONS / 2, within=40, what="both to have tasks")
+        had, begun = running(one), len(other.lines("task begins"))
+        assert one.terminate() == 0
+        again = deployment.start(KAFKA__GROUP_INSTANCE_ID="opt-out-0", **more)
+        until(lambda: running(again) == had, within=40, what="the same tasks to begin again")
+        assert len(other.lines("task begins")) == begun, "nothing changed hands"
+
+
 def test_a_setting_of_the_classic_protocol_ends_with_exit_code_2(kip_848, tmp_path: Path) -> None:
     with deployed(kip_848.bootstrap_servers, tmp_path, protocol="consumer") as deployment:
         process = deployment.start(**MEMBERSHIP["classic"])

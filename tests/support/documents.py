@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "consumer" / "manual"
 
 PAGES = sorted(MANUAL.glob("*.md"))
-DOCUMENTS = [ROOT / "README.md", *PAGES, ROOT / "tests" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *PAGES, ROOT / "tests" / "README.md"]
 
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 """All of it, one after the other."""

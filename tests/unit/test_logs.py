@@ -228,3 +228,34 @@ def test_the_console_form_is_for_reading() -> None:
     assert "assigned" in stream.getvalue()
     assert "partition=3" in stream.getvalue()
     assert "\x1b[" not in stream.getvalue()
+
+
+FORGED = "x\n2026-11-27T00:00:00Z [error    ] all is lost\r\x1b[2J\x9b1m\x85\u2028\u202e"
+"""What would begin a line, clear a terminal and turn the direction of writing."""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_words_of_others_make_no_line_and_do_nothing_to_a_terminal(form: Literal["json", "console"]) -> None:
+    stream = start(form=form)
+    structlog.get_logger("a").warning("dead letter", offer_id=FORGED, several=[FORGED], of={FORGED: 1}, **{FORGED: 2})
+    logging.getLogger("library").warning("the other side says %s", FORGED)
+    text = stream.getvalue()
+    assert len(text.splitlines()) == 2
+    assert all(character.isprintable() for character in text if character != "\n")
+
+
+def test_json_gives_the_words_of_others_back_as_they_were() -> None:
+    stream = start()
+    structlog.get_logger("a").warning("dead letter", offer_id=FORGED)
+    assert lines(stream)[0]["offer_id"] == FORGED
+
+
+def test_a_traceback_on_the_console_keeps_its_lines_and_does_nothing_to_a_terminal() -> None:
+    stream = start(form="console")
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        structlog.get_logger("a").exception("failed")
+    text = stream.getvalue()
+    assert "Traceback (most recent call last):\n" in text
+    assert all(character.isprintable() for character in text if character != "\n")

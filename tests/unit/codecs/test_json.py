@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_what_is_no_such_object_is_undecodable(value: bytes, what: str) -> None:
         read(value)
     assert caught.value.reason == "undecodable"
     assert what in str(caught.value)
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_at_once() -> None:
+    names = [f'"{n:x}":0' for n in range(100_000)]
+    value = "{" + ",".join([*names, names[-1]]) + "}"
+    begun = time.monotonic()
+    with pytest.raises(DecodeError, match="'1869f' stands in it twice"):
+        read(value.encode())
+    assert time.monotonic() - begun < 5, "counted anew for each name it takes minutes, and the partition stands still"
 
 
 def test_a_number_beyond_all_numbers_is_no_time() -> None:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -256,6 +256,34 @@ def test_what_is_compressed_unasked_is_not_unpacked() -> None:
     server = EndlessServer(b"", head=b"Content-Encoding: gzip\r\n")
     with pytest.raises(RegistryError, match="its answer is in gzip, unasked"):
         ask(server, lambda registry: registry.schema(7))
+
+
+class RedirectingServer(LoopbackServer):
+    """Sends everybody elsewhere."""
+
+    def __init__(self, elsewhere: str) -> None:
+        super().__init__()
+        self._elsewhere = elsewhere.encode()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % self._elsewhere)
+        await writer.drain()
+
+
+def test_a_redirect_is_not_followed_and_no_password_goes_elsewhere() -> None:
+    async def main() -> int:
+        async with Server({"/elsewhere": OURS}) as other, RedirectingServer(f"{other.url}/elsewhere") as server:
+            settings = AvroSettings(registry_url=server.url, registry_user="u", registry_password="hush")
+            with closing(Registry(settings)) as registry, pytest.raises((RegistryError, DecodeError)):
+                await asyncio.to_thread(registry.schema, 7)
+            return other.connections
+
+    assert asyncio.run(main()) == 0
 
 
 def test_who_we_are_is_told_by_a_password_or_by_a_token() -> None:

@@ -86,6 +86,39 @@ def test_a_caller_is_cut_after_its_time_whatever_it_says(health: Told, monkeypat
         until(both_are_cut, within=5, what="both to be cut")
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 5_000_000,
+        b"GET /" + b"x" * 5_000_000,
+        bytes(range(256)) * 10,
+        b"GET /\0 HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ],
+    ids=["head without end", "path without end", "no HTTP", "NUL", "upgrade", "path upwards"],
+)
+def test_what_is_no_request_is_refused_or_answered_at_once_and_fills_no_log(
+    health: Told, request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(health) as url, socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as caller:
+        answer = b""
+        with suppress(ConnectionError):  # it stops reading
+            caller.sendall(request_)
+        with suppress(ConnectionError):
+            while part := caller.recv(65_536):
+                answer += part
+        assert answer.split(b"\r\n")[0] in (
+            b"",
+            b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 400 Bad Request",
+            b"HTTP/1.1 404 Not Found",
+        )
+        assert b"root:" not in answer
+        assert httpx.get(f"{url}/livez").status_code == 200
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
 def test_a_connection_carries_one_request(health: Told) -> None:
     with served(health) as url:
         found = httpx.get(f"{url}/livez")
