@@ -156,7 +156,7 @@ class OtlpSpan:
         if error is not None:
             span.set_attribute("error.type", error)
             span.set_status(Status(StatusCode.ERROR))
-        self._exporter.ended += 1
+        self._exporter.ended += span.is_recording()  # none is with OTEL_SDK_DISABLED
         span.end()
 
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.testing import capture_logs
 from support.otlp_receiver import OtlpReceiver, values
 from support.owner import always
-from support.traced_calls import PARENT_ID, TRACE_ID, UNSAMPLED, WireApi, traced_call
+from support.traced_calls import PARENT_ID, SAMPLED, TRACE_ID, UNSAMPLED, WireApi, traced_call
 
 from consumer import __version__
 from consumer.calls import OptOutCall
@@ -158,6 +158,16 @@ def test_the_variables_of_opentelemetry_say_who_we_are_and_what_the_receiver_wan
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("opt-out-staging", "staging")
     assert receiver.tokens == ["Api-Token dt0c01.very-secret"]
     assert hide("it got Api-Token dt0c01.very-secret of tenant 1") == "it got *** of tenant 1"
+
+
+def test_a_disabled_sdk_lets_the_trace_go_on_and_loses_nothing(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with capture_logs() as lines:
+        api, _ = calls_to(receiver, traced_call(), 204)
+    assert api.headers("traceparent") == [[SAMPLED]]
+    assert (receiver.spans, lines) == ([], [])
 
 
 def test_a_path_of_the_receiver_is_kept_and_the_signal_is_added_once(receiver: OtlpReceiver) -> None:
