@@ -39,7 +39,7 @@ class Reports:
     def dead_letter(
         self, side: Side, record: Record, reason: str, error: str, watermark: int, of: Chain | None = None
     ) -> None:
-        """A record of this input goes to the dead-letter topic. `of`: the chain whose call is refused, if that is why."""
+        """A record of this input is dead-lettered. `of`: the chain whose call is refused, if that is why."""
         self._counts.dead_letter(side, record, reason, error)
         self._log.warning(
             "dead letter",
