@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "build" / "sbom.json"
-PROGRAM = Requirement("offer-opt-out[registry,evidence]")
+PROGRAM = Requirement("offer-opt-out[registry,evidence,otel]")
 """What the Dockerfile installs."""
 
 

@@ -18,6 +18,7 @@ from support.health import Told
 from consumer import __version__
 from consumer.runtime.memory import BYTES_AN_UNSETTLED_CHAIN, SHARE
 from consumer.server.http import serving
+from consumer.server.latest import Latest
 from consumer.settings import ServerSettings, Settings, load_settings
 
 ROOT = Path(__file__).parents[3]
@@ -191,7 +192,7 @@ def test_probes_ask_what_is_served_where_it_is_served(name: str) -> None:
     (port,) = container(name)["ports"]
     assert port["containerPort"] == ServerSettings().port
     served, health = free_port(), Told()
-    with serving(ServerSettings(port=served), health):
+    with serving(ServerSettings(port=served), health, Latest()):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             asked = container(name)[probe]["httpGet"]
             assert asked["port"] == port["name"]
