@@ -105,7 +105,7 @@ def family_of(metric: Metric, snapshot: Snapshot, now: int) -> Family:
             histogram.add_metric([], buckets, snapshot.calls.duration_sum)
         return histogram
     make = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
-    family = make(metric.name.removesuffix("_total"), metric.meaning, labels=metric.labels, unit=metric.unit)
+    family = make(metric.name, metric.meaning, labels=metric.labels, unit=metric.unit)
     for labels, value in samples:
         family.add_metric(labels, float(value))
     return family
