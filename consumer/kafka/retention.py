@@ -68,6 +68,7 @@ class Retention:
 
     def ask_bounds(self, places: Collection[tuple[str, int]]) -> None:
         """Ask where these partitions begin and end, open transactions included; none: nothing is asked."""
+        self.bounds()  # what is told already
         if not places:
             return
         # The client is typed only in part.

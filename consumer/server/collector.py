@@ -6,7 +6,9 @@ frozen value, so that asking costs the loop nothing.
 
 from __future__ import annotations
 
+import math
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -27,6 +29,9 @@ from .. import __version__
 from ..snapshot import Snapshot
 from .latest import Latest
 from .metrics import BUILD_INFO, METRICS, Metric, MetricKind
+
+FRESH = 1.0
+"""Seconds for which an answer is given to all who ask: snapshots are no younger."""
 
 
 class SnapshotCollector(Collector):
@@ -55,22 +60,39 @@ class SnapshotCollector(Collector):
 class Exposition:
     """What GET /metrics answers: ours, and what the client library tells of the process and of Python's collector.
 
+    Any thread may ask. The same is told to all who ask within a second: making it takes some milliseconds of a
+    processor that the loop needs too, and whoever asks without end must not have more of it.
+
     Args:
         latest: holds the newest snapshot.
+        monotonic: a clock in seconds.
     """
 
-    def __init__(self, latest: Latest) -> None:
+    def __init__(self, latest: Latest, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(SnapshotCollector(latest))
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._made: dict[bool, tuple[float, bytes]] = {}
+        """When it was made and what, as OpenMetrics and as text."""
 
     def answer(self, accept: str) -> tuple[bytes, str]:
         """The text and its content type: OpenMetrics where `accept`, the request's header, asks for it."""
-        if "application/openmetrics-text" in accept:
-            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call] # typed in part
-            return text, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        is_open = "application/openmetrics-text" in accept
+        with self._lock:
+            made_at, body = self._made.get(is_open, (-math.inf, b""))
+            if (now := self._monotonic()) - made_at >= FRESH:
+                body = self._make(is_open)
+                self._made[is_open] = now, body
+        return body, openmetrics.CONTENT_TYPE_LATEST if is_open else CONTENT_TYPE_PLAIN_0_0_4
+
+    def _make(self, is_open: bool) -> bytes:
+        if not is_open:
+            return generate_latest(self._registry)
+        text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call] # typed in part
+        return text
 
 
 def family_of(metric: Metric, snapshot: Snapshot, now: int) -> Family:
@@ -83,7 +105,7 @@ def family_of(metric: Metric, snapshot: Snapshot, now: int) -> Family:
             histogram.add_metric([], buckets, snapshot.calls.duration_sum)
         return histogram
     make = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
-    family = make(metric.name.removesuffix("_total"), metric.meaning, labels=metric.labels, unit=metric.unit)
+    family = make(metric.name, metric.meaning, labels=metric.labels, unit=metric.unit)
     for labels, value in samples:
         family.add_metric(labels, float(value))
     return family

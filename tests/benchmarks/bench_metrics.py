@@ -125,7 +125,7 @@ def main() -> None:
     for number in range(20):
         world.turn([offer(number, 10_000 + number, offer_id=f"o{number}")])
     world.loop._snapshots.take(stopping=False)
-    exposition = Exposition(world.latest)
+    exposition = Exposition(world.latest, iter(range(10**6)).__next__)
 
     table = Table(title=f"metrics: {offers:,} decisions a turn, 100 tasks")
     for heading in ("what", "ratio", "figure"):

@@ -565,3 +565,14 @@ def test_a_hold_of_a_day_keeps_the_checkouts_of_the_hours_that_an_offer_may_need
         Reason.PURCHASED,
         "c0",
     )
+
+
+def test_what_was_called_before_the_restart_is_counted_as_a_repeat_that_is_skipped() -> None:
+    task = restarted(next_offset=4, unsettled={2}, next_checkout=1)
+    for offset in range(4):
+        task.offer(offer(offset, -200, "a", f"s{offset}"), T, LATER)
+        assert task.repeats_skipped == 0, "it is not known before all is read"
+    task.checkout(checkout(0, -190, "a", session="s3"), T, LATER)
+    assert not task.restoring
+    assert task.repeats_skipped == 2, "one of the four is not settled, and one was bought and never called"
+    assert [chain.last.offset for chain in task.decide()] == [2]

@@ -74,6 +74,25 @@ def test_a_thousand_partners_are_told_up_to_a_bound_and_the_rest_together() -> N
     virtual_time.run(main())
 
 
+def test_of_those_that_are_told_together_one_that_is_stopped_shows() -> None:
+    async def main() -> None:
+        codes, denied = [f"p-{number}" for number in range(MOST_PARTNERS + 50)], set[str]()
+        world = DeliveryWorld(lambda call: DENIED if call.partner_code in denied else OK)
+        for code in codes:
+            world.submit("o", partner=code)
+        await world.until(5.0)
+        told_apart = world.delivery.snapshot().calls.stopped
+        first = next(code for code in codes if code not in told_apart)
+        denied.add(first)
+        world.submit("another", partner=first)
+        await world.until(10.0)
+        found = world.delivery.snapshot().calls
+        assert {name: stops for name, stops in found.stopped.items() if stops} == {OTHER: ("credentials",)}
+        assert found.unsettled[OTHER] == 1
+
+    virtual_time.run(main())
+
+
 def test_the_rate_limit_is_that_of_this_instance() -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda _: OK, rate_limit=10)

@@ -26,8 +26,10 @@ class Switch:
     def __init__(self, state: GateState = OPEN) -> None:
         self.state = state
         self.script: list[GateState] = []
+        self.asked = 0
 
     def __call__(self) -> GateState:
+        self.asked += 1
         return self.script.pop(0) if self.script else self.state
 
 
@@ -355,5 +357,22 @@ def test_a_call_whose_owner_withheld_it_for_a_moment_only_is_made() -> None:
         await world.until_results(1)
         _, result = world.results[0]
         assert (result.outcome, result.attempts) == (Outcome.OPTED_OUT, 1)
+
+    virtual_time.run(main())
+
+
+def test_telling_why_it_is_closed_asks_no_condition_anew() -> None:
+    """For some it counts since when they are asked: whoever looks must not begin a wait."""
+
+    async def main() -> None:
+        switch = Switch(CLOSED)
+        world = DeliveryWorld(lambda _: OK, conditions=[switch])
+        assert world.delivery.snapshot().calls.gate_closed == ()
+        assert switch.asked == 0
+        world.submit("offer")
+        await world.until(1.0)
+        asked = switch.asked
+        assert world.delivery.snapshot().calls.gate_closed == (CLOSED.reason,)
+        assert switch.asked == asked > 0
 
     virtual_time.run(main())

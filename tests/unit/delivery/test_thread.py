@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ from support.delivery_world import OK, REFUSED, make_calls, numbered
 from support.owner import Owner
 
 from consumer.calls import Answer, OptOutCall
-from consumer.delivery.thread import BATCH, DeliveryThread
+from consumer.delivery.thread import BATCH, SNAPSHOT_EVERY, DeliveryThread
 from consumer.errors import StopError
 from consumer.events import Outcome
 from consumer.settings import DeliverySettings
@@ -88,3 +89,25 @@ def test_a_connection_that_cannot_be_made_stops_the_start() -> None:
 
     with pytest.raises(StopError, match="no certificates"):
         DeliveryThread(broken, DeliverySettings()).start()
+
+
+def test_what_it_is_doing_may_be_read_from_any_thread_while_partners_come(thread: DeliveryThread) -> None:
+    """A dictionary that grows while another thread goes through it raises an error. None is gone through so."""
+    partners = 3_000
+    for number in range(partners):
+        thread.submit(make_calls(["good"], partner=f"partner-{number}", owner=Owner("o")))
+        found = thread.snapshot()
+        assert sum(found.calls.unsettled.values()) <= number + 1
+    assert outcomes(thread, partners) == {Outcome.OPTED_OUT: partners}
+    thread.stop(1.0)
+    found = thread.snapshot()
+    assert (found.calls.queued, found.calls.in_flight) == (0, 0)
+    assert sum(found.calls.answers.values()) == partners
+
+
+def test_what_it_is_doing_is_looked_at_by_itself(thread: DeliveryThread) -> None:
+    thread.submit(make_calls(["good"], owner=Owner("o")))
+    deadline = time.monotonic() + 20 * SNAPSHOT_EVERY
+    while not thread.snapshot().calls.answers:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -408,8 +408,9 @@ def test_once_a_whole_batch_waits_no_more_is_read_until_the_topics_are_known_to_
     assert world.client.paused == {("checkouts", 2)}
     watch.certain = False
     world.poll(*(record(n) for n in range(9)))
-    assert world.client.paused == {("checkouts", 2)}
+    assert world.client.paused == world.source.paused == {("checkouts", 2)}
     world.poll(record(9))
+    assert world.source.paused == {("checkouts", 2), ("offers", 2)}
     assert world.client.paused == {("offers", 2), ("checkouts", 2)}
     world.source.pause(set())
     assert world.poll() == []

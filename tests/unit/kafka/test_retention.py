@@ -93,3 +93,28 @@ def test_bounds_are_those_of_which_both_ends_were_told() -> None:
             else:
                 answer.set_result(SimpleNamespace(offset=offset))
     assert asked.retention.bounds() == {("offers", 0): (5, 50), ("offers", 1): (6, 60)}
+
+
+def test_bounds_stay_known_while_the_next_question_is_under_way() -> None:
+    asked = Asked()
+    asked.retention.ask_bounds([])
+    assert asked.admin.asked == [], "a client refuses an empty question"
+    for number in range(2):
+        asked.retention.ask_bounds([("offers", 0)])
+        if number:
+            assert asked.retention.bounds() == {("offers", 0): (5, 6)}
+        for answers, offset in zip(asked.admin.asked[-2:], (5 + number, 6 + number), strict=True):
+            for answer in answers.values():
+                answer.set_result(SimpleNamespace(offset=offset))
+    assert asked.retention.bounds() == {("offers", 0): (6, 7)}
+
+
+def test_brokers_that_stop_answering_leave_nothing_known() -> None:
+    asked = Asked()
+    for offset in (5, -1001):
+        asked.retention.ask_bounds([("offers", 0)])
+        for answers in asked.admin.asked[-2:]:
+            for answer in answers.values():
+                answer.set_result(SimpleNamespace(offset=offset))
+        found = asked.retention.bounds()
+    assert found == {}

@@ -72,6 +72,16 @@ class Held:
         self.late_run = SimpleNamespace(kept=[*messages, partition_end("offers", 3, 999)] if kept else [])
         self.read, self.committed = read, committed
 
+    def measured(self, retention: FakeRetention) -> RetentionWatch:
+        """A watch that has measured this."""
+        watch = RetentionWatch(retention, ("offers", "checkouts"), lambda: NOW / 1000)  # type: ignore[arg-type]
+        for side, records in self.read.items():
+            for offset, age in records:
+                watch.read(self, side, Message("t", 3, offset, timestamp=NOW - age))  # type: ignore[arg-type]
+        plan = self.committed and CommitPlan(*map(Position, self.committed), NOW, NOW)
+        watch.measure({3: self}, {3: plan} if plan else {})  # type: ignore[dict-item]
+        return watch
+
     def warnings(self, retention: FakeRetention) -> list[dict[str, Any]]:
         """What is logged when this is looked at."""
         watch = RetentionWatch(retention, ("offers", "checkouts"), lambda: NOW / 1000)  # type: ignore[arg-type]
@@ -157,6 +167,20 @@ def test_what_is_not_known_is_not_said() -> None:
     assert Held({}, watermark=None).warnings(FakeRetention({"offers": Kept(1, None)})) == []
     watch = RetentionWatch(None, ("offers", "checkouts"), lambda: NOW / 1000)
     watch.look({3: offers_held(10**9)}, {})  # type: ignore[dict-item]
+
+
+def test_what_is_left_is_the_retention_less_the_age_of_what_is_held() -> None:
+    kept = FakeRetention({"offers": Kept(10 * HOUR, None), "checkouts": Kept(None, 10**9)})
+    watch = Held({Side.OFFERS: [(70, 4 * HOUR), (75, HOUR)], Side.CHECKOUTS: [(700, HOUR)]}).measured(kept)
+    assert watch.left == pytest.approx({("offers", 3): 6 * 3_600.0}, abs=2), "bytes say nothing of time"
+    assert kept.asked == [("offers", 3), ("checkouts", 3)]
+    assert offers_held(12 * HOUR).measured(kept).left[("offers", 3)] < 0, "it may be gone already"
+
+
+def test_ends_are_those_that_the_brokers_told_last() -> None:
+    kept = FakeRetention({}, {("offers", 3): (10, 130)})
+    assert offers_held(HOUR).measured(kept).ends == {("offers", 3): 130}
+    assert RetentionWatch(None, ("offers", "checkouts"), lambda: NOW / 1000).ends == {}
 
 
 def test_the_loop_looks_at_each_report_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:

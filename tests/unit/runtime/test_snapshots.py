@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,11 +109,19 @@ def test_a_commit_is_told_with_its_age_and_the_length_of_its_metadata(world: Loo
     (task,) = world.snapshot().tasks
     assert (task.committed_at, task.offers.committed) == (1_000_000, 1)
     assert task.metadata_characters > 50
-    world.now += 60
-    world.commit()
-    assert world.snapshot().tasks[0].committed_at == 1_060_000, "there was nothing better to commit"
     world.loop.tasks.metadata_refused(0)
     assert world.snapshot().tasks[0].metadata_limit == 2_047
+
+
+def test_where_there_is_nothing_better_to_commit_none_is_made_and_the_last_one_is_not_old() -> None:
+    world = LoopWorld(join={"lateness": timedelta(minutes=5)})
+    world.begin()
+    world.commit()
+    made = len(world.consumer.commits)
+    world.now += 10
+    world.commit()
+    assert len(world.consumer.commits) == made
+    assert world.snapshot().tasks[0].committed_at == 1_010_000
 
 
 def test_a_commit_that_is_put_off_grows_old(world: LoopWorld) -> None:

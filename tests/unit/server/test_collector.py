@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from support.snapshots import AT, FULL
 
 from consumer import __version__
-from consumer.server.collector import Exposition, SnapshotCollector
+from consumer.server.collector import FRESH, Exposition, SnapshotCollector
 from consumer.server.latest import Latest
 from consumer.server.metrics import METRICS
 
@@ -86,6 +86,18 @@ def test_the_process_is_told_too() -> None:
     body, _ = Exposition(Latest()).answer("")
     assert b"process_resident_memory_bytes" in body
     assert b"python_gc_collections_total" in body
+
+
+def test_all_who_ask_within_a_second_are_told_the_same_and_then_anew() -> None:
+    clock, holder = [100.0], Latest()
+    exposition = Exposition(holder, lambda: clock[0])
+    before = exposition.answer("")[0]
+    holder.swap_in(FULL)
+    clock[0] += FRESH - 0.01
+    assert exposition.answer("")[0] == before
+    assert exposition.answer(OPENMETRICS)[0] != before, "the formats are told apart"
+    clock[0] += 0.01
+    assert b"opt_out_tasks 1.0" in exposition.answer("")[0]
 
 
 def test_promtool_finds_nothing_to_say() -> None:
