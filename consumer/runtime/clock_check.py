@@ -368,8 +368,8 @@ class ClockCheck:
             # Without a question to the API that is so from the start on, without a change.
             self._told_that_believed = True
             log.warning(
-                "nobody else tells the time: the API's answers have no Date, or api.use_date is off, so the clock of this "
-                "machine is believed"
+                "nobody else tells the time: the API's answers have no Date, or api.use_date is off, so the clock of "
+                "this machine is believed"
             )
         elif before in {ClockState.DIFFERS, ClockState.WRONG}:
             log.info("the clock of this machine no longer differs", state=finding.state.value)
