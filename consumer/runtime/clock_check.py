@@ -174,6 +174,7 @@ class ClockCheck:
         self._drift = wall() - monotonic()
         self.finding = self._judge()
         self.waits_beyond = NO_RECORD
+        self._told_that_believed = False
 
     # --- what others say; from any thread
 
@@ -281,7 +282,7 @@ class ClockCheck:
             self.waits_beyond = NO_RECORD
         else:
             self.waits_beyond = int((self._wall() + self._max_skew) * 1000) + CLOCK_TOLERANCE
-        if state is not before.state:
+        if state is not before.state or (state is ClockState.BELIEVED and not self._told_that_believed):
             self._log_change(before.state)
         elif state is ClockState.DIFFERS and self._wanted:
             self._remind_of_difference()
@@ -364,8 +365,11 @@ class ClockCheck:
             self._next_reminder = float("-inf")
             self._remind_of_difference()
         elif finding.state is ClockState.BELIEVED:
+            # Without a question to the API that is so from the start on, without a change.
+            self._told_that_believed = True
             log.warning(
-                "nobody else tells the time: the API's answers have no Date, so the clock of this machine is believed"
+                "nobody else tells the time: the API's answers have no Date, or api.use_date is off, so the clock of "
+                "this machine is believed"
             )
         elif before in {ClockState.DIFFERS, ClockState.WRONG}:
             log.info("the clock of this machine no longer differs", state=finding.state.value)

@@ -309,7 +309,7 @@ def test_what_only_our_clock_says_is_ahead_waits_and_keeps_its_place(side: Side,
     if not waits:
         world.go(2 * HELD)  # for so long it is seen whether many more come
     assert (world.runner.buffering, world.runner.task.next_offset(side) == before) == (waits, waits)
-    assert world.loop.tasks._bad_records[side].read <= 1 + side, "it counts as read once"
+    assert world.loop.tasks.bad_records[side].read <= 1 + side, "it counts as read once"
     world.true += AHEAD
     world.turn()
     assert not world.runner.buffering, "the clock has come there"

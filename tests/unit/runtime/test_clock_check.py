@@ -72,6 +72,14 @@ class Clocks:
             self.check.look()
 
 
+def test_that_the_api_is_not_asked_for_the_time_is_told_once_at_the_start() -> None:
+    with capture_logs() as logs:
+        clocks = Clocks(ask=False)
+        clocks.go(100)
+    assert [line["event"].partition(":")[0] for line in logs] == ["nobody else tells the time"]
+    assert "api.use_date" in logs[0]["event"]
+
+
 def test_nobody_has_told_the_time_at_the_start() -> None:
     assert Clocks().state is ClockState.UNKNOWN
     assert Clocks(ask=False).state is ClockState.BELIEVED

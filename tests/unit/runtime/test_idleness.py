@@ -476,4 +476,4 @@ def test_a_jump_is_told_with_its_size(world: IdlenessWorld) -> None:
     world.clock.wall -= 90.0
     with structlog.testing.capture_logs() as logs:
         world.turn()
-    assert [line["reason"] for line in logs] == ["the wall clock jumped by -90.0 s"]
+    assert [line["reason"] for line in logs if "reason" in line] == ["the wall clock jumped by -90.0 s"]
