@@ -99,6 +99,7 @@ LINES: Mapping[str, str] = {
     "kafka: what has changed in the files": "changed-credentials-are-not-taken-over",
     "the brokers do not answer": "the-brokers-do-not-answer",
     "the stop takes too long": "the-stop-takes-too-long",
+    "the loop stands still": "the-loop-stands-still",
     "a held commit nears": "a-held-commit-nears-the-retention",
     # The start.
     "a new group starts": "a-new-group-starts",

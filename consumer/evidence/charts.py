@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import NamedTuple, TypeVar
 
-from .markup import Html, joined, tag
+from ..markup import Html, joined, tag
 
 T = TypeVar("T")
 

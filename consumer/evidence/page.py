@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 from .. import __version__
+from ..markup import Html, joined, tag
 from ..settings.types import format_duration
 from .charts import MOST_ROWS, Bar, Share, Stack, bars_chart, days_chart, shares_chart
 from .figures import DELAY_STEPS_MS, Figures
-from .markup import Html, joined, tag
 from .report import COUNTS, DEFINITIONS, NONE, Report, lasted, percent
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

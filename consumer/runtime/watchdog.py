@@ -13,6 +13,11 @@ is then held for ever. So there are two ways to end, and the second one needs no
     at the limit     a line of the log, then exit with code 1         needs Python and the log
     + LAST_WORDS     the places of all threads, then the same         needs nothing: what nobody takes is dropped
 
+A loop that stands still though it waits for nobody is a fault of the program, and its end will not say where it was:
+whoever asks /livez has the process killed. So the places of all threads are written first, once for each time. They are
+names of files, lines and functions, and no values. Where a library keeps Python from running, this is done by a timer
+that needs no Python; it goes off as well once a process runs on that was stopped for so long.
+
 It is no signal that ends the process: as the first one of a container it would not be ended by it, nor where its parent
 had that signal blocked.
 """
@@ -53,6 +58,12 @@ LAST_WORDS = 0.5
 """Seconds after which the next way to end is taken, since the one before hangs."""
 
 
+STANDS_STILL = (
+    "the loop stands still: nothing is read, decided or committed, and /livez answers 503. Where each thread is stands "
+    "before this line"
+)
+
+
 class Watchdog:
     """Counts from the first SIGTERM or SIGINT on, or from `count_down`. To be made and started on the main thread.
 
@@ -72,6 +83,9 @@ class Watchdog:
         self._heard, self._told = socket.socketpair()
         self._told.setblocking(False)
         self._main = threading.get_ident()
+        self._places = _standard_error_that_never_blocks()
+        self._one_timer = threading.Lock()
+        self._ends = False
 
     def start(self) -> None:
         """Listen, until the process ends. Signals still need handlers of their own: only those are heard."""
@@ -90,7 +104,9 @@ class Watchdog:
             pass
         # The interpreter stops this thread before it is through with its own end, which a client may hold up as well.
         # This needs no interpreter.
-        faulthandler.dump_traceback_later(self._limit + LAST_WORDS, exit=True, file=_standard_error_that_never_blocks())
+        with self._one_timer:
+            self._ends = True
+            faulthandler.dump_traceback_later(self._limit + LAST_WORDS, exit=True, file=self._places)
         time.sleep(self._limit)
         waited = self._health.waiting_for()
         log.error(
@@ -105,8 +121,10 @@ class Watchdog:
 
     def _say_what_is_waited_for(self) -> None:
         said: float | None = None
+        stood = 0
         while True:
             time.sleep(PATIENCE / LOOKS)
+            stood = self._show_where_it_stands(stood)
             waited, now = self._health.waiting_for(), time.monotonic()
             if waited is None or waited[1] < PATIENCE:
                 if said is not None:
@@ -120,6 +138,26 @@ class Watchdog:
                     seconds=round(waited[1]),
                 )
                 self.ask()
+
+    def _show_where_it_stands(self, looks: int) -> int:
+        """Show it at the second look in a row that finds no turn: a process that was stopped needs a moment to go on.
+
+        Args:
+            looks: how many found none so far.
+
+        Returns:
+            The same with this one.
+        """
+        with self._one_timer:
+            if not self._ends:  # there is only one, and the end needs it
+                faulthandler.dump_traceback_later(self._health.bound, file=self._places)
+        live = self._health.live()
+        if live.ok:
+            return 0
+        if looks == 1:
+            faulthandler.dump_traceback(file=self._places)
+            log.error(STANDS_STILL, why=live.reason, stands_at=_place(sys._current_frames().get(self._main)))
+        return looks + 1
 
 
 def _nothing() -> None:

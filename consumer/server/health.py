@@ -82,6 +82,9 @@ class Health:
         monotonic: a clock, in seconds. By it a loop is stuck: one that was suspended with its machine is not.
         boottime: as `since_boot`; None: as `monotonic`. By it nobody has read for so long what was bought, or heard
             whose the tasks are.
+
+    Attributes:
+        bound: the same.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Health:
         monotonic: Callable[[], float] = time.monotonic,
         boottime: Callable[[], float] | None = None,
     ) -> None:
-        self._bound = bound
+        self.bound = bound
         self._monotonic = monotonic
         self._boottime = boottime or monotonic
         self._turned_at = self._boottime()
@@ -153,9 +156,9 @@ class Health:
         age = max(0.0, self._monotonic() - last.ended)
         if last.waits_for is not None:
             return HealthStatus(True, f"waiting for the brokers: {last.waits_for}; the loop turned {age:.1f} s ago")
-        if age > self._bound:
+        if age > self.bound:
             return HealthStatus(
-                False, f"the loop has not turned for {age:.0f} s, and is stuck beyond {self._bound:.0f} s"
+                False, f"the loop has not turned for {age:.0f} s, and is stuck beyond {self.bound:.0f} s"
             )
         return HealthStatus(True, f"the loop turned {age:.1f} s ago")
 

@@ -1,4 +1,10 @@
-"""Serves GET /livez and /readyz, which say what `Health` does, and GET /metrics, which says what `collector` does.
+"""Serves what people and machines ask of a run; nothing that is asked here changes anything.
+
+    /livez, /readyz     what `Health` says
+    /metrics            what `collector` does
+    /                   the page: what waits, why, since when, and what to do
+    /status             the same as JSON
+    /manual/            the manual of this version
 
 uvicorn and starlette serve it, as they serve the API emulator: Python's own http.server is not for production by
 its own word, and aiohttp's server has to be stopped from within its loop, where uvicorn takes a flag.
@@ -10,6 +16,7 @@ than a bound: whoever connects and says nothing takes no file descriptor for lon
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import threading
 import time
@@ -19,16 +26,25 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import StartError
+from ..manual import INDEX
 from ..settings import ServerSettings
 from .collector import Exposition
+from .frame import policy
 from .health import Health, HealthStatus
 from .latest import Latest
+from .manual_page import manual_page
+from .problems import Pulse
+from .status import Status, document, status_of
+from .status_page import status_page
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +65,8 @@ def serving(settings: ServerSettings, health: Health, latest: Latest) -> Iterato
     """Serve the endpoints for as long as the context lasts, unless the port is 0.
 
     Args:
-        settings: where.
-        health: what the probes are told.
+        settings: where, and whether customers' ids are shown.
+        health: says whether it is live and ready.
         latest: what the run is doing.
 
     Raises:
@@ -61,7 +77,7 @@ def serving(settings: ServerSettings, health: Health, latest: Latest) -> Iterato
         return
     server = uvicorn.Server(
         uvicorn.Config(
-            _application(health, latest),
+            _application(settings, health, latest),
             http=_ShortConnection,
             lifespan="off",
             ws="none",
@@ -109,25 +125,115 @@ def _listener(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
-def _application(health: Health, latest: Latest) -> Starlette:
-    async def livez(_: Request) -> JSONResponse:
+def _application(settings: ServerSettings, health: Health, latest: Latest) -> Starlette:
+    def status() -> Status:
+        now = time.time_ns() // 1_000_000
+        hour = latest.history.hour(now)
+        return status_of(latest.snapshot, Pulse.of(health), hour, now, show_ids=settings.show_ids)
+
+    async def livez(_: Request) -> Response:
         return _respond(health.live())
 
-    async def readyz(_: Request) -> JSONResponse:
+    async def readyz(_: Request) -> Response:
         return _respond(health.ready())
 
     exposition = Exposition(latest)
 
     def metrics(request: Request) -> Response:  # no coroutine: it takes milliseconds, in which a probe is answered
         body, content_type = exposition.answer(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type, "connection": "close"})
+        return Response(body, headers={"content-type": content_type})
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    # Nor these: what they take, and a page of the manual the first time, is time in which a probe would wait.
 
+    def page(_: Request) -> Response:
+        return HTMLResponse(status_page(status()))
 
-def _respond(answer: HealthStatus) -> JSONResponse:
-    return JSONResponse(
-        {"ok": answer.ok, "reason": answer.reason},
-        status_code=200 if answer.ok else 503,
-        headers={"connection": "close"},  # one request a connection: nobody's next one meets its end
+    def as_json(_: Request) -> Response:
+        return JSONResponse(document(status()))
+
+    def manual(request: Request) -> Response:
+        try:
+            return HTMLResponse(manual_page(request.path_params.get("name", INDEX)))
+        except LookupError:
+            return PlainTextResponse("There is no such page; /manual/ lists those there are.\n", status_code=404)
+
+    def to_manual(_: Request) -> Response:
+        return RedirectResponse(
+            "manual/"
+        )  # as the browser sees it: what stands before us may have put a path before it
+
+    app = Starlette(
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/", page),
+            Route("/status", as_json),
+            Route("/manual", to_manual),
+            Route("/manual/", manual),
+            Route("/manual/{name}", manual),
+        ],
+        middleware=[Middleware(_Guard, only_by_address=_is_loopback(settings.host))],
     )
+    # It would send a browser to whatever host the request names.
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Guard:
+    """Says with each answer what a browser may do with it, and refuses a page of another site.
+
+    A site may have its name resolve to 127.0.0.1 once its page is loaded, and a browser then lets that page read what
+    is served here (DNS rebinding). Such a request names that site as its host. So where only this machine is listened
+    to, the host has to be an address or `localhost`. Where others may connect, they do so by whatever name they know
+    the instance by, and who may reach it is for the network to say.
+    """
+
+    def __init__(self, app: ASGIApp, *, only_by_address: bool) -> None:
+        self._app = app
+        self._only_by_address = only_by_address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS | {"content-security-policy": policy()})
+            await send(message)
+
+        app = self._app
+        if self._only_by_address and not _is_address(Headers(scope=scope).get("host", "")):
+            app = _WRONG_HOST
+        await app(scope, receive, send_guarded)
+
+
+_HEADERS = {
+    "connection": "close",  # one request a connection: nobody's next one meets its end
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+_WRONG_HOST = PlainTextResponse(
+    "Only this machine is listened to: ask by its address or as localhost. Set server.host to be asked by a name.\n",
+    status_code=421,
+)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
+
+
+def _is_address(host: str) -> bool:
+    """Whether a host, with a port or without, is an address or this machine's own name for itself."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
+    if name.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _respond(answer: HealthStatus) -> Response:
+    return JSONResponse({"ok": answer.ok, "reason": answer.reason}, status_code=200 if answer.ok else 503)

@@ -260,10 +260,14 @@ class DeadLetterSettings(Group):
 
 
 class ServerSettings(Group):
-    """Where the health endpoints answer."""
+    """Where the health endpoints and the status page answer, and what they show."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the health endpoints listen at.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address that the endpoints listen at.")
     port: int = Field(default=8080, ge=0, le=65_535, description="Their port; 0 = none.")
+    show_ids: bool = Field(
+        default=False,
+        description="Whether the status page shows ids of offers and sessions, and texts that may quote them.",
+    )
 
 
 class LogSettings(Group):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.evidence import chromium
+from support.browser import chromium_or_skip
 from support.reports import HOSTILE, report
 
 from consumer.evidence.page import page
@@ -34,9 +34,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def browse(folder: Path, tmp_path: Path) -> Browse:
     """Opens the page from the disk, with these options of the browser."""
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium is installed here: the page is not looked at in a browser")
+    program = chromium_or_skip()
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from brokers.producers import ordered_producer
@@ -227,12 +225,3 @@ class EvidenceTopics:
 
     def _environ(self, environ: dict[str, str]) -> dict[str, str]:
         return clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-
-
-def chromium() -> Path | None:
-    """A browser of this machine, if there is one."""
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
-        for name in ("chromium", "chromium-browser", "google-chrome"):
-            if (path := Path(folder) / name).is_file():
-                return path
-    return None

@@ -23,7 +23,7 @@ configure_logs(LogSettings())
 watchdog.LEAST, watchdog.PATIENCE = 0.0, {patience}
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: None)
-health = Health(95.0)
+health = Health({bound})
 watching = watchdog.Watchdog({limit}, health)
 watching.start()
 print("started", flush=True)
@@ -37,8 +37,8 @@ with health.waiting("a commit"):
 """
 
 
-def started(rest: str, patience: float = 60.0) -> subprocess.Popen[str]:
-    code = SCRIPT.format(limit=LIMIT_S, rest=rest, patience=patience)
+def started(rest: str, patience: float = 60.0, bound: float = 95.0) -> subprocess.Popen[str]:
+    code = SCRIPT.format(limit=LIMIT_S, rest=rest, patience=patience, bound=bound)
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
@@ -87,6 +87,62 @@ def test_a_long_wait_for_the_brokers_is_said_again_and_again_and_a_short_one_is_
     assert 2 <= len(lines) <= 3
     assert said.count('"the brokers answer again"') == 1
     assert all('"waits_for": "a commit"' in line and '"runbook"' in line for line in lines)
+
+
+STANDS = """
+def turn():
+    health.turned(assigned=True, tasks=(0,), restoring=(), stopping=False)
+
+def blocked(seconds):
+    password = "swordfish"
+    time.sleep(seconds)
+
+turn()
+"""
+
+
+def test_a_loop_that_stands_still_shows_where_each_thread_is_once_and_no_value() -> None:
+    process = started(f"{STANDS}blocked(2)\nturn()\ntime.sleep(0.2)", patience=1.5, bound=0.5)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    assert said.count('"the loop stands still: ') == 1
+    assert said.count(" in blocked\n") == 1
+    assert said.count(" in _watch\n") == 1, "those of the other threads, too"
+    assert said.index(" in blocked\n") < said.index('"the loop stands still: ')
+    assert '"runbook": "opt-out manual runbook#the-loop-stands-still"' in said
+    assert '"level": "error"' in said
+    assert "swordfish" not in said
+
+
+def test_one_that_stands_still_again_is_shown_again() -> None:
+    process = started(f"{STANDS}blocked(1)\nturn()\ntime.sleep(0.2)\nturn()\nblocked(1)", patience=1.5, bound=0.5)
+    assert process.communicate(timeout=20)[1].count('"the loop stands still: ') == 2
+
+
+def test_one_that_waits_for_the_brokers_does_not_stand_still() -> None:
+    process = started("with health.waiting('a commit'):\n    time.sleep(1.5)", bound=0.3)
+    assert process.communicate(timeout=20)[1] == ""
+
+
+def test_one_that_turns_shows_nothing() -> None:
+    turns = f"{STANDS}for _ in range(40):\n    time.sleep(0.05)\n    turn()"
+    assert started(turns, patience=1.5, bound=1.0).communicate(timeout=20)[1] == ""
+
+
+def test_one_that_stands_still_and_lets_no_python_run_is_shown_too() -> None:
+    held = "def blocked(seconds):\n    ctypes.PyDLL(None).usleep(int(seconds * 1e6))\ntime.sleep(0.2)\nblocked(1)"
+    process = started(f"{STANDS}{held}", patience=1.5, bound=0.5)
+    said = process.communicate(timeout=20)[1]
+    assert said.startswith("Timeout (0:00:00.5")
+    assert said.count(" in blocked\n") >= 1
+
+
+def test_its_places_are_not_in_the_way_of_an_end_that_takes_too_long() -> None:
+    """There is one timer for both, and it is set again and again."""
+    ends = "time.sleep(0.3)\nwatching.count_down()\ntime.sleep(0.2)\nctypes.PyDLL(None).sleep(30)"
+    process = started(f"{STANDS}{ends}", patience=0.3, bound=60)
+    assert process.communicate(timeout=20)[1].count("Timeout (0:00:01)") == 1
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """HTML from calls: each text is escaped where it is put in, so that none can be forgotten.
 
-A template engine would be one more dependency for one page, and would have to be told to escape.
+A template engine would be one more dependency for few pages, would have to be told to escape, and its templates are
+seen by no type checker.
 """
 
 from __future__ import annotations
 
 from html import escape
 
-_EMPTY = frozenset({"meta", "line", "rect", "circle"})
+_EMPTY = frozenset({"meta", "link", "line", "circle"})
 """Elements without content."""
+
+_OF_HTML = frozenset({"meta", "link"})
+"""Those of them that are not closed; those of SVG are."""
 
 
 class Html(str):
@@ -23,7 +27,7 @@ def tag(name: str, /, *content: str, **attributes: str | float) -> Html:
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value), quote=True)}"' for key, value in attributes.items()
     )
     if name in _EMPTY:
-        return Html(f"<{name}{pairs}>" if name == "meta" else f"<{name}{pairs}/>")
+        return Html(f"<{name}{pairs}>" if name in _OF_HTML else f"<{name}{pairs}/>")
     return Html(f"<{name}{pairs}>{joined(*content)}</{name}>")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import examples
 
-from consumer.evidence.markup import Html, joined, tag
+from consumer.markup import Html, joined, tag
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"))
 
