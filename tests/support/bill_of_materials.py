@@ -7,9 +7,11 @@ up by the metadata of what is installed, and a bill is made of that alone.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -17,27 +19,34 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "build" / "sbom.json"
-PROGRAM = Requirement("offer-opt-out[registry,evidence,otel]")
-"""What the Dockerfile installs."""
 
 
-def needed(program: Requirement = PROGRAM) -> dict[str, Distribution]:
-    """What is installed for it, by name, itself left out: all that its metadata asks for, and what that asks for."""
+def extras() -> list[str]:
+    """Those of the program that the Dockerfile installs."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (found,) = re.findall(r'"offer-opt-out\[([a-z,]+)\]"', dockerfile)
+    return str(found).split(",")
+
+
+def needed() -> dict[str, Distribution]:
+    """What is installed for it, by name: all that pyproject.toml asks for, and what that asks for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in extras() for line in optional[extra])]
+    open_ = [(Requirement(line), "") for line in lines]
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
-    open_ = [(program.name, extra) for extra in ("", *sorted(program.extras))]
     while open_:
-        name, extra = open_.pop()
-        if (name, extra) in seen:
+        wanted, for_extra = open_.pop()
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": for_extra}):
             continue
-        seen.add((name, extra))
-        package = distribution(name)
-        found[package.name.lower()] = package
-        for line in package.requires or ():
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
-                open_ += [(wanted.name.lower(), more) for more in ("", *sorted(wanted.extras))]
-    del found[program.name]
+        package = distribution(wanted.name)
+        name = package.name.lower()
+        found[name] = package
+        for extra in ("", *wanted.extras):
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                open_ += [(Requirement(line), extra) for line in package.requires or ()]
     return found
 
 

@@ -19,6 +19,7 @@ from consumer import __version__
 from consumer.runtime.memory import BYTES_AN_UNSETTLED_CHAIN, SHARE
 from consumer.server.http import serving
 from consumer.server.latest import Latest
+from consumer.server.metrics import METRICS
 from consumer.settings import ServerSettings, Settings, load_settings
 
 ROOT = Path(__file__).parents[3]
@@ -199,6 +200,9 @@ def test_probes_ask_what_is_served_where_it_is_served(name: str) -> None:
             answer = httpx.get(f"http://127.0.0.1:{served}{asked['path']}")
             assert answer.status_code in (200, 503)
             assert answer.json().keys() >= {"ok", "reason"}
+        scraped = DOCUMENTS[name]["spec"]["template"]["metadata"]["annotations"]
+        assert scraped["prometheus.io/port"] == str(port["containerPort"])
+        assert httpx.get(f"http://127.0.0.1:{served}{scraped['prometheus.io/path']}").status_code == 200
     assert container(name)["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container(name)["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
@@ -272,7 +276,9 @@ def test_scaling_goes_by_a_metric_of_ours_and_never_by_committed_lag() -> None:
     scaled = DOCUMENTS["keda/scaled-object.yaml"]["spec"]
     (trigger,) = scaled["triggers"]
     assert trigger["type"] == "prometheus"
-    assert re.findall(r"\bopt_out_\w+", trigger["metadata"]["query"]) == ["opt_out_due_uncalled"]
+    (metric,) = re.findall(r"\bopt_out_\w+", trigger["metadata"]["query"])
+    assert metric == "opt_out_due_uncalled"
+    assert metric in {metric.name for metric in METRICS}
     assert scaled["scaleTargetRef"]["name"] == DOCUMENTS[WORKLOADS[0]]["metadata"]["name"]
     patch = yaml.safe_load(DOCUMENTS["keda/kustomization.yaml"]["patches"][0]["patch"])
     assert patch == [{"op": "remove", "path": "/spec/replicas"}]
