@@ -57,11 +57,12 @@ mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 p
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
-bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format, reports
+bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format, reports, what metrics cost
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
 	@$(BIN)/python tests/benchmarks/bench_report.py
+	@$(BIN)/python tests/benchmarks/bench_metrics.py
 
 manual: $(INSTALLED) ## write anew what the manual has from the code: the pages of settings and metrics, the fields of an outcome
 	@$(BIN)/python -m consumer.manual.settings_page

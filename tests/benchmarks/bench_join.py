@@ -191,6 +191,37 @@ def join(settings: Settings, events: int) -> tuple[float, float]:
     return rate, grown
 
 
+def cost_of_snapshots(settings: Settings, events: int, stretches: int = 40) -> tuple[float, float]:
+    """The processor time of joining, with snapshots to that without, and the part of it that making them takes.
+
+    In one run, in turns of some thousand events, and of the poll thread alone: what else runs on the machine counts
+    less. A turn with snapshots begins with one, so that there are more of them than one a second.
+    """
+    own = settings.kafka.model_copy(update={"group_id": f"bench-{uuid.uuid4().hex[:8]}"})
+    made, _ = service(settings.model_copy(update={"kafka": own}))
+    look, spent, making = made._snapshots.look, [0.0, 0.0], 0.0
+
+    def timed(*, stopping: bool) -> None:
+        nonlocal making
+        begin = time.thread_time()
+        look(stopping=stopping)
+        making += time.thread_time() - begin
+
+    made.tasks.consumer.subscribe(int(time.time() * 1000))
+    while not applied(made):
+        made.run_once()
+    for turn in range(stretches):
+        with_them = turn % 4 in {1, 2}  # neither always comes first
+        made._snapshots.look = timed if with_them else lambda **_: None  # type: ignore[method-assign]
+        begin, before = time.thread_time(), applied(made)
+        while applied(made) < events * (turn + 1) / stretches:
+            made.run_once()
+        read = applied(made) - before
+        spent[with_them] += (time.thread_time() - begin) / max(1, read)
+    made.tasks.consumer.close()
+    return spent[True] / spent[False], making / (spent[True] * events / stretches)
+
+
 def restart(settings: Settings) -> float:
     """Seconds from the start of a new process's service to its first new decision."""
     made, calls = service(settings)
@@ -258,6 +289,7 @@ def measure(bootstrap: str, events: int, profile: bool, *, headers: bool = False
             "join": patient.model_copy(update={"lateness": timedelta(seconds=1), "idle_after": timedelta(seconds=1)})
         }
     )
+    ratio, part = cost_of_snapshots(settings, total)
     until_decision = restart(hasty)
 
     table = Table(title=f"{total:,} events ({offers:,} offers, {checkouts:,} checkouts)")
@@ -267,6 +299,7 @@ def measure(bootstrap: str, events: int, profile: bool, *, headers: bool = False
     table.add_row("consume + decode + join + track", f"{joined / reference:.2f}", f"{joined:,.0f} events/s")
     table.add_row("consume + decode, mean of before and after", "1.00", f"{reference:,.0f} events/s")
     table.add_row("consume alone", f"{consume_only / reference:.2f}", f"{consume_only:,.0f} events/s")
+    table.add_row("the same: with snapshots to without", f"{ratio:.3f}", f"{part:.2%} of its time")
     table.add_row("memory, checkouts and client included", "", f"{grown / offers:,.0f} B an open presentation")
     table.add_row(f"restart with {offers:,} open", "", f"{until_decision:.1f} s to the first new decision")
     Console(width=110).print(table)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from support.deployment import AGE, Deployment, deployed, now, until
-from support.watched import Watched, moved
+from support.scraped import Scraped, moved
 
 from consumer.server.metrics import METRICS
 from consumer.snapshot import MOST_PARTNERS, OTHER
@@ -64,7 +64,7 @@ def test_offers_of_every_fate(real_kafka, tmp_path: Path, moves: set[str]) -> No
     with deployed(
         real_kafka.bootstrap_servers, tmp_path, scenario=scenario, partitions=(1, 1), settings=settings
     ) as deployment:
-        metrics = Watched(deployment)
+        metrics = Scraped(deployment)
         metrics.until("opt_out_task_phase", 1, partition="0", phase="running")
         at = now()
         for offer_id in ("left", "unknown", "odd", "declined", "bought"):
@@ -139,7 +139,7 @@ def test_an_api_that_is_down(real_kafka, tmp_path: Path, moves: set[str]) -> Non
     ) as deployment:
         offers = {"topic": deployment.offer_topic, "partition": "0"}
         keep_for(deployment.admin, deployment.offer_topic, hours=2)
-        metrics = Watched(deployment)
+        metrics = Scraped(deployment)
         metrics.until("opt_out_tasks", 1)
         metrics.until("opt_out_unsettled", 0, partition="0")
         metrics.until("opt_out_reading_paused", 0)
@@ -191,7 +191,7 @@ def test_each_way_to_stop_a_partner(real_kafka, tmp_path: Path, moves: set[str])
     with deployed(
         real_kafka.bootstrap_servers, tmp_path, scenario=scenario, settings={"DELIVERY__NOT_FOUND_LIMIT": "2"}
     ) as deployment:
-        metrics = Watched(deployment)
+        metrics = Scraped(deployment)
         metrics.until("opt_out_tasks", 4)
         for partner in stops:
             for number in range(2):
@@ -206,7 +206,7 @@ def test_each_way_to_stop_a_partner(real_kafka, tmp_path: Path, moves: set[str])
 def test_silence_of_the_checkouts(real_kafka, tmp_path: Path, moves: set[str]) -> None:
     settings = {"JOIN__CHECKOUT_SILENCE": "20s", "JOIN__LATENESS": "3s"}
     with deployed(real_kafka.bootstrap_servers, tmp_path, settings=settings) as deployment:
-        metrics = Watched(deployment)
+        metrics = Scraped(deployment)
         metrics.until("opt_out_suspended", 0, reason="checkout_silence")
         begin = now() - 60_000
         deployment.check_out(session="s0", at=begin)
@@ -227,7 +227,7 @@ def test_a_clock_that_goes_wrong(real_kafka, tmp_path: Path, moves: set[str]) ->
     clock.write_text("0", encoding="utf-8")
     settings = {"JOIN__MAX_SKEW": "30s"}
     with deployed(real_kafka.bootstrap_servers, tmp_path, scenario="503", settings=settings) as deployment:
-        metrics = Watched(deployment, clock=clock)
+        metrics = Scraped(deployment, clock=clock)
         deployment.present("waits", at=now() - AGE)
         deployment.flush()
         metrics.until("opt_out_calls_total", lambda tries: tries > 0, partner="ACME", status="503")
@@ -249,12 +249,12 @@ def test_a_restart_after_kill_9(real_kafka, tmp_path: Path, moves: set[str]) -> 
         for number in range(20):
             deployment.present(f"offer-{number}", session=f"s{number}", at=now() - AGE)
         deployment.flush()
-        first = Watched(deployment)
+        first = Scraped(deployment)
         first.until("opt_out_outcomes_total", 20, outcome="OPTED_OUT")
         assert first.value("opt_out_repeats_skipped_total") == 0
         until(lambda: has_listed_what_is_stuck(deployment), within=30, what="a commit that lists what waits")
         first.process.kill()
-        again = Watched(deployment)
+        again = Scraped(deployment)
         again.until("opt_out_repeats_skipped_total", 20)
         again.until("opt_out_unsettled", 1, partition="0")
         again.until("opt_out_decisions_total", 1, reason="ABANDONED")
@@ -275,7 +275,7 @@ def test_a_thousand_partners_and_no_id_in_any_label(real_kafka, tmp_path: Path) 
                 f"offer-of-{number}", session=f"session-of-{number}", at=now() - AGE, partner=f"partner-{number}"
             )
         deployment.flush()
-        metrics = Watched(deployment)
+        metrics = Scraped(deployment)
         metrics.until("opt_out_outcomes_total", 1_000, outcome="OPTED_OUT", within=90)
         # What the calls have come to is told a moment later than what was settled.
         metrics.until("opt_out_calls_total", 1_000 - MOST_PARTNERS, partner=OTHER, status="204")

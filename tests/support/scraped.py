@@ -18,7 +18,7 @@ FIRST = "opt_out_snapshot_age_seconds"
 """It is there from the first snapshot on: what is absent then is not so, and before that it is not known."""
 
 
-class Watched:
+class Scraped:
     """One process with its metrics, and what was seen of them.
 
     Attributes:
@@ -86,10 +86,10 @@ class Watched:
             raise AssertionError(f"{error}; it is {found}") from None
 
 
-def moved(*watched: Watched) -> set[str]:
+def moved(*scraped: Scraped) -> set[str]:
     """The metrics of which a series was seen with two values, or was there and was not, in one process or several."""
     values: dict[Series, set[float | None]] = {}
-    for one in watched:
+    for one in scraped:
         for series, seen in one.seen.items():
             values.setdefault(series, set()).update(seen)
     names = {name for (name, _), seen in values.items() if len(seen) > 1}
