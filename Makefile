@@ -64,9 +64,10 @@ bench: $(INSTALLED) ## figures of this machine: events joined, calls made, recor
 	@$(BIN)/python tests/benchmarks/bench_report.py
 	@$(BIN)/python tests/benchmarks/bench_metrics.py
 
-manual: $(INSTALLED) ## write anew what the manual has from the code: the pages of settings and metrics, the fields of an outcome
+manual: $(INSTALLED) ## write anew what the manual has from the code: settings, metrics, the dashboard, the fields of an outcome
 	@$(BIN)/python -m consumer.manual.settings_page
 	@$(BIN)/python -m consumer.server.metrics_page
+	@$(BIN)/python -m consumer.server.dashboard
 	@cd tests && $(abspath $(BIN))/python -m support.outcome_fields
 
 containers: $(INSTALLED) ## the image and docker-compose.yml for real, on a Docker engine (3 minutes; exits 77 if skipped)

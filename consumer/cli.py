@@ -237,20 +237,29 @@ def manual(
         str | None,
         typer.Argument(metavar="PAGE", help="A page, or one part of it: PAGE#HEADING.", show_default=False),
     ] = None,
+    alerts: Annotated[bool, typer.Option("--alerts", help="Print the alert rules for Prometheus.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Print the dashboard for Grafana.")] = False,
 ) -> None:
     """Show the manual of this version: the list of its pages, or one page.
 
     Each warning of the log names the part of the runbook that tells what
-    to do about it.
+    to do about it, and so does each alert.
 
     Example:
 
         opt-out manual
         opt-out manual operations
         opt-out manual runbook#credentials-refused
+        opt-out manual --alerts > opt-out-alerts.yml
+        opt-out manual --dashboard > opt-out-dashboard.json
     """
-    from .manual import pages, text_of
+    from .manual import ALERTS, DASHBOARD, pages, read_file, text_of
 
+    if [page is not None, alerts, dashboard].count(True) > 1:
+        raise typer.BadParameter("ask for one thing: PAGE, --alerts or --dashboard")
+    if alerts or dashboard:
+        typer.echo(read_file(ALERTS if alerts else DASHBOARD), nl=False)
+        return
     if page is None:
         there = pages()
         width = max(len(name) for name, _ in there)

@@ -2,6 +2,8 @@
 
 `index.md` lists the pages, a line each; `opt-out manual` shows that list. A page, or a part of one, is named as links
 name it: `runbook`, `runbook.md`, `runbook#credentials-refused`.
+
+Two files beside them are for programs: the alert rules for Prometheus, and the dashboard for Grafana.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from importlib import resources
 from typing import NamedTuple
 
 INDEX = "index"
+ALERTS, DASHBOARD = "alerts.yml", "dashboard.json"
+"""The files for programs."""
 
 _ITEM = re.compile(r"^- \[(?P<name>[a-z-]+)\]\((?P=name)\.md\): (?P<summary>.+)$", re.MULTILINE)
 _HEADING = re.compile(r"(?P<marks>#{1,6}) (?P<title>.+)")
@@ -56,6 +60,11 @@ def text_of(place: str) -> str:
     return _part(text, name, anchor) if anchor else text
 
 
+def read_file(name: str) -> str:
+    """The text of a file beside this one."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
 def headings(text: str) -> Iterator[Heading]:
     """The headings of a page, from the top; what looks like one in a block of code is none."""
     in_code = False
@@ -87,4 +96,4 @@ def _suggestion(word: str, known: list[str], prefix: str = "") -> str:
 
 
 def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(f"{name}.md").read_text(encoding="utf-8")
+    return read_file(f"{name}.md")

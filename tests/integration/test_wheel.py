@@ -89,6 +89,9 @@ def test_the_installed_command_shows_the_manual(installed: Path, tmp_path: Path)
     for page in listed:
         shown = said(tmp_path, installed / "opt-out", "manual", page)
         assert shown == (ROOT / "consumer" / "manual" / f"{page}.md").read_text(encoding="utf-8").strip()
+    for option, file in (("--alerts", "alerts.yml"), ("--dashboard", "dashboard.json")):
+        shown = said(tmp_path, installed / "opt-out", "manual", option)
+        assert shown == (ROOT / "consumer" / "manual" / file).read_text(encoding="utf-8").strip()
 
 
 def test_the_installed_package_finds_its_schemas(installed: Path, tmp_path: Path) -> None:

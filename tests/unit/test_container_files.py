@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,8 +17,9 @@ from typing import Any
 import pytest
 import yaml
 from brokers.base import free_port, kafka_version
-from support.documents import examples
+from support.documents import MANUAL, examples
 from support.health import Told
+from support.prometheus import ALERTS_FILE, program
 from typer.testing import CliRunner
 
 from consumer.cli import app
@@ -243,6 +245,63 @@ def test_published_ports_are_this_machine_s_alone() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+# --- what watches it, if asked for
+
+
+MONITORING = {name: service for name, service in SERVICES.items() if "profiles" in service}
+
+
+def mounted(service: str) -> dict[str, Path]:
+    """Where in the container which file or folder of the tree is, read-only."""
+    found = {}
+    for volume in SERVICES[service]["volumes"]:
+        here, there, mode = volume.split(":")
+        assert mode == "ro"
+        found[there] = ROOT / here
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_what_watches_starts_only_if_it_is_asked_for_and_has_exact_versions() -> None:
+    assert MONITORING.keys() == {"prometheus", "grafana"}
+    assert all(service["profiles"] == ["monitoring"] for service in MONITORING.values())
+    assert all(re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"]) for service in MONITORING.values())
+
+
+def test_prometheus_sees_every_consumer_and_has_the_alerts_that_ship() -> None:
+    files = mounted("prometheus")
+    settings = read(files["/etc/prometheus/prometheus.yml"])
+    (scraped,) = settings["scrape_configs"]
+    (found_by,) = scraped["dns_sd_configs"]
+    assert found_by["names"] == ["consumer"]
+    assert found_by["port"] == settings_of("consumer").server.port
+    assert settings["rule_files"] == ["alerts.yml"]
+    assert files["/etc/prometheus/alerts.yml"] == ALERTS_FILE
+
+
+def test_prometheus_own_tool_takes_what_it_is_given(tmp_path: Path) -> None:
+    for there, here in mounted("prometheus").items():
+        shutil.copy(here, tmp_path / Path(there).name)
+    command = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_grafana_finds_prometheus_and_the_dashboard_that_ships() -> None:
+    files = mounted("grafana")
+    (source,) = read(files["/etc/grafana/provisioning/datasources"] / "prometheus.yml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = read(files["/etc/grafana/provisioning/dashboards"] / "offer-opt-out.yml")["providers"]
+    (dashboard,) = (there for there in files if there.startswith(provider["options"]["path"] + "/"))
+    assert files[dashboard] == MANUAL / "dashboard.json"
+    interval = read(mounted("prometheus")["/etc/prometheus/prometheus.yml"])["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == interval
 
 
 def test_our_containers_may_do_little() -> None:

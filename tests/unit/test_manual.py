@@ -80,6 +80,18 @@ def test_an_unknown_page_exits_2_and_suggests_the_nearest(given: str, nearest: s
     assert f"did you mean {nearest}?" in text if nearest else "lists the pages there are" in text
 
 
+@pytest.mark.parametrize(("option", "file"), [("--alerts", "alerts.yml"), ("--dashboard", "dashboard.json")])
+def test_what_is_for_programs_is_printed_as_it_stands(option: str, file: str) -> None:
+    assert show(option) == (0, (MANUAL / file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("more", [["runbook"], ["--dashboard"]])
+def test_two_things_at_once_are_refused(more: list[str]) -> None:
+    code, text = show("--alerts", *more)
+    assert code == 2
+    assert "one thing" in text
+
+
 def test_the_page_of_settings_says_what_the_code_says() -> None:
     page = (MANUAL / "settings.md").read_text(encoding="utf-8")
     assert page == render(), "run `make manual`"
