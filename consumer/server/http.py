@@ -39,6 +39,7 @@ from ..manual import INDEX
 from ..settings import ServerSettings
 from .collector import Exposition
 from .frame import policy
+from .fresh import Fresh
 from .health import Health, HealthStatus
 from .latest import Latest
 from .manual_page import manual_page
@@ -145,11 +146,14 @@ def _application(settings: ServerSettings, health: Health, latest: Latest) -> St
 
     # Nor these: what they take, and a page of the manual the first time, is time in which a probe would wait.
 
+    html = Fresh(lambda: status_page(status()))
+    json = Fresh(lambda: document(status()))
+
     def page(_: Request) -> Response:
-        return HTMLResponse(status_page(status()))
+        return HTMLResponse(html.get(latest.snapshot))
 
     def as_json(_: Request) -> Response:
-        return JSONResponse(document(status()))
+        return JSONResponse(json.get(latest.snapshot))
 
     def manual(request: Request) -> Response:
         try:
