@@ -6,11 +6,10 @@ frozen value, so that asking costs the loop nothing.
 
 from __future__ import annotations
 
-import math
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import confluent_kafka
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -27,11 +26,9 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from ..snapshot import Snapshot
+from .fresh import Fresh
 from .latest import Latest
 from .metrics import BUILD_INFO, METRICS, Metric, MetricKind
-
-FRESH = 1.0
-"""Seconds for which an answer is given to all who ask: snapshots are no younger."""
 
 
 class SnapshotCollector(Collector):
@@ -60,8 +57,7 @@ class SnapshotCollector(Collector):
 class Exposition:
     """What GET /metrics answers: ours, and what the client library tells of the process and of Python's collector.
 
-    Any thread may ask. The same is told to all who ask within a second: making it takes some milliseconds of a
-    processor that the loop needs too, and whoever asks without end must not have more of it.
+    Any thread may ask. The same is told to all who ask within a second; see `Fresh`.
 
     Args:
         latest: holds the newest snapshot.
@@ -73,19 +69,13 @@ class Exposition:
         self._registry.register(SnapshotCollector(latest))
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._made: dict[bool, tuple[float, bytes]] = {}
-        """When it was made and what, as OpenMetrics and as text."""
+        self._text = Fresh(partial(self._make, False), monotonic)
+        self._open = Fresh(partial(self._make, True), monotonic)
 
     def answer(self, accept: str) -> tuple[bytes, str]:
         """The text and its content type: OpenMetrics where `accept`, the request's header, asks for it."""
         is_open = "application/openmetrics-text" in accept
-        with self._lock:
-            made_at, body = self._made.get(is_open, (-math.inf, b""))
-            if (now := self._monotonic()) - made_at >= FRESH:
-                body = self._make(is_open)
-                self._made[is_open] = now, body
+        body = (self._open if is_open else self._text).get()
         return body, openmetrics.CONTENT_TYPE_LATEST if is_open else CONTENT_TYPE_PLAIN_0_0_4
 
     def _make(self, is_open: bool) -> bytes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import socket
 import threading
 import time
@@ -39,6 +40,7 @@ from ..manual import INDEX
 from ..settings import ServerSettings
 from .collector import Exposition
 from .frame import policy
+from .fresh import Fresh
 from .health import Health, HealthStatus
 from .latest import Latest
 from .manual_page import manual_page
@@ -145,11 +147,15 @@ def _application(settings: ServerSettings, health: Health, latest: Latest) -> St
 
     # Nor these: what they take, and a page of the manual the first time, is time in which a probe would wait.
 
+    # Half of a character, which JSON can spell, has no bytes in UTF-8: it is written as a reference, or as JSON has it.
+    html = Fresh(lambda: status_page(status()).encode("utf-8", "xmlcharrefreplace"))
+    as_text = Fresh(lambda: json.dumps(document(status())))
+
     def page(_: Request) -> Response:
-        return HTMLResponse(status_page(status()))
+        return HTMLResponse(html.get(latest.snapshot))
 
     def as_json(_: Request) -> Response:
-        return JSONResponse(document(status()))
+        return Response(as_text.get(latest.snapshot), media_type="application/json")
 
     def manual(request: Request) -> Response:
         try:

@@ -94,7 +94,7 @@ def _summary(status: Status) -> Iterator[str]:
     behind = [found for task in snapshot.tasks if (found := delay(task, status.at)) is not None]
     yield f"{listed(running).capitalize()} running" if running else "No partition is running"
     if behind:
-        yield f"; decided up to {span(max(behind))} ago"
+        yield f"; watermark {span(max(behind))} behind"
     unsettled = sum(task.unsettled for task in snapshot.tasks)
     yield f"; {counted(unsettled, 'offer')} decided and not settled."
 

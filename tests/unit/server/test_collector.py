@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from support.snapshots import AT, FULL
 
 from consumer import __version__
-from consumer.server.collector import FRESH, Exposition, SnapshotCollector
+from consumer.server.collector import Exposition, SnapshotCollector
+from consumer.server.fresh import FRESH
 from consumer.server.latest import Latest
 from consumer.server.metrics import METRICS
 

@@ -14,7 +14,7 @@ import pytest
 from brokers.base import free_port
 from support.deployment import until
 from support.health import BOUND, Told
-from support.run_states import NOW, OFFER, denied, shifted, well
+from support.run_states import NOW, OFFER, a_partner, a_snapshot, denied, shifted, well
 from support.snapshots import FULL
 
 from consumer import manual
@@ -264,3 +264,11 @@ def test_metrics_are_answered_in_the_format_that_is_asked_for(health: Told) -> N
         head = httpx.head(f"{url}/metrics")
         assert (head.status_code, head.content) == (200, b"")
         assert httpx.post(f"{url}/metrics").status_code == 405
+
+
+def test_half_a_character_in_a_name_breaks_neither_the_page_nor_its_json(health: Told) -> None:
+    latest = Latest()
+    latest.swap_in(moved(a_snapshot(partners=(a_partner("half \ud83d"),))))
+    with served(health, latest) as url:
+        assert httpx.get(url).status_code == 200
+        assert httpx.get(f"{url}/status").json()["run"]["partners"][0]["partner_code"] == "half \ud83d"

@@ -43,7 +43,7 @@ def test_what_is_well_says_so_in_the_tab_and_first_on_the_page() -> None:
     text = page(well())
     assert "<title>All is well · offer-opt-out</title>" in text
     assert words(text).startswith(
-        "✓ All is well Partitions 0, 1, 2 and 3 running; decided up to 5 min 2 s ago; 12 offers decided and not "
+        "✓ All is well Partitions 0, 1, 2 and 3 running; watermark 5 min 2 s behind; 12 offers decided and not "
         "settled. 02:51:14 UTC · instance opt-out-6c9f7-x2lqk of group offer-opt-out, this one alone · up for 1 d 2 h "
         "Tasks"
     )
