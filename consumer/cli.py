@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -155,6 +156,17 @@ def demo(
         Literal["avro", "registry", "json"],
         typer.Option("--format", help="What the customers write, and the service reads by its settings."),
     ] = "avro",
+    keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, to be looked at.")] = False,
+    api_down: Annotated[
+        bool, typer.Option("--api-down", help="As --keep; after 20 s the API answers 503 to every call.")
+    ] = False,
+    forbid: Annotated[
+        str | None,
+        typer.Option(metavar="PARTNER", help="As --keep; after 20 s the API answers 403 to the calls of this partner."),
+    ] = None,
+    silence_checkouts: Annotated[
+        bool, typer.Option("--silence-checkouts", help="As --keep; after 20 s no checkout is written any more.")
+    ] = False,
 ) -> None:
     """See the whole thing work in under a minute, with nothing but this program.
 
@@ -166,14 +178,24 @@ def demo(
     with --format registry Avro with the ids of a schema registry, for which a
     stand-in answers.
 
+    It prints the address of the service's status page. With --keep customers
+    go on, and nothing is killed or checked: look at the page, and at what a
+    fault does to it.
+
     Example:
 
         opt-out demo
         opt-out demo --format json
+        opt-out demo --forbid ACME
     """
     from .demo import demo as play
+    from .demo.faults import Faults
 
-    raise typer.Exit(play.run(seed=seed, format_name=written))
+    if forbid is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", forbid):
+        raise typer.BadParameter("give a partner code of letters, digits, _ . and -", param_hint="--forbid")
+    faults = Faults(api_down, forbid, silence_checkouts)
+    keep = keep or faults != Faults()
+    raise typer.Exit(play.run(seed=seed, format_name=written, faults=faults if keep else None))
 
 
 @app.command("emulate-api")

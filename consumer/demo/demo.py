@@ -6,16 +6,13 @@ of its own, killed hard half-way and started again. At the end the events and th
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -24,15 +21,17 @@ from ..audit.calls import Judgement, ReferenceRules, judge, judge_from_topics
 from ..audit.decision import fates
 from ..audit.reading import Checkout, Presentation
 from ..emulator.call_log import Call
-from ..emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator, running
+from ..emulator.emulator import Emulator, running
 from .broker import PARTITIONS, embedded_broker, make_topics
-from .feed import feed
+from .faults import Faults
 from .formats import DemoFormat, FormatName, format_called
-from .generator import DEMO_PARTNERS, Event, Plan, generate
+from .generator import DEMO_PARTNERS, Plan, generate
+from .kept import KeptDemo
 from .progress import ProgressProbe
+from .service import GRACE_MS, GROUP, LATENESS_MS, LOOKBACK_MS, OTHER_TOPICS, TOPICS, WINDOW_MS, Service
+from .shop import Shop
 from .view import View
 
-WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000
 EVENTS, SPAN_MS = 2000, 14_000
 KILL_AFTER_S = 11.0
 CALLS_BEFORE_KILL = 3
@@ -42,13 +41,17 @@ SETTLE_MS = LATENESS_MS + 2000
 
 WAITS_FOR = "it waits for the group to give up the killed one: some seconds"
 
-GROUP = "offer-opt-out"
-TOPICS = ("offer.presented", "checkout.completed")
-OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
 
-
-def run(seed: int = 1, console: Console | None = None, format_name: FormatName = "avro") -> int:
+def run(
+    seed: int = 1, console: Console | None = None, format_name: FormatName = "avro", faults: Faults | None = None
+) -> int:
     """Run the demo; returns the exit code: 0 if every offer met its fate, 1 if not.
+
+    Args:
+        seed: of the customers.
+        console: where it is shown; None: standard output.
+        format_name: what the customers write.
+        faults: None: it ends by itself and is judged. Else it goes on until Ctrl-C, with these; see `KeptDemo`.
 
     Raises:
         SettingsError: see `format_called`.
@@ -71,7 +74,8 @@ def run(seed: int = 1, console: Console | None = None, format_name: FormatName =
             view.say(written.says)
             for name, value in written.settings.items():
                 view.say(f"  {name}={value}")
-            good = _Demo(bootstrap, emulator, folder, view, seed, written).play()
+            demo = _Demo if faults is None else partial(KeptDemo, faults=faults)
+            good = demo(bootstrap, emulator, folder, view, seed, written).play()
     finally:
         for number, handler in zip(ends, before, strict=True):
             signal.signal(number, handler)
@@ -88,19 +92,21 @@ class _Demo:
     ) -> None:
         self._bootstrap = bootstrap
         self._emulator = emulator
-        self._log_path = folder / "consumer.log"
         self._view = view
         self._seed = seed
         self._rules = ReferenceRules(WINDOW_MS, GRACE_MS, LOOKBACK_MS)
         self._format = written
-        self._shop = _Shop(bootstrap, seed, written)
+        self._service = Service(bootstrap, emulator.base_url, folder / "consumer.log", written.settings)
+        plan = Plan(EVENTS, SPAN_MS, WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS, seed)
+        self._shop = Shop(bootstrap, [generate(plan)], written)
         self._probe = ProgressProbe(bootstrap, GROUP, TOPICS, PARTITIONS)
 
     def play(self) -> bool:
         view = self._view
         with view.live(), self._shop.open():
-            with self._consumer() as first:
+            with self._service.running() as first:
                 view.say(f"the consumer runs (process {first.pid}); customers begin to shop")
+                view.say(f"its page is at {self._service.page}")
                 going = self._watch(first, "running", until_s=KILL_AFTER_S)
                 if going:
                     self._await_a_call()
@@ -109,7 +115,7 @@ class _Demo:
             if not going:
                 return False
             view.say("killed the consumer hard (kill -9), calls in flight and all", style="bold yellow")
-            with self._consumer() as second:
+            with self._service.running() as second:
                 view.say(f"started it again (process {second.pid})")
                 if not self._watch(second, "running again", until_s=END_AFTER_S, waits_for=WAITS_FOR):
                     return False
@@ -145,7 +151,7 @@ class _Demo:
                 self._view.update(by_partner, progress, note)
             if consumer.poll() is not None:
                 self._view.say(f"the consumer ended with exit code {consumer.returncode}; its last words:", style="red")
-                for line in self._log_path.read_text(errors="replace").splitlines()[-5:]:
+                for line in self._service.last_words():
                     self._view.say(line)
                 return False
             if self._shop.failure is not None:
@@ -178,107 +184,3 @@ class _Demo:
                 self._rules,
             )
         return by_partner
-
-    @contextmanager
-    def _consumer(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The real consumer as a process; killed at the end if it still runs."""
-        with self._log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "consumer", "run"],
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the demo, which then ends it
-            )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-    def _environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("OPT_OUT_")}
-        # The embedded broker never gives a partition to a member whose session time-out is below 3 s.
-        properties = '{"session.timeout.ms": 3200, "heartbeat.interval.ms": 400, "log_level": 3}'
-        return inherited | {
-            "OPT_OUT_KAFKA__BOOTSTRAP_SERVERS": self._bootstrap,
-            "OPT_OUT_KAFKA__GROUP_ID": GROUP,
-            "OPT_OUT_KAFKA__PROPERTIES": properties,
-            "OPT_OUT_KAFKA__COMMIT_INTERVAL": "500ms",
-            "OPT_OUT_KAFKA__REVOKE_TIMEOUT": "2s",
-            "OPT_OUT_JOIN__WINDOW": f"{WINDOW_MS}ms",
-            "OPT_OUT_JOIN__CHECKOUT_GRACE": f"{GRACE_MS}ms",
-            "OPT_OUT_JOIN__LOOKBACK": f"{LOOKBACK_MS}ms",
-            "OPT_OUT_JOIN__LATENESS": f"{LATENESS_MS}ms",
-            "OPT_OUT_JOIN__IDLE_AFTER": "500ms",
-            "OPT_OUT_API__BASE_URL": self._emulator.base_url,
-            "OPT_OUT_API__KEY": DEMO_KEY,
-            "OPT_OUT_API__SECRET": DEMO_SECRET,
-            "OPT_OUT_API__TIMEOUT": "1s",
-            "OPT_OUT_DELIVERY__RATE_LIMIT": "0",
-            "OPT_OUT_DELIVERY__NOT_FOUND_LIMIT": "0",
-            "OPT_OUT_DELIVERY__SHUTDOWN_TIMEOUT": "5s",
-            # Nobody asks for its health, and the port may be in use.
-            "OPT_OUT_SERVER__PORT": "0",
-            "OPT_OUT_LOG__LEVEL": "info",
-            # All that it talks to is on this machine.
-            "no_proxy": "127.0.0.1",
-            **self._format.settings,
-        }
-
-
-class _Shop:
-    """Customers, in a thread: writes the events and remembers what was written."""
-
-    def __init__(self, bootstrap: str, seed: int, written: DemoFormat) -> None:
-        self._bootstrap = bootstrap
-        self._format = written
-        self._plan = generate(Plan(EVENTS, SPAN_MS, WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS, seed))
-        self._presentations: list[Presentation] = []
-        self._checkouts: list[Checkout] = []
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self.failure: Exception | None = None
-        self.closed = False
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._trade, name="shop", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def events(self) -> tuple[list[Presentation], list[Checkout]]:
-        """What was written so far."""
-        with self._lock:
-            return self._presentations.copy(), self._checkouts.copy()
-
-    def _trade(self) -> None:
-        try:
-            feed(
-                self._plan,
-                bootstrap=self._bootstrap,
-                offer_topic=TOPICS[0],
-                checkout_topic=TOPICS[1],
-                base_ms=time.time_ns() // 1_000_000,
-                paced=True,
-                on_written=self._note,
-                stop=self._stop,
-                values=self._format.values,
-            )
-        except Exception as error:  # shown by the main thread, which then ends the demo
-            self.failure = error
-        self.closed = True
-
-    def _note(self, event: Event, moment: int) -> None:
-        fields = event.fields
-        with self._lock:
-            if event.is_checkout:
-                self._checkouts.append(Checkout(event.key, moment, tuple(fields["purchased_offer_ids"])))
-            else:
-                self._presentations.append(Presentation(event.key, fields["partner_code"], fields["offer_id"], moment))

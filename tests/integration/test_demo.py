@@ -21,7 +21,7 @@ from consumer.audit.calls import ReferenceRules, judge_from_topics
 from consumer.audit.decision import Fate, fates
 from consumer.audit.reading import read_events
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
-from consumer.demo import demo
+from consumer.demo import demo, service
 from consumer.demo.broker import PARTITIONS, embedded_broker, make_topics
 from consumer.demo.feed import feed
 from consumer.demo.generator import Event, Plan, generate
@@ -166,8 +166,7 @@ def test_a_consumer_that_ends_by_itself_fails_the_demo_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    environment = demo._Demo._environment
-    monkeypatch.setattr(demo._Demo, "_environment", lambda self: environment(self) | {"OPT_OUT_JOIN__WINDOW": "never"})
+    monkeypatch.setitem(service.SETTINGS, "OPT_OUT_JOIN__WINDOW", "never")
     stream = StringIO()
     assert demo.run(console=Console(file=stream, width=200)) == 1
     assert "the consumer ended with exit code 2" in stream.getvalue()
