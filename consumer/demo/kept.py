@@ -14,7 +14,6 @@ from pathlib import Path
 import httpx
 
 from ..emulator.emulator import Emulator
-from ..emulator.scenario import MIXED
 from .faults import Faults
 from .formats import DemoFormat
 from .generator import DEMO_PARTNERS, Event, Plan, generate
@@ -24,6 +23,12 @@ from .view import View
 
 EVENTS, SPAN_MS = 1800, 60_000
 """30 events a second: enough that every figure moves, and a night of them does no harm."""
+
+SILENCE = {"OPT_OUT_JOIN__CHECKOUT_SILENCE": "15s"}
+"""Offers without any checkout for so long stop the decisions: soon enough to be seen by who looks on."""
+
+CALM = "404=3"
+"""What the API answers without a fault: hardly anything that the page would tell of, so that a fault stands out."""
 
 FAULTS_AFTER_S = 20.0
 """Seconds of good service before the faults begin: who looks on sees the difference."""
@@ -52,13 +57,14 @@ class KeptDemo:
         self._emulator = emulator
         self._view = view
         self._faults = faults
-        self._service = Service(bootstrap, emulator.base_url, folder / "consumer.log", written.settings)
+        self._service = Service(bootstrap, emulator.base_url, folder / "consumer.log", {**written.settings, **SILENCE})
         self._shop = Shop(bootstrap, _plans(seed, faults.forbid), written, remembers=False)
-        self._said = ""
+        self._said: tuple[str, list[str]] = "", []
 
     def play(self) -> bool:
         """Go on until Ctrl-C. Returns whether the service was there until then, and ended as it was asked to."""
         view = self._view
+        self._emulator.set_scenario(CALM)
         with self._shop.open(), self._service.running() as service:
             view.say(f"the consumer runs (process {service.pid}); its page is at {self._service.page}", style="bold")
             view.say("customers shop until you press Ctrl-C")
@@ -87,25 +93,22 @@ class KeptDemo:
         return False
 
     def _begin_faults(self) -> None:
-        if self._faults.api_down or self._faults.forbid is not None:
-            self._emulator.set_scenario(self._faults.scenario(MIXED))
+        self._emulator.set_scenario(self._faults.scenario(CALM))
         self._shop.checkouts_stop = self._faults.silence_checkouts
         for what, entry in self._faults.in_words():
             self._view.say(f"from now on {what}: see the page, and `opt-out manual runbook#{entry}`", style="yellow")
 
     def _say_how_it_is(self) -> None:
-        """What the page says first, whenever that is something else."""
+        """What the page says, whenever that is something else."""
         try:
             status = httpx.get(self._service.page + "status", timeout=2).json()
-        except httpx.TransportError:  # it starts, or is busy: the page says so itself
+        except httpx.TransportError:  # it starts, or is busy
             return
-        problems = [str(problem["entry"]) for problem in status["problems"]]
-        says = (
-            "the page says that it is well" if not problems else f"the page names {', '.join(dict.fromkeys(problems))}"
-        )
-        if says != self._said:
-            self._said = says
-            self._view.say(says)
+        entries = sorted({str(problem["command"]) for problem in status["problems"]})
+        if (status["verdict"], entries) != self._said:
+            self._said = status["verdict"], entries
+            told = f": {', '.join(f'`{command}`' for command in entries)}" if entries else ""
+            self._view.say(f"the page says {status['verdict']}{told}")
 
 
 def _plans(seed: int, another: str | None) -> Iterator[list[Event]]:

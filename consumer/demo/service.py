@@ -15,9 +15,6 @@ from ..emulator.emulator import DEMO_KEY, DEMO_SECRET
 WINDOW_MS, GRACE_MS, LOOKBACK_MS, LATENESS_MS = 3000, 500, 6000, 1000
 """The join's rules, in time compressed 600 times."""
 
-SILENCE_MS = 10_000
-"""Offers without any checkout for so long stop the decisions: soon enough to be seen by who looks on."""
-
 GROUP = "offer-opt-out"
 TOPICS = ("offer.presented", "checkout.completed")
 OTHER_TOPICS = ("offer.outcome", "opt-out.dead-letter")
@@ -32,7 +29,6 @@ SETTINGS = {
     "OPT_OUT_JOIN__CHECKOUT_GRACE": f"{GRACE_MS}ms",
     "OPT_OUT_JOIN__LOOKBACK": f"{LOOKBACK_MS}ms",
     "OPT_OUT_JOIN__LATENESS": f"{LATENESS_MS}ms",
-    "OPT_OUT_JOIN__CHECKOUT_SILENCE": f"{SILENCE_MS}ms",
     "OPT_OUT_JOIN__IDLE_AFTER": "500ms",
     "OPT_OUT_API__KEY": DEMO_KEY,
     "OPT_OUT_API__SECRET": DEMO_SECRET,

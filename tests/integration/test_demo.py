@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -197,3 +200,59 @@ def test_the_whole_demo_holds_in_under_a_minute_in_plain_lines(options: list[str
     assert "none was called that had been bought" in done.stdout
     assert "FAIL" not in done.stdout
     assert "are no events" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "says", "entry"),
+    [
+        ([], "customers shop until you press Ctrl-C", None),
+        (["--api-down"], "the API answers 503 to every call", "breaker-opened"),
+        (["--forbid", "ACME"], "the API answers 403 to the calls of ACME", "credentials-refused"),
+        (["--silence-checkouts"], "no checkout is written any more", "no-checkouts-come"),
+    ],
+)
+def test_the_kept_demo_goes_on_until_ctrl_c_and_its_page_names_the_fault(
+    fault: list[str], says: str, entry: str | None
+) -> None:
+    command = [sys.executable, "-u", "-m", "consumer", "demo", "--keep", *fault]
+    # Whoever runs the tests in the background has SIGINT ignored, which a process inherits.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        playing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    lines: list[str] = []
+    seen = False
+    with playing, killed_after(playing, 180):
+        assert playing.stdout is not None
+        for line in playing.stdout:
+            lines.append(line)
+            # Of what the page says before the fault begins, some is of the start.
+            begun = not entry or "from now on" in "".join(lines[:-1])
+            named = "the page says" in line and (f"runbook#{entry}`" if entry else "well") in line
+            if begun and named and not seen:
+                seen = True
+                playing.send_signal(signal.SIGINT)
+    told = "".join(lines)
+    assert playing.returncode == 0, told
+    assert says in told
+    assert "its page is at http://127.0.0.1:" in told
+    assert "the consumer ended with exit code 0" in told
+
+
+@contextmanager
+def killed_after(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def test_a_partner_that_is_no_code_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "consumer", "demo", "--forbid", "A:503;"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "give a partner code" in done.stderr
