@@ -22,7 +22,7 @@ from brokers.base import free_port
 from brokers.producers import ordered_producer
 from support.deployment import AGE, Deployment, Process, deployed, now, until
 from support.health import Told
-from support.prometheus import ALERTS, Server, program, quick_rules, watching
+from support.prometheus import ALERTS, PrometheusServer, program, quick_rules, watching
 
 from consumer.server.http import serving
 from consumer.server.latest import Latest
@@ -212,7 +212,7 @@ class Stage:
             time.sleep(0.2)
 
 
-def fired(server: Server) -> dict[str, set[str]]:
+def fired(server: PrometheusServer) -> dict[str, set[str]]:
     """By job, the alerts that fire."""
     found: dict[str, set[str]] = {}
     for alert in server.alerts():
@@ -220,7 +220,7 @@ def fired(server: Server) -> dict[str, set[str]]:
     return found
 
 
-def differences(server: Server, wanted: Mapping[str, set[str]]) -> dict[str, tuple[set[str], set[str]]]:
+def differences(server: PrometheusServer, wanted: Mapping[str, set[str]]) -> dict[str, tuple[set[str], set[str]]]:
     """By job, what fires and what should, where these differ."""
     found = fired(server)
     jobs = found.keys() | wanted.keys()
@@ -272,7 +272,7 @@ def test_each_alert_fires_on_its_fault_and_no_other_does_and_it_ends_with_it(tmp
 # --- real faults
 
 
-Watched = Callable[..., tuple[Deployment, Process, Server]]
+Watched = Callable[..., tuple[Deployment, Process, PrometheusServer]]
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def watched(real_kafka: Any, tmp_path: Path) -> Iterator[Watched]:
             numbers: Mapping[str, tuple[str, str]] = MappingProxyType({}),
             patience: float | None = None,
             **more: Any,
-        ) -> tuple[Deployment, Process, Server]:
+        ) -> tuple[Deployment, Process, PrometheusServer]:
             deployment = stack.enter_context(
                 deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(2, 2), **more)
             )
@@ -309,11 +309,11 @@ def presented(count: int) -> Callable[[Deployment], None]:
     return write
 
 
-def fires(server: Server, *alerts: str, within: float = 60) -> None:
+def fires(server: PrometheusServer, *alerts: str, within: float = 60) -> None:
     until(lambda: set(alerts) <= server.firing("opt-out"), within=within, what=f"{alerts} to fire")
 
 
-def ends(server: Server, *alerts: str, within: float = 60) -> None:
+def ends(server: PrometheusServer, *alerts: str, within: float = 60) -> None:
     until(lambda: not set(alerts) & server.firing("opt-out"), within=within, what=f"{alerts} to end")
 
 

@@ -55,7 +55,7 @@ def metrics_in(expr: str) -> set[tuple[str, frozenset[str]]]:
     }
 
 
-class Server:
+class PrometheusServer:
     """A Prometheus that runs, and what it asks: by job, a port."""
 
     def __init__(self, port: int, asked: Mapping[str, int]) -> None:
@@ -96,7 +96,7 @@ def quick_rules(numbers: Mapping[str, tuple[str, str]] = MappingProxyType({})) -
 
 
 @contextmanager
-def watching(folder: Path, ports: Mapping[str, int], rules: str) -> Iterator[Server]:
+def watching(folder: Path, ports: Mapping[str, int], rules: str) -> Iterator[PrometheusServer]:
     """A real Prometheus that asks these ports, each a job of its own, once a second, and has these rules."""
     command = program("prometheus")
     settings = {
@@ -118,7 +118,7 @@ def watching(folder: Path, ports: Mapping[str, int], rules: str) -> Iterator[Ser
         process = subprocess.Popen([command, *options], stdout=log, stderr=log)
     try:
         until(lambda: _is_ready(port, process), within=30, what="Prometheus to be ready")
-        yield Server(port, ports)
+        yield PrometheusServer(port, ports)
     finally:
         process.terminate()
         process.wait(30)
