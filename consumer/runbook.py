@@ -100,6 +100,7 @@ LINES: Mapping[str, str] = {
     "the brokers do not answer": "the-brokers-do-not-answer",
     "the stop takes too long": "the-stop-takes-too-long",
     "the loop stands still": "the-loop-stands-still",
+    "metrics and the status page stay as they are": "metrics-stay-as-they-are",
     "a held commit nears": "a-held-commit-nears-the-retention",
     # The start.
     "a new group starts": "a-new-group-starts",

@@ -11,11 +11,14 @@ from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
 
+import structlog
+
 from ..core.chain import Chain
 from ..core.checkpoint import METADATA_LIMIT
 from ..core.commits import CommitPlan
 from ..core.rules import MIN_TIME
 from ..core.watermark import Side
+from ..errors import OptOutError
 from ..server.latest import Latest
 from ..settings import KafkaSettings, Settings
 from ..snapshot import (
@@ -35,6 +38,8 @@ from .runner import TaskRunner
 from .standstill import Standstill
 from .suspension import Suspension
 from .tasks import Tasks
+
+log = structlog.get_logger(__name__)
 
 EVERY = 1.0
 """Seconds between two snapshots. Whoever collects metrics asks each 15 s or so, whoever looks at a page each second."""
@@ -93,11 +98,28 @@ class Snapshots:
         self._suspended, self._stopped = Since(), Since()
         self._oldest: dict[TaskRunner, Chain | None] = {}
         self._next = self._next_measure = 0.0
+        self._failed = False
 
     def look(self, *, stopping: bool) -> None:
-        """Make one, if it is time. To be called once a turn. `stopping`: the run was asked to stop."""
-        if self._edges.clock.monotonic() >= self._next:
+        """Make one, if it is time. To be called once a turn. `stopping`: the run was asked to stop.
+
+        A mistake of ours in telling what is done must not end what is done: it is said, and the last one stays.
+
+        Raises:
+            StopError: the calls have failed.
+        """
+        if self._edges.clock.monotonic() < self._next:
+            return
+        try:
             self.take(stopping=stopping)
+        except OptOutError:
+            raise
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                log.exception(
+                    "metrics and the status page stay as they are: what the run is doing could not be told. It goes on"
+                )
 
     def take(self, *, stopping: bool) -> None:
         """Make one now."""

@@ -8,14 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support.builders import NOW, checkout, offer
 from support.loop_world import LoopWorld, assign, revoke
 from support.standing_world import StandingWorld
 
 from consumer.core.guards import SuspendedBy
+from consumer.errors import StopError
 from consumer.kafka.retention import Kept
 from consumer.runtime import snapshots
 from consumer.runtime.clock_check import ClockCheck
+from consumer.runtime.runner import TaskRunner
 from consumer.runtime.snapshots import EVERY, MEASURE_EVERY, Since, instance_of
 from consumer.settings import KafkaSettings
 from consumer.snapshot import SUSPENSIONS, PartnerSnapshot
@@ -290,3 +293,26 @@ def test_repeats_skipped_outlive_their_task(world: LoopWorld) -> None:
 def test_the_instance_is_named_by_group_client_or_host(settings: dict[str, Any], name: str | None) -> None:
     found = instance_of(KafkaSettings.model_validate(settings))
     assert found == name if name else found
+
+
+def test_a_fault_in_telling_ends_nothing_and_is_said_once(world: LoopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = world.latest.snapshot
+    monkeypatch.setattr(TaskRunner, "outstanding", property(lambda _: 1 // 0), raising=False)
+    with capture_logs() as logs:
+        for _ in range(3):
+            world.loop._snapshots._next = 0.0
+            world.loop._snapshots.look(stopping=False)
+    assert world.latest.snapshot is before
+    assert [line["log_level"] for line in logs if line["event"].startswith("metrics and the status page")] == ["error"]
+
+
+def test_calls_that_have_failed_end_the_run_by_whoever_notices(
+    world: LoopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed() -> None:
+        raise StopError("the calls have failed")
+
+    monkeypatch.setattr(world.delivery, "snapshot", failed)
+    world.loop._snapshots._next = 0.0
+    with pytest.raises(StopError):
+        world.loop._snapshots.look(stopping=False)
