@@ -12,10 +12,11 @@ checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the produce
 Only what is due behind a gap is held by it, so that where checkouts are always rare each gap lets go of what is due
 before the next one. What is remembered over a restart is one time, and until then all is held.
 
-Nor does a process that starts within a silence see it, until it has watched for lateness. So a gap between two
-checkouts of the instance holds each of its tasks, whichever reads the one that ends it. For example: the last checkouts
-are of 12:00, the process starts at 12:59, and at 13:02 the first checkout comes, in another partition than the one in
-which what was kept back lands.
+A process that starts within a silence sees it once it has read the checkouts to their end: what lies in the log is
+enough for that, and no end has to be believed for lateness first. Before that a gap between two checkouts of the
+instance holds each of its tasks, whichever reads the one that ends it. For example: the last checkouts are of 12:00,
+the process starts at 12:59, and at 13:02 the first checkout comes, in another partition than the one in which what was
+kept back lands.
 
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
 example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
@@ -163,12 +164,16 @@ class TaskGuard:
         """
         newest = self.newest_checkout
         if self._longest_gap and newest - newest_before > self._longest_gap:
-            self.gap(newest_before, newest)
+            self.gap(newest_before, newest, self.checkouts_read_to)
 
-    def gap(self, newest_before: int, newest: int) -> None:
-        """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance."""
+    def gap(self, newest_before: int, newest: int, read_to: int) -> None:
+        """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance.
+
+        `read_to`: when the second one came at the earliest, where that is known: all that the log held then (ms) had
+        been read before it. What was kept back lands from then on, and the first that comes may be dated long before.
+        """
         self._forget_landed()
-        lands_at = newest + self._lateness
+        lands_at = max(newest, read_to) + self._lateness
         self._last_lands_at = max(self._last_lands_at, lands_at)
         # No further than the checkout before the gap had moved the watermark: one that was on its way when its
         # producer broke down is kept back too, and may be dated before that one.
@@ -228,7 +233,8 @@ class TaskGuard:
     @property
     def checkouts_read_to(self) -> int:
         """How far in time (ms) the checkouts were read, by the newest of them or by the clock at their end."""
-        return self._watermarks.checkouts.read_to
+        checkouts = self._watermarks.checkouts
+        return max(checkouts.read_to, checkouts.complete_to)
 
     @property
     def checkouts_watermark(self) -> int:
@@ -348,8 +354,9 @@ class Guards:
         newest = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
         before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest)
         if self._longest_gap and before > MIN_TIME and newest - before > self._longest_gap:
+            read_to = max(task.guard.checkouts_read_to for task in tasks)
             for task in tasks:
-                task.guard.gap(before, newest)
+                task.guard.gap(before, newest, read_to)
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:

@@ -84,7 +84,7 @@ class Suspension:
         self._checkouts_before: int | None = None
         self._checkouts_full = False
         self._behind_gap: dict[Task, int] = {}
-        """The tasks of which a gap in their checkouts holds what is due, with what was undecided when it began to."""
+        """The tasks that a gap holds, be it one of before a restart, with what was undecided when it began to."""
 
     def judge(self, tasks: Collection[Task], clock: ClockFinding = BELIEVED) -> None:
         """Judge what was read, and what was found of our clock. To be called before decisions are made."""
@@ -96,7 +96,7 @@ class Suspension:
         if self.by is not SuspendedBy.NONE:
             before = self._undecided_before
             self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
-        behind = [task for task in tasks if not task.restoring and task.guard.behind_gap]
+        behind = [task for task in tasks if not task.restoring and (task.guard.behind_gap or not task.guard.has_landed)]
         self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
 
     def lets_decide(self, task: Task) -> bool:
