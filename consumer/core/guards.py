@@ -140,6 +140,9 @@ class TaskGuard:
             those behind which another task has one that is believed.
         believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
+        silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
+            does not end it. MIN_TIME: none lasted.
+        instance_lands_at: as `Gap.lands_at`, of the last gap of the instance.
     """
 
     def __init__(
@@ -150,6 +153,8 @@ class TaskGuard:
         self.misdated = deque[int]()
         self.believed_at = MIN_TIME
         self.resume_at = found.resume_at if silence else MIN_TIME
+        self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
+        self.instance_lands_at = MIN_TIME
         self._gaps = list[Gap]()
         self._last_lands_at = MIN_TIME
         self._watermarks = watermarks
@@ -260,7 +265,8 @@ def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int
 
     It is what nobody remembers if no commit is taken any more. Example, with a silence of 30 minutes: the last checkout
     of all tasks is of 12:00, the last commit of 12:59:59. At 13:00:01 the silence begins, at 13:00:05 a checkout ends
-    it, and for lateness nothing is to be decided; then the process is killed.
+    it, and for lateness nothing is to be decided; then the process is killed. Or the gap shows between two checkouts of
+    the instance. That between two of a task's own stands in its log, and is found again; a quiet one often has such.
 
     Args:
         guards: of all tasks of the instance.
@@ -270,7 +276,8 @@ def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int
     if not silence:
         return False
     newest = max((guard.newest_checkout for guard in guards), default=MIN_TIME)
-    return newest < until - silence or not all(guard.has_landed for guard in guards)
+    landed = all(guard.has_landed and guard.checkouts_watermark >= guard.instance_lands_at for guard in guards)
+    return newest < until - silence or not landed
 
 
 class Guarded(Protocol):
@@ -357,6 +364,7 @@ class Guards:
             read_to = max(task.guard.checkouts_read_to for task in tasks)
             for task in tasks:
                 task.guard.gap(before, newest, read_to)
+                task.guard.instance_lands_at = max(newest, read_to) + self._lateness
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
@@ -373,9 +381,10 @@ class Guards:
         silent = self.newest_offer > since + self._silence
         if known := [task for task in awake if task.guard.resume_at == MAX_TIME]:
             # Known from before a restart, it ends by a checkout, not because they are not read again that far yet, or
-            # since the task that saw the presentations is another instance's. What is decided was so before it began.
+            # since the task that saw the presentations is another instance's. What is decided was so before it began;
+            # after a way back less is, and what had been read is read again.
             silent = silent or max(task.guard.newest_offer for task in awake) > since + self._silence
-            silent = silent or self.newest_checkout <= max(task.decided_to for task in known)
+            silent = silent or self.newest_checkout <= max(max(t.decided_to, t.guard.silent_to) for t in known)
         for task in awake:
             if silent:
                 task.guard.resume_at = MAX_TIME

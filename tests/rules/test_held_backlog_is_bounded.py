@@ -1,8 +1,8 @@
 """A gap of the instance holds a task that lags behind it, over a restart, and nothing bounds what that reads meanwhile.
 
-Two tasks, A and B. A is read to the end of its log, B has a backlog of ten hours. A has no checkout for two hours, which
-is a gap of the instance. It holds nothing in B, which is not there yet. But it is remembered with B by one time, up to
-which all of B is held after a restart.
+Two tasks, A and B. A is read to the end of its log, B has a backlog of ten hours. A has no checkout for two hours: a
+gap of the instance. It holds nothing in B, which is not there yet. But it is remembered with B by one time, up to which
+all of B is held after a restart.
 """
 
 from __future__ import annotations

@@ -142,3 +142,18 @@ def test_what_was_kept_back_lands_from_when_the_first_of_it_comes_though_no_offe
     process.go(AGAIN + LATENESS - IDLE_AFTER - 1.0, shows=False)
     assert process.loop.suspension.by is SuspendedBy.NONE
     assert "bought at 12:30" not in process.called, "its purchase of 12:30 may still land"
+
+
+def test_what_was_kept_back_may_land_though_no_offer_was_shown_and_the_gap_is_remembered_by_no_one() -> None:
+    """Nor does the broker take the checkouts' part of a commit after the gap. Then the process is killed, and a next
+    one has B alone: it finds no gap, and must not believe from the offers' part that B was watched all the time."""
+    kept = KeptLogs()
+    process = shown_at_28(kept)
+    process.go(AGAIN, shows=False)
+    process.consumer.refused["checkouts"] = KafkaError(KafkaError.REQUEST_TIMED_OUT)
+    process.check_out_of(A, NOON + 56 * MINUTE)
+    process.go(AGAIN + 3.5 * MINUTE, shows=False)
+    kept.now += 20.0
+    third = OutboxShop(kept, process, (B,))
+    third.go(AGAIN + LATENESS - IDLE_AFTER - 1.0, shows=False)
+    assert "bought at 12:30" not in process.called + third.called, "its purchase of 12:30 may still land"
