@@ -106,6 +106,9 @@ class Suspension:
             self._undecided_before = {task: before.get(task, task.undecided) for task in held}
         behind = [task for task in tasks if not task.restoring and (task.guard.behind_gap or not task.guard.has_landed)]
         self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
+        still = self._held(tasks)
+        self._checkouts_before = {task: kept for task, kept in self._checkouts_before.items() if task in still}
+        self._checkouts_stopped &= still
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
