@@ -882,6 +882,7 @@ def test_a_gap_between_checkouts_of_two_tasks_holds_both_until_what_was_kept_bac
     again = SILENCE + 1
     instance.offer(20, "o", task=1)
     instance.checkout(again, task=0)
+    instance.turn()
     instance.idle(again + 1)
     assert instance.turn() == [], "its purchase may still land"
     instance.idle(again + 2 * RULES.lateness + 1)
