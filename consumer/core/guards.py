@@ -12,10 +12,11 @@ checkouts of 12:00 and 13:10 come, then those of 12:10 to 13:00 that the produce
 Only what is due behind a gap is held by it, so that where checkouts are always rare each gap lets go of what is due
 before the next one. What is remembered over a restart is one time, and until then all is held.
 
-Nor does a process that starts within a silence see it, until it has watched for lateness. So a gap between two
-checkouts of the instance holds each of its tasks, whichever reads the one that ends it. For example: the last checkouts
-are of 12:00, the process starts at 12:59, and at 13:02 the first checkout comes, in another partition than the one in
-which what was kept back lands.
+A process that starts within a silence sees it once it has read the checkouts to their end: what lies in the log is
+enough for that, and no end has to be believed for lateness first. Before that a gap between two checkouts of the
+instance holds each of its tasks, whichever reads the one that ends it. For example: the last checkouts are of 12:00,
+the process starts at 12:59, and at 13:02 the first checkout comes, in another partition than the one in which what was
+kept back lands.
 
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
 example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
@@ -139,6 +140,9 @@ class TaskGuard:
             those behind which another task has one that is believed.
         believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
+        silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
+            does not end it. MIN_TIME: none lasted.
+        instance_lands_at: as `Gap.lands_at`, of the last gap of the instance.
     """
 
     def __init__(
@@ -149,6 +153,8 @@ class TaskGuard:
         self.misdated = deque[int]()
         self.believed_at = MIN_TIME
         self.resume_at = found.resume_at if silence else MIN_TIME
+        self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
+        self.instance_lands_at = MIN_TIME
         self._gaps = list[Gap]()
         self._last_lands_at = MIN_TIME
         self._watermarks = watermarks
@@ -163,12 +169,16 @@ class TaskGuard:
         """
         newest = self.newest_checkout
         if self._longest_gap and newest - newest_before > self._longest_gap:
-            self.gap(newest_before, newest)
+            self.gap(newest_before, newest, self.checkouts_read_to)
 
-    def gap(self, newest_before: int, newest: int) -> None:
-        """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance."""
+    def gap(self, newest_before: int, newest: int, read_to: int) -> None:
+        """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance.
+
+        `read_to`: when the second one came at the earliest, where that is known: all that the log held then (ms) had
+        been read before it. What was kept back lands from then on, and the first that comes may be dated long before.
+        """
         self._forget_landed()
-        lands_at = newest + self._lateness
+        lands_at = max(newest, read_to) + self._lateness
         self._last_lands_at = max(self._last_lands_at, lands_at)
         # No further than the checkout before the gap had moved the watermark: one that was on its way when its
         # producer broke down is kept back too, and may be dated before that one.
@@ -228,7 +238,8 @@ class TaskGuard:
     @property
     def checkouts_read_to(self) -> int:
         """How far in time (ms) the checkouts were read, by the newest of them or by the clock at their end."""
-        return self._watermarks.checkouts.read_to
+        checkouts = self._watermarks.checkouts
+        return max(checkouts.read_to, checkouts.complete_to)
 
     @property
     def checkouts_watermark(self) -> int:
@@ -254,7 +265,8 @@ def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int
 
     It is what nobody remembers if no commit is taken any more. Example, with a silence of 30 minutes: the last checkout
     of all tasks is of 12:00, the last commit of 12:59:59. At 13:00:01 the silence begins, at 13:00:05 a checkout ends
-    it, and for lateness nothing is to be decided; then the process is killed.
+    it, and for lateness nothing is to be decided; then the process is killed. Or the gap shows between two checkouts of
+    the instance. That between two of a task's own stands in its log, and is found again; a quiet one often has such.
 
     Args:
         guards: of all tasks of the instance.
@@ -264,7 +276,8 @@ def silence_may_begin(guards: Collection[TaskGuard], *, until: int, silence: int
     if not silence:
         return False
     newest = max((guard.newest_checkout for guard in guards), default=MIN_TIME)
-    return newest < until - silence or not all(guard.has_landed for guard in guards)
+    landed = all(guard.has_landed and guard.checkouts_watermark >= guard.instance_lands_at for guard in guards)
+    return newest < until - silence or not landed
 
 
 class Guarded(Protocol):
@@ -348,8 +361,10 @@ class Guards:
         newest = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
         before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest)
         if self._longest_gap and before > MIN_TIME and newest - before > self._longest_gap:
+            read_to = max(task.guard.checkouts_read_to for task in tasks)
             for task in tasks:
-                task.guard.gap(before, newest)
+                task.guard.gap(before, newest, read_to)
+                task.guard.instance_lands_at = max(newest, read_to) + self._lateness
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
@@ -366,9 +381,10 @@ class Guards:
         silent = self.newest_offer > since + self._silence
         if known := [task for task in awake if task.guard.resume_at == MAX_TIME]:
             # Known from before a restart, it ends by a checkout, not because they are not read again that far yet, or
-            # since the task that saw the presentations is another instance's. What is decided was so before it began.
+            # since the task that saw the presentations is another instance's. What is decided was so before it began;
+            # after a way back less is, and what had been read is read again.
             silent = silent or max(task.guard.newest_offer for task in awake) > since + self._silence
-            silent = silent or self.newest_checkout <= max(task.decided_to for task in known)
+            silent = silent or self.newest_checkout <= max(max(t.decided_to, t.guard.silent_to) for t in known)
         for task in awake:
             if silent:
                 task.guard.resume_at = MAX_TIME

@@ -34,13 +34,25 @@ class InputWatermark:
     """The watermark of one input of a task. `value` is in milliseconds and never falls.
 
     `first` and `newest` are the times (ms) of the first and of the newest event that could move it, for the guards;
-    MIN_TIME while there is none. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another one.
+    MIN_TIME while there is none. So is `complete_to`: all that the log held then (wall clock) was read. More may still
+    be on its way, so it moves nothing. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another
+    one.
     """
 
-    __slots__ = ("_believed_ahead", "_believed_behind", "_lag", "_max_skew", "clock_ahead", "first", "newest", "value")
+    __slots__ = (
+        "_believed_ahead",
+        "_believed_behind",
+        "_lag",
+        "_max_skew",
+        "clock_ahead",
+        "complete_to",
+        "first",
+        "newest",
+        "value",
+    )
 
     def __init__(self, rules: DecisionRules, *, first: int = MIN_TIME, newest: int = MIN_TIME) -> None:
-        self.value = MIN_TIME
+        self.value = self.complete_to = MIN_TIME
         self.first = first
         self.newest = newest
         self.clock_ahead = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ..core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, new_checkouts
+from ..core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, new_checkouts
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
@@ -353,8 +353,7 @@ class PositionChanges:
         `same`: the topic is known to be the same, so that its very first record is the first checkout there was.
         """
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
-        low, _ = self._bounds(found)
-        wanted, horizon = beginning.checkouts, beginning.horizon
+        low, wanted, horizon = self._bounds(found)[0], beginning.checkouts, beginning.horizon
         offset = wanted if found.offset < 0 else max(low, min(wanted, found.offset))
         if ours is not None and offset == found.offset and (horizon is None or ours.horizon <= horizon):
             # They stay for offers that stay, which may be older than that time, and whose checkouts are all there.
@@ -365,14 +364,24 @@ class PositionChanges:
         # Where the very first offset is there, nothing was deleted, and one record older than these tells it.
         needed = 1 if low == 0 and ours is not None else Horizon.HEAD
         older_are_there = len(self._first_records(found, low, offset, needed)) == needed
+        guard = GuardState() if ours is None else self._still_held(ours.guard, now)
         if horizon is None or not (older_are_there or never_forgot):
-            if offset == 0 and same and lost_below == MIN_TIME:
-                return (change, new_checkouts(offset)), MIN_TIME  # none is gone
-            horizon = self._horizon_of(found, now, records=needed)
-            if offset > 0 and lost_below == MIN_TIME:
+            none_gone, free = offset == 0 and same and lost_below == MIN_TIME, guard == GuardState()
+            horizon = MIN_TIME if none_gone else self._horizon_of(found, now, records=needed)
+            if free and (none_gone or (offset > 0 and lost_below == MIN_TIME)):
                 return (change, new_checkouts(offset)), horizon  # it is learnt as exactly as it can be
         horizon = max(horizon, lost_below)
-        return (change, self._starts.checkouts_from(offset, horizon)), horizon
+        return (change, self._starts.checkouts_from(offset, horizon, guard)), horizon
+
+    def _still_held(self, guard: GuardState, now: int) -> GuardState:
+        """What the guards are to remember on a way back: only what the logs do not tell when they are read again.
+
+        The newest checkout goes with a silence that lasts, since only a newer one ends it; else it would hide gaps
+        between those read again. What has landed behind a silence by now stands in the log.
+        """
+        if guard.resume_at == MAX_TIME:
+            return GuardState(guard.newest_checkout, resume_at=MAX_TIME)
+        return GuardState(resume_at=guard.resume_at if guard.resume_at > now - self._rules.lateness else MIN_TIME)
 
     # --- inside
 

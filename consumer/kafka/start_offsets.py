@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ..core.checkpoint import (
     CheckoutCheckpoint,
+    GuardState,
     OfferCheckpoint,
     Position,
     UnreadableMetadata,
@@ -38,6 +39,8 @@ from .history import GroupHistory
 from .positions import Positions, check_positions
 
 log = structlog.get_logger(__name__)
+
+_NOTHING = GuardState()
 
 
 Wanted: TypeAlias = dict[tuple[Side, int], tuple[int, int | None]]
@@ -236,9 +239,9 @@ class StartOffsets:
         key = rules_key(self._rules)
         return OfferCheckpoint(key, self._count, MIN_TIME, offset, 0, provenance=whose, each=self._each)
 
-    def checkouts_from(self, offset: int, horizon: int) -> str:
+    def checkouts_from(self, offset: int, horizon: int, guard: GuardState = _NOTHING) -> str:
         """Metadata of ours for a checkout partition that is read from `offset` on, with this horizon (ms)."""
-        return CheckoutCheckpoint(self._count, offset, horizon, lookback=self._rules.lookback).encode(offset)
+        return CheckoutCheckpoint(self._count, offset, horizon, guard, self._rules.lookback).encode(offset)
 
     def of(self, consumer: Consumer, partitions: Sequence[int]) -> dict[int, TaskStart]:
         """The starts of these tasks.

@@ -30,13 +30,13 @@ class BackPressure:
 
     Attributes:
         full: no offers are read until some of them are settled.
-        stops_offers: nor while so many are undecided, by what holds decisions.
+        stops_offers: nor of these tasks, while so much is undecided by what holds their decisions.
         kept_checkouts: says of which tasks no checkouts are read.
     """
 
     def __init__(self, topics: tuple[str, str], max_unsettled: int) -> None:
         self.full = False
-        self.stops_offers = False
+        self.stops_offers: frozenset[Task] = frozenset()
         self.kept_checkouts = KeptCheckouts()
         self._topics = topics
         self._most = max_unsettled
@@ -48,16 +48,15 @@ class BackPressure:
         self.stops_offers = suspension.stops_offers(tasks)
         misdated = suspension.by is SuspendedBy.MISDATED
         self.kept_checkouts.look(runners, suspension.most_checkouts, misdated=misdated)
-        stopped = self.full or self.stops_offers
-        reads_checkouts = stopped and suspension.reads_checkouts(tasks)
+        reads_on = suspension.reads_checkouts(tasks) if self.full or self.stops_offers else frozenset[Task]()
         wanted: set[tuple[str, int]] = set()
         for runner in runners:
             sides = runner.pauses()
-            if stopped and not runner.task.restoring:
+            if (self.full or runner.task in self.stops_offers) and not runner.task.restoring:
                 # Checkouts are read on: each may be a purchase that takes back a call that waits, or what ends a
                 # suspension. But reading them has to wait for records that wait, which would else be kept in memory
                 # without end.
-                sides = {Side.OFFERS, *(runner.waiting() if reads_checkouts else sides)}
+                sides = {Side.OFFERS, *(runner.waiting() if runner.task in reads_on else sides)}
             if runner.task in self.kept_checkouts.stopped:
                 sides.add(Side.CHECKOUTS)
             wanted.update((self._topics[side], runner.partition) for side in sides)

@@ -160,7 +160,7 @@ class Idleness:
         """Take the answer that has come, and ask when it is time. To be called once a turn.
 
         Returns:
-            Whether a task was told that an input is idle: its watermark may have moved.
+            Whether a task was told that an input is read to its end: its watermark, or a guard, may have moved.
         """
         now = self._monotonic()
         self._look_at_clocks(now)
@@ -211,11 +211,14 @@ class Idleness:
                 if end is not None:
                     self._told[side, partition] = end
                     self._unanswered.pop((side, partition), None)
+                if not confirmed or end is None or end > task.next_offset(side):
+                    continue
+                moved = True
+                task.watermarks.of(side).complete_to = asked_at
                 since = max(self._watched[partition], self._trouble)
-                watched = self._asked - since.monotonic >= self._lateness
-                if confirmed and watched and end is not None and end <= task.next_offset(side):
-                    moved = True
-                    warning = task.idle(side, asked_at)
-                    if warning is not None:
-                        log.warning("found at the start of the task", partition=partition, finding=warning)
+                if self._asked - since.monotonic < self._lateness:
+                    continue
+                warning = task.idle(side, asked_at)
+                if warning is not None:
+                    log.warning("found at the start of the task", partition=partition, finding=warning)
         return moved

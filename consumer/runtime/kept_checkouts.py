@@ -21,6 +21,7 @@ from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from .runner import TaskRunner
+from .suspension import over_their_share
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +29,6 @@ _STOPPED = (
     "checkouts are read no further in these partitions: too many would be kept that move no watermark. Have their "
     "producer mended. Then start again with the memory for it, and delivery.max_unsettled higher than what is counted"
 )
-
-_LEAST_STOPPED = 5_000
-"""Checkouts below which no partition is stopped, however many the others keep: as many are read in one turn."""
 
 
 class _Mark(NamedTuple):
@@ -70,8 +68,7 @@ class KeptCheckouts:
         total = sum(counted.values())
         # A tenth of slack: each pause throws away what the client had fetched.
         bound = 0.9 * most if self.stopped else most
-        share = max(bound / max(1, len(counted)), min(bound, _LEAST_STOPPED))
-        stopped = {task for task, count in counted.items() if total >= bound and count >= share and _has_no_stop(task)}
+        stopped = {task for task in over_their_share(counted, bound) if _has_no_stop(task)}
         if stopped - self.stopped:
             partitions = sorted(runner.partition for runner in runners if runner.task in stopped)
             log.warning(_STOPPED, partitions=partitions, counted=total, kept=sum(t.kept_checkouts for t in stopped))

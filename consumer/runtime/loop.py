@@ -21,7 +21,7 @@ these has changed leaves them out: there are fifty a second, and most of a quiet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 
 import structlog
@@ -106,7 +106,9 @@ class Loop:
             monotonic=clock.monotonic,
             trusts_at_once=edges.mode.trusts_idleness_at_once,
         )
-        self.suspension = Suspension(rules_of(join), join.unmatched_limit, settings.delivery.max_unsettled)
+        self.suspension = Suspension(
+            rules_of(join), join.unmatched_limit, settings.delivery.max_unsettled, self._partitions_of
+        )
         self.tasks = Tasks(settings, edges, partitions=partitions, idleness=self._idleness, health=self._health)
         self._back_pressure = BackPressure(self._topics, settings.delivery.max_unsettled)
         self._retention = RetentionWatch(edges.retention, self._topics, clock.wall)
@@ -298,6 +300,9 @@ class Loop:
 
     # --- inside
 
+    def _partitions_of(self, tasks: Collection[Task]) -> list[int]:
+        return sorted(partition for partition, runner in self.tasks.runners.items() if runner.task in tasks)
+
     def _all_tasks(self) -> list[Task]:
         return [runner.task for runner in self.tasks.runners.values()]
 
@@ -316,7 +321,7 @@ class Loop:
             waits_for_clock=not task.restoring and side in runner.waiting(),
             kept_back=side is Side.OFFERS and runner.late_run.suspended,
             full=side is Side.OFFERS and self._back_pressure.full and not task.restoring,
-            offers_stopped=side is Side.OFFERS and self._back_pressure.stops_offers and not task.restoring,
+            offers_stopped=side is Side.OFFERS and task in self._back_pressure.stops_offers and not task.restoring,
             checkouts_stopped=side is Side.CHECKOUTS and task in self._back_pressure.kept_checkouts.stopped,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -23,8 +23,8 @@ WHAT_TO_DO = {
     "the checkout producer writes into purchased_offer_ids; decisions go on by themselves once one matches",
     SuspendedBy.MISDATED: "decisions are held: checkouts in a row are dated implausibly. Look at how their producer "
     "dates them; decisions go on by themselves once one is dated right",
-    SuspendedBy.LANDING: "checkouts come again: decisions go on once join.lateness has passed, for what was kept "
-    "back to land",
+    SuspendedBy.LANDING: "checkouts come again: decisions go on in each of these partitions once its own checkouts are "
+    "read to resume_at and join.lateness has passed, for what was kept back to land",
 }
 
 SHORT = {
@@ -51,11 +51,11 @@ _CHECKOUTS_FULL = (
     "wrote wrongly. Then start again, with a higher delivery.max_unsettled if the decisions do not go on by themselves"
 )
 
-_READS_ON = frozenset({SuspendedBy.SILENCE, SuspendedBy.LANDING, SuspendedBy.MISDATED})
-"""No checkouts come, or they do for `lateness` only, or they are bounded by other means."""
-
 _LEAST_KEPT = 50_000
 """Checkouts, and purchased ids that are not judged yet, that are kept however few offers may be unsettled: 20 MB."""
+
+_LEAST_STOPPED = 5_000
+"""Checkouts below which no partition is stopped, however many the others keep: as many are read in one turn."""
 
 
 class Suspension:
@@ -66,12 +66,20 @@ class Suspension:
         unmatched_limit: as in the settings.
         most_undecided: presentations that may be read and kept undecided beyond those that a task had when a
             suspension began, or had read again when it came during one.
+        partitions_of: those of tasks, for the log.
 
     Attributes:
         by: why decisions are suspended, if they are.
     """
 
-    def __init__(self, rules: DecisionRules, unmatched_limit: int, most_undecided: int) -> None:
+    def __init__(
+        self,
+        rules: DecisionRules,
+        unmatched_limit: int,
+        most_undecided: int,
+        partitions_of: Callable[[Collection[Task]], list[int]] = lambda _: [],
+    ) -> None:
+        self._partitions_of = partitions_of
         self._limit = unmatched_limit
         self._most = most_undecided
         self._guards = Guards(
@@ -81,10 +89,10 @@ class Suspension:
         self._clock = BELIEVED
         self._undecided_before: dict[Task, int] = {}
         self._full = False
-        self._checkouts_before: int | None = None
-        self._checkouts_full = False
+        self._checkouts_before: dict[Task, int] = {}
+        self._checkouts_stopped = frozenset[Task]()
         self._behind_gap: dict[Task, int] = {}
-        """The tasks of which a gap in their checkouts holds what is due, with what was undecided when it began to."""
+        """The tasks that a gap holds, be it one of before a restart, with what was undecided when it began to."""
 
     def judge(self, tasks: Collection[Task], clock: ClockFinding = BELIEVED) -> None:
         """Judge what was read, and what was found of our clock. To be called before decisions are made."""
@@ -94,31 +102,33 @@ class Suspension:
         if by is not self.by:
             self._change(by, tasks)
         if self.by is not SuspendedBy.NONE:
-            before = self._undecided_before
-            self._undecided_before = {t: before.get(t, t.undecided) for t in tasks if not t.restoring}
-        behind = [task for task in tasks if not task.restoring and task.guard.behind_gap]
+            before, held = self._undecided_before, [t for t in tasks if not t.restoring and not self.lets_decide(t)]
+            self._undecided_before = {task: before.get(task, task.undecided) for task in held}
+        behind = [task for task in tasks if not task.restoring and (task.guard.behind_gap or not task.guard.has_landed)]
         self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
+        still = self._held(tasks)
+        self._checkouts_before = {task: kept for task, kept in self._checkouts_before.items() if task in still}
+        self._checkouts_stopped &= still
 
     def lets_decide(self, task: Task) -> bool:
         """Whether the task may decide now."""
         return self.by is not SuspendedBy.CLOCK and self._guards.lets_decide(task)
 
-    def stops_offers(self, tasks: Collection[Task]) -> bool:
-        """Whether so much is undecided that no more offers may be read. Checkouts are: they end what holds decisions.
+    def stops_offers(self, tasks: Collection[Task]) -> frozenset[Task]:
+        """The tasks of which so much is undecided that no more offers may be read. Checkouts are: they end what holds
+        decisions.
 
-        Where decisions are not suspended, counted are the tasks that a gap in their checkouts holds.
+        Counted and stopped are those that are held, by a gap in their checkouts or by a suspension: not such as have
+        landed after a silence while others have not, which decide, and have ever other offers undecided.
         """
-        if self.by is SuspendedBy.NONE:
-            before, held = self._behind_gap, [task for task in tasks if task in self._behind_gap]
-        else:
-            before, held = self._undecided_before, [task for task in tasks if not task.restoring]
+        before, held = self._behind_gap | self._undecided_before, self._held(tasks)
         undecided = sum(task.undecided for task in held)
-        most = sum(before.values()) + self._most
+        most = sum(before[task] for task in held) + self._most
         full = bool(held) and undecided >= (0.9 * most if self._full else most)
         if full != self._full:
             self._full = full
             log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
-        return full
+        return held if full else frozenset()
 
     def words(self, tasks: Collection[Task]) -> dict[str, tuple[str, list[Task]]]:
         """Why decisions are suspended: by the short name of each guard in words, and the tasks that decide nothing."""
@@ -135,34 +145,39 @@ class Suspension:
         """How many checkouts may be kept that nothing else bounds: as many as offers may be unsettled, or a few MB."""
         return max(self._most, _LEAST_KEPT)
 
-    def reads_checkouts(self, tasks: Collection[Task]) -> bool:
-        """Whether checkouts are to be read on though no offers are, further ahead of them than else.
+    def reads_checkouts(self, tasks: Collection[Task]) -> frozenset[Task]:
+        """The tasks of which checkouts are to be read on though no offers are, further ahead of them than else.
 
-        They are where only a checkout ends the suspension: what a mended producer writes again stands behind what it
-        has written wrongly. So many are kept as offers may be unsettled. Misdated ones are never ahead, since they move
-        no watermark: what bounds them is `KeptCheckouts`.
+        They are where a checkout ends what holds decisions: what a mended producer writes again stands behind what it
+        has written wrongly, or in another partition. As many are kept as offers may be unsettled, over all tasks; those
+        that keep their share of them are then read no further, such as have a backlog. Misdated ones are never ahead,
+        since they move no watermark: what bounds them is `KeptCheckouts`.
         """
-        if self.by is not SuspendedBy.UNMATCHED:
-            return self.by in _READS_ON or (self.by is SuspendedBy.NONE and self._full)
-        kept = sum(task.kept_checkouts for task in tasks)
-        if self._checkouts_before is None:
-            self._checkouts_before = kept
-        full = kept >= self._checkouts_before + self.most_checkouts
-        if full and not self._checkouts_full:
-            log.warning(_CHECKOUTS_FULL, checkouts=kept)
-        self._checkouts_full = full
-        return not full
+        held = self._held(tasks) if self._full or self.by is not SuspendedBy.NONE else frozenset()
+        if self.by is SuspendedBy.CLOCK:
+            return frozenset()
+        kept = {task: task.kept_checkouts for task in held}
+        self._checkouts_before = {task: self._checkouts_before.get(task, count) for task, count in kept.items()}
+        counted = {task: max(0, count - self._checkouts_before[task]) for task, count in kept.items()}
+        stopped = over_their_share(counted, self.most_checkouts)
+        if stopped - self._checkouts_stopped:
+            partitions = self._partitions_of(stopped)
+            log.warning(_CHECKOUTS_FULL, partitions=partitions, checkouts=sum(kept.values()))
+        self._checkouts_stopped = stopped
+        return held - stopped
 
     def report(self, tasks: Collection[Task]) -> None:
         """Say again that decisions are suspended, if they are."""
         if self.by is not SuspendedBy.NONE:
             log.warning(WHAT_TO_DO[self.by], **self._facts(tasks))
 
+    def _held(self, tasks: Collection[Task]) -> frozenset[Task]:
+        return frozenset(task for task in tasks if task in self._behind_gap or task in self._undecided_before)
+
     def _change(self, by: SuspendedBy, tasks: Collection[Task]) -> None:
         before, self.by = self.by, by
         if by is SuspendedBy.NONE:
-            self._full = self._checkouts_full = False
-            self._checkouts_before = None
+            self._full = False
             self._undecided_before.clear()
             log.warning("decisions go on", held_by=before.value, undecided=sum(task.undecided for task in tasks))
         else:
@@ -184,7 +199,15 @@ class Suspension:
         facts |= {"newest_checkout": when(guards.newest_checkout), "newest_offer": when(guards.newest_offer)}
         if by is SuspendedBy.LANDING:
             facts["resume_at"] = when(guards.resume_at)
+            facts["partitions"] = self._partitions_of([task for task in tasks if not self.lets_decide(task)])
         return facts
+
+
+def over_their_share(counted: Mapping[Task, int], most: float) -> frozenset[Task]:
+    """The tasks that keep their share of what is counted, once that is `most` over all of them."""
+    share = max(most / max(1, len(counted)), min(most, _LEAST_STOPPED))
+    full = sum(counted.values()) >= most
+    return frozenset(task for task, count in counted.items() if full and count >= share)
 
 
 def when(ms: int) -> str | None:

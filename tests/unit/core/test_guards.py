@@ -377,6 +377,29 @@ def test_a_silence_known_from_before_a_restart_ends_at_the_same_bound() -> None:
         assert instance.guards.suspended_by is hold, newest
 
 
+def test_a_silence_known_from_before_a_way_back_ends_by_no_checkout_that_had_been_read() -> None:
+    """The task alone does not see it: no offers were shown in it for so long. Less is decided than before it began."""
+    found = GuardState(START + 20, resume_at=MAX_TIME)
+    rules = replace(RULES, checkout_silence=SILENCE)
+    text = CheckoutCheckpoint(1, 0, MIN_TIME, found, rules.lookback).encode(0)
+    task = Task(rules, partitions=1, offers=BEGIN, checkouts=Position(0, text))
+    instance = Instance()
+    instance.tasks = [task]
+    for at in (0, 10, 20):
+        instance.checkout(at)
+        instance.offer(at)
+        instance.idle(at)
+        instance.turn()
+        assert instance.guards.suspended_by is SuspendedBy.SILENCE, at
+    instance.idle(500)
+    assert instance.turn() == []
+    instance.checkout(21)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.LANDING
+    instance.idle(501 + 2 * RULES.lateness + 1)
+    assert instance.turn() == ["o0", "o1", "o2"]
+
+
 def test_when_the_task_is_gone_that_saw_offers_without_checkouts_the_others_wait_for_one_all_the_same() -> None:
     instance = Instance(2)
     instance.offer(0, task=0)
@@ -859,6 +882,7 @@ def test_a_gap_between_checkouts_of_two_tasks_holds_both_until_what_was_kept_bac
     again = SILENCE + 1
     instance.offer(20, "o", task=1)
     instance.checkout(again, task=0)
+    instance.turn()
     instance.idle(again + 1)
     assert instance.turn() == [], "its purchase may still land"
     instance.idle(again + 2 * RULES.lateness + 1)

@@ -13,7 +13,7 @@ from support.loop_world import LoopWorld
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.watermark import Side
-from consumer.runtime import kept_checkouts, suspension
+from consumer.runtime import suspension
 
 T = 1_800_000_000_000
 MOST = 100
@@ -24,7 +24,7 @@ STOPPED = "checkouts are read no further in these partitions"
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suspension, "_LEAST_KEPT", MOST)
-    monkeypatch.setattr(kept_checkouts, "_LEAST_STOPPED", BATCH)
+    monkeypatch.setattr(suspension, "_LEAST_STOPPED", BATCH)
 
 
 def world_of(limit: int = 3, most: int = 1, before: LoopWorld | None = None) -> LoopWorld:

@@ -287,7 +287,7 @@ def test_reading_that_is_paused(quiet: StandingWorld) -> None:
 
 
 def test_offers_that_are_read_no_further_while_decisions_are_held(quiet: StandingWorld) -> None:
-    quiet.loop.suspension.stops_offers = lambda tasks: True  # type: ignore[method-assign]
+    quiet.loop.suspension.stops_offers = frozenset  # type: ignore[method-assign]
     quiet.ends.told = {"offers": 5, "checkouts": 0}
     quiet.loop.tasks.changed = True
     quiet.pass_time(90)
