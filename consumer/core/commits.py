@@ -13,7 +13,7 @@ arrived out of order, which holds even if the metadata is lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
@@ -150,9 +150,15 @@ class CommitPlanner:
         self._least_decided_to = decided_to
         self._limit = limit
         self._straddling = StraddlingChains()
+        self._settled_splits: dict[int, int] = {}
+        """Starts of settled chains that follow on one which ended only because it had lasted for `lookback`, with when
+        they were due (ms). A restart that decides such a chain anew, and reads only a part of the one before, would
+        else take both for one."""
 
     def settled(self, chain: Chain) -> None:
         """The chain was settled: a commit may come to cut it."""
+        if chain.split:
+            self._settled_splits[chain.start] = chain.decide_at
         if len(chain.presentations) > 1:
             self._straddling.add(chain, self._planned)
 
@@ -195,6 +201,7 @@ class CommitPlanner:
         self._planned = fitted[0]
         # Not only once it is taken: while the broker takes none, all chains of that time would be kept.
         self._straddling.limit(fitted[1].decided_to)
+        self._forget_splits(fitted[0] * whole.unit, fitted[1].decided_to)
         self._keep_above_cuts(self._planned)
         return fitted
 
@@ -260,6 +267,10 @@ class CommitPlanner:
                 high = middle
             else:
                 low, best = middle, fitting
+        if best is None and self._settled_splits:
+            # Then a chain may be told once more as another one: never lose, rather repeat.
+            self._settled_splits.clear()
+            return self.fit_metadata(whole, lowest, pending, unacknowledged, doubted)
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
             return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, unacknowledged, doubted)
@@ -284,11 +295,24 @@ class CommitPlanner:
             whole,
             decided_to=decided_to,
             # Below the offset nothing is read again.
-            splits=frozenset(o for o in whole.splits if o >= first),
+            splits=frozenset(o for o in whole.splits.union(self._again_above(decided_to)) if o >= first),
             dead=frozenset(o for o in whole.dead if o >= first),
             unsettled=frozenset(listed.union(unacknowledged)),
         )
         return (offset, tried) if len(tried.encode(offset)) <= self._limit else None
+
+    def _again_above(self, decided_to: int) -> Iterator[int]:
+        """The splits of settled chains that a restart from a commit with this `decided_to` would decide anew."""
+        return (start for start, due in self._settled_splits.items() if due > decided_to)
+
+    def _forget_splits(self, below: int, decided_to: int) -> None:
+        """Drop those that are never read again, and where there are too many, those that are told to be settled."""
+        kept = {start: due for start, due in self._settled_splits.items() if start >= below}
+        if len(kept) > StraddlingChains.MOST:
+            dropped = max((due for due in kept.values() if due <= decided_to), default=MIN_TIME)
+            self._least_decided_to = max(self._least_decided_to, dropped)
+            kept = {start: due for start, due in kept.items() if due > decided_to}
+        self._settled_splits = kept
 
     def _keep_above_cuts(self, offset: int) -> None:
         self._least_decided_to = max(self._least_decided_to, self._straddling.least_decided_to(offset))

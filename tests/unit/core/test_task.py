@@ -349,6 +349,31 @@ def test_of_a_settled_chain_no_split_is_listed() -> None:
     assert planned(task)[1].splits == frozenset()
 
 
+def test_a_split_of_a_settled_chain_stays_listed_where_a_restart_would_decide_it_anew() -> None:
+    """The commit cuts the chain before it, and its list has no room up to where both are settled. Without the split
+    what is left of the first chain would be read again as one with the second, of other presentations and another fate.
+    """
+    task = fresh(metadata_limit=230)
+    shown = [offer(0, 0), offer(1, 10, "hangs", session="other")]
+    shown += [offer(offset, time) for offset, time in ((2, 100), (3, 200), (4, 300))]
+    shown += [offer(5 + 7 * n * n, 310 + n, f"waits{n}", session=f"s{n}") for n in range(60)]  # in no long run
+    shown.append(offer(90_000, 400))
+    for event in shown:
+        task.offer(event, event.presented_at, LATER)
+    for chain in reach(task, 500):
+        if chain.offer_id == "a":
+            task.settle(chain)
+    plan, offers, _ = planned(task)
+    assert T + 400 <= offers.decided_to < T + 500
+    assert (plan.offers.offset, offers.splits) == (1, {90_000})
+    task.commit_acknowledged(plan)
+    again = Task(RULES, partitions=1, offers=plan.offers, checkouts=plan.checkouts)
+    for event in shown[1:]:
+        again.offer(event, event.presented_at, LATER)
+    (repeated,) = [chain for chain in reach(again, 500) if chain.offer_id == "a"]
+    assert [one.offset for one in repeated.presentations] == [90_000]
+
+
 def test_a_split_in_the_record_that_is_committed_stays_listed_whatever_its_place() -> None:
     task = Task(RULES, partitions=1, offers=BEGIN, checkouts=BEGIN, each=each_of("offers"))
     for record, time in enumerate((0, 100, 200, 300, 400), start=1):
