@@ -18,6 +18,16 @@ FIRST = "opt_out_snapshot_age_seconds"
 """It is there from the first snapshot on: what is absent then is not so, and before that it is not known."""
 
 
+THERE_AT_ONCE = {
+    "opt_out_assigned",
+    "opt_out_tasks",
+    "opt_out_task_phase",
+    "opt_out_commit_metadata_limit_characters",
+}
+"""What may be told by the first snapshot that is seen already, since the group answered before it: then that it is
+there, and not 0, is all of its move."""
+
+
 class Scraped:
     """One process with its metrics, and what was seen of them.
 
@@ -92,5 +102,5 @@ def moved(*scraped: Scraped) -> set[str]:
     for one in scraped:
         for series, seen in one.seen.items():
             values.setdefault(series, set()).update(seen)
-    names = {name for (name, _), seen in values.items() if len(seen) > 1}
+    names = {name for (name, _), seen in values.items() if len(seen) > 1 or (name in THERE_AT_ONCE and any(seen))}
     return {name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum") for name in names}

@@ -34,6 +34,17 @@ def receiver() -> Iterator[OtlpReceiver]:
         yield receiver
 
 
+@pytest.fixture(autouse=True)
+def no_thread_outlives_its_test() -> Iterator[None]:
+    """The SDK's threads may go on for a while after a stop, and draw random numbers for their back-off: in the midst of
+    somebody else's test."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive(), f"{thread.name} still runs"
+
+
 def spans_to(endpoint: str, api: ApiSettings, shutdown_timeout: float = 25.0) -> OtlpSpans:
     spans = spans_of(TraceSettings(enabled=True, otlp_endpoint=endpoint), api, shutdown_timeout)
     assert isinstance(spans, OtlpSpans)
