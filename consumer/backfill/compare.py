@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..events import OfferOutcome, OfferPresented, Outcome
 from ..output import Column, TableShown
-from .told import KnownFate, Told, chain_key, is_cut_off
+from .told import KnownFate, Told, is_cut_off, is_given_up, key_of
 
 OPEN = "open"
 NOTHING = "nothing"
@@ -29,6 +29,14 @@ class FateGroup(NamedTuple):
     partner_code: str
     product_code: str | None
     fate: str
+
+
+class _GivenUp(NamedTuple):
+    """A presentation that joined no chain: what it is counted by, and what the other side says of it."""
+
+    group: FateGroup
+    told: KnownFate | None
+    is_cut_off: bool
 
 
 class Comparison:
@@ -57,41 +65,60 @@ class Comparison:
         self.same = self.calls = self.cut_off = 0
         self._others = others
         self._on_call = on_call
+        self._given_up: dict[int, _GivenUp] = {}
 
     def add(self, outcome: OfferOutcome) -> None:
-        """A chain would have this fate. Two presentations of one time are one chain, also if one of them came late."""
-        fate, key = KnownFate(outcome.outcome, outcome.reason), _key(outcome)
+        """A chain would have this fate, or a presentation that joins none."""
+        fate, key = KnownFate(outcome.outcome, outcome.reason), key_of(outcome)
+        group = FateGroup(outcome.partner_code, outcome.details.product_code, fate_in_words(fate))
+        told = self._others.of(outcome)
+        if is_given_up(outcome):
+            self.fates.add(outcome)
+            cut_off = is_cut_off(outcome) and (told is None or key in self._others.cut_off)
+            self._given_up.setdefault(key, _GivenUp(group, told, cut_off))
+            return
         if key in self.fates.fates and not fate.is_call:
             return
         self.fates.add(outcome)
-        if is_cut_off(outcome) and (key not in self._others.fates or key in self._others.cut_off):
-            self.cut_off += 1
-        there = self._compare(key, fate_in_words(fate), outcome.partner_code, outcome.details.product_code)
+        there = self._compare(key, group, told)
         if fate.is_call:
             self.calls += 1
             self._on_call(outcome, there)
 
     def add_open(self, shown: OfferPresented) -> None:
         """A chain is not decided by the end of the log."""
-        key = _key(shown)
+        key = key_of(shown)
         self.fates.open.add(key)
-        self._compare(key, OPEN, shown.partner_code, shown.details.product_code)
+        group = FateGroup(shown.partner_code, shown.details.product_code, OPEN)
+        self._compare(key, group, self._others.of(shown))
 
-    def finish(self) -> None:
-        """All is added: what the other side has besides is not here."""
+    def finish(self, *, interrupted: bool = False) -> None:
+        """All is added: what the other side has besides is not here, unless a part was `interrupted`.
+
+        Two presentations of one time are one chain, also if one of them joined none: what was given up counts where no
+        chain has that time, whichever of them was told first.
+        """
         others, here = self._others, self.fates
-        for key in others.open:
+        for key, (group, told, cut_off) in self._given_up.items():
             if key not in here.fates and key not in here.open:
+                self._compare(key, group, told)
+                self.cut_off += cut_off
+        if interrupted:
+            return
+        for key in others.open:
+            if not here.has(key):
                 self.differences[NOTHING, OPEN] += 1
         for key, fate in others.fates.items():
-            if key not in here.fates and key not in here.open:
+            if not here.has(key):
                 self.differences[NOTHING, fate_in_words(fate)] += 1
+        for key, given_up in others.given_up.items():
+            if key not in others.fates and not here.has(key):
+                self.differences[NOTHING, fate_in_words(given_up.fate)] += 1
 
-    def _compare(self, key: int, here: str, partner_code: str, product_code: str | None) -> str:
-        told = self._others.fates.get(key)
+    def _compare(self, key: int, group: FateGroup, told: KnownFate | None) -> str:
+        here = group.fate
         without = OPEN if key in self._others.open else NOTHING
         there = without if told is None else fate_in_words(told)
-        group = FateGroup(partner_code, product_code, here)
         self.groups[group] += 1
         if told is None:
             self.new[group] += 1
@@ -125,7 +152,3 @@ def differences_table(found: Comparison, title: str, here: str, there: str) -> T
     columns = (Column("here", here), Column("there", there), Column("chains", "offers", is_number=True))
     rows = [[one, other, count] for (one, other), count in sorted(found.differences.items())]
     return TableShown(title, columns, rows)
-
-
-def _key(chain: OfferOutcome | OfferPresented) -> int:
-    return chain_key(chain.session_id, chain.partner_code, chain.offer_id, chain.presented_at)

@@ -17,7 +17,7 @@ from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 from ..kafka.end_offsets import TIMEOUT
 from ..kafka.reader import NotAllReadError, Span, read_all, spans
-from ..runtime.outcomes import CUT_OFF
+from ..runtime.outcomes import CUT_OFF, NOT_ADMITTED
 from ..settings import KafkaSettings
 from .scope import Range, moment
 
@@ -34,6 +34,18 @@ class KnownFate(NamedTuple):
         return self.outcome in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}
 
 
+class GivenUp(NamedTuple):
+    """Presentations of one offer and one time that joined no chain: an outcome of theirs is of one record each.
+
+    Attributes:
+        fate: of the last of them.
+        offsets: of their records.
+    """
+
+    fate: KnownFate
+    offsets: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Told:
     """The fates of the chains of a range, by the chain; and which records are dead letters.
@@ -41,6 +53,9 @@ class Told:
     A chain takes some hundred bytes: a hash of 16 bytes stands for its names and its time.
 
     Attributes:
+        fates: of chains. What was given up is not among them: another record may hold the same offer with the same
+            date, and join.
+        given_up: presentations that joined no chain, by the key that a chain has which ends with them.
         cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
         open: chains that a rehearsal has left open: they have no fate.
         unknown: outcomes that may be of the range, and are gone or cannot be read, in words.
@@ -51,24 +66,56 @@ class Told:
     cut_off: set[int] = field(default_factory=set)
     open: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
+    given_up: dict[int, GivenUp] = field(default_factory=dict)
 
-    def of(self, shown: OfferPresented) -> KnownFate | None:
-        """The fate of the chain whose last presentation this is."""
-        return self.fates.get(_key_of(shown))
+    def of(self, last: OfferPresented | OfferOutcome) -> KnownFate | None:
+        """The fate of the chain whose last presentation this is, or tells of; or of this record, if it was given up."""
+        key = key_of(last)
+        if (fate := self.fates.get(key)) is not None:
+            return fate
+        offset = last.record_offset if isinstance(last, OfferPresented) else last.source.offset
+        given_up = self.given_up.get(key)
+        return None if given_up is None or offset not in given_up.offsets else given_up.fate
+
+    def has(self, key: int) -> bool:
+        """Whether anything is known of an offer and a time, be it that it is open."""
+        return key in self.fates or key in self.given_up or key in self.open
 
     def is_anew(self, shown: OfferPresented) -> None:
         """The chain is settled once more: that it was given up before is over."""
-        self.cut_off.discard(_key_of(shown))
+        self.cut_off.discard(key_of(shown))
 
     def add(self, outcome: OfferOutcome) -> None:
         """One more outcome. Of several of one chain the first that tells of a call counts, or the last."""
-        key = _key_of(outcome)
+        key = key_of(outcome)
+        if is_given_up(outcome):
+            self._add_given_up(key, outcome)
+            return
         known = self.fates.get(key)
         if known is None or not known.is_call:
             self.fates[key] = KnownFate(outcome.outcome, outcome.reason)
             self.cut_off.discard(key)
-            if outcome.mode is Mode.BACKFILL and is_cut_off(outcome):
-                self.cut_off.add(key)
+
+    def _add_given_up(self, key: int, outcome: OfferOutcome) -> None:
+        before, offset = self.given_up.get(key), outcome.source.offset
+        offsets = () if before is None else before.offsets
+        is_repeated = offset in offsets
+        fate = KnownFate(outcome.outcome, outcome.reason)
+        self.given_up[key] = GivenUp(fate, offsets if is_repeated else (*offsets, offset))
+        if key in self.fates:
+            return
+        if outcome.mode is Mode.BACKFILL and is_cut_off(outcome):
+            self.cut_off.add(key)
+        elif is_repeated:
+            self.cut_off.discard(key)
+
+
+_JOINED_NO_CHAIN = frozenset(reason for reason, _ in NOT_ADMITTED.values())
+
+
+def is_given_up(outcome: OfferOutcome) -> bool:
+    """Whether it is the outcome of a single record that joined no chain, and tells nothing of any chain."""
+    return outcome.reason in _JOINED_NO_CHAIN
 
 
 def is_cut_off(outcome: OfferOutcome) -> bool:
@@ -82,7 +129,8 @@ def chain_key(session_id: str, partner_code: str, offer_id: str, presented_at: i
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
 
 
-def _key_of(chain: OfferOutcome | OfferPresented) -> int:
+def key_of(chain: OfferOutcome | OfferPresented) -> int:
+    """Of the chain whose last presentation this is, or whose outcome."""
     return chain_key(chain.session_id, chain.partner_code, chain.offer_id, chain.presented_at)
 
 

@@ -147,8 +147,7 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
             spare_the_collector()
             with showing(f"{order.name} (dry run)", bar=order.bar) as show:
                 left, interrupted = drive(loop, end, show, Meter(loop.tasks, tally, ends).read)
-    if not interrupted:
-        found.finish()
+    found.finish(interrupted=interrupted)
     return Rehearsal(found, left, interrupted)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.outcomes import AT, outcome_of
 
 from consumer.backfill.compare import Comparison, FateGroup, differences_table, fate_in_words, groups_table
 from consumer.backfill.told import KnownFate, Told
-from consumer.events import OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.events import OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 
 
 def told(*outcomes: OfferOutcome) -> Told:
@@ -61,16 +63,47 @@ def test_what_is_open_by_the_rules_in_force_is_not_said_to_be_nothing() -> None:
     assert changed.same == 1
 
 
-@pytest.mark.parametrize("others", [[], [outcome_of(), outcome_of(Outcome.DEAD_LETTERED, Reason.LATE)]])
-def test_two_presentations_of_one_time_are_one_chain(others: list[OfferOutcome]) -> None:
-    """The second came late, and has an outcome of its own."""
-    found = Comparison(told(*others))
-    found.add(outcome_of())
-    found.add(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE))
+GIVEN_UP = replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE), source=RecordRef("offers", 0, 7))
+"""Of another record than the chain's last."""
+
+
+@pytest.mark.parametrize("others", [[], [outcome_of(), GIVEN_UP], [GIVEN_UP, outcome_of()]])
+@pytest.mark.parametrize("chain_first", [False, True])
+@pytest.mark.parametrize(
+    "chain", [outcome_of(), outcome_of(Outcome.PURCHASED, Reason.PURCHASED)], ids=["called", "bought"]
+)
+def test_two_presentations_of_one_time_are_one_chain(
+    others: list[OfferOutcome], chain_first: bool, chain: OfferOutcome
+) -> None:
+    """One of them joins none, and has an outcome of its own."""
+    found = Comparison(told(*[chain if one is not GIVEN_UP else one for one in others]))
+    for one in (chain, GIVEN_UP) if chain_first else (GIVEN_UP, chain):
+        found.add(one)
     found.finish()
-    assert found.groups == {FateGroup("ada", None, "called: declined"): 1}
+    words = fate_in_words(KnownFate(chain.outcome, chain.reason))
+    assert found.groups == {FateGroup("ada", None, words): 1}
     assert found.new.total() == (0 if others else 1)
     assert found.same == (1 if others else 0)
+    assert found.differences.keys() == (set() if others else {(words, "nothing")})
+
+
+def test_a_chain_of_which_only_another_record_is_told_is_not_told_yet() -> None:
+    """A run would settle it, and what is told is of no chain."""
+    found = Comparison(told(GIVEN_UP))
+    found.add(outcome_of())
+    found.finish()
+    assert found.new.total() == 1
+    assert found.differences == {("called: declined", "nothing"): 1}
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_joins_no_chain_counts_by_itself_where_there_is_none(interrupted: bool) -> None:
+    found = Comparison(told(GIVEN_UP, replace(GIVEN_UP, offer_id="not here")))
+    found.add(GIVEN_UP)
+    found.finish(interrupted=interrupted)
+    assert found.groups == {FateGroup("ada", None, "dead-lettered: late"): 1}
+    assert (found.same, found.new.total()) == (1, 0)
+    assert found.differences == ({} if interrupted else {("nothing", "dead-lettered: late"): 1})
 
 
 def test_the_tables_have_a_row_a_group_and_a_row_a_difference() -> None:

@@ -75,6 +75,7 @@ def test_a_dry_run_over_a_gap_is_as_complete_as_the_run_that_it_foretells(told: 
         others.add(outcome_of())
     found = Comparison(others)
     found.add(given_up)
+    found.finish()
     rehearsed = Rehearsal(found, NOTHING_LEFT, interrupted=False)
     assert rehearsed.is_complete is (told == "called since")
     said = any("a part of the log is gone" in note for note in of_rehearsals([rehearsed], []).notes)

@@ -13,12 +13,27 @@ from support.outcomes import outcome_of
 from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
 from consumer.errors import DecodeError, StartError
-from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
-from consumer.runtime.outcomes import CUT_OFF
+from consumer.events import (
+    MOST_ELEMENTS,
+    Mode,
+    OfferAmongSeveral,
+    OfferOutcome,
+    OfferPresented,
+    Outcome,
+    Reason,
+    RecordRef,
+)
+from consumer.runtime.outcomes import CUT_OFF, NOT_ADMITTED
 from consumer.settings import KafkaSettings
 
 KAFKA = KafkaSettings(bootstrap_servers="b", offer_topic="offers", outcome_topic="outcomes", dead_letter_topic="dead")
 T = 1_790_000_000_000
+
+
+def given_up(offset: int, reason: Reason) -> OfferOutcome:
+    return replace(outcome_of(Outcome.DEAD_LETTERED, reason), source=RecordRef("offers", 0, offset))
+
+
 GIVEN_UP = replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, mode=Mode.BACKFILL), note=CUT_OFF)
 
 
@@ -35,10 +50,41 @@ def test_a_chain_is_known_by_its_session_offer_and_last_presentation() -> None:
 @pytest.mark.parametrize("call_first", [False, True])
 def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
     told = Told()
-    both = [outcome_of(), outcome_of(Outcome.DEAD_LETTERED, Reason.LATE)]
+    both = [outcome_of(), outcome_of(Outcome.DEAD_LETTERED)]
     for one in both if call_first else reversed(both):
         told.add(one)
     assert list(told.fates.values()) == [KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)]
+
+
+@pytest.mark.parametrize("reason", [reason for reason, _ in NOT_ADMITTED.values()])
+def test_what_became_of_a_record_that_joined_no_chain_is_that_record_s_alone(reason: Reason) -> None:
+    told = Told()
+    for offset in (7, 9, 7):
+        told.add(given_up(offset, reason))
+    fate = KnownFate(Outcome.DEAD_LETTERED, reason)
+    assert [told.of(OfferPresented("s", "ada", "o", T, offset)) for offset in (5, 7, 9)] == [None, fate, fate]
+    assert told.of(OfferAmongSeveral("s", "ada", "o", T, 7 * MOST_ELEMENTS + 2)) == fate, "the record, not the place"
+    assert told.of(given_up(9, reason)) == fate
+    assert told.of(given_up(5, reason)) is None
+
+
+@pytest.mark.parametrize("chain_first", [False, True])
+def test_a_chain_s_fate_is_no_other_by_a_record_that_joined_none(chain_first: bool) -> None:
+    told = Told()
+    both = [outcome_of(Outcome.PURCHASED, Reason.PURCHASED), given_up(7, Reason.LATE)]
+    for one in both if chain_first else reversed(both):
+        told.add(one)
+    for offset in (5, 7):
+        assert told.of(OfferPresented("s", "ada", "o", T, offset)) == KnownFate(Outcome.PURCHASED, Reason.PURCHASED)
+
+
+def test_a_gap_is_closed_by_the_chain_or_where_the_record_itself_is_late_and_not_by_another_record() -> None:
+    told = Told()
+    told.add(GIVEN_UP)
+    told.add(given_up(7, Reason.LATE))
+    assert told.cut_off, "it was another record that is late by itself"
+    told.add(given_up(0, Reason.LATE))
+    assert not told.cut_off
 
 
 def test_what_a_backfill_gave_up_for_a_gap_is_counted_once() -> None:
