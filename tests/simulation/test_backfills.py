@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from simulation.checkers.violation import Violation
+from simulation.simulate import run
 from simulation.world.backfill_run import backfill
 from simulation.world.world import World
 
+from consumer.backfill import told
 from consumer.backfill.end import End
 from consumer.backfill.mode import BackfillMode
 from consumer.backfill.plan import Log
@@ -54,3 +56,18 @@ def test_a_broken_rule_is_noticed(
 ) -> None:
     monkeypatch.setattr(where, name, broken(getattr(where, name)))
     assert any(failure(seed) for seed in range(60)), "60 seeds, and none of them notices"
+
+
+@pytest.mark.parametrize(
+    ("seed", "why"),
+    [
+        (78000176, "it is complete, and 1 chains have no outcome"),
+        (78000201, "has an outcome already, and is settled again"),
+    ],
+    ids=["not called", "bought and forgotten"],
+)
+def test_an_outcome_of_a_record_that_joined_no_chain_is_noticed_where_it_is_taken_for_a_chain_s(
+    seed: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "is_given_up", lambda outcome: False)
+    assert why in (run(seed).failure or "")

@@ -33,12 +33,20 @@ class BackfillTruth(TruthChecker):
         return known if known == "it was handed the purchase" else ""
 
 
+_JOINED_NO_CHAIN = frozenset({Reason.LATE, Reason.IMPLAUSIBLE_TIME})
+"""Reasons of outcomes of single records. Another record may hold the same offer with the same date, and join."""
+
+
 class Expected(NamedTuple):
-    """A chain of the range, and why it may be settled; each with all doubts about undated checkouts."""
+    """A chain of the range, and why it may be settled; each with all doubts about undated checkouts.
+
+    `offset`: of its last presentation; of several of one time, of the one that stands first.
+    """
 
     partition: int
     fate: Fate
     may: list[Fate]
+    offset: int
 
     @property
     def key(self) -> int:
@@ -56,6 +64,7 @@ class BackfillChecker:
         self._faults = faults
         self._rules, self._range = plan.scope.rules, plan.scope.range
         self._seen = {place: len(log.records) for place, log in broker.logs.items() if place[0] not in broker.topics}
+        self._told, self._given_up = self._read_told()
         self._calls_seen = len(insurer.calls)
         self._excused: set[str] = set()
         self.home: dict[Place | tuple[int, int], Expected] = {}
@@ -63,12 +72,35 @@ class BackfillChecker:
         for partition in range(scenario.partitions):
             self._expect(partition)
 
+    def _read_told(self) -> tuple[dict[int, Outcome], set[tuple[int, int]]]:
+        """What has an outcome before the run: chains, with what became of them, and records that joined none."""
+        chains, records = dict[int, Outcome](), set[tuple[int, int]]()
+        for place, seen in self._seen.items():
+            if place[0] != self._broker.outcome_topic:
+                continue
+            for record in self._broker.logs[place].records[:seen]:
+                o = CODEC.decode_outcome(record.value or b"")
+                key = chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)
+                if o.reason in _JOINED_NO_CHAIN:
+                    records.add((o.source.partition, o.source.offset))
+                elif chains.get(key) not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+                    chains[key] = o.outcome
+        return chains, records
+
+    def _skipped(self) -> set[int]:
+        """The chains of the range that are told already, and left alone."""
+        if self._plan.scope.force:
+            return {one.key for one in self.chains if self._told.get(one.key) is Outcome.PURCHASED}
+        return {
+            one.key for one in self.chains if one.key in self._told or (one.partition, one.offset) in self._given_up
+        }
+
     def _expect(self, partition: int) -> None:
         scenario = self._scenario
         view = [w for w in scenario.presentations(partition) if w.offset >= self._plan.starts[partition]]
         whole = {self._name(fate) for fate, _ in scenario.fates(partition) if self._is_mine(partition, fate)}
         for fate, may in scenario.fates(partition, iter(view)):
-            one = Expected(partition, fate, may)
+            one = Expected(partition, fate, may, self._last_of(partition, fate))
             self.home.update(((partition, offset), one) for offset in fate.offsets)
             if self._is_mine(partition, fate):
                 self.chains.append(one)
@@ -92,12 +124,14 @@ class BackfillChecker:
         ]
         return is_begin_unknown(shown, self._rules, self._plan.scope.begin)
 
+    def _last_of(self, partition: int, fate: Fate) -> int:
+        dated = {w.offset: w.dated for w in self._scenario.presentations(partition)}
+        return min(offset for offset in fate.offsets if dated[offset] == fate.last)
+
     def _is_mine(self, partition: int, fate: Fate) -> bool:
         """Whether a chain is in the range."""
-        dated = {w.offset: w.dated for w in self._scenario.presentations(partition)}
-        offset = min(o for o in fate.offsets if dated[o] == fate.last)  # of one time, the one that stands first
         whose = fate.session_id, fate.partner_code, fate.offer_id
-        return self._range.contains(partition, OfferPresented(*whose, fate.last, offset))
+        return self._range.contains(partition, OfferPresented(*whose, fate.last, self._last_of(partition, fate)))
 
     def _is_strict(self, session_id: str, partition: int) -> bool:
         return (
@@ -127,8 +161,7 @@ class BackfillChecker:
         repeated = [one.fate.offer_id for one in self._strict() if done[one.key] > 1]
         if repeated and not is_repeated:
             raise Violation(f"{repeated} have two outcomes, and each task has begun once")
-        told, force = self._plan.told.fates, self._plan.scope.force
-        skipped = {key for key, fate in told.items() if not force or fate.outcome is Outcome.PURCHASED}
+        skipped = self._skipped()
         for one in self.chains:
             if one.key in skipped and done[one.key]:
                 raise Violation(f"{one.fate.offer_id} has an outcome already, and is settled again")
@@ -156,12 +189,13 @@ class BackfillChecker:
             shown = OfferPresented(o.session_id, o.partner_code, o.offer_id, o.presented_at, o.source.offset)
             if o.mode is not Mode.BACKFILL or not self._range.contains(spot[0], shown):
                 raise Violation(f"an outcome of {o.offer_id} at {o.presented_at}, outside of the range: {o}")
-            key = chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)
-            # A presentation that stands in the log twice is late twice.
-            done[key] = 1 if o.reason is Reason.LATE else done[key] + 1
+            one = self.home.get(spot)
+            if o.reason not in _JOINED_NO_CHAIN:
+                done[chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)] += 1
+            elif one is not None and spot[1] == one.offset:
+                done[one.key] = max(1, done[one.key])  # given up for a gap
             if o.reason is Reason.IMPLAUSIBLE_TIME or not self._is_strict(o.session_id, spot[0]):
                 continue
-            one = self.home.get(spot)
             if o.reason is Reason.LATE and self._plan.has_gaps:
                 self._faults["dead-lettered as late, since a part of the log is gone"] += 1
                 continue
