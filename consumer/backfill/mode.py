@@ -37,11 +37,11 @@ class BackfillMode(RunMode):
         rules = self.scope.rules
         task.guard.ids.since = self.scope.begin + rules.window + rules.checkout_grace
 
-    def settles(self, partition: int, shown: OfferPresented) -> bool:
+    def settles(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
         """See `RunMode.settles`."""
         if not self.scope.range.contains(partition, shown):
             return False
-        if self._told is None or (fate := self._told.of(shown)) is None:
+        if self._told is None or (fate := self._told.of(shown, may_join=may_join)) is None:
             return True
         # An offer that was told to be bought is never called, also by force.
         if self.scope.force and fate.outcome is not Outcome.PURCHASED:

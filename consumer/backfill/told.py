@@ -68,10 +68,13 @@ class Told:
     unknown: list[str] = field(default_factory=list)
     given_up: dict[int, GivenUp] = field(default_factory=dict)
 
-    def of(self, last: OfferPresented | OfferOutcome) -> KnownFate | None:
-        """The fate of the chain whose last presentation this is, or tells of; or of this record, if it was given up."""
+    def of(self, last: OfferPresented | OfferOutcome, *, may_join: bool = True) -> KnownFate | None:
+        """The fate of the chain whose last presentation this is, or tells of; or of this record, if it was given up.
+
+        `may_join`: see `RunMode.settles`.
+        """
         key = key_of(last)
-        if (fate := self.fates.get(key)) is not None:
+        if may_join and (fate := self.fates.get(key)) is not None:
             return fate
         offset = last.record_offset if isinstance(last, OfferPresented) else last.source.offset
         given_up = self.given_up.get(key)

@@ -26,10 +26,11 @@ class RunMode:
     def begin(self, task: Task) -> None:
         """A task begins: tell it what is known of the run."""
 
-    def settles(self, partition: int, shown: OfferPresented) -> bool:
+    def settles(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
         """Whether a chain is this run's to settle, whose last presentation this is; or one that does not join.
 
-        What is not is let go without a call, an outcome or a dead letter, since it is another run's.
+        What is not is let go without a call, an outcome or a dead letter, since it is another run's. `may_join`: false
+        of one whose date is not believed. It joins in no run, so that no chain's outcome is its own.
         """
         return True
 

@@ -278,7 +278,8 @@ class TaskRunner:
         event, offset = shown[0], message.offset() or 0
         if admission is Admission.SETTLED:
             return
-        if not (shown := [one for one in shown if self._mode.settles(self.partition, one)]):
+        may_join = admission is not Admission.IMPLAUSIBLE
+        if not (shown := [one for one in shown if self._mode.settles(self.partition, one, may_join=may_join)]):
             self.task.give_up(offset, admission)
             self.task.acknowledged(offset)
             return

@@ -44,7 +44,7 @@ def test_no_backfill_of_a_fixed_seed_breaks_an_invariant(seed: int) -> None:
 @pytest.mark.parametrize(
     ("where", "name", "broken"),
     [
-        (BackfillMode, "settles", lambda real: lambda self, partition, shown: True),
+        (BackfillMode, "settles", lambda real: lambda self, partition, shown, **more: True),
         (BackfillScope, "done_at", lambda real: lambda self, partition: max(MIN_TIME, real(self, partition) - 6_000)),
         (Log, "reads_from", lambda real: lambda self, scope: scope.begin + 2 * self._rules.lookback),
         (End, "left", lambda real: lambda self: real(self).__class__(0, 0, ())),

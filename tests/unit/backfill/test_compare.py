@@ -106,6 +106,15 @@ def test_what_joins_no_chain_counts_by_itself_where_there_is_none(interrupted: b
     assert found.differences == ({} if interrupted else {("nothing", "dead-lettered: late"): 1})
 
 
+def test_two_presentations_of_one_time_are_one_chain_also_where_it_is_open_or_not_here() -> None:
+    found = Comparison(told(GIVEN_UP, outcome_of(), replace(GIVEN_UP, offer_id="open"), outcome_of(offer_id="open")))
+    found.add(replace(GIVEN_UP, offer_id="open"))
+    found.add_open(OfferPresented("s", "ada", "open", AT, 0))
+    found.finish()
+    assert found.groups == {FateGroup("ada", None, "open"): 1}
+    assert found.differences == {("nothing", "called: declined"): 1, ("open", "called: declined"): 1}
+
+
 def test_the_tables_have_a_row_a_group_and_a_row_a_difference() -> None:
     found = Comparison(told())
     found.add(outcome_of(offer_id="a"))
