@@ -283,6 +283,13 @@ def test_a_late_presentation_beside_one_on_time_is_no_part_of_its_chain() -> Non
     assert (kinds(result), result.presented, dict(result.fates)) == ([], 2, {"OPTED_OUT": 1, "DEAD_LETTERED": 1})
 
 
+def test_a_chain_has_no_outcome_by_a_late_record_of_the_same_date() -> None:
+    """It is to be called: a backfill finds it so, too."""
+    late, told = SHOWN._replace(offset=9), LATE._replace(source=("offers", 3, 9))
+    assert kinds(found([SHOWN, late], [DECLINING], [told])) == [Flaw.NO_OUTCOME]
+    assert kinds(found([SHOWN, late], [DECLINING], [told, RECORDED])) == []
+
+
 def test_a_late_presentation_stays_one_where_that_explains_as_much() -> None:
     late = SHOWN._replace(presented_at=1_420, offset=9)
     told = LATE._replace(presented_at=1_420, source=("offers", 3, 9))
