@@ -89,13 +89,15 @@ class Told:
         self.cut_off.discard(key_of(shown))
 
     def add(self, outcome: OfferOutcome) -> None:
-        """One more outcome. Of several of one chain the first that tells of a call counts, or the last."""
+        """One more outcome. Of several of one chain one that tells of a purchase counts, else the first that tells of a
+        call, else the last: so the report counts them too."""
         key = key_of(outcome)
         if is_given_up(outcome):
             self._add_given_up(key, outcome)
             return
         known = self.fates.get(key)
-        if known is None or not known.is_call:
+        stays = known is not None and (known.is_call or known.outcome is Outcome.PURCHASED)
+        if not stays or outcome.outcome is Outcome.PURCHASED:
             self.fates[key] = KnownFate(outcome.outcome, outcome.reason)
             self.cut_off.discard(key)
 

@@ -56,6 +56,19 @@ def test_of_two_outcomes_of_a_chain_the_call_counts(call_first: bool) -> None:
     assert list(told.fates.values()) == [KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)]
 
 
+@pytest.mark.parametrize("other", [Outcome.OPTED_OUT, Outcome.NOT_FOUND, Outcome.DEAD_LETTERED, Outcome.IGNORED])
+@pytest.mark.parametrize("bought_first", [False, True])
+def test_a_chain_that_was_told_to_be_bought_stays_bought_whatever_else_is_told(
+    other: Outcome, bought_first: bool
+) -> None:
+    """By force what was told to be bought is never called; the report counts it as bought too."""
+    told = Told()
+    both = [outcome_of(Outcome.PURCHASED, Reason.PURCHASED), outcome_of(other)]
+    for one in both if bought_first else reversed(both):
+        told.add(one)
+    assert list(told.fates.values()) == [KnownFate(Outcome.PURCHASED, Reason.PURCHASED)]
+
+
 @pytest.mark.parametrize("reason", [reason for reason, _ in NOT_ADMITTED.values()])
 def test_what_became_of_a_record_that_joined_no_chain_is_that_record_s_alone(reason: Reason) -> None:
     told = Told()
