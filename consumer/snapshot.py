@@ -148,10 +148,12 @@ class PartnerSnapshot:
     Attributes:
         code: its partner code.
         unsettled, in_flight: calls that wait or are made.
+        rejected: those of them that wait since their request was rejected.
         words: why its calls are not made, or `calling`.
-        stopped_by: of `STOPS`, in this order; empty: nothing.
+        stopped_by: of `STOPS`, in this order; empty: nothing, or no call waits.
         stopped_since: since when (ms) it is; None: it is not.
-        last_status, last_note: of its last answer that was none of the contract's good ones, if there was one.
+        last_status, last_note: of its last answer that speaks for the first of `stopped_by`. If nothing stops it, of
+            its last one that was none of the contract's good ones, if there was one.
         rate_limit: calls a second that this instance may make with its credential; None: no limit.
         answered: calls by status code, `none` where there was no answer.
     """
@@ -159,6 +161,7 @@ class PartnerSnapshot:
     code: str
     unsettled: int = 0
     in_flight: int = 0
+    rejected: int = 0
     words: str = "calling"
     stopped_by: tuple[str, ...] = ()
     stopped_since: int | None = None
@@ -166,6 +169,11 @@ class PartnerSnapshot:
     last_note: str | None = None
     rate_limit: float | None = None
     answered: Mapping[str, int] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for what stops the partner: all; but the others go out where only some are rejected."""
+        return self.rejected or self.unsettled if self.stopped_by == ("rejected",) else self.unsettled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +186,7 @@ class CallsSnapshot:
         gate_closed: why no call may leave, in words; empty: some may. By the last look, which each call has before it.
         gate_narrow: why calls leave one at a time, in words.
         unsettled: calls that wait or are made, by partner code.
-        stopped: what stops calls, by partner code, of all partners that had calls.
+        stopped: what stops calls that wait, by partner code, of all partners that had calls.
         answers: tries by partner code and status code (`none`: no answer).
         retries: tries beyond the first of each call, by partner code.
         duration_buckets: how many tries took up to so many seconds, by rising bound, each with those below; the last

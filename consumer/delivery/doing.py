@@ -15,7 +15,7 @@ from .gate import Gate, Opening
 from .partner import Partner
 
 MOST_TOLD = 100
-"""Partners that are told one by one: those with the most calls that wait. A page shows a few of them."""
+"""Partners that are told one by one: those that are stopped, then those with the most calls. A page shows a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +63,23 @@ def snapshot_of(
         duration_buckets=counts.duration_buckets(),
         duration_sum=counts.duration_sum,
     )
-    most = nlargest(MOST_TOLD, partners, key=lambda partner: (partner.unsettled, bool(partner.stopped_by(now))))
+    most = nlargest(MOST_TOLD, partners, key=lambda partner: (bool(partner.stopped_by(now)), partner.unsettled))
     by_status = _by_status(calls.answers)
     return DeliverySnapshot(calls, tuple(_told(partner, by_status, now) for partner in most))
 
 
 def _told(partner: Partner, by_status: Mapping[str, Mapping[str, int]], now: float) -> PartnerSnapshot:
-    failure, rate = partner.last_failure, partner.limiter.pacer.rate
+    stops, rate = partner.stopped_by(now), partner.limiter.pacer.rate
+    said = partner.words_for(stops)
     return PartnerSnapshot(
         code=partner.code,
         unsettled=partner.unsettled,
         in_flight=partner.in_flight,
         words=partner.state(now),
-        stopped_by=partner.stopped_by(now),
-        last_status=None if failure is None else failure.status_code,
-        last_note=None if failure is None else failure.note,
+        stopped_by=stops,
+        rejected=partner.refused,
+        last_status=said.status,
+        last_note=said.note,
         rate_limit=None if rate == math.inf else rate,
         answered=MappingProxyType(by_status.get(partner.code, {})),
     )

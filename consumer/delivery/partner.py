@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from asyncio import TimerHandle
 from collections import deque
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,8 +19,23 @@ from .limiter import CredentialLimiter
 from .not_found import Belief, NotFoundGuard
 from .rejected_requests import RejectionGuard
 
+_SPEAKS_FOR: Mapping[AnswerKind, str] = {
+    AnswerKind.CREDENTIALS: "credentials",
+    AnswerKind.TRANSIENT: "breaker",
+    AnswerKind.UNEXPECTED: "breaker",
+    AnswerKind.NOT_FOUND: "not_found",
+}
+"""What stops a partner's calls if more such answers come, of `snapshot.STOPS`."""
+
 CREDENTIALS_PROBE_S = 30.0
 """Seconds between probes of a partner whose credentials are refused: a wrong key tried often may be locked out."""
+
+
+class Said(NamedTuple):
+    """What was answered: the status, and what goes with it. Nothing, where there was no answer."""
+
+    status: int | None = None
+    note: str | None = None
 
 
 class PendingCall:
@@ -99,8 +116,10 @@ class Partner:
         """An answer outside the contract was reported, and no 204 has come since."""
         self.recorded = 0
         """How many 204s have come."""
-        self.last_failure: Answer | None = None
+        self.last_failure = Said()
         """The last answer that was neither a 204 nor a 404 of the API."""
+        self._said: dict[str, Said] = {}
+        """The last answer that spoke for each of `snapshot.STOPS`."""
         self.fault = False
         """The credentials are refused: one probe at a time."""
         self.probe: PendingCall | None = None
@@ -176,9 +195,8 @@ class Partner:
                 self.breaker.answered()
                 self._note_evidence(pending, answer, now, log)
                 return
-        if answer.kind not in {AnswerKind.RECORDED, AnswerKind.NOT_FOUND}:
-            self.last_failure = answer
         self._stop_while_denied(pending, answer, now, was_probe=was_probe, log=log)
+        self._note_words(pending, answer)
         if answer.retry_after is not None and self.limiter.gate(now, answer.retry_after):
             log.warning(
                 "told to wait by Retry-After: no calls with this credential until then",
@@ -189,6 +207,16 @@ class Partner:
             )
         self._note_failure(pending, answer, now, was_probe=was_probe, log=log)
         self._note_evidence(pending, answer, now, log)
+
+    def _note_words(self, pending: PendingCall, answer: Answer) -> None:
+        """Note what was answered by what it speaks for; what is rejected is noted where it waits for that."""
+        said = Said(answer.status_code, answer.note)
+        if answer.kind not in {AnswerKind.RECORDED, AnswerKind.NOT_FOUND}:
+            self.last_failure = said
+        if (stop := _SPEAKS_FOR.get(answer.kind)) is not None and not pending.denied_alone:
+            self._said[stop] = said
+        if answer.retry_after is not None:
+            self._said["retry_after"] = said
 
     def _stop_while_denied(
         self, pending: PendingCall, answer: Answer, now: float, *, was_probe: bool, log: FilteringBoundLogger
@@ -266,6 +294,7 @@ class Partner:
 
     def refuse(self, pending: PendingCall, log: FilteringBoundLogger) -> None:
         """The call waits since its request was refused; the first such is reported."""
+        self._said["rejected"] = Said(pending.status, pending.note)
         if pending.refused:
             return
         pending.refused = True
@@ -291,7 +320,12 @@ class Partner:
             log.info("no rejected request of the partner waits any more", partner_code=self.code)
 
     def stopped_by(self, now: float) -> tuple[str, ...]:
-        """What stops the partner's calls, of `snapshot.STOPS`; `now` on the loop's clock."""
+        """What stops the partner's calls, of `snapshot.STOPS`; `now` on the loop's clock.
+
+        Nothing, while there is none: nobody probes then, and so nobody would find that it is over.
+        """
+        if not self.unsettled:
+            return ()
         stops = (
             self.fault,
             self.breaker.is_open,
@@ -301,8 +335,14 @@ class Partner:
         )
         return tuple(name for name, stop in zip(STOPS, stops, strict=True) if stop) if any(stops) else ()
 
+    def words_for(self, stops: Sequence[str]) -> Said:
+        """What was answered that stops the partner's calls, by the first of `stops`; of none, the last failure."""
+        return self._said.get(stops[0], Said()) if stops else self.last_failure
+
     def state(self, now: float) -> str:
         """In words, why the partner's calls are not made, or `calling`; `now` on the loop's clock."""
+        if not self.unsettled:
+            return "calling"
         parts = []
         if self.fault:
             parts.append(f"credentials refused, next probe in {max(0.0, self._fault_probe_at - now):.0f} s")

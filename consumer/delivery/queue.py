@@ -19,6 +19,7 @@ from ..backoff import full_jitter
 from ..calls import Answer, AnswerKind, CallOwner, CallResult, OptOutCall
 from ..events import Outcome
 from ..settings import DeliverySettings
+from ..telling import Telling
 from .answers import Effect, effect_of
 from .counts import CallCounts
 from .doing import DeliverySnapshot, snapshot_of
@@ -80,6 +81,7 @@ class Delivery:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled = 0
         self._counts = CallCounts()
+        self._telling = Telling()
         self._closing = False
         # Bound once: the lazy logger would be set up anew at each call.
         self._log: FilteringBoundLogger = structlog.get_logger(__name__).bind()
@@ -266,7 +268,8 @@ class Delivery:
         self._running.discard(pending)
         was_probe = partner.leave(pending)
         pending.attempts += 1
-        self._counts.answered(call.partner_code, answer.status_code, elapsed, again=pending.attempts > 1)
+        with self._telling:
+            self._counts.answered(call.partner_code, answer.status_code, elapsed, again=pending.attempts > 1)
         pending.status, pending.note = answer.status_code, answer.note
         if answer.kind in {AnswerKind.TRANSIENT, AnswerKind.UNEXPECTED}:
             pending.maybe_recorded = True

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 from ..calls import CallOwner, CallResult, OptOutCall
 from ..errors import StopError
 from ..settings import DeliverySettings
+from ..telling import Telling
 from .doing import NOTHING_YET, DeliverySnapshot
 from .gate import Condition
 from .queue import Caller, Delivery
@@ -111,6 +112,7 @@ class DeliveryThread:
         self._delivery: Delivery | None = None
         self._snapshot = NOTHING_YET
         """Made on the loop, which alone may look into the delivery, and swapped as a whole."""
+        self._telling = Telling()
         self._stop: asyncio.Future[float] | None = None
 
     def start(self) -> None:
@@ -207,17 +209,22 @@ class DeliveryThread:
             max_refused_run=self._max_refused_run,
             conditions=self._conditions,
         )
-        self._take_snapshot(self._delivery)
+        self._look(self._delivery)
         self._started.set()
         try:
             await self._delivery.close(await stop)
-            self._snapshot = self._delivery.snapshot()
+            self._take_snapshot(self._delivery)
         finally:
             await connection.aclose()
 
+    def _look(self, delivery: Delivery) -> None:
+        """Look at what the delivery is doing, time and again."""
+        self._take_snapshot(delivery)
+        asyncio.get_running_loop().call_later(SNAPSHOT_EVERY, self._look, delivery)
+
     def _take_snapshot(self, delivery: Delivery) -> None:
-        self._snapshot = delivery.snapshot()
-        asyncio.get_running_loop().call_later(SNAPSHOT_EVERY, self._take_snapshot, delivery)
+        with self._telling:
+            self._snapshot = delivery.snapshot()
 
     def _set_stop(self, timeout: float) -> None:
         while self._inbox:

@@ -14,6 +14,8 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
+from .topics import number
+
 log = structlog.get_logger(__name__)
 
 INTERVAL = 3_600.0
@@ -27,7 +29,7 @@ FOR_EVER = 10**14
 
 
 class Kept(NamedTuple):
-    """What a topic's settings say: milliseconds, and bytes of each partition. None: without a bound."""
+    """What a topic's settings say: milliseconds, and bytes of each partition. None: without a bound, or not listed."""
 
     ms: int | None
     bytes: int | None
@@ -111,5 +113,7 @@ class Retention:
                         error=error.args[0].str(),
                     )
                 continue
-            ms, size = int(entries["retention.ms"].value), int(entries["retention.bytes"].value)
-            self._kept[resource.name] = Kept(ms if 0 <= ms < FOR_EVER else None, size if size >= 0 else None)
+            ms, size = number(entries, "retention.ms"), number(entries, "retention.bytes")
+            self._kept[resource.name] = Kept(
+                None if ms is None or not 0 <= ms < FOR_EVER else ms, None if size is None or size < 0 else size
+            )

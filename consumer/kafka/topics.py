@@ -208,39 +208,50 @@ def _configs(
     answers = admin.describe_configs(resources, request_timeout=_TIMEOUT) if resources else {}
     for resource, answer in answers.items():
         try:
-            configs[resource.name] = _topic_config(answer.result())
+            config = _topic_config(answer.result())
         except KafkaException as error:
             words = f"the broker does not describe {resource.name} ({error.args[0].str()}), so whether it is compacted "
             not_told.append((f"{words}was not checked", "allow DescribeConfigs on it"))
+            continue
+        if config is None:
+            untold = "does not list cleanup.policy and retention.ms of"
+            not_told.append((f"the broker {untold} {resource.name}, so whether it is compacted was not checked", ""))
+        else:
+            configs[resource.name] = config
     try:
         return configs, not_told, _limits(limits.result())
     except KafkaException:  # such as without the right on the cluster, which a start does not need
         return configs, not_told, None
 
 
-def _topic_config(entries: Mapping[str, Any]) -> TopicConfig:
-    kept = int(entries["retention.ms"].value)
+def _topic_config(entries: Mapping[str, Any]) -> TopicConfig | None:
+    """None where the broker does not list what a start goes by."""
+    kept, policy = number(entries, "retention.ms"), entries.get("cleanup.policy")
+    if kept is None or policy is None or policy.value is None:
+        return None
     # Longer than a timedelta can say is for ever.
     retention = None if kept < 0 or kept > 10**14 else timedelta(milliseconds=kept)
-    most_bytes, segment_ms = _number(entries, "retention.bytes"), _number(entries, "segment.ms")
+    most_bytes, segment_ms = number(entries, "retention.bytes"), number(entries, "segment.ms")
     return TopicConfig(
-        entries["cleanup.policy"].value,
+        policy.value,
         retention,
-        _number(entries, "min.insync.replicas"),
-        _number(entries, "max.message.bytes"),
+        number(entries, "min.insync.replicas"),
+        number(entries, "max.message.bytes"),
         None if most_bytes is None or most_bytes < 0 else most_bytes,
         None if segment_ms is None or segment_ms > 10**14 else timedelta(milliseconds=segment_ms),
     )
 
 
 def _limits(entries: Mapping[str, Any]) -> BrokerLimits:
-    kept = _number(entries, "offsets.retention.minutes")
+    kept = number(entries, "offsets.retention.minutes")
     return BrokerLimits(
-        _number(entries, "offset.metadata.max.bytes"),
+        number(entries, "offset.metadata.max.bytes"),
         None if kept is None else timedelta(minutes=kept),
-        _number(entries, "message.max.bytes"),
+        number(entries, "message.max.bytes"),
     )
 
 
-def _number(entries: Mapping[str, Any], name: str) -> int | None:
-    return int(entries[name].value) if name in entries else None
+def number(entries: Mapping[str, Any], name: str) -> int | None:
+    """What the broker tells of one setting; None where it does not list it, or lists it without a value."""
+    entry = entries.get(name)
+    return None if entry is None or entry.value is None else int(entry.value)

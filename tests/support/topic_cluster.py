@@ -23,12 +23,14 @@ def done(result: Any) -> Future[Any]:
 class TopicCluster:
     """What `topics` asks of an admin client, answered from memory.
 
+    `configs` are the settings of topics; one that is None is not listed.
+
     Attributes:
         broker: the settings of the one broker that is asked for them, or why it does not tell.
         copies: of each partition.
     """
 
-    def __init__(self, counts: dict[str, int], **configs: dict[str, str] | Exception) -> None:
+    def __init__(self, counts: dict[str, int], **configs: dict[str, str | None] | dict[str, str] | Exception) -> None:
         self.counts = dict(counts)
         self.configs = {name.replace("__", ".").replace("_", "-"): config for name, config in configs.items()}
         self.controller = 1
@@ -51,7 +53,7 @@ class TopicCluster:
                 answers[resource] = done(config)
                 continue
             usual = {} if is_broker else {"cleanup.policy": "delete", "retention.ms": "604800000"}
-            entries = usual | config
+            entries = {name: value for name, value in (usual | config).items() if value is not None}
             answers[resource] = done({name: SimpleNamespace(value=value) for name, value in entries.items()})
         return answers
 

@@ -92,6 +92,13 @@ def test_a_broker_that_does_not_describe_topics_is_no_obstacle_but_noted() -> No
     assert "whether it is compacted was not checked" in note
 
 
+@pytest.mark.parametrize("name", ["cleanup.policy", "retention.ms"])
+def test_a_broker_that_does_not_list_a_setting_is_no_obstacle_but_noted(name: str) -> None:
+    """What only speaks Kafka's protocol may list some of a topic's settings."""
+    (note,) = inspect(TopicCluster(FOUR, offer__presented={name: None})).notes
+    assert "does not list cleanup.policy and retention.ms of offer.presented" in str(note)
+
+
 def test_a_cluster_without_a_controller_is_not_asked_what_it_cannot_answer() -> None:
     cluster = TopicCluster(FOUR)
     cluster.controller = 0

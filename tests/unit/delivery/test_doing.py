@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from support import virtual_time
 from support.delivery_world import DENIED, FAILED, NOT_FOUND, OK, REFUSED, DeliveryWorld, numbered, slow_down
+from support.owner import OWNER
 
-from consumer.calls import Answer
+from consumer.calls import Answer, AnswerKind
 from consumer.delivery.breaker import OFFERS_TO_OPEN
 from consumer.delivery.doing import MOST_TOLD
 from consumer.snapshot import MOST_PARTNERS, OTHER, STOPS
@@ -41,6 +43,95 @@ def test_each_stop_is_named_and_gone_once_calls_succeed() -> None:
         assert set(calls.stopped.values()) == {()}, "known, and not stopped"
         assert set(calls.unsettled.values()) == {0}
         assert calls.retried == sum(calls.retries.values()) > 0
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answer", [DENIED, FAILED, NOT_FOUND, slow_down(100.0)])
+def test_a_partner_without_a_call_is_not_stopped(answer: Answer) -> None:
+    """Its partitions went to another instance. Nobody probes without a call, so nobody would find that it is over."""
+
+    async def main() -> None:
+        world = DeliveryWorld(lambda _: answer, not_found_limit=3)
+        world.submit(*numbered(OFFERS_TO_OPEN))
+        await world.until(5.0)
+        assert world.delivery.snapshot().calls.stopped["P"]
+        world.delivery.cancel([OWNER])
+        await world.until(50.0)
+        found = world.delivery.snapshot()
+        assert (found.calls.unsettled, found.calls.stopped) == ({"P": 0}, {"P": ()})
+        assert (found.partners[0].stopped_by, found.partners[0].words) == ((), "calling")
+        world.submit("another")
+        assert world.delivery.snapshot().calls.stopped["P"], "what was known of it is known still"
+
+    virtual_time.run(main())
+
+
+def test_each_stop_is_told_with_the_answer_that_speaks_for_it() -> None:
+    """One request is rejected and waits; later others of the partner fail, are not known, and are denied."""
+
+    async def main() -> None:
+        alone = Answer(AnswerKind.CREDENTIALS, 401, None, "not this one")
+        answers = {"bad": [REFUSED] * 9, "later": [FAILED, OK], "odd": [DENIED, OK], "mine": [DENIED, alone] * 9}
+        world = DeliveryWorld(lambda call: answers[call.offer_id].pop(0))
+        told = [("bad", 422), ("later", 422), ("odd", 403)]
+        for second, (offer, status) in enumerate(told, 1):
+            world.submit(offer)
+            await world.until(second)
+            (partner,) = world.delivery.snapshot().partners
+            assert (offer, partner.last_status) == (offer, status)
+        await world.until(60.0)
+        (partner,) = world.delivery.snapshot().partners
+        assert (partner.stopped_by, partner.last_status, partner.last_note) == (("rejected",), 422, "Unexpected field")
+        world.delivery.cancel([OWNER])
+        assert world.delivery.snapshot().partners[0].last_status == 403, "nothing stops it: its last failure"
+
+    virtual_time.run(main())
+
+
+def test_an_offer_that_is_denied_alone_does_not_speak_for_the_credentials() -> None:
+    async def main() -> None:
+        answers = {"mine": [DENIED, DENIED], "ok": [OK], "key": [Answer(AnswerKind.CREDENTIALS, 401, None, "gone")] * 9}
+        world = DeliveryWorld(lambda call: answers[call.offer_id].pop(0), concurrency=1)
+        world.submit("mine", "ok")
+        await world.until(70.0)
+        (partner,) = world.delivery.snapshot().partners
+        assert (partner.stopped_by, partner.last_status, partner.rejected) == (("rejected",), 403, 1)
+        world.submit("key")
+        await world.until(75.0)
+        (partner,) = world.delivery.snapshot().partners
+        assert (partner.stopped_by, partner.last_status) == (("credentials", "rejected"), 401)
+
+    virtual_time.run(main())
+
+
+def test_of_many_calls_only_those_that_are_rejected_wait_for_that() -> None:
+    """One request of 2,000 is rejected; the others go out in their turn."""
+
+    async def main() -> None:
+        world = DeliveryWorld(lambda call: REFUSED if call.offer_id == "bad" else OK, rate_limit=10)
+        world.submit("bad", *numbered(2_000))
+        await world.until(5.0)
+        (partner,) = world.delivery.snapshot().partners
+        assert (partner.stopped_by, partner.rejected, partner.waiting) == (("rejected",), 1, 1)
+        assert partner.unsettled > 1_900
+        world.insurer = lambda _: DENIED
+        await world.until(10.0)
+        (partner,) = world.delivery.snapshot().partners
+        assert partner.waiting == partner.unsettled, "now all of them wait"
+
+    virtual_time.run(main())
+
+
+def test_a_partner_that_is_stopped_is_told_though_many_have_more_calls() -> None:
+    async def main() -> None:
+        world = DeliveryWorld(lambda call: DENIED if call.partner_code == "denied" else OK, rate_limit=0.01)
+        for number in range(MOST_TOLD):
+            world.submit("o-1", "o-2", partner=f"p-{number}")
+        world.submit("o", partner="denied")
+        await world.until(5.0)
+        found = world.delivery.snapshot().partners
+        assert (len(found), found[0].code) == (MOST_TOLD, "denied")
 
     virtual_time.run(main())
 

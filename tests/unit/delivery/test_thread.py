@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 from support.delivery_world import OK, REFUSED, make_calls, numbered
 from support.owner import Owner
 
 from consumer.calls import Answer, OptOutCall
+from consumer.delivery.counts import CallCounts
+from consumer.delivery.doing import NOTHING_YET, DeliverySnapshot
+from consumer.delivery.queue import Delivery
 from consumer.delivery.thread import BATCH, SNAPSHOT_EVERY, DeliveryThread
 from consumer.errors import StopError
 from consumer.events import Outcome
@@ -111,3 +116,47 @@ def test_what_it_is_doing_is_looked_at_by_itself(thread: DeliveryThread) -> None
     while not thread.snapshot().calls.answers:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_fault_in_telling_what_is_done_stops_no_call(thread: DeliveryThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people look at must not be able to stop what they look at."""
+    failed = threading.Event()
+
+    def broken(_: Delivery) -> DeliverySnapshot:
+        failed.set()
+        raise RuntimeError("a mistake in what is told to those outside")
+
+    with capture_logs() as lines:
+        monkeypatch.setattr(Delivery, "snapshot", broken)
+        for _ in range(2):
+            failed.clear()
+            assert failed.wait(10), "it is looked at again: the next look may succeed"
+        thread.submit(make_calls(["good"]))
+        assert outcomes(thread, 1) == {Outcome.OPTED_OUT: 1}
+        thread.check()
+        thread.stop(1.0)
+    thread.check()
+    assert [line["log_level"] for line in lines if line["event"].startswith("metrics and the status page")] == ["error"]
+
+
+def test_a_start_that_cannot_tell_what_is_done_is_a_start(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Delivery, "snapshot", lambda _: 1 // 0)
+    thread = DeliveryThread(lambda _: connection, DeliverySettings(rate_limit=0))
+    thread.start()
+    try:
+        thread.submit(make_calls(["good"]))
+        assert outcomes(thread, 1) == {Outcome.OPTED_OUT: 1}
+        assert thread.snapshot() == NOTHING_YET
+    finally:
+        thread.stop(1.0)
+
+
+def test_a_fault_in_counting_what_is_done_stops_no_call(
+    thread: DeliveryThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CallCounts, "answered", lambda *_, **__: 1 // 0)
+    thread.submit(make_calls(["good", "bad", "good"]))
+    assert outcomes(thread, 3) == {Outcome.OPTED_OUT: 2, Outcome.DEAD_LETTERED: 1}
+    thread.check()

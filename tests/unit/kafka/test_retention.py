@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -29,9 +30,11 @@ class DescribingAdmin:
         return self.asked[-1]
 
     def tell(self, ms: int, size: int) -> None:
+        self.tell_of({"retention.ms": str(ms), "retention.bytes": str(size)})
+
+    def tell_of(self, settings: dict[str, str | None]) -> None:
         for answer in self.asked[-1].values():
-            entries = {"retention.ms": ms, "retention.bytes": size}
-            answer.set_result({name: SimpleNamespace(value=str(value)) for name, value in entries.items()})
+            answer.set_result({name: SimpleNamespace(value=value) for name, value in settings.items()})
 
     def refuse(self) -> None:
         for answer in self.asked[-1].values():
@@ -65,6 +68,23 @@ def test_it_is_asked_once_an_hour_and_nobody_waits_for_the_answer() -> None:
     asked.retention.kept("offers")
     asked.admin.tell(2**63 - 1, -1)
     assert asked.retention.kept("offers") == Kept(None, None), "some write for ever so"
+
+
+@pytest.mark.parametrize(
+    ("listed", "kept"),
+    [
+        ({"retention.ms": "604800000"}, Kept(604_800_000, None)),
+        ({"retention.bytes": "1000"}, Kept(None, 1_000)),
+        ({"retention.ms": None, "retention.bytes": "1000"}, Kept(None, 1_000)),
+        ({}, Kept(None, None)),
+    ],
+)
+def test_what_is_not_listed_is_not_known_and_ends_no_run(listed: dict[str, str | None], kept: Kept) -> None:
+    """What only speaks Kafka's protocol may list some of a topic's settings."""
+    asked = Asked()
+    asked.retention.kept("offers")
+    asked.admin.tell_of(listed)
+    assert asked.retention.kept("offers") == kept
 
 
 def test_where_it_is_denied_that_is_said_once_and_is_no_trouble() -> None:
