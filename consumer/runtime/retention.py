@@ -34,7 +34,7 @@ PART = 0.5
 
 WARNING = (
     "a held commit nears the topic's retention: once retention has deleted what it points to, the next start is "
-    "refused and opt-outs are lost. Mend what holds it, or let the oldest offer go by delivery.release_file"
+    "refused and opt-outs are lost. Raise the topic's retention, and mend what holds it"
 )
 
 

@@ -83,9 +83,13 @@ def task(**change: Any) -> Change:
 
 
 def left(days: float) -> Change:
-    return lambda run, _: replace(
-        run, tasks=(replace(run.tasks[0], offers=replace(run.tasks[0].offers, retention_left=days * DAY_S)),)
-    )
+    """Of a commit that stands: so much, and less by each second that passes."""
+
+    def change(run: Snapshot, at: int) -> Snapshot:
+        offers = replace(run.tasks[0].offers, retention_left=days * DAY_S - (at - BEGUN) / 1000)
+        return replace(run, tasks=(replace(run.tasks[0], offers=offers),))
+
+    return change
 
 
 def suspended(reason: str) -> Change:
@@ -160,6 +164,10 @@ FAULTS: Mapping[str, Fault] = {
         calls(answers=lambda at: {("ACME", "204"): 1_000, ("ACME", "503"): 1 + (at - BEGUN) // 100}),
         ("OptOutCallsFail",),
     ),
+    "mostly unknown": Fault(
+        calls(answers=lambda at: {("ACME", "204"): 1_000, ("ACME", "404"): 1 + (at - BEGUN) // 100}),
+        ("OptOutManyNotFound",),
+    ),
     "held": Fault(task(oldest_unsettled=oldest, unsettled=1, due_uncalled=1), ("OptOutOldestUnsettled",)),
     "bought": Fault(counts(purchases_after_opt_out=8), ("OptOutPurchaseAfterOptOut",)),
     "uncommitted": Fault(task(committed_at=lambda at: at - 20 * MINUTE), ("OptOutCommitOld",)),
@@ -167,10 +175,18 @@ FAULTS: Mapping[str, Fault] = {
     "ends": Fault(left(0.4), ("OptOutRetentionHalfUsed", "OptOutRetentionEnds")),
     "long text": Fault(task(metadata_characters=4_000), ("OptOutCommitMetadataFull",)),
     "dead letters": Fault(counts(dead_letters={("offers", "late"): 20}), ("OptOutDeadLetters",)),
+    "dead letters of a day": Fault(
+        counts(dead_letters={("offers", "late"): 120}), ("OptOutDeadLetters", "OptOutDeadLettersAddUp")
+    ),
     "foreign keys": Fault(counts(dead_letters={("checkouts", "key_mismatch"): 1}), ("OptOutForeignCheckoutKeys",)),
 }
-LOOK_BACK = {"restarts", "retry after", "calls fail", "bought", "dead letters", "foreign keys"}
+LOOK_BACK = {
+    *("restarts", "retry after", "calls fail", "mostly unknown", "bought"),
+    *("dead letters", "dead letters of a day", "foreign keys"),
+}
 """Of these the alert goes on for as long as its expression looks back."""
+QUICK = {"OptOutRetentionHalfUsed": {"offset 2h": "offset 5s", "3600": "2", "10800": "9"}}
+"""What would take hours."""
 GONE = {"OptOutNotSeen", "OptOutInstanceDown", "OptOutPartitionsUnattended"}
 """They fire when no instance is there any more."""
 
@@ -233,7 +249,7 @@ def test_each_alert_fires_on_its_fault_and_no_other_does_and_it_ends_with_it(tmp
     with ExitStack() as stack:
         served = stack.enter_context(ExitStack())
         served.enter_context(stage.served())
-        server = stack.enter_context(watching(tmp_path, stage.ports, quick_rules()))
+        server = stack.enter_context(watching(tmp_path, stage.ports, quick_rules(QUICK)))
         with served:
             well_seen = "min_over_time(up[3s]) == 1 and on (job) opt_out_snapshot_age_seconds"
             stage.until(
@@ -284,7 +300,7 @@ def watched(real_kafka: Any, tmp_path: Path) -> Iterator[Watched]:
         def start(
             *,
             before: Callable[[Deployment], object],
-            numbers: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+            changes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
             patience: float | None = None,
             **more: Any,
         ) -> tuple[Deployment, Process, PrometheusServer]:
@@ -295,7 +311,7 @@ def watched(real_kafka: Any, tmp_path: Path) -> Iterator[Watched]:
             deployment.flush()
             port = free_port()
             process = deployment.start(patience=patience, SERVER__PORT=str(port))
-            server = stack.enter_context(watching(tmp_path, {"opt-out": port}, quick_rules(numbers)))
+            server = stack.enter_context(watching(tmp_path, {"opt-out": port}, quick_rules(changes)))
             return deployment, process, server
 
         yield start
@@ -377,7 +393,7 @@ def test_a_transaction_that_nobody_ends(watched: Watched) -> None:
         assert producer.flush(30) == 0
         producers.append(producer)
 
-    _, _, server = watched(before=leave_open, numbers={"OptOutWatermarkStands": ("600", "8")}, patience=6.0)
+    _, _, server = watched(before=leave_open, changes={"OptOutWatermarkStands": {"600": "8"}}, patience=6.0)
     fires(server, "OptOutWatermarkStands")
     (labels,) = [a["labels"] for a in server.alerts() if a["labels"]["alertname"] == "OptOutWatermarkStands"]
     assert (labels["partition"], labels["input"], labels["cause"]) == ("1", "checkouts", "transaction")
@@ -390,13 +406,33 @@ def test_records_that_cannot_be_read(watched: Watched) -> None:
         for n in range(5):
             deployment.produce(deployment.offer_topic, f"session-{n}", b"\xff\xff", now())
 
-    _, _, server = watched(before=write, numbers={"OptOutDeadLetters": ("> 10", "> 2")})
+    _, _, server = watched(before=write, changes={"OptOutDeadLetters": {"> 10": "> 2"}})
     fires(server, "OptOutDeadLetters")
+
+
+def test_an_instance_that_ends_before_it_reads_anything_again_and_again(real_kafka: Any, tmp_path: Path) -> None:
+    """It is up in between, and is asked then. Nobody sees it down for long, nor that it began to read."""
+    port = free_port()
+    restarts = quick_rules({"OptOutInstanceDown": {"up == 0": "up == 2"}})
+    with (
+        deployed(real_kafka.bootstrap_servers, tmp_path) as deployment,
+        watching(tmp_path, {"opt-out": port}, restarts) as server,
+    ):
+        for number in range(5):
+            assert "OptOutInstanceDown" not in server.firing("opt-out")
+            # No broker is there: the start waits for one.
+            process = deployment.start(SERVER__PORT=str(port), KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}")
+            seen = f"changes(process_start_time_seconds[10m]) == {number}"
+            until(lambda seen=seen: server.ask("query", query=seen)["result"], within=30, what=f"{seen}, to be seen")
+            process.kill()
+        fires(server, "OptOutInstanceDown")
+        assert server.firing("opt-out") == {"OptOutInstanceDown"}
+        assert {a["labels"]["alertname"] for a in server.alerts()} == {"OptOutInstanceDown", "OptOutNotSeen"}
 
 
 def test_offers_that_are_rejected_and_an_instance_that_is_killed(watched: Watched) -> None:
     deployment, process, server = watched(
-        before=presented(2), scenario="422", numbers={"OptOutOldestUnsettled": ("3600", "5")}
+        before=presented(2), scenario="422", changes={"OptOutOldestUnsettled": {"3600": "5"}}
     )
     fires(server, "OptOutOldestUnsettled", "OptOutRejected")
     assert "OptOutInstanceDown" not in server.firing("opt-out")

@@ -1,7 +1,8 @@
 """The alert rules: each fires on its fault and on nothing short of it, and leads to an entry of the runbook.
 
 promtool feeds the series of tests/alerts/alerts_test.yml to the rules. Here it is held that these series would notice:
-each number of a rule, and the time that it waits for, is changed a little, and the series must not bear it.
+each number of a rule, and the time that it waits for, is changed a little, and the series must not bear it. Those of
+tests/alerts/quiet_test.yml are of whole incidents, for all rules together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from typing import Any
 import pytest
 import yaml
 from support.documents import TEXT
-from support.prometheus import ALERTS, ALERTS_FILE, LABELS, SERIES_FILE, metrics_in, program, without_texts
+from support.prometheus import (
+    ALERTS,
+    ALERTS_FILE,
+    LABELS,
+    QUIET_FILE,
+    SERIES_FILE,
+    metrics_in,
+    program,
+    without_texts,
+)
 
 from consumer.manual import headings, text_of
 
@@ -50,6 +60,15 @@ def test_an_alert_says_what_is_and_where_to_read_what_to_do(name: str) -> None:
     else:
         assert f"nstance }}}}/manual/runbook#{entry}" in said["runbook_url"]
         assert "http://{{ " in said["runbook_url"]
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_whoever_is_woken_finds_an_entry_that_says_now_and_others_one_that_says_it_can_wait(name: str) -> None:
+    """An entry that several things lead to says of which it says what."""
+    anchor = ALERTS[name]["annotations"]["runbook"].partition("#")[2]
+    (said,) = re.findall(r"- \*\*How urgent:\*\* ((?:.|\n  )+)", text_of(f"runbook#{anchor}"))
+    wanted = "Now" if ALERTS[name]["labels"]["severity"] == "critical" else "Today|This week|Not urgent"
+    assert re.search(rf"\b({wanted})\b", said), said
 
 
 def test_an_entry_names_the_alerts_that_lead_to_it() -> None:
@@ -97,10 +116,15 @@ def test_an_alert_is_seen_not_firing_then_firing_then_not_firing(name: str) -> N
 # --- that the rules do what the series say, and that the series would notice
 
 
-def test_the_rules_are_rules_and_do_what_the_series_say() -> None:
-    for command in (["check", "rules", str(ALERTS_FILE)], ["test", "rules", str(SERIES_FILE)]):
-        done = subprocess.run([program("promtool"), *command], capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [("check", ALERTS_FILE), ("test", SERIES_FILE), ("test", QUIET_FILE)],
+    ids=lambda one: Path(one).name,
+)
+def test_the_rules_are_rules_and_do_what_the_series_say(command: str, file: Path) -> None:
+    words = [program("promtool"), command, "rules", str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def changed(rule: Rule) -> Iterator[tuple[str, Rule]]:
@@ -146,6 +170,9 @@ def test_the_series_notice_each_number_that_is_a_little_different(name: str, tmp
 
 # --- that the metrics are those that there are
 
+OTHERS = {"up", "process_start_time_seconds"}
+"""Metrics that are not ours: what Prometheus writes of each scrape, and what its library tells of a process."""
+
 SCRAPED = {"job", "instance", "namespace"}
 """What the scrape adds; `namespace` in Kubernetes only, and where it is not it changes nothing."""
 
@@ -162,10 +189,10 @@ def test_an_alert_asks_for_metrics_and_labels_that_there_are(name: str) -> None:
 
 
 def test_the_series_are_of_metrics_with_all_of_their_labels() -> None:
-    for group in TESTS.values():
+    for group in [*TESTS.values(), *yaml.safe_load(QUIET_FILE.read_text(encoding="utf-8"))["tests"]]:
         for series in group["input_series"]:
             name, _, labels = series["series"].partition("{")
-            if name != "up":
+            if name not in OTHERS:
                 assert set(re.findall(r'(\w+)="', labels)) - {"job", "instance"} <= LABELS[name], series
 
 

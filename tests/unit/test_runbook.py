@@ -144,6 +144,12 @@ def test_an_error_of_a_class_that_is_not_in_the_table_has_that_of_its_base() -> 
 # --- the page
 
 
+def test_what_costs_disk_only_is_said_before_what_loses_an_opt_out() -> None:
+    """At three in the morning the first thing that is said is done. An offer that is let go is not opted out."""
+    (do,) = re.findall(r"\*\*Do:\*\*(.+?)\n- \*\*", ENTRIES["a-held-commit-nears-the-retention"], re.DOTALL)
+    assert do.index("raise the topic's") < do.index("let the offer go")
+
+
 def test_every_entry_that_is_named_exists() -> None:
     named = {*runbook.LINES.values(), *runbook.ERRORS.values(), runbook.OTHER_LINES}
     assert named <= set(ENTRIES)
