@@ -127,7 +127,7 @@ def test_a_partner_that_is_stopped_is_told_though_many_have_more_calls() -> None
     async def main() -> None:
         world = DeliveryWorld(lambda call: DENIED if call.partner_code == "denied" else OK, rate_limit=0.01)
         for number in range(MOST_TOLD):
-            world.submit("o-1", "o-2", partner=f"p-{number}")
+            world.submit(*numbered(5), partner=f"p-{number}")
         world.submit("o", partner="denied")
         await world.until(5.0)
         found = world.delivery.snapshot().partners
