@@ -110,6 +110,11 @@ def stopped(by: str) -> Change:
     return calls(stopped={"ACME": (by,)}, unsettled={"ACME": 3})
 
 
+def gate_closed(run: Snapshot, at: int) -> Snapshot:
+    """And a call waits that would pass it."""
+    return calls(gate_closed=("why",))(task(due_uncalled=1)(run, at), at)
+
+
 class Fault(NamedTuple):
     """What is wrong, and which alerts that is to fire."""
 
@@ -159,7 +164,7 @@ FAULTS: Mapping[str, Fault] = {
     "not found": Fault(stopped("not_found"), ("OptOutNothingButNotFound",)),
     "rejected": Fault(stopped("rejected"), ("OptOutRejected",)),
     "retry after": Fault(stopped("retry_after"), ("OptOutToldToWait",)),
-    "gate": Fault(calls(gate_closed=("why",)), ("OptOutNoCallLeaves",)),
+    "gate": Fault(gate_closed, ("OptOutNoCallLeaves",)),
     "calls fail": Fault(
         calls(answers=lambda at: {("ACME", "204"): 1_000, ("ACME", "503"): 1 + (at - BEGUN) // 100}),
         ("OptOutCallsFail",),
