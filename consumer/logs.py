@@ -18,7 +18,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .hiding import hide
-from .output import visible
+from .printable import visible
 from .runbook import name_entry
 from .settings import LogSettings
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 import typer
 
+from .printable import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -89,16 +91,6 @@ def show(document: Document, form: Literal["table", "json"]) -> None:
             typer.echo()
     for note in document.notes:
         typer.echo(visible(note))
-
-
-def visible(text: str) -> str:
-    """The text with what is no character to print written as in Python, such as `\\x1b`; tabs and ends of lines stay.
-
-    What others have written, such as an id, must do nothing to a terminal.
-    """
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
 
 
 def is_terminal() -> bool:

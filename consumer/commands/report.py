@@ -91,7 +91,8 @@ def _groups(by: str) -> tuple[By, ...]:
 
 def _show(made: Report, output: _Form, file: Path | None) -> None:
     from ..evidence.report import columns_of, document, rows_of
-    from ..output import as_json, plain_lines, show, visible
+    from ..output import as_json, plain_lines, show
+    from ..printable import visible
     from ..row_file import row_file, write_csv, write_text
 
     if output in ("csv", "parquet"):

@@ -30,8 +30,8 @@ from consumer.output import (
     plain_lines,
     print_boxed,
     show,
-    visible,
 )
+from consumer.printable import visible
 
 COLUMNS = (
     Column("name", "name"),
