@@ -48,6 +48,7 @@ class InputSnapshot:
             read or paused; None: not told yet.
         retention_left: seconds until retention may delete what the commit points to; None: it is kept for ever, or
             that is not known.
+        retention: seconds that the topic keeps a record; None: for ever, or that is not known.
         paused: it is read no further for now.
     """
 
@@ -57,6 +58,7 @@ class InputSnapshot:
     committed: int | None = None
     log_end: int | None = None
     retention_left: float | None = None
+    retention: float | None = None
     paused: bool = False
 
     @property
@@ -92,6 +94,8 @@ class OldestUnsettled:
         partner_code, offer_id, session_id: whose it is. The last two are customers' data.
         offset: of its chain's last presentation.
         presented_at, due_at: when that was shown, and when it was due to be decided (ms).
+        decided_at: when this process decided it, by its clock (ms): of a backlog that is days after it was due. As
+            `due_at` if it was decided before the start; None: that is not known.
     """
 
     partner_code: str
@@ -100,6 +104,12 @@ class OldestUnsettled:
     offset: int
     presented_at: int
     due_at: int
+    decided_at: int | None = None
+
+    @property
+    def waits_since(self) -> int:
+        """Since when it is not settled though it could be (ms)."""
+        return self.due_at if self.decided_at is None else max(self.due_at, self.decided_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +119,7 @@ class TaskSnapshot:
     Attributes:
         partition: its number.
         phase: `restoring`, `running` or `draining`.
+        phase_since: since when (ms), or since this instance has it; None: that is not known.
         watermark: W (ms); None while nothing is known.
         offers, checkouts: its inputs.
         held_back: what holds the watermark; None: it has moved within the last seconds.
@@ -116,6 +127,7 @@ class TaskSnapshot:
         open_presentations: read and not decided.
         kept_checkouts: in memory.
         due_uncalled: decided to be called, and not settled.
+        first_calls: those of them that wait until the checkouts are read that were there when the task began.
         unsettled: decided and not settled.
         oldest_unsettled: the first of these in the log. Where tens of thousands wait, that of some seconds ago.
         committed_at: when the broker last acknowledged a commit of it, or had nothing better to acknowledge (ms); None:
@@ -134,11 +146,20 @@ class TaskSnapshot:
     open_presentations: int = 0
     kept_checkouts: int = 0
     due_uncalled: int = 0
+    first_calls: int = 0
     unsettled: int = 0
     oldest_unsettled: OldestUnsettled | None = None
     committed_at: int | None = None
     metadata_characters: int = 0
     metadata_limit: int = 0
+    phase_since: int | None = None
+
+    @property
+    def uncommitted_since(self) -> int | None:
+        """Since when no commit of it was acknowledged (ms), where one could be; before the first, since it runs."""
+        if self.committed_at is not None:
+            return self.committed_at
+        return self.phase_since if self.phase == "running" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +171,7 @@ class PartnerSnapshot:
         unsettled, in_flight: calls that wait or are made.
         words: why its calls are not made, or `calling`.
         stopped_by: of `STOPS`, in this order; empty: nothing.
-        stopped_since: since when (ms) it is; None: it is not.
+        stopped_since: since when (ms) it is, by the first of them; None: it is not, or since before anybody looked.
         last_status, last_note: of its last answer that was none of the contract's good ones, if there was one.
         rate_limit: calls a second that this instance may make with its credential; None: no limit.
         answered: calls by status code, `none` where there was no answer.
@@ -229,13 +250,13 @@ class Suspended:
     Attributes:
         reason: of `SUSPENSIONS`.
         what: in words, with what to do.
-        since: ms.
+        since: ms; None: since before this instance looked.
         partitions: those that decide nothing for it; empty: all.
     """
 
     reason: str
     what: str
-    since: int
+    since: int | None
     partitions: tuple[int, ...] = ()
 
 
@@ -285,7 +306,10 @@ class Snapshot:
             else the name of its host.
         assigned, stopping: see `Heartbeat`.
         tasks: that run here, by rising partition.
+        halves: partitions of which one topic's is here and the other's is not, so that nothing of them is decided here.
         suspended: why decisions are suspended; empty: they are not.
+        lateness: `join.lateness`, by which a watermark is behind the clock where all is well (seconds).
+        offers_stopped: partitions of which no more offers are read while decisions are suspended.
         full: reading offers is paused, since too many are decided and not settled.
         clock_ahead: seconds by which our clock is at least ahead of a witness's (negative: behind), 0 within what
             their answers tell; None: nobody told.
@@ -300,7 +324,10 @@ class Snapshot:
     assigned: bool = False
     stopping: bool = False
     tasks: tuple[TaskSnapshot, ...] = ()
+    halves: tuple[int, ...] = ()
     suspended: tuple[Suspended, ...] = ()
+    lateness: float = 300.0
+    offers_stopped: tuple[int, ...] = ()
     full: bool = False
     clock_ahead: float | None = None
     partners: tuple[PartnerSnapshot, ...] = ()
@@ -308,3 +335,8 @@ class Snapshot:
     counts: CountsSnapshot = field(default_factory=CountsSnapshot)
     outcomes: tuple[RecentOutcome, ...] = ()
     dead_letters: tuple[RecentDeadLetter, ...] = ()
+
+    @property
+    def gate_closed(self) -> tuple[str, ...]:
+        """Why no call leaves, in words, while some wait. If none does, who knows when the gate was looked at."""
+        return self.calls.gate_closed if any(task.due_uncalled for task in self.tasks) else ()

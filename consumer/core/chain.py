@@ -24,6 +24,7 @@ class Chain:
             its time, or was read after it: the decision stands, but the call is not to be made.
         quarantined: the same of a checkout of its session that cannot be read: it may name the offer.
         told: it is settled, and the insurer was told of it, or may have been.
+        decided_at: when this process decided it (ms, wall clock); as `decide_at` for what was decided before the start.
         before: the chain of the same session and offer_id, of any partner, that `PendingChains` knew before this one.
     """
 
@@ -37,6 +38,7 @@ class Chain:
     told: bool = False
     before: Chain | None = None
     least_due: int = 0
+    decided_at: int = 0
 
     def __post_init__(self) -> None:
         self.least_due = self.decide_at

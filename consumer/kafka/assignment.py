@@ -90,6 +90,11 @@ class Assignment:
         else:
             consumer.unassign()
 
+    @property
+    def halves(self) -> tuple[int, ...]:
+        """The partitions of which one topic's is here and the other's is not."""
+        return tuple(sorted(self._say_at))
+
     def report_halves(self) -> None:
         """Say which halves have waited long for their pair: no call is made for their sessions."""
         now = self._monotonic()

@@ -137,6 +137,11 @@ class GroupConsumer:
         return self._assigned
 
     @property
+    def halves(self) -> tuple[int, ...]:
+        """The partitions that wait for their pair, of which nothing is decided here."""
+        return self._assignment.halves
+
+    @property
     def paused(self) -> frozenset[tuple[str, int]]:
         """The partitions, by topic and number, that are read no further for now."""
         if self._held:

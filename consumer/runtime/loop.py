@@ -296,6 +296,7 @@ class Loop:
             restoring=self._restoring,
             stopping=self._stopping,
             standing=self._standstill.words,
+            halves=self.tasks.consumer.halves,
         )
 
     # --- inside

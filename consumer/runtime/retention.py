@@ -82,6 +82,7 @@ class RetentionWatch:
     Attributes:
         left: seconds until retention may delete what a restart would have to read, by topic and partition; not of those
             that are kept for ever, or of which that is not known.
+        whole: seconds that the same topics keep a record, by topic.
     """
 
     def __init__(self, retention: Retention | None, topics: tuple[str, str], wall: Callable[[], float]) -> None:
@@ -90,6 +91,7 @@ class RetentionWatch:
         self._wall = wall
         self._stamps: dict[tuple[TaskRunner, Side], Stamps] = {}
         self.left: dict[tuple[str, int], float] = {}
+        self.whole: dict[str, float] = {}
 
     def read(self, runner: TaskRunner, side: Side, message: Message) -> None:
         """This is the first record of an input's in a batch that was read."""
@@ -109,6 +111,7 @@ class RetentionWatch:
             return
         self._retention.ask_bounds([(topic, partition) for partition in runners for topic in self._topics])
         now, kept = self._wall() * 1000, {topic: self._retention.kept(topic) for topic in self._topics}
+        self.whole = {topic: one.ms / 1000 for topic, one in kept.items() if one is not None and one.ms is not None}
         self.left = {
             (held.topic, held.partition): (how_long.ms - (now - held.since)) / 1000
             for held in self._held(runners, committed)

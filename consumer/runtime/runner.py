@@ -82,6 +82,7 @@ class TaskRunner:
         self._outcomes = Outcomes(edges, topics[Side.OFFERS], partition, self._counts)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that wait: see `buffering`."""
+        self._decided_before = task.decided_to
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
@@ -312,7 +313,7 @@ class TaskRunner:
             if not self._mode.settles(self.partition, chain.last):
                 self.task.settle(chain, called=False)
                 continue
-            self._counts.decisions[chain.reason] += 1
+            self._counts.decided(chain, self._decided_before)
             if (fate := fate_without_call(chain, call_abandoned=self.task.calls_abandoned)) is None:
                 self.first_calls.keep(chain)
             else:

@@ -52,15 +52,22 @@ MANY_UNSETTLED = 20_000
 takes half a millisecond."""
 
 
+NEW = 60_000
+"""ms: what is found so soon after a start, or after a task has come, may have begun before."""
+
+
 class Since:
     """Remembers since when something is so."""
 
     def __init__(self) -> None:
-        self._since: dict[str, int] = {}
+        self._since: dict[str, int | None] = {}
 
-    def look(self, what: Collection[str], now: int) -> dict[str, int]:
-        """Since when each of these is so (ms), which are so `now`."""
-        self._since = {one: self._since.get(one, now) for one in what}
+    def look(self, what: Collection[str], now: int, *, known: bool = True) -> dict[str, int | None]:
+        """Since when each of these is so (ms), which are so `now`; None: that cannot be told.
+
+        `known`: what is found now and was not before has begun now.
+        """
+        self._since = {one: self._since.get(one, now if known else None) for one in what}
         return self._since
 
 
@@ -93,9 +100,13 @@ class Snapshots:
         self._back_pressure = back_pressure
         self._standstill = standstill
         self._retention = retention
+        self._lateness = settings.join.lateness.total_seconds()
         self._group, self._instance = settings.kafka.group_id, instance_of(settings.kafka)
         self._started_at = self._now()
         self._suspended, self._stopped = Since(), Since()
+        self._phases: dict[TaskRunner, tuple[str, int]] = {}
+        self._moved_at = self._started_at
+        """When a task came, went or was restoring last (ms)."""
         self._oldest: dict[TaskRunner, Chain | None] = {}
         self._next = self._next_measure = 0.0
         self._failed = False
@@ -137,6 +148,7 @@ class Snapshots:
     def _made(self, *, stopping: bool) -> Snapshot:
         now, finding = self._now(), self._edges.clock_check.finding
         ends, paused = self._retention.ends, self._tasks.consumer.paused
+        self._look_at_phases(now)
         delivery, counts = self._edges.delivery.snapshot(), self._tasks.counts
         return Snapshot(
             taken_at=now,
@@ -146,7 +158,14 @@ class Snapshots:
             assigned=self._tasks.consumer.assigned,
             stopping=stopping,
             tasks=tuple(self._task(runner, ends, paused) for _, runner in sorted(self._tasks.runners.items())),
+            halves=self._tasks.consumer.halves,
             suspended=self._suspensions(now),
+            lateness=self._lateness,
+            offers_stopped=tuple(
+                partition
+                for partition, runner in sorted(self._tasks.runners.items())
+                if runner.task in self._back_pressure.stops_offers
+            ),
             full=self._back_pressure.full,
             clock_ahead=None if finding.state in {ClockState.UNKNOWN, ClockState.BELIEVED} else finding.ahead,
             partners=self._with_since(delivery.partners, now),
@@ -164,7 +183,8 @@ class Snapshots:
         offers, checkouts = (self._input(runner, side, plan, ends, paused) for side in Side)
         return TaskSnapshot(
             partition=partition,
-            phase="draining" if runner.draining else "restoring" if task.restoring else "running",
+            phase=self._phases[runner][0],
+            phase_since=self._phases[runner][1],
             watermark=_known(task.watermark),
             offers=offers,
             checkouts=checkouts,
@@ -173,6 +193,7 @@ class Snapshots:
             open_presentations=task.undecided,
             kept_checkouts=task.kept_checkouts,
             due_uncalled=runner.outstanding + runner.first_calls.waiting,
+            first_calls=runner.first_calls.waiting,
             unsettled=task.unsettled,
             oldest_unsettled=_told(self._oldest.get(runner)),
             committed_at=tasks.committed_at.get(partition),
@@ -197,8 +218,19 @@ class Snapshots:
             committed=None if committed is None else committed.offset,
             log_end=ends.get(place),
             retention_left=self._retention.left.get(place),
+            retention=self._retention.whole.get(topic),
             paused=place in paused,
         )
+
+    def _look_at_phases(self, now: int) -> None:
+        phases = {}
+        for runner in self._tasks.runners.values():
+            phase = "draining" if runner.draining else "restoring" if runner.task.restoring else "running"
+            before, since = self._phases.get(runner, ("", now))
+            phases[runner] = phase, since if phase == before else now
+        if phases.keys() != self._phases.keys() or any(phase == "restoring" for phase, _ in phases.values()):
+            self._moved_at = now
+        self._phases = phases
 
     def _look_for_oldest(self, runners: Collection[TaskRunner], *, all_of_them: bool) -> None:
         self._oldest = {
@@ -211,12 +243,13 @@ class Snapshots:
     def _suspensions(self, now: int) -> tuple[Suspended, ...]:
         partition_of = {runner.task: partition for partition, runner in self._tasks.runners.items()}
         words = self._suspension.words(list(partition_of))
-        since = self._suspended.look(words, now)
+        since = self._suspended.look(words, now, known=now - self._moved_at >= NEW)
+        begun = self._suspension.begun(list(partition_of))
         return tuple(
             Suspended(
                 reason=reason,
                 what=what,
-                since=since[reason],
+                since=_earlier(since[reason], begun.get(reason)),
                 partitions=tuple(sorted(partition_of[task] for task in held if task in partition_of))
                 if len(held) < len(partition_of)
                 else (),
@@ -225,9 +258,12 @@ class Snapshots:
         )
 
     def _with_since(self, partners: tuple[PartnerSnapshot, ...], now: int) -> tuple[PartnerSnapshot, ...]:
-        since = self._stopped.look([partner.code for partner in partners if partner.stopped_by], now)
+        stops = [_stop(partner.code, by) for partner in partners for by in partner.stopped_by]
+        since = self._stopped.look(stops, now, known=now - self._started_at >= NEW)
         return tuple(
-            replace(partner, stopped_since=since[partner.code]) if partner.stopped_by else partner
+            replace(partner, stopped_since=since[_stop(partner.code, partner.stopped_by[0])])
+            if partner.stopped_by
+            else partner
             for partner in partners
         )
 
@@ -267,4 +303,13 @@ def _told(chain: Chain | None) -> OldestUnsettled | None:
         offset=chain.last.record_offset,
         presented_at=chain.last.presented_at,
         due_at=chain.decide_at,
+        decided_at=chain.decided_at,
     )
+
+
+def _stop(partner_code: str, by: str) -> str:
+    return f"{by} {partner_code}"
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((time for time in (one, other) if time is not None), default=None)

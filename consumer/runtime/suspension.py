@@ -80,7 +80,7 @@ class Suspension:
         partitions_of: Callable[[Collection[Task]], list[int]] = lambda _: [],
     ) -> None:
         self._partitions_of = partitions_of
-        self._limit = unmatched_limit
+        self._limit, self._silence = unmatched_limit, rules.checkout_silence
         self._most = most_undecided
         self._guards = Guards(
             checkout_silence=rules.checkout_silence, unmatched_limit=unmatched_limit, lateness=rules.lateness
@@ -132,13 +132,29 @@ class Suspension:
 
     def words(self, tasks: Collection[Task]) -> dict[str, tuple[str, list[Task]]]:
         """Why decisions are suspended: by the short name of each guard in words, and the tasks that decide nothing."""
-        held = {}
+        held, of_guard = {}, list[Task]()
         if self.by is not SuspendedBy.NONE:
-            tasks_held = [task for task in tasks if not self.lets_decide(task)]
-            held[SHORT[self.by]] = WHAT_TO_DO[self.by], tasks_held
-        if self._behind_gap:
-            held["gap"] = BEHIND_A_GAP, list(self._behind_gap)
+            of_guard = [task for task in tasks if not self.lets_decide(task)]
+            held[SHORT[self.by]] = WHAT_TO_DO[self.by], of_guard
+        # That a silence ends by itself is not to be said while it lasts.
+        if behind_gap := [task for task in self._behind_gap if task not in of_guard]:
+            held["gap"] = BEHIND_A_GAP, behind_gap
         return held
+
+    def begun(self, tasks: Collection[Task]) -> dict[str, int]:
+        """Since when decisions are suspended (ms), by the short names of guards of which the log tells that.
+
+        So it is the same after a restart. Of checkouts that are dated implausibly it is when the first was written.
+        """
+        if self.by is SuspendedBy.SILENCE:
+            newest = self._guards.newest_checkout
+            if newest == MIN_TIME:
+                newest = min((t.guard.first_offer for t in tasks if t.guard.first_offer > MIN_TIME), default=MIN_TIME)
+            return {} if newest == MIN_TIME else {SHORT[self.by]: newest + self._silence}
+        if self.by is SuspendedBy.MISDATED:
+            first = [task.guard.misdated[0] for task in tasks if task.guard.misdated]
+            return {SHORT[self.by]: min(first)} if first else {}
+        return {}
 
     @property
     def most_checkouts(self) -> int:

@@ -50,6 +50,7 @@ class Heartbeat:
         stopping: it was asked to stop.
         waits_for: what it waits for that only a broker can end.
         standing: which watermarks stand still, and why, in words.
+        halves: partitions that wait for their pair: see `kafka.assignment`.
     """
 
     ended: float
@@ -59,6 +60,7 @@ class Heartbeat:
     stopping: bool = False
     waits_for: str | None = None
     standing: tuple[str, ...] = ()
+    halves: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,11 @@ class Health:
         restoring: tuple[int, ...],
         stopping: bool,
         standing: tuple[str, ...] = (),
+        halves: tuple[int, ...] = (),
     ) -> None:
         """A turn has ended; see `Heartbeat`."""
         now = self._note_stall()
-        self._last = Heartbeat(now, assigned, tasks, restoring, stopping, standing=standing)
+        self._last = Heartbeat(now, assigned, tasks, restoring, stopping, standing=standing, halves=halves)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -127,6 +130,10 @@ class Health:
         """What the loop waits for that only a broker can end, and since how many seconds it has not turned."""
         last = self._last
         return None if last.waits_for is None else (last.waits_for, self._monotonic() - last.ended)
+
+    def turned_ago(self) -> float:
+        """Seconds since the loop has turned."""
+        return max(0.0, self._monotonic() - self._last.ended)
 
     def unattended(self) -> str:
         """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns."""
@@ -153,7 +160,7 @@ class Health:
     def live(self) -> HealthStatus:
         """Whether the loop turns."""
         last = self._last
-        age = max(0.0, self._monotonic() - last.ended)
+        age = self.turned_ago()
         if last.waits_for is not None:
             return HealthStatus(True, f"waiting for the brokers: {last.waits_for}; the loop turned {age:.1f} s ago")
         if age > self.bound:
@@ -174,7 +181,8 @@ class Health:
         if last.restoring:
             return HealthStatus(False, f"reading again what was read before the start: {_listed(last.restoring)}")
         if not last.tasks:
-            return HealthStatus(True, "spare: the group has more members than partitions")
+            half = f"nothing runs: the pair of {_listed(last.halves)} is not here" if last.halves else ""
+            return HealthStatus(True, half or "spare: the group has more members than partitions")
         return HealthStatus(True, "; ".join([f"running {_listed(last.tasks)}", *_waits(last)]))
 
 

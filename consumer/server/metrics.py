@@ -238,17 +238,17 @@ METRICS: tuple[Metric, ...] = (
     _gauge(
         "opt_out_oldest_unsettled_age_seconds",
         "partition",
-        "For how long the first offer in the log that is decided and not settled has been due; 0 if there is none. "
-        "The log's line `progress` names it.",
-        _of_task(lambda task, now: 0.0 if task.oldest_unsettled is None else _ago(task.oldest_unsettled.due_at, now)),
+        "For how long the first offer in the log that is decided and not settled could have been: since it was due, or "
+        "was decided if that came later, as in a backlog; 0 if there is none. The log's line `progress` names it.",
+        _of_task(lambda t, now: 0.0 if t.oldest_unsettled is None else _ago(t.oldest_unsettled.waits_since, now)),
         "seconds",
     ),
     _gauge(
         "opt_out_commit_age_seconds",
         "partition",
-        "For how long nothing has been committed, though there was something to commit; absent before the first "
-        "commit of this assignment.",
-        _of_task(lambda task, now: _ago(task.committed_at, now)),
+        "For how long nothing has been committed, though there was something to commit; before the first commit of "
+        "this assignment, since the task runs.",
+        _of_task(lambda task, now: _ago(task.uncommitted_since, now)),
         "seconds",
     ),
     _gauge(
@@ -349,9 +349,9 @@ METRICS: tuple[Metric, ...] = (
     _gauge(
         "opt_out_calls_gate_closed",
         "",
-        "1 while no call leaves: outcomes or commits cannot be written, our clock is not believed, the loop stands, or "
-        "the topics are in doubt.",
-        _of_run(lambda snapshot, _: bool(snapshot.calls.gate_closed)),
+        "1 while calls wait and none leaves: outcomes or commits cannot be written, our clock is not believed, the "
+        "loop stands, or the topics are in doubt.",
+        _of_run(lambda snapshot, _: bool(snapshot.gate_closed)),
     ),
     _counter(
         "opt_out_repeats_skipped_total",

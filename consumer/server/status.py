@@ -16,7 +16,8 @@ from typing import Any
 from .. import __version__, runbook
 from ..snapshot import InputSnapshot, PartnerSnapshot, Snapshot, TaskSnapshot
 from .history import Hour
-from .problems import Problem, Pulse, Urgency, problems_of
+from .problem import Problem, Urgency
+from .problems import Pulse, problems_of
 from .words import iso
 
 
@@ -63,7 +64,7 @@ def status_of(snapshot: Snapshot | None, pulse: Pulse, hour: Hour, now: int, *, 
     """What is shown at this time (ms)."""
     if snapshot is not None and not show_ids:
         snapshot = without_ids(snapshot)
-    problems = problems_of(snapshot, pulse, now)
+    problems = problems_of(snapshot, pulse, now, hour)
     return Status(at=now, pulse=pulse, snapshot=snapshot, problems=problems, hour=hour, shows_ids=show_ids)
 
 
@@ -129,7 +130,9 @@ def _of_the_run(snapshot: Snapshot, status: Status) -> dict[str, Any]:
         "assigned": snapshot.assigned,
         "stopping": snapshot.stopping,
         "reading_paused": snapshot.full,
+        "offers_stopped": list(snapshot.offers_stopped),
         "clock_ahead_seconds": snapshot.clock_ahead,
+        "waiting_for_their_pair": list(snapshot.halves),
         "suspended": [
             {"reason": one.reason, "what": one.what, "since": iso(one.since), "partitions": list(one.partitions)}
             for one in snapshot.suspended
@@ -140,7 +143,7 @@ def _of_the_run(snapshot: Snapshot, status: Status) -> dict[str, Any]:
             "queued": calls.queued,
             "in_flight": calls.in_flight,
             "retried": calls.retried,
-            "gate_closed": list(calls.gate_closed),
+            "gate_closed": list(snapshot.gate_closed),
         },
         "counts": {
             "records": dict(counts.records),
@@ -188,6 +191,7 @@ def _task(task: TaskSnapshot, now: int) -> dict[str, Any]:
     return {
         "partition": task.partition,
         "phase": task.phase,
+        "phase_since": iso(task.phase_since),
         "watermark": iso(task.watermark),
         "delay_seconds": delay(task, now),
         "held_back": held
@@ -198,6 +202,7 @@ def _task(task: TaskSnapshot, now: int) -> dict[str, Any]:
         "open_presentations": task.open_presentations,
         "kept_checkouts": task.kept_checkouts,
         "due_uncalled": task.due_uncalled,
+        "first_calls": task.first_calls,
         "unsettled": task.unsettled,
         "oldest_unsettled": oldest
         and {
@@ -205,6 +210,7 @@ def _task(task: TaskSnapshot, now: int) -> dict[str, Any]:
             "offset": oldest.offset,
             "presented_at": iso(oldest.presented_at),
             "due_at": iso(oldest.due_at),
+            "decided_at": iso(oldest.decided_at),
             "offer_id": oldest.offer_id or None,
             "session_id": oldest.session_id or None,
         },
@@ -223,6 +229,7 @@ def _input(one: InputSnapshot) -> dict[str, Any]:
         "log_end": one.log_end,
         "lag": one.lag,
         "retention_left_seconds": one.retention_left,
+        "retention_seconds": one.retention,
         "paused": one.paused,
     }
 

@@ -10,7 +10,7 @@ from ..snapshot import PartnerSnapshot, Snapshot, TaskSnapshot
 from .chart import MinuteColumn, hatching, minutes_chart
 from .frame import whole
 from .history import MINUTE
-from .problems import Problem, Urgency
+from .problem import Problem, Urgency
 from .status import Status, Verdict, delay
 from .words import clock, counted, iso, listed, span
 
@@ -145,7 +145,8 @@ def _of_the_run(snapshot: Snapshot, status: Status) -> Iterator[Html]:
     if snapshot.partners:
         partners = [_partner(partner, status) for partner in snapshot.partners[:MOST_ROWS]]
         heads = ["Partner", "State", "Answers", "Calls a second", "Breaker", "Waiting", "In flight"]
-        yield _table("Partners", heads, partners, len(snapshot.partners), numbers={3, 5, 6})
+        note = _rates(snapshot, status)
+        yield _table("Partners", heads, partners, len(snapshot.partners), numbers={3, 5, 6}, note=note)
     yield from _last(snapshot, status)
     yield _hour(snapshot, status)
 
@@ -190,8 +191,6 @@ def _partner(partner: PartnerSnapshot, status: Status) -> list[Html | str]:
         for code, count in sorted(partner.answered.items(), key=lambda one: (one[0] != "204", one[0]))
     )
     rate = status.hour.rates.get(partner.code)
-    done = _NONE if rate is None else f"{rate:,.1f}"
-    limit = ", no limit" if partner.rate_limit is None else f" of {partner.rate_limit:,.3g}"
     since = ""
     if partner.stopped_since is not None:
         since = f" since {clock(partner.stopped_since, status.at)}"
@@ -202,11 +201,23 @@ def _partner(partner: PartnerSnapshot, status: Status) -> list[Html | str]:
         partner.code,
         tag("span", state, class_="stopped" if partner.stopped_by else ""),
         answers or _NONE,
-        f"{done}{limit}",
+        _NONE if rate is None else f"{rate:,.1f}",
         "open" if "breaker" in partner.stopped_by else "closed",
         f"{partner.unsettled:,}",
         f"{partner.in_flight:,}",
     ]
+
+
+def _rates(snapshot: Snapshot, status: Status) -> str:
+    """Calls of all partners against what may be made with a credential, which several of them may share."""
+    limits = sorted({partner.rate_limit for partner in snapshot.partners if partner.rate_limit is not None})
+    together = ""
+    if status.hour.rates:
+        together = f"All partners together: {sum(status.hour.rates.values()):,.1f} calls a second. "
+    if not limits:
+        return together
+    most = " or ".join(f"{limit:,.3g}" for limit in limits)
+    return f"{together}This instance makes at most {most} a second with a credential, for all partners that share it. "
 
 
 # -- what was last ---------------------------------------------------------------------------------------------------

@@ -155,7 +155,9 @@ FAULTS: Mapping[str, Fault] = {
     "not found": Fault(stopped("not_found"), ("OptOutNothingButNotFound",)),
     "rejected": Fault(stopped("rejected"), ("OptOutRejected",)),
     "retry after": Fault(stopped("retry_after"), ("OptOutToldToWait",)),
-    "gate": Fault(calls(gate_closed=("why",)), ("OptOutNoCallLeaves",)),
+    "gate": Fault(
+        lambda run, at: task(due_uncalled=3)(calls(gate_closed=("why",))(run, at), at), ("OptOutNoCallLeaves",)
+    ),
     "calls fail": Fault(
         calls(answers=lambda at: {("ACME", "204"): 1_000, ("ACME", "503"): 1 + (at - BEGUN) // 100}),
         ("OptOutCallsFail",),

@@ -33,6 +33,7 @@ HEADLINES = {
     "denied": "1 problem to look at",
     "transaction": "Waiting, and goes on by itself",
     "full": "2 problems to look at",
+    "behind": "3 problems to look at",
 }
 
 OUTSIDE = """() => [...document.querySelectorAll("body *")].filter(

@@ -259,6 +259,18 @@ def full() -> Snapshot:
     return a_snapshot(tasks=tasks, partners=(partner,), full=True)
 
 
+def behind() -> Snapshot:
+    """One partition is read more slowly than it is written, and another one's first offer is tried in vain."""
+    late = a_task(
+        2,
+        watermark=NOW - 4 * HOUR,
+        offers=an_input(log_end=391_404, retention_left=2.9 * 86_400, retention=7 * 86_400.0),
+    )
+    tried = a_task(3, oldest_unsettled=oldest(), unsettled=1, due_uncalled=1, offers=an_input(committed=88_120))
+    partner = a_partner(unsettled=1, in_flight=0, last_status=500, answered={"204": 48_310, "500": 61})
+    return a_snapshot(tasks=(a_task(0), a_task(1), late, tried), partners=(partner,))
+
+
 STATES: Mapping[str, Callable[[], Snapshot]] = {
     "well": well,
     "restoring": restoring,
@@ -266,6 +278,7 @@ STATES: Mapping[str, Callable[[], Snapshot]] = {
     "denied": denied,
     "transaction": in_transaction,
     "full": full,
+    "behind": behind,
 }
 """Each state that the page is looked at in."""
 

@@ -170,9 +170,11 @@ def test_a_task_begins_when_both_its_partitions_are_here_in_either_order(
     world.poll(world.consumer.give((first, 2)))
     assert world.tasks == {}
     assert world.consumer.reading == {}, "a half is read"
+    assert world.source.halves == (2,)
     world.poll(world.consumer.give((second, 2)))
     assert world.tasks.keys() == {2}
     assert world.consumer.reading.keys() == set(pair(2))
+    assert world.source.halves == ()
 
 
 def test_a_task_begins_where_the_former_owner_committed_last_though_the_first_half_came_before_that(

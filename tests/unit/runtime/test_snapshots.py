@@ -19,9 +19,11 @@ from consumer.kafka.retention import Kept
 from consumer.runtime import snapshots
 from consumer.runtime.clock_check import ClockCheck
 from consumer.runtime.runner import TaskRunner
-from consumer.runtime.snapshots import EVERY, MEASURE_EVERY, Since, instance_of
+from consumer.runtime.snapshots import EVERY, MEASURE_EVERY, NEW, Since, instance_of
 from consumer.settings import KafkaSettings
 from consumer.snapshot import SUSPENSIONS, PartnerSnapshot
+
+HOUR = 3_600_000
 
 
 class Brokers:
@@ -194,6 +196,7 @@ def test_what_holds_the_watermark_is_told_after_some_seconds_and_not_while_it_mo
 
 def test_each_guard_that_suspends_is_told_with_since_when(world: LoopWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.snapshot().suspended == ()
+    world.now += NEW / 1000
     names = []
     for by in SuspendedBy:
         if by is SuspendedBy.NONE:
@@ -202,7 +205,7 @@ def test_each_guard_that_suspends_is_told_with_since_when(world: LoopWorld, monk
         monkeypatch.setattr(type(world.loop.suspension), "lets_decide", lambda *_: False)
         (found,) = world.snapshot().suspended
         names.append(found.reason)
-        assert (found.since, found.partitions) == (1_000_000, ())
+        assert (found.since, found.partitions) == (1_060_000, ())
         assert found.what.startswith(("decisions are held", "checkouts come again"))
     world.loop.suspension.by = SuspendedBy.NONE
     world.loop.suspension._behind_gap = {world.runner.task: 0, object(): 0}  # type: ignore[dict-item]
@@ -234,10 +237,10 @@ def test_since_when_something_is_so_is_remembered_until_it_is_not() -> None:
 
 def test_partners_are_told_since_when_they_are_stopped(world: LoopWorld) -> None:
     stopped, free = PartnerSnapshot(code="A", stopped_by=("breaker",)), PartnerSnapshot(code="B")
-    made = world.loop._snapshots._with_since((stopped, free), 7)
-    assert [(one.code, one.stopped_since) for one in made] == [("A", 7), ("B", None)]
-    made = world.loop._snapshots._with_since((stopped, free), 9)
-    assert made[0].stopped_since == 7
+    made = world.loop._snapshots._with_since((stopped, free), 2_000_007)
+    assert [(one.code, one.stopped_since) for one in made] == [("A", 2_000_007), ("B", None)]
+    made = world.loop._snapshots._with_since((stopped, free), 2_000_009)
+    assert made[0].stopped_since == 2_000_007
 
 
 def test_our_clock_is_told_against_a_witness_if_there_is_one() -> None:
@@ -316,3 +319,82 @@ def test_calls_that_have_failed_end_the_run_by_whoever_notices(
     world.loop._snapshots._next = 0.0
     with pytest.raises(StopError):
         world.loop._snapshots.look(stopping=False)
+
+
+def test_since_when_something_is_so_is_not_told_where_it_may_have_begun_before() -> None:
+    since = Since()
+    assert since.look(["a"], 5, known=False) == {"a": None}
+    assert since.look(["a", "b"], 90_000) == {"a": None, "b": 90_000}
+
+
+def test_a_partner_is_told_to_be_stopped_since_what_stops_it_now_does(world: LoopWorld) -> None:
+    """Its breaker opened at 02:00, its key is revoked at 05:00 before that has closed, and is right again at 06:00."""
+
+    def since(at: int, *by: str) -> int | None:
+        found = world.loop._snapshots._with_since((PartnerSnapshot(code="A", stopped_by=by),), at * HOUR)
+        return found[0].stopped_since
+
+    assert since(2, "breaker") == 2 * HOUR
+    assert since(5, "credentials", "breaker") == 5 * HOUR
+    assert since(6, "breaker") == 2 * HOUR
+    assert since(7) is None
+
+
+def test_what_is_found_soon_after_a_start_may_have_begun_before(world: LoopWorld) -> None:
+    stopped = (PartnerSnapshot(code="A", stopped_by=("credentials",)),)
+    look = world.loop._snapshots._with_since
+    assert look(stopped, 1_000_000 + NEW - 1)[0].stopped_since is None
+    assert look(stopped, 1_000_000 + NEW + HOUR)[0].stopped_since is None
+
+
+def test_what_suspends_soon_after_a_task_has_come_may_have_begun_before(world: LoopWorld) -> None:
+    world.now += 3_600
+    world.turn(revoke)
+    world.turn(assign)
+    assert world.snapshot().suspended == ()
+    world.loop.suspension.by = SuspendedBy.UNMATCHED
+    world.now += 3_600
+    (found,) = world.snapshot().suspended
+    assert found.since == int(world.now * 1000)
+    world.loop.suspension.by = SuspendedBy.NONE
+    world.turn(revoke)
+    world.turn(assign)
+    assert world.snapshot().suspended == ()
+    world.loop.suspension.by = SuspendedBy.UNMATCHED
+    (found,) = world.snapshot().suspended
+    assert found.since is None
+
+
+def test_a_phase_is_told_with_since_when_and_a_commit_before_the_first_since_the_task_runs(world: LoopWorld) -> None:
+    begun = int(world.now * 1000)
+    world.now += 600
+    (task,) = world.snapshot().tasks
+    assert (task.phase, task.phase_since) == ("running", begun)
+    world.loop.tasks.committed_at.clear()
+    (task,) = world.snapshot().tasks
+    assert (task.committed_at, task.uncommitted_since) == (None, begun)
+    world.runner.draining = True
+    (task,) = world.snapshot().tasks
+    assert (task.phase, task.phase_since, task.uncommitted_since) == ("draining", begun + 600_000, None)
+
+
+def test_an_offer_is_told_with_when_it_was_decided_which_may_be_long_after_it_was_due(world: LoopWorld) -> None:
+    world.decide()
+    (task,) = world.snapshot().tasks
+    assert task.oldest_unsettled is not None
+    assert task.oldest_unsettled.due_at < 20_000
+    assert task.oldest_unsettled.decided_at == task.oldest_unsettled.waits_since == 1_000_000
+
+
+def test_offers_that_are_read_no_further_are_told_with_their_partitions(world: LoopWorld) -> None:
+    assert world.snapshot().offers_stopped == ()
+    world.loop._back_pressure.stops_offers = frozenset({world.runner.task})
+    assert world.snapshot().offers_stopped == (0,)
+
+
+def test_how_long_a_topic_is_kept_is_told_with_what_is_left(world: LoopWorld) -> None:
+    world.turn([offer(0, 10_000)])
+    world.skipped += MEASURE_EVERY
+    world.turn()
+    (task,) = world.snapshot().tasks
+    assert (task.offers.retention, task.checkouts.retention) == (3_600.0, None)

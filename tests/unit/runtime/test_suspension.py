@@ -6,6 +6,7 @@ Offers that are not read bring no match, and so never end a hold by unmatched id
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -239,3 +240,29 @@ def test_checkouts_are_kept_with_a_bound_whatever_their_dates_and_sessions(
     kept = world.runner.task.kept_checkouts
     assert kept >= most, "many, for the one that lets go"
     assert by is SuspendedBy.UNMATCHED or kept <= most + 10
+
+
+def test_a_silence_began_by_the_log_and_so_did_a_run_of_misdated_checkouts() -> None:
+    rules = replace(RULES, checkout_silence=30)
+    instance, suspension = Instance(limit=LIMIT, silence=30), Suspension(rules, LIMIT, most_undecided=4)
+    assert suspension.begun(instance.tasks) == {}
+    instance.checkout(5, session="other")
+    instance.offer(90, "o1")
+    instance.idle(91)
+    suspension.judge(instance.tasks)
+    assert suspension.by is SuspendedBy.SILENCE
+    (task,) = instance.tasks
+    assert suspension.begun(instance.tasks) == {"checkout_silence": task.guard.newest_checkout + 30}
+    suspension.by = SuspendedBy.MISDATED
+    assert suspension.begun(instance.tasks) == {}
+    task.guard.misdated.extend([71, 72])
+    assert suspension.begun(instance.tasks) == {"misdated": 71}
+
+
+def test_a_silence_is_not_told_as_a_gap_that_ends_by_itself_as_well() -> None:
+    instance, suspension = held_instance(), Suspension(RULES, LIMIT, most_undecided=4)
+    suspension.judge(instance.tasks)
+    suspension._behind_gap = dict.fromkeys(instance.tasks, 0)
+    assert suspension.words(instance.tasks).keys() == {"unmatched"}
+    suspension.by = SuspendedBy.NONE
+    assert suspension.words(instance.tasks).keys() == {"gap"}

@@ -12,7 +12,7 @@ from support.loop_world import LoopWorld, assign, lose, revoke
 from support.runner_world import committed_after
 
 from consumer.kafka.end_offsets import TIMEOUT
-from consumer.server.health import ANSWER, bound_of
+from consumer.server.health import ANSWER, Health, HealthStatus, bound_of
 from consumer.settings import DeliverySettings, KafkaSettings, Settings
 
 
@@ -215,3 +215,16 @@ def test_the_service_is_live_while_joining_waits_for_the_brokers() -> None:
     world.loop.stop()
     world.loop.run()
     assert seen == [True]
+
+
+def test_an_instance_that_has_halves_alone_is_not_called_spare() -> None:
+    health = Health(BOUND)
+    health.turned(assigned=True, tasks=(), restoring=(), stopping=False, halves=(3,))
+    assert health.ready() == HealthStatus(True, "nothing runs: the pair of partitions 3 is not here")
+
+
+def test_it_tells_for_how_long_the_loop_has_not_turned() -> None:
+    told = Told()
+    told.turned(assigned=True, tasks=(), restoring=(), stopping=False)
+    told.now += 7
+    assert told.turned_ago() == 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import pytest
-from support.run_states import MINUTE, NOW, a_snapshot
+from support.run_states import MINUTE, NOW, a_snapshot, a_task
 
 from consumer.events import Reason
 from consumer.server.history import History, MinuteCounts
@@ -86,3 +86,51 @@ def test_the_newest_snapshot_is_noted_when_it_is_swapped_in() -> None:
     latest.swap_in(newest)
     assert latest.snapshot is newest
     assert latest.history.hour(BEGIN).minutes == (MinuteCounts(BEGIN, 2, 0, 0),)
+
+
+def test_since_when_something_is_so_is_remembered_until_it_is_not(history: History) -> None:
+    for second, full in enumerate([False, True, True, False, True]):
+        history.note(a_snapshot(taken_at=BEGIN + 1_000 * second, full=full))
+        expected = {1: {"full": BEGIN + 1_000}, 2: {"full": BEGIN + 1_000}, 4: {"full": BEGIN + 4_000}}.get(second, {})
+        assert dict(history.hour(BEGIN).since) == expected
+
+
+def test_what_has_risen_is_counted_over_the_time_that_alerts_look_at(history: History) -> None:
+    """One dead letter a minute for three hours."""
+    for minute in range(181):
+        counts = CountsSnapshot(dead_letters={("offers", "late"): minute}, purchases_after_opt_out=minute)
+        history.note(a_snapshot(taken_at=BEGIN + minute * MINUTE, counts=counts))
+    risen = history.hour(BEGIN + 181 * MINUTE).risen
+    assert risen.dead_letters == {("offers", "late"): 15}
+    assert risen.purchases_after_opt_out == 60
+    assert 120 <= risen.dead_letters_of_two_hours["offers", "late"] <= 180
+    assert risen.dead_letters_of_a_day == {("offers", "late"): 180}
+
+
+def test_a_day_is_kept_by_the_hour_and_no_more_of_it(history: History) -> None:
+    for minute in range(0, 40 * 60, 3):
+        counts = CountsSnapshot(dead_letters={("offers", "late"): minute})
+        history.note(a_snapshot(taken_at=BEGIN + minute * MINUTE, counts=counts))
+    assert len(history._marks) < 61 + 27
+    a_day = history.hour(BEGIN).risen.dead_letters_of_a_day["offers", "late"]
+    assert 24 * 60 <= a_day <= 25 * 60
+
+
+def test_what_was_there_when_nobody_looked_has_not_risen(history: History) -> None:
+    history.note(a_snapshot(taken_at=BEGIN, counts=CountsSnapshot(dead_letters={("offers", "late"): 500})))
+    assert history.hour(BEGIN).risen.dead_letters == {("offers", "late"): 0}
+
+
+def test_the_pace_of_a_watermark_is_that_of_the_last_minutes(history: History) -> None:
+    for second in range(0, 301, 30):
+        task = a_task(2, watermark=BEGIN + 4_000 * second)
+        history.note(a_snapshot(taken_at=BEGIN + 1_000 * second, tasks=(task,)))
+        assert (2 in history.hour(BEGIN).risen.paces) == (second >= 60), "before that nothing can be told"
+    assert history.hour(BEGIN).risen.paces == {2: 4.0}
+
+
+def test_a_loop_that_stood_was_not_told_to_wait_meanwhile(history: History) -> None:
+    calls = CallsSnapshot(stopped={"A": ("retry_after",)})
+    for at in (0, 1_000, 2_000, 20 * MINUTE):
+        history.note(a_snapshot(taken_at=BEGIN + at, calls=calls))
+    assert history.hour(BEGIN).risen.told_to_wait["A"] == pytest.approx(7 / 1_800)

@@ -13,34 +13,39 @@ from support.run_states import (
     NOW,
     STATES,
     TRANSACTION,
-    a_partner,
     a_snapshot,
     a_task,
     an_input,
     denied,
     full,
     in_transaction,
-    oldest,
     restoring,
     suspended,
 )
 
 from consumer import manual, snapshot
 from consumer.runtime.standstill import Cause
-from consumer.server import problems
+from consumer.server import call_problems, problems
 from consumer.server.health import HealthStatus
-from consumer.server.problems import Problem, Pulse, Urgency, problems_of, urgency_of
-from consumer.snapshot import CallsSnapshot, HeldBack, Snapshot, Suspended
+from consumer.server.history import History
+from consumer.server.problem import Problem, Urgency
+from consumer.server.problems import Pulse, problems_of
+from consumer.snapshot import HeldBack, Snapshot, Suspended
 
 ENTRIES = {heading.anchor for heading in manual.headings((MANUAL / "runbook.md").read_text()) if heading.level == 3}
 
 
-def of(snapshot: Snapshot | None, pulse: Pulse = GOOD_PULSE) -> tuple[Problem, ...]:
-    return problems_of(snapshot, pulse, NOW)
+def of(*snapshots: Snapshot | None, pulse: Pulse = GOOD_PULSE) -> tuple[Problem, ...]:
+    """What is said of the last one, after the others. One alone has no history."""
+    history = History()
+    for one in snapshots if len(snapshots) > 1 else ():
+        assert one is not None
+        history.note(one)
+    return problems_of(snapshots[-1], pulse, NOW, history.hour(NOW))
 
 
-def only(snapshot: Snapshot | None, pulse: Pulse = GOOD_PULSE) -> Problem:
-    (found,) = of(snapshot, pulse)
+def only(*snapshots: Snapshot | None, pulse: Pulse = GOOD_PULSE) -> Problem:
+    (found,) = of(*snapshots, pulse=pulse)
     return found
 
 
@@ -100,7 +105,7 @@ def test_reading_that_is_paused_and_the_partner_behind_it_are_said_and_not_each_
 
 def test_before_the_first_turn_it_says_what_readiness_says() -> None:
     pulse = GOOD_PULSE._replace(ready=HealthStatus(False, "the group has not said yet"))
-    found = only(None, pulse)
+    found = only(None, pulse=pulse)
     assert (found.sentence, found.urgency) == ("the group has not said yet", Urgency.NOT_URGENT)
 
 
@@ -115,7 +120,7 @@ def test_a_loop_that_has_stood_for_long_is_said_and_before_that_how_old_all_is()
     old = a_snapshot(taken_at=NOW - 40_000)
     assert only(old).sentence == "the loop has not turned for 40 s, and what is shown below is as old"
     stuck = GOOD_PULSE._replace(live=HealthStatus(False, "the loop has not turned for 120 s, and is stuck beyond 95 s"))
-    found = only(old, stuck)
+    found = only(old, pulse=stuck)
     assert (found.sentence, found.entry, found.urgency) == (
         stuck.live.reason,
         "an-instance-is-not-live",
@@ -126,10 +131,55 @@ def test_a_loop_that_has_stood_for_long_is_said_and_before_that_how_old_all_is()
 def test_brokers_that_do_not_answer_are_said_first_and_not_what_follows_from_it() -> None:
     silent = GOOD_PULSE._replace(waiting=("a commit", 412.0))
     stale = a_snapshot(taken_at=NOW - 412_000, tasks=(a_task(committed_at=NOW - 412_000),))
-    found = only(stale, silent)
+    found = only(stale, pulse=silent)
     assert found.sentence.startswith("the brokers have not answered for 6 min 52 s (a commit): nothing is read")
     assert (found.entry, found.since) == ("the-brokers-do-not-answer", NOW - 412_000)
-    assert of(a_snapshot(), GOOD_PULSE._replace(waiting=("a commit", 2.0))) == ()
+    assert of(a_snapshot(), pulse=GOOD_PULSE._replace(waiting=("a commit", 2.0))) == ()
+
+
+def test_figures_that_are_old_while_the_loop_turns_are_no_loop_that_stands() -> None:
+    old = a_snapshot(taken_at=NOW - 5 * MINUTE)
+    found = only(old, pulse=GOOD_PULSE._replace(turned_ago=0.1))
+    assert found.sentence == (
+        "what the run is doing could not be told for 5 min, and what is shown below is as old; it goes on"
+    )
+    assert found.entry == "metrics-stay-as-they-are"
+    assert only(old, pulse=GOOD_PULSE._replace(turned_ago=300.0)).entry == "the-loop-has-not-turned"
+
+
+@pytest.mark.parametrize(("ago", "urgency"), [(40, Urgency.NOT_URGENT), (61, Urgency.NOW)])
+def test_a_loop_that_hands_partitions_over_may_stand_for_some_seconds(ago: int, urgency: Urgency) -> None:
+    assert only(a_snapshot(taken_at=NOW - 1_000 * ago)).urgency is urgency
+
+
+def test_a_stop_in_order_is_no_trouble_while_calls_in_flight_may_end() -> None:
+    """They have 20 s of `delivery.shutdown_timeout`, in which no turn ends and no further snapshot is made."""
+    found = only(a_snapshot(stopping=True, taken_at=NOW - 15_000))
+    assert (found.urgency, found.since) == (Urgency.NOT_URGENT, NOW - 15_000)
+    assert "it stops" in found.sentence
+
+
+@pytest.mark.parametrize(("minutes", "urgency"), [(14, Urgency.NOT_URGENT), (16, Urgency.TODAY)])
+def test_a_task_that_restores_for_long_is_for_today(minutes: int, urgency: Urgency) -> None:
+    task = a_task(phase="restoring", watermark=None, phase_since=NOW - minutes * MINUTE)
+    found = only(a_snapshot(tasks=(task,)))
+    assert (found.urgency, found.since) == (urgency, NOW - minutes * MINUTE)
+
+
+def test_partitions_that_wait_for_their_pair_are_said() -> None:
+    half = a_snapshot(tasks=(), halves=(3,))
+    found = only(half)
+    assert found.sentence.startswith("partition 3: nothing is decided here, since the pair of the other topic")
+    assert (found.entry, found.urgency) == ("partitions-wait-for-their-pair", Urgency.TODAY)
+    before = a_snapshot(taken_at=NOW - HOUR)
+    assert only(before, replace(half, taken_at=NOW - 50_000), half).urgency is Urgency.NOT_URGENT
+
+
+@pytest.mark.parametrize(("minutes", "urgency"), [(29, Urgency.NOT_URGENT), (31, Urgency.TODAY)])
+def test_a_gap_that_does_not_end_is_for_today(minutes: int, urgency: Urgency) -> None:
+    held = a_snapshot(suspended=(Suspended(reason="gap", what="w", since=None),))
+    before = a_snapshot(taken_at=NOW - HOUR)
+    assert only(before, replace(held, taken_at=NOW - minutes * MINUTE), held).urgency is urgency
 
 
 def test_a_stop_and_a_hand_over_are_no_reason_to_act() -> None:
@@ -137,61 +187,7 @@ def test_a_stop_and_a_hand_over_are_no_reason_to_act() -> None:
     assert [problem.urgency for problem in found] == [Urgency.NOT_URGENT] * 2
 
 
-# --- the calls
-
-
-def test_a_gate_that_is_closed_says_why_and_no_partner_is_blamed() -> None:
-    tasks = (a_task(due_uncalled=512, oldest_unsettled=oldest()),)
-    found = only(a_snapshot(tasks=tasks, calls=CallsSnapshot(gate_closed=("writes fail", "the clock is wrong"))))
-    assert found.sentence == "no call leaves, and 512 offers wait: writes fail; the clock is wrong"
-    assert found.entry == "no-call-leaves"
-
-
-def test_a_gate_that_lets_calls_leave_singly_is_no_reason_to_act() -> None:
-    calls = CallsSnapshot(gate_narrow=("no outcome of this run is known to be written",))
-    found = only(a_snapshot(tasks=(a_task(due_uncalled=1),), calls=calls))
-    assert found.sentence == "calls leave singly, and 1 offer waits: no outcome of this run is known to be written"
-    assert found.urgency is Urgency.NOT_URGENT
-
-
-def test_a_gate_that_no_call_has_looked_at_for_long_is_not_told_of() -> None:
-    calls = CallsSnapshot(gate_closed=("the loop has only just gone on",))
-    assert of(a_snapshot(tasks=(a_task(due_uncalled=0),), calls=calls)) == ()
-
-
-@pytest.mark.parametrize(
-    ("by", "status", "words", "entry"),
-    [
-        ("credentials", 401, "partner ACME answers 401 since 02:51; 6 calls wait", "credentials-refused"),
-        (
-            "credentials",
-            None,
-            "partner ACME has no credentials that are taken since 02:51; 6 calls wait",
-            "credentials-refused",
-        ),
-        ("breaker", 503, "partner ACME answers 503 since 02:51; 6 calls wait", "breaker-opened"),
-        ("breaker", None, "partner ACME does not answer since 02:51; 6 calls wait", "breaker-opened"),
-        (
-            "retry_after",
-            None,
-            "partner ACME answers 429 and has told us to wait since 02:51; 6 calls wait",
-            "told-to-wait",
-        ),
-        ("not_found", 404, "partner ACME answers nothing but 404 since 02:51; 6 calls wait", "nothing-but-404s"),
-        ("rejected", 422, "partner ACME refuses requests (422) since 02:51; 6 calls wait", "rejected"),
-    ],
-)
-def test_each_thing_that_stops_a_partner_has_its_words(by: str, status: int | None, words: str, entry: str) -> None:
-    partner = a_partner(stopped_by=(by,), stopped_since=NOW, last_status=status)
-    found = only(a_snapshot(partners=(partner,)))
-    assert (found.sentence, found.entry) == (words, entry)
-
-
-@pytest.mark.parametrize(("due_ago", "urgency"), [(MINUTE, Urgency.NOT_URGENT), (16 * MINUTE, Urgency.TODAY)])
-def test_what_ends_by_itself_is_for_today_when_it_does_not(due_ago: int, urgency: Urgency) -> None:
-    partner = a_partner(stopped_by=("breaker",), stopped_since=NOW - due_ago)
-    tasks = (a_task(oldest_unsettled=oldest(due_ago=due_ago)),)
-    assert only(a_snapshot(partners=(partner,), tasks=tasks)).urgency is urgency
+# --- watermarks and commits
 
 
 def test_a_transaction_that_lasts_is_for_today() -> None:
@@ -200,20 +196,6 @@ def test_a_transaction_that_lasts_is_for_today() -> None:
     assert held is not None
     tasks = (replace(snapshot.tasks[1], held_back=replace(held, since=NOW - HOUR)),)
     assert only(replace(snapshot, tasks=tasks)).urgency is Urgency.TODAY
-
-
-def test_offers_that_wait_long_for_their_turn_are_said_with_the_rate() -> None:
-    late = a_task(2, oldest_unsettled=oldest(due_ago=20 * MINUTE))
-    tasks = (late, a_task(1, oldest_unsettled=oldest(due_ago=MINUTE)))
-    found = only(a_snapshot(tasks=tasks, partners=(a_partner(unsettled=9_000),)))
-    assert found.sentence == (
-        "partition 2: oldest unsettled offer is 55 min old, calls of partner ACME are made, at most 10 a second, and "
-        "wait for their turn; 9,000 calls wait; committed offset held at 90,218"
-    )
-    assert found.entry == "an-offset-is-stuck"
-
-
-# --- watermarks and commits
 
 
 def test_watermarks_that_stand_for_one_cause_are_said_together_and_not_before_the_log_says_so() -> None:
@@ -237,7 +219,123 @@ def test_commits_that_are_not_acknowledged_are_said() -> None:
 def test_retention_that_is_about_to_delete_what_is_needed_is_said() -> None:
     found = only(a_snapshot(tasks=(a_task(checkouts=an_input("checkout.completed", retention_left=1_800.0)),)))
     assert found.sentence.startswith("partition 0: retention deletes in 30 min what the commit of checkout.completed")
-    assert found.urgency is urgency_of("a-held-commit-nears-the-retention")
+    assert found.urgency is Urgency.NOW
+
+
+@pytest.mark.parametrize(
+    ("cause", "minutes", "urgency"),
+    [
+        *((cause, 10, Urgency.TODAY) for cause in ("silent", "in_doubt", "unread", "reading", "unknown")),
+        ("silent", 4, Urgency.NOT_URGENT),
+        *((cause, 10, Urgency.NOT_URGENT) for cause in ("distrusted", "transaction")),
+        *((cause, 16, Urgency.TODAY) for cause in ("distrusted", "transaction")),
+        ("behind", 2, Urgency.TODAY),
+    ],
+)
+def test_how_urgent_a_standstill_is(cause: str, minutes: int, urgency: Urgency) -> None:
+    """The runbook: not urgent for what ends by itself, today otherwise."""
+    held = HeldBack(side="checkouts", cause=cause, what="w", since=NOW - minutes * MINUTE, told=True)
+    assert only(a_snapshot(tasks=(a_task(held_back=held),))).urgency is urgency
+
+
+def test_distrust_lasts_for_lateness_and_is_no_trouble_meanwhile() -> None:
+    held = HeldBack(side="offers", cause="distrusted", what="w", since=NOW - HOUR, told=True)
+    tasks = (a_task(held_back=held, watermark=NOW - HOUR),)
+    assert only(a_snapshot(tasks=tasks, lateness=3_600.0)).urgency is Urgency.NOT_URGENT
+
+
+def test_a_standstill_of_hours_is_for_now() -> None:
+    held = HeldBack(side="offers", cause="transaction", what="w", since=NOW - 3 * HOUR, told=True)
+    found = only(a_snapshot(tasks=(a_task(held_back=held, watermark=NOW - 3 * HOUR),)))
+    assert (found.urgency, found.entry) == (Urgency.NOW, "the-watermark-stands-still")
+
+
+def test_a_standstill_that_was_taken_over_is_not_said_to_be_as_young_as_the_instance() -> None:
+    held = HeldBack(side="offers", cause="transaction", what="w", since=NOW - 3 * MINUTE, told=True)
+    found = only(a_snapshot(tasks=(a_task(held_back=held, phase_since=NOW - 3 * MINUTE),)))
+    assert found.sentence.startswith("partition 0: the watermark stands still since it runs here, 02:48, held by")
+    assert found.since is None
+    assert only(a_snapshot(tasks=(a_task(held_back=held, phase_since=NOW - 4 * MINUTE),))).since == NOW - 3 * MINUTE
+
+
+def moving(pace: float) -> list[Snapshot]:
+    """A watermark four hours behind that moves by so many seconds in a second."""
+    return [
+        a_snapshot(taken_at=NOW - ago * MINUTE, tasks=(a_task(watermark=NOW - 4 * HOUR - round(pace * ago * MINUTE)),))
+        for ago in range(8, -1, -1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pace", "urgency", "words"),
+    [
+        (20.0, Urgency.NOT_URGENT, "decisions are 4 h behind the clock; it catches up"),
+        (0.5, Urgency.NOW, "decisions are 4 h behind the clock; it does not catch up: it is held back, or offers come"),
+    ],
+)
+def test_decisions_that_are_late_catch_up_or_do_not(pace: float, urgency: Urgency, words: str) -> None:
+    found = only(*moving(pace))
+    assert (found.entry, found.urgency, found.partitions) == ("decisions-are-late", urgency, (0,))
+    assert found.sentence.startswith(f"partition 0: {words}")
+
+
+def test_a_task_that_has_just_come_is_taken_to_catch_up_while_its_watermark_moves() -> None:
+    late = a_task(watermark=NOW - HOUR)
+    standing = replace(late, held_back=HeldBack(side="offers", cause="reading", what="w", since=NOW, told=False))
+    assert only(a_snapshot(tasks=(late,))).urgency is Urgency.NOT_URGENT
+    assert only(a_snapshot(tasks=(standing,))).urgency is Urgency.TODAY
+
+
+def test_several_that_are_late_are_said_together() -> None:
+    tasks = (a_task(0, watermark=NOW - HOUR), a_task(1, watermark=NOW - 2 * HOUR))
+    assert only(a_snapshot(tasks=tasks)).sentence == (
+        "partitions 0 and 1: decisions are up to 2 h behind the clock; they catch up"
+    )
+
+
+def test_commits_that_fail_from_the_first_on_are_said_since_the_task_runs() -> None:
+    def first(minutes: int, phase: str = "running") -> tuple[Problem, ...]:
+        return of(a_snapshot(tasks=(a_task(committed_at=None, phase=phase, phase_since=NOW - minutes * MINUTE),)))
+
+    assert [(one.entry, one.urgency, one.since) for one in first(6)] == [
+        ("commit-failed", Urgency.TODAY, NOW - 6 * MINUTE)
+    ]
+    assert first(4) == ()
+    assert {one.entry for one in first(6, "restoring")} == {"an-instance-is-not-ready"}
+
+
+def test_old_records_that_are_read_for_the_first_time_are_soon_behind() -> None:
+    old = a_snapshot(tasks=(a_task(offers=an_input(retention_left=600.0), watermark=NOW - 20 * HOUR),))
+    soon = {
+        one.entry: one.urgency for one in of(a_snapshot(taken_at=NOW - HOUR), replace(old, taken_at=NOW - 5_000), old)
+    }
+    assert soon["a-held-commit-nears-the-retention"] is Urgency.NOT_URGENT
+    long = {one.entry: one.urgency for one in of(replace(old, taken_at=NOW - 11 * MINUTE), old)}
+    assert long["a-held-commit-nears-the-retention"] is Urgency.NOW
+
+
+def test_a_clock_that_differs_is_said_before_decisions_are_held_and_once() -> None:
+    found = only(a_snapshot(clock_ahead=-200.0))
+    assert found.sentence.startswith("the clock of this machine is 3 min 20 s behind that of the API or the brokers")
+    assert (found.entry, found.urgency) == ("the-clock-is-wrong", Urgency.TODAY)
+    held = Suspended(reason="clock", what="the clock is wrong", since=NOW)
+    assert only(a_snapshot(clock_ahead=-900.0, suspended=(held,))).urgency is Urgency.NOW
+
+
+def test_a_commit_without_room_is_for_this_week_once_it_lasts() -> None:
+    nearly = a_snapshot(tasks=(a_task(metadata_characters=4_000),))
+    assert only(nearly).urgency is Urgency.THIS_WEEK
+    assert only(a_snapshot(taken_at=NOW - HOUR), replace(nearly, taken_at=NOW - MINUTE), nearly).urgency is (
+        Urgency.NOT_URGENT
+    )
+
+
+def test_offers_that_are_read_no_further_are_said_beside_what_holds_decisions() -> None:
+    silence = Suspended(reason="checkout_silence", what="w", since=NOW)
+    found = {one.entry: one.urgency for one in of(a_snapshot(suspended=(silence,), offers_stopped=(1,)))}
+    assert found == {"no-checkouts-come": Urgency.NOW, "offers-are-read-no-further": Urgency.NOW}
+    gap = Suspended(reason="gap", what="w", since=NOW)
+    assert {one.urgency for one in of(a_snapshot(suspended=(gap,), offers_stopped=(1,)))} == {Urgency.NOT_URGENT}
 
 
 # --- all of them
@@ -246,7 +344,7 @@ def test_retention_that_is_about_to_delete_what_is_needed_is_said() -> None:
 def test_the_most_urgent_comes_first() -> None:
     snapshot = replace(restoring(), partners=denied().partners)
     stuck = GOOD_PULSE._replace(live=HealthStatus(False, "stuck"))
-    urgencies = [problem.urgency for problem in of(snapshot, stuck)]
+    urgencies = [problem.urgency for problem in of(snapshot, pulse=stuck)]
     assert urgencies == [Urgency.NOW, Urgency.TODAY, Urgency.NOT_URGENT]
 
 
@@ -265,16 +363,13 @@ def test_the_causes_are_those_that_there_are() -> None:
 
 def test_whatever_suspends_decisions_or_stops_calls_has_an_entry() -> None:
     assert set(problems.SUSPENSIONS) == set(snapshot.SUSPENSIONS)
-    assert set(problems.STOPS) == set(snapshot.STOPS)
+    assert set(call_problems.STOPS) == set(snapshot.STOPS)
 
 
 @pytest.mark.parametrize("reason", snapshot.SUSPENSIONS)
 def test_each_suspension_has_its_entry(reason: str) -> None:
     found = only(a_snapshot(suspended=(Suspended(reason=reason, what="w", since=NOW, partitions=(2,)),)))
-    assert (found.sentence, found.entry) == ("partition 2: w", problems.SUSPENSIONS[reason])
-
-
-def test_how_urgent_an_entry_is_stands_in_the_runbook() -> None:
-    assert urgency_of("an-instance-is-not-live") is Urgency.NOW
-    assert urgency_of("credentials-refused") is Urgency.TODAY
-    assert urgency_of("breaker-opened") is Urgency.NOT_URGENT
+    assert (found.sentence, found.entry) == (
+        "partition 2: w; 1,254 offers are read and not decided",
+        problems.SUSPENSIONS[reason],
+    )

@@ -47,6 +47,7 @@ def as_text(found: Status) -> str:
         ("suspended", Verdict.TROUBLE),
         ("denied", Verdict.TROUBLE),
         ("full", Verdict.TROUBLE),
+        ("behind", Verdict.TROUBLE),
     ],
 )
 def test_the_verdict_of_each_state(state: str, verdict: Verdict) -> None:
@@ -96,6 +97,7 @@ def test_what_is_hidden_is_null_and_its_place_is_told() -> None:
         "offset": 88_120,
         "presented_at": "2026-11-07T01:35:14.000Z",
         "due_at": "2026-11-07T02:10:14.000Z",
+        "decided_at": None,
         "offer_id": None,
         "session_id": None,
     }

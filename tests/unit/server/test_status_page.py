@@ -81,11 +81,11 @@ def test_a_task_tells_its_watermark_as_a_time_what_holds_it_and_its_oldest_offer
 @pytest.mark.parametrize(
     ("changes", "row"),
     [
-        ({}, "ACME calling 204: 48,310 · 404: 112 · 503: 9 - of 10 closed 6 2"),
-        ({"rate_limit": None, "answered": {}}, "ACME calling - -, no limit closed 6 2"),
+        ({}, "ACME calling 204: 48,310 · 404: 112 · 503: 9 - closed 6 2"),
+        ({"rate_limit": None, "answered": {}}, "ACME calling - - closed 6 2"),
         (
             {"stopped_by": ("breaker",), "words": "failing", "answered": {"none": 4, "204": 1}, "stopped_since": NOW},
-            "ACME failing since 02:51 204: 1 · no answer: 4 - of 10 open 6 2",
+            "ACME failing since 02:51 204: 1 · no answer: 4 - open 6 2",
         ),
     ],
 )
@@ -93,10 +93,27 @@ def test_a_partner_tells_its_answers_its_rate_and_its_breaker(changes: dict[str,
     assert row in words(page(a_snapshot(partners=(a_partner(**changes),))))
 
 
-def test_a_partners_rate_stands_against_its_limit() -> None:
-    latest = latest_of(well(), NOW)
-    text = words(page(well(), hour=latest.history.hour(NOW)))
-    assert re.search(r"ACME calling [^-]* 0\.\d of 10 closed", text)
+def test_the_rate_of_all_partners_stands_against_the_limit_of_a_credential() -> None:
+    """The default is one key for all: 5 of 10 a second each would be one that is used up, and look like half of one."""
+    hour = Hour(rates={"ACME": 5.04, "GLOBEX": 5.0})
+    partners = tuple(a_partner(code, answered={}) for code in ("ACME", "GLOBEX", "NEW"))
+    text = words(page(a_snapshot(partners=partners), hour=hour))
+    assert "ACME calling - 5.0 closed" in text
+    assert "NEW calling - - closed" in text
+    assert (
+        "All partners together: 10.0 calls a second. This instance makes at most 10 a second with a credential, for "
+        "all partners that share it." in text
+    )
+    free = words(page(a_snapshot(partners=(a_partner(rate_limit=None),))))
+    assert "credential" not in free
+
+
+def test_a_partner_code_turns_no_sentence_of_the_page() -> None:
+    """As in logs and tables: whoever chooses a code does not choose how the rest of the line reads."""
+    turning = a_partner("AC\u202eME\u200b", unsettled=4, stopped_by=("credentials",), last_status=403)
+    text = page(a_snapshot(partners=(turning,)))
+    assert "\u202e" not in text
+    assert r"Partner AC\u202eME\u200b answers 403" in words(text)
 
 
 def test_ids_have_columns_only_where_they_are_shown() -> None:
