@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -75,12 +76,20 @@ class Chain:
 
     @property
     def last(self) -> OfferPresented:
-        """The last presentation; among records of the same time the one that was written first."""
-        last = self.presentations[-1]
-        if len(self.presentations) == 1:
-            return last
-        latest = last.presented_at
-        return min((p for p in self.presentations if p.presented_at == latest), key=lambda p: p.offset)
+        """See `last_of`."""
+        return last_of(self.presentations)
+
+
+def last_of(presentations: Sequence[OfferPresented]) -> OfferPresented:
+    """The last presentation, by which a chain is told; among records of the same time the one that was written first.
+
+    `presentations`: in the order of their time.
+    """
+    last = presentations[-1]
+    if len(presentations) == 1:
+        return last
+    latest = last.presented_at
+    return min((p for p in presentations if p.presented_at == latest), key=lambda p: p.offset)
 
 
 class Listed(NamedTuple):

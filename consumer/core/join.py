@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 from ..events import CheckoutCompleted, OfferPresented, Reason
 from .calendar import Expiry, TimeIndex
-from .chain import Chain, ChainFate, Listed
+from .chain import Chain, ChainFate, Listed, last_of
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .session import OpenOffer, Session
 from .settled_before import SettledBefore
@@ -94,8 +94,8 @@ class Join:
 
     def open_offers(self) -> Iterator[OfferPresented]:
         """Of each offer that is undecided the last presentation of its first chain, and of its last one."""
-        for open_offer in (shown for session in self._sessions.values() for shown in session.offers()):
-            yield from dict.fromkeys((open_offer.presentations[open_offer.count - 1], open_offer.presentations[-1]))
+        for one in (one for session in self._sessions.values() for one in session.offers()):
+            yield from dict.fromkeys((last_of(one.presentations[: one.count]), last_of(one.presentations)))
 
     def has_open(self, session_id: str, offer_id: str) -> bool:
         """Whether an offer of this id is undecided in the session."""

@@ -13,7 +13,7 @@ FOUND = (
     31000252, 51000525, 51000580, 52000115, 52000584, 52001302, 52001601,
     53006946, 53010721, 53013143, 60000585, 60003008, 60003300, 60003509, 62004555,
     62010847, 62016391, 62017575, 63001556, 64000031, 64002209, 66001974,
-    70006647, 74000928, 78001049, 78000176,
+    70006647, 74000928, 78001049, 80000771, 78000176,
 )  # fmt: skip
 """Seeds that broke an invariant once.
 
@@ -79,6 +79,8 @@ checkouts behind it; the checker thought that they tell how old those before the
 this one began by the length of the other was not told, and a restart took what was left of both for one.
 78000176: an offer stood in two records with one date, and the first one's stamp belied it: its outcome, of no chain,
 was taken for the chain's, which a backfill let go without a call; the checker of a dry run counted the chain twice.
+80000771: of two records of one time the second was taken for what an open offer is told by, and a backfill of offsets
+up to it counted none that is open.
 """
 
 

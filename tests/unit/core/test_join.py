@@ -131,3 +131,5 @@ def test_what_is_open_of_an_offer_is_told_by_chains() -> None:
         join.present(shown(at, offset))
     join.present(shown(T, 9, "other"))
     assert sorted(one.offset for one in join.open_offers()) == [1, 3, 9]
+    join.present(shown(T + 520, 4))  # equal times are one presentation, told by the record that was written first
+    assert sorted(one.offset for one in join.open_offers()) == [1, 3, 9]
