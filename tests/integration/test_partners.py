@@ -66,6 +66,9 @@ class Insured:
         until(lambda: len(self.outcomes(partner)) >= count, within=within, what=f"{count} settled of {partner}")
 
     def state(self, partner: str) -> str:
+        """By a snapshot that was begun after this was asked: the newest may be half a second old."""
+        seen = self.thread.snapshot()
+        until(lambda: self.thread.snapshot() is not seen, within=10, what="a newer snapshot")
         return states(self.thread.snapshot()).get(partner, "nothing waits")
 
 

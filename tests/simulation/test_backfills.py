@@ -58,16 +58,8 @@ def test_a_broken_rule_is_noticed(
     assert any(failure(seed) for seed in range(60)), "60 seeds, and none of them notices"
 
 
-@pytest.mark.parametrize(
-    ("seed", "why"),
-    [
-        (78000176, "it is complete, and 1 chains have no outcome"),
-        (78000201, "has an outcome already, and is settled again"),
-    ],
-    ids=["not called", "bought and forgotten"],
-)
 def test_an_outcome_of_a_record_that_joined_no_chain_is_noticed_where_it_is_taken_for_a_chain_s(
-    seed: int, why: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(told, "is_given_up", lambda outcome: False)
-    assert why in (run(seed).failure or "")
+    assert "it is complete, and 1 chains have no outcome" in (run(78000176).failure or "")
