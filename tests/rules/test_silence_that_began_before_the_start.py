@@ -11,10 +11,9 @@ A process that was not restarted calls nothing of that time before lateness has 
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 from support.builders import checkout
-from support.kept_logs import LATENESS, MINUTE, NOON, SILENCE, A, B, KeptLogs, ProcessOnKeptLogs
-from support.loop_world import TOPICS
+from support.kept_logs import LATENESS, MINUTE, NOON, SILENCE, A, B, KeptLogs, KeptShop
 
 from consumer.core.guards import SuspendedBy
 
@@ -25,26 +24,8 @@ AGAIN = NOON + SILENCE + 2 * MINUTE
 """When the producer is mended."""
 
 
-class OutboxShop(ProcessOnKeptLogs):
-    """A process with some of the tasks; `before`: the one whose commits it finds."""
-
-    def __init__(self, kept: KeptLogs, before: OutboxShop | None = None, partitions: tuple[int, ...] = (A, B)) -> None:
-        super().__init__(kept, before)
-        logs = kept.records
-        self.consumer.ends = {topic: max(len(logs[topic, p]) for p in partitions) for topic in TOPICS}
-        self.turn(lambda it: it.on_assign(it, [TopicPartition(topic, p) for topic in TOPICS for p in partitions]))
-        if before is not None:
-            for partition in partitions:
-                self.read_on(partition)
-
-    def go(self, until: float, *, shows: bool = True) -> None:
-        """Second by second; `shows`: an offer is shown in A every twenty seconds."""
-        while self.logs.now < until:
-            self.logs.now += 1.0
-            if shows and int(self.logs.now) % 20 == 0:
-                self.show(A, f"passer-by{self.logs.now:.0f}")
-            else:
-                self.turn()
+class OutboxShop(KeptShop):
+    """Its checkouts are stamped when they happened, however late they come."""
 
     def check_out_of(self, partition: int, at: float) -> None:
         """A checkout of that time comes now. An outbox stamps it when it happened; so does a client that retries."""
@@ -59,9 +40,9 @@ def shown_at_28(kept: KeptLogs, *, checkouts: bool = True) -> OutboxShop:
         process.show(partition, f"first{partition}")
         if checkouts:
             process.check_out_of(partition, kept.now)
-    process.go(NOON + 28 * MINUTE)
+    process.go(NOON + 28 * MINUTE, shows=True)
     process.show(B, "bought at 12:30")
-    process.go(NOON + SILENCE - 2.0)
+    process.go(NOON + SILENCE - 2.0, shows=True)
     return process
 
 
@@ -69,7 +50,7 @@ def begun_again(kept: KeptLogs, process: OutboxShop, *, restarted: bool) -> Outb
     if restarted:
         kept.now += 20.0
         process = OutboxShop(kept, process)
-    process.go(AGAIN)
+    process.go(AGAIN, shows=True)
     if not restarted:
         assert process.loop.suspension.by is SuspendedBy.SILENCE
     assert "bought at 12:30" not in process.called
@@ -83,8 +64,8 @@ def test_what_was_kept_back_may_land_though_it_comes_in_its_order(restarted: boo
     process = begun_again(kept, shown_at_28(kept), restarted=restarted)
     for minute in range(1, 62):
         process.check_out_of(A, NOON + minute * MINUTE)
-        process.go(kept.now + 1.0)
-    process.go(AGAIN + LATENESS - 1.0)
+        process.go(kept.now + 1.0, shows=True)
+    process.go(AGAIN + LATENESS - 1.0, shows=True)
     assert "bought at 12:30" not in process.called, "its purchase of 12:30 may still land"
 
 
@@ -94,7 +75,7 @@ def test_what_was_kept_back_may_land_though_the_first_checkout_that_comes_is_one
     kept = KeptLogs()
     process = begun_again(kept, shown_at_28(kept), restarted=restarted)
     process.check_out_of(A, NOON + 56 * MINUTE)
-    process.go(AGAIN + LATENESS - 1.0)
+    process.go(AGAIN + LATENESS - 1.0, shows=True)
     assert "bought at 12:30" not in process.called, "its purchase of 12:30 may still land"
 
 
@@ -104,7 +85,7 @@ def test_what_was_kept_back_may_land_though_there_was_no_checkout_before_it(rest
     kept = KeptLogs()
     process = begun_again(kept, shown_at_28(kept, checkouts=False), restarted=restarted)
     process.check_out_of(A, AGAIN)
-    process.go(AGAIN + LATENESS - 1.0)
+    process.go(AGAIN + LATENESS - 1.0, shows=True)
     assert "bought at 12:30" not in process.called, "its purchase of 12:30 may still land"
 
 
@@ -121,7 +102,7 @@ def test_what_was_kept_back_may_land_though_the_gap_is_remembered_by_a_part_of_t
     if taken != "both parts":
         process.consumer.refused["checkouts"] = KafkaError(KafkaError.REQUEST_TIMED_OUT)
     process.check_out_of(A, AGAIN)
-    process.go(AGAIN + 3.5 * MINUTE)
+    process.go(AGAIN + 3.5 * MINUTE, shows=True)
     kept.now += 20.0
     third = OutboxShop(kept, process, tasks)
     third.go(AGAIN + LATENESS - 1.0, shows=False)

@@ -14,36 +14,13 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import TopicPartition
-from support.kept_logs import LATENESS, MINUTE, NOON, SILENCE, A, B, KeptLogs, ProcessOnKeptLogs
-from support.loop_world import TOPICS
+from support.kept_logs import LATENESS, MINUTE, NOON, SILENCE, A, B, KeptLogs, KeptShop
 
 from consumer.core.guards import SuspendedBy
 
 
-class Shop(ProcessOnKeptLogs):
-    """A process with both tasks; `before`: the one whose commits it finds."""
-
-    def __init__(self, kept: KeptLogs, before: Shop | None = None, partitions: tuple[int, ...] = (A, B)) -> None:
-        super().__init__(kept, before)
-        logs = kept.records
-        self.consumer.ends = {topic: max(len(logs[topic, p]) for p in partitions) for topic in TOPICS}
-        self.turn(lambda it: it.on_assign(it, [TopicPartition(topic, p) for topic in TOPICS for p in partitions]))
-        if before is not None:
-            for partition in partitions:
-                self.read_on(partition)
-
-    def go(self, until: float, *, shows: bool = False) -> None:
-        """Second by second; `shows`: an offer is shown in A every twenty seconds."""
-        while self.logs.now < until:
-            self.logs.now += 1.0
-            if shows and int(self.logs.now) % 20 == 0:
-                self.show(A, f"passer-by{self.logs.now:.0f}")
-            else:
-                self.turn()
-
-
-def until_the_end_of_the_first(kept: KeptLogs, ends: float) -> Shop:
-    process = Shop(kept)
+def until_the_end_of_the_first(kept: KeptLogs, ends: float) -> KeptShop:
+    process = KeptShop(kept)
     for partition in (A, B):
         process.show(partition, f"first{partition}")
         process.check_out(partition)
@@ -63,7 +40,7 @@ def test_what_was_kept_back_in_a_silence_may_land_though_the_process_began_withi
     assert "bought at 12:30" not in process.called
     if restarted:
         kept.now += 20.0
-        process = Shop(kept, process)
+        process = KeptShop(kept, process)
     again = NOON + SILENCE + 2 * MINUTE
     process.go(again, shows=True)
     if not restarted:
@@ -93,6 +70,6 @@ def test_a_silence_that_was_noticed_ends_by_a_checkout_though_the_quiet_task_goe
     first.delivery.answer()
     first.turn()
     first.turn(lambda it: it.on_revoke(it, [TopicPartition(topic, p) for topic, p in kept.records]))
-    second = Shop(kept, first, partitions=(B,))
+    second = KeptShop(kept, first, partitions=(B,))
     second.go(NOON + SILENCE + 20 * MINUTE)
     assert "bought at 12:30" not in second.called, "no checkout of all has come yet"

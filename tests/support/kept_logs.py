@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Self
 
+from confluent_kafka import TopicPartition
 from support.builders import checkout, offer
 from support.kafka import Message
 from support.loop_world import TOPICS, EndsNow, LoopWorld
@@ -74,3 +75,24 @@ class ProcessOnKeptLogs(LoopWorld):
     @property
     def called(self) -> list[str]:
         return [call.offer_id for call in self.delivery.calls]
+
+
+class KeptShop(ProcessOnKeptLogs):
+    """A process with some of the tasks; `before`: the one whose commits it finds."""
+
+    def __init__(self, logs: KeptLogs, before: Self | None = None, partitions: tuple[int, ...] = (A, B)) -> None:
+        super().__init__(logs, before)
+        self.consumer.ends = {topic: max(len(logs.records[topic, p]) for p in partitions) for topic in TOPICS}
+        self.turn(lambda it: it.on_assign(it, [TopicPartition(topic, p) for topic in TOPICS for p in partitions]))
+        if before is not None:
+            for partition in partitions:
+                self.read_on(partition)
+
+    def go(self, until: float, *, shows: bool = False) -> None:
+        """Second by second; `shows`: an offer is shown in A every twenty seconds."""
+        while self.logs.now < until:
+            self.logs.now += 1.0
+            if shows and int(self.logs.now) % 20 == 0:
+                self.show(A, f"passer-by{self.logs.now:.0f}")
+            else:
+                self.turn()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from support.http_handlers import QuietHandler, served
 
 
 class OtlpReceiver:
@@ -48,11 +48,8 @@ class OtlpReceiver:
         """Serve, on a free port of this machine, until the context ends."""
         receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        class Handler(QuietHandler):
+            def on_post(self, body: bytes) -> None:
                 status = receiver.take(self.path, self.headers.get("Authorization"), body)
                 if status is None:
                     receiver._ended.wait()
@@ -62,19 +59,11 @@ class OtlpReceiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None: ...
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-            http.daemon_threads = True
-            thread = threading.Thread(target=http.serve_forever, daemon=True)
-            thread.start()
-            self.endpoint = f"http://127.0.0.1:{http.server_port}"
+        with served(Handler) as self.endpoint:
             try:
                 yield self
             finally:
                 self._ended.set()
-                http.shutdown()
-                thread.join()
 
 
 def values(holder: Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from support.http_handlers import ApiHandler, served
 
 from consumer.xcover.auth import sign
 
@@ -55,32 +55,15 @@ class SignedApi:
         """Serve, on a free port of this machine, until the context ends."""
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, body = api.answer(self.path, self.headers)
+        class Handler(ApiHandler):
+            def on_post(self, body: bytes) -> None:
+                status, answer = api.answer(self.path, self.headers)
                 self.send_response(status)
                 if status != 204:
-                    self.send_header("Content-Length", str(len(body)))
+                    self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(answer)
 
-            def do_HEAD(self) -> None:
-                self.send_response(404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-            http.daemon_threads = True
-            thread = threading.Thread(target=http.serve_forever, daemon=True)
-            thread.start()
-            self.base_url = f"http://127.0.0.1:{http.server_port}/x"
-            try:
-                yield self
-            finally:
-                http.shutdown()
-                thread.join()
+        with served(Handler) as url:
+            self.base_url = f"{url}/x"
+            yield self

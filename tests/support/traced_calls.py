@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
+from support.http_handlers import ApiHandler, served
 from support.loopback_server import LoopbackServer, read_request
 from support.owner import OWNER
 
@@ -76,11 +74,8 @@ class HeaderApi:
         """Serve, on a free port of this machine, until the context ends."""
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        class Handler(ApiHandler):
+            def on_post(self, body: bytes) -> None:
                 offer_id = self.path.split("/")[5]
                 is_first = not api.of(offer_id)
                 api.calls.append((offer_id, {name.lower(): value for name, value in self.headers.items()}))
@@ -89,20 +84,6 @@ class HeaderApi:
                     self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def do_HEAD(self) -> None:
-                self.send_response(404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-            http.daemon_threads = True
-            thread = threading.Thread(target=http.serve_forever, daemon=True)
-            thread.start()
-            self.base_url = f"http://127.0.0.1:{http.server_port}/x"
-            try:
-                yield self
-            finally:
-                http.shutdown()
-                thread.join()
+        with served(Handler) as url:
+            self.base_url = f"{url}/x"
+            yield self
