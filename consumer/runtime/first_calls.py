@@ -36,11 +36,6 @@ class FirstCalls:
         """How many there are."""
         return len(self._kept)
 
-    @property
-    def wait(self) -> bool:
-        """Whether there are some."""
-        return bool(self._kept)
-
     def take(self, *, at_once: bool) -> list[Chain]:
         """Those that may be called now; each is given out once.
 

@@ -150,7 +150,7 @@ class TaskRunner:
         return self.waiting() | {side for side in Side if side in stopped}
 
     def _ahead(self) -> Side | None:
-        return self.task.watermarks.input_to_pause(calls_wait=self.outstanding > 0 or self.first_calls.wait)
+        return self.task.watermarks.input_to_pause(calls_wait=self.outstanding + self.first_calls.waiting > 0)
 
     def waiting(self) -> set[Side]:
         """The inputs of which records wait; see `buffering`."""
