@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from support.version_1 import as_version_1
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint
 from consumer.core.rules import MIN_TIME
+from consumer.kafka.partitioners import by_murmur2
 
 SOLD = 8
 """Offers that are bought in a deployment that has run for a while, and as many that are not."""
@@ -95,7 +97,8 @@ def goes_on(deployment: Deployment, *, settled: int, **settings: str) -> Process
 
 
 def make_anew(deployment: Deployment, topic: str, *, records: int) -> None:
-    """Delete a topic, make it anew under its name, and let each partition grow to so many records."""
+    """Delete a topic, make it anew under its name, and let each partition grow to so many records, each of them where its
+    key belongs: else it is the partitioner that stops a start."""
     deployment.admin.delete_topics([topic])[topic].result(20)
     until(lambda: topic not in deployment.admin.list_topics(timeout=20).topics, within=20, what="the topic to go")
     while True:
@@ -104,15 +107,16 @@ def make_anew(deployment: Deployment, topic: str, *, records: int) -> None:
             break
         except KafkaException:
             time.sleep(0.1)
-    for partition in range(PARTITIONS):
-        for n in range(records):
-            session = f"anew-{partition}-{n}"
-            event = {
-                "event_id": session, "session_id": session, "checkout_id": session, "completed_at": now(),
-                "purchased_offer_ids": [],
-            }  # fmt: skip
-            value = deployment.codec.encode_checkout(event)
-            deployment.produce(topic, session, value, now(), partition=partition)
+    left = dict.fromkeys(range(PARTITIONS), records)
+    names = (f"anew-{n}" for n in count())
+    while max(left.values()) > 0:
+        session = next(names)
+        left[by_murmur2(session.encode(), PARTITIONS)] -= 1
+        event = {
+            "event_id": session, "session_id": session, "checkout_id": session, "completed_at": now(),
+            "purchased_offer_ids": [],
+        }  # fmt: skip
+        deployment.produce(topic, session, deployment.codec.encode_checkout(event), now())
     deployment.flush()
 
 
