@@ -97,7 +97,7 @@ def goes_on(deployment: Deployment, *, settled: int, **settings: str) -> Process
 
 
 def make_anew(deployment: Deployment, topic: str, *, records: int) -> None:
-    """Delete a topic, make it anew under its name, and let each partition grow to so many records, each of them where its
+    """Delete a topic, make it anew under its name, and let each partition grow to so many records, each where its
     key belongs: else it is the partitioner that stops a start."""
     deployment.admin.delete_topics([topic])[topic].result(20)
     until(lambda: topic not in deployment.admin.list_topics(timeout=20).topics, within=20, what="the topic to go")

@@ -193,6 +193,8 @@ def test_a_receiver_that_hangs_or_refuses_holds_neither_calls_nor_the_stop(
     receiver: OtlpReceiver, status: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(otlp, "EVERY_MS", 1)
+    # The SDK's thread outlives the stop and tries on for so many seconds, ten by default: the fixture waits for it.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
     receiver.status = status
     with capture_logs() as lines:
         api, stop = calls_to(receiver, traced_call(), *[204] * 20, shutdown_timeout=5.0)
