@@ -20,12 +20,14 @@ kept back lands.
 
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
 example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
-again of before ends nothing. That count is not remembered: a restart reads them again, and finds the same.
+again of before ends nothing. That count is not remembered: a restart reads them again, and finds the same. But who gets
+a part of the tasks has a part of them: so the suspension is remembered with each task, as a silence.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
 the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
 passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
-decided and not bought not longer than lookback ago; named by a checkout before, an id is not counted.
+decided and not bought not longer than lookback ago; named by a checkout before, an id is not counted. While it lasts,
+each task remembers as many as the limit: it may be shared among instances of which none has as many.
 
 Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
 whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so
@@ -67,6 +69,7 @@ class PurchasedIds:
         unmatched: ids in a row without a match. The guards set it to 0.
         since: those of checkouts before this time (ms) are not counted, since their offers may not have been read.
         judged_to: up to this time (ms) ids were judged; those of later checkouts are to be told again after a restart.
+        remembered: what a restart counts from at least. The guards set it.
         last: session_id and id of the one that was counted last.
     """
 
@@ -74,6 +77,7 @@ class PurchasedIds:
         self.unmatched = unmatched
         self.since = MIN_TIME
         self.judged_to = judged_to
+        self.remembered = 0
         self.last: tuple[str, str] | None = None
         self._knows = knows
         self._waiting: list[tuple[int, str, str]] = []
@@ -139,6 +143,7 @@ class TaskGuard:
         misdated: of the checkouts in a row whose date is not believed, when they were written (ms). The guards drop
             those behind which another task has one that is believed.
         believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
+        held_by_misdated: decisions are suspended by them. It is remembered as a silence.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
         silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
             does not end it. MIN_TIME: none lasted.
@@ -152,6 +157,7 @@ class TaskGuard:
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
         self.misdated = deque[int]()
         self.believed_at = MIN_TIME
+        self.held_by_misdated = False
         self.resume_at = found.resume_at if silence else MIN_TIME
         self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
         self.instance_lands_at = MIN_TIME
@@ -248,8 +254,9 @@ class TaskGuard:
 
     def state(self) -> GuardState:
         """What is to be remembered over a restart. Of the gaps it is when the last one lands: all waits until then."""
-        resume_at = max(self.resume_at, self._last_lands_at)
-        return GuardState(self.newest_checkout, self.first_offer, resume_at, self.ids.unmatched, self.ids.judged_to)
+        resume_at = MAX_TIME if self.held_by_misdated else max(self.resume_at, self._last_lands_at)
+        unmatched = max(self.ids.unmatched, self.ids.remembered)
+        return GuardState(self.newest_checkout, self.first_offer, resume_at, unmatched, self.ids.judged_to)
 
 
 def longest_gap(silence: int, lateness: int) -> int:
@@ -337,12 +344,15 @@ class Guards:
         self._judge_unmatched(tasks)
         self._judge_misdated(tasks)
         silent = self._judge_silence(tasks, awake)
-        if silent:
-            self.suspended_by = SuspendedBy.SILENCE
-        elif self._limit and self.unmatched >= self._limit:
-            self.suspended_by = SuspendedBy.UNMATCHED
-        elif self._limit and self.misdated >= self._limit:
+        misdated = 0 < self._limit <= self.misdated
+        for task in tasks:
+            task.guard.held_by_misdated = misdated
+        if misdated:
             self.suspended_by = SuspendedBy.MISDATED
+        elif silent:
+            self.suspended_by = SuspendedBy.SILENCE
+        elif 0 < self._limit <= self.unmatched:
+            self.suspended_by = SuspendedBy.UNMATCHED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
         else:
@@ -405,6 +415,9 @@ class Guards:
                 if task not in matched:
                     task.guard.ids.unmatched = 0
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
+        for task in tasks:
+            # Not the sum, which would grow with each restart.
+            task.guard.ids.remembered = self._limit if 0 < self._limit <= self.unmatched else 0
 
     def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
         self._believed_at = max([self._believed_at, *(task.guard.believed_at for task in tasks)])
