@@ -24,10 +24,11 @@ again of before ends nothing. That count is not remembered: a restart reads them
 a part of the tasks has a part of them: so the suspension is remembered with each task, as a silence.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
-the place of offer ids. One that does ends it. Ids are judged in the order of event time, each once the watermark has
-passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the session, or was
-decided and not bought not longer than lookback ago; named by a checkout before, an id is not counted. While it lasts,
-each task remembers as many as the limit: it may be shared among instances of which none has as many.
+the place of offer ids. One that does, of a checkout that is not older, ends it. Ids are judged in the order of event
+time, each once the watermark has passed its checkout, since the offer may be read after it. Known is an offer that is
+undecided in the session, or was decided and not bought not longer than lookback ago; named by a checkout before, an id
+is not counted. While it lasts, each task remembers as many as the limit: the tasks may be shared among instances of
+which none has as many.
 
 Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
 whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so
@@ -39,10 +40,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
-from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
 from .checkpoint import GuardState
+from .purchased_ids import PurchasedIds
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Watermarks
 
@@ -56,61 +57,6 @@ class SuspendedBy(Enum):
     UNMATCHED = "unmatched_limit"
     MISDATED = "misdated checkouts"
     LANDING = "checkouts landing"
-
-
-class PurchasedIds:
-    """Counts the purchased ids of one task that name no offer, in a row.
-
-    Args:
-        knows: tells whether an offer was presented in a session, by session_id and offer_id.
-        unmatched, judged_to: as below, from before a restart.
-
-    Attributes:
-        unmatched: ids in a row without a match. The guards set it to 0.
-        since: those of checkouts before this time (ms) are not counted, since their offers may not have been read.
-        judged_to: up to this time (ms) ids were judged; those of later checkouts are to be told again after a restart.
-        remembered: what a restart counts from at least. The guards set it.
-        last: session_id and id of the one that was counted last.
-    """
-
-    def __init__(self, knows: Callable[[str, str], bool], unmatched: int = 0, judged_to: int = MIN_TIME) -> None:
-        self.unmatched = unmatched
-        self.since = MIN_TIME
-        self.judged_to = judged_to
-        self.remembered = 0
-        self.last: tuple[str, str] | None = None
-        self._knows = knows
-        self._waiting: list[tuple[int, str, str]] = []
-        self._matched = False
-
-    def purchased(self, session_id: str, offer_id: str, completed_at: int) -> None:
-        """A checkout (time in ms) names the id."""
-        heappush(self._waiting, (completed_at, session_id, offer_id))
-
-    def judge(self, watermark: int) -> None:
-        """Judge the ids of checkouts up to the watermark (ms).
-
-        To be called before decisions are made: they make offers unknown.
-        """
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= watermark:
-            completed_at, session_id, offer_id = heappop(waiting)
-            if self._knows(session_id, offer_id):
-                self.unmatched, self._matched = 0, True
-            elif completed_at >= self.since:
-                self.unmatched += 1
-                self.last = session_id, offer_id
-        self.judged_to = max(self.judged_to, watermark)
-
-    @property
-    def waiting(self) -> int:
-        """How many ids are not judged yet."""
-        return len(self._waiting)
-
-    def take_match(self) -> bool:
-        """Whether an id has matched since this was asked last, while the task was restoring included."""
-        matched, self._matched = self._matched, False
-        return matched
 
 
 class Gap(NamedTuple):
@@ -355,6 +301,8 @@ class Guards:
             self.suspended_by = SuspendedBy.UNMATCHED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
+            for task in awake:  # one that came since is to remember it too
+                task.guard.resume_at = max(task.guard.resume_at, self.resume_at)
         else:
             self.suspended_by = SuspendedBy.NONE
             # A task that still reads again, or comes from another member in a moment, has it before it.
@@ -369,7 +317,8 @@ class Guards:
 
     def _judge_gap(self, tasks: Collection[Guarded]) -> None:
         newest = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
-        before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest)
+        # What an instance was not told while it had no task is no gap.
+        before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest) if tasks else MIN_TIME
         if self._longest_gap and before > MIN_TIME and newest - before > self._longest_gap:
             read_to = max(task.guard.checkouts_read_to for task in tasks)
             for task in tasks:
@@ -409,11 +358,9 @@ class Guards:
         running = [task for task in tasks if not task.restoring]
         for task in running:
             task.guard.ids.judge(task.watermark)
-        matched = [task for task in running if task.guard.ids.take_match()]
-        if matched:
-            for task in tasks:
-                if task not in matched:
-                    task.guard.ids.unmatched = 0
+        matched_at = max((task.guard.ids.take_match() for task in running), default=MIN_TIME)
+        for task in tasks:
+            task.guard.ids.matched_elsewhere(matched_at)
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
         for task in tasks:
             # Not the sum, which would grow with each restart.

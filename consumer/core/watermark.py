@@ -36,7 +36,7 @@ class InputWatermark:
     `first` and `newest` are the times (ms) of the first and of the newest event that could move it, for the guards;
     MIN_TIME while there is none. So is `complete_to`: all that the log held then (wall clock) was read. More may still
     be on its way, so it moves nothing. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another
-    one.
+    one. `behind_to` (ms): of the events since `newest` that are older, the newest one; MIN_TIME: none was.
     """
 
     __slots__ = (
@@ -44,6 +44,7 @@ class InputWatermark:
         "_believed_behind",
         "_lag",
         "_max_skew",
+        "behind_to",
         "clock_ahead",
         "complete_to",
         "first",
@@ -55,6 +56,7 @@ class InputWatermark:
         self.value = self.complete_to = MIN_TIME
         self.first = first
         self.newest = newest
+        self.behind_to = MIN_TIME
         self.clock_ahead = 0
         # W says "<= W", and an event exactly `lateness` behind the newest is still on time: hence the 1 ms.
         self._lag = rules.lateness + 1
@@ -86,9 +88,11 @@ class InputWatermark:
         if event_time + self._believed_behind < timestamp:
             return False
         if seen > self.newest:
-            self.newest = seen
+            self.newest, self.behind_to = seen, MIN_TIME
             if self.first == MIN_TIME:
                 self.first = seen
+        elif seen > self.behind_to:
+            self.behind_to = seen
         now -= self.clock_ahead
         if seen > now:  # noqa: PLR1730 - min() costs a call on every record
             seen = now

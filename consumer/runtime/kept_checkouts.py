@@ -3,7 +3,8 @@
 What is kept of an input is forgotten by event time, and an input that is ahead of the other one is paused. Neither
 bounds checkouts that move no watermark: such as are dated implausibly, or by a clock that stands still and stamps too.
 To this they are all of the same time, however many there are. So they are counted, and the partitions that keep many of
-them are read no further. That is so whether decisions are suspended or not, and whether offers are read or not.
+them are read no further. That is so whether decisions are suspended or not, and whether offers are read or not. What
+an outage kept back is not counted where it lands behind a newer one: its dates rise, so that it comes to an end.
 
 Nothing else may end such a stop. What stands behind is not read, and what is kept cannot be forgotten. So the operator
 is told, who knows whether there is memory for more. After a restart, and with another member, the same log is read
@@ -35,11 +36,12 @@ class _Mark(NamedTuple):
     """Where the checkouts of a task stood when they moved last: times in ms, and how many were kept."""
 
     newest: int
+    behind_to: int
     watermark: int
     kept: int
 
 
-_NEW = _Mark(MIN_TIME, MIN_TIME, 0)
+_NEW = _Mark(MIN_TIME, MIN_TIME, MIN_TIME, 0)
 
 
 class KeptCheckouts:
@@ -78,11 +80,11 @@ class KeptCheckouts:
 
     def _mark(self, task: Task, *, misdated: bool) -> _Mark:
         before, checkouts = self._marks.get(task, _NEW), task.watermarks.checkouts
-        moved = checkouts.newest > before.newest
+        moved = checkouts.newest > before.newest or checkouts.behind_to > before.behind_to
         moved |= checkouts.value > before.watermark and (task.restoring or not misdated)
         # What is read again is known to have stopped nothing where the watermark had gone further by the clock.
         moved |= task.restoring and checkouts.value < task.guard.ids.judged_to
-        return _Mark(checkouts.newest, checkouts.value, task.kept_checkouts) if moved else before
+        return _Mark(checkouts.newest, checkouts.behind_to, checkouts.value, task.kept_checkouts) if moved else before
 
 
 def _has_no_stop(task: Task) -> bool:

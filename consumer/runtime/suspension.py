@@ -88,6 +88,8 @@ class Suspension:
         self.by = SuspendedBy.NONE
         self._clock = BELIEVED
         self._undecided_before: dict[Task, int] = {}
+        self._decides = set[Task]()
+        """The tasks that could decide when that was judged last."""
         self._full = False
         self._checkouts_before: dict[Task, int] = {}
         self._checkouts_stopped = frozenset[Task]()
@@ -103,7 +105,8 @@ class Suspension:
             self._change(by, tasks)
         if self.by is not SuspendedBy.NONE:
             before, held = self._undecided_before, [t for t in tasks if not t.restoring and not self.lets_decide(t)]
-            self._undecided_before = {task: before.get(task, task.undecided) for task in held}
+            self._undecided_before = {task: before.get(task, self._undecided_at_start(task)) for task in held}
+        self._decides = {task for task in tasks if not task.restoring and self.lets_decide(task)}
         behind = [task for task in tasks if not task.restoring and (task.guard.behind_gap or not task.guard.has_landed)]
         self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
         still = self._held(tasks)
@@ -186,6 +189,15 @@ class Suspension:
         """Say again that decisions are suspended, if they are."""
         if self.by is not SuspendedBy.NONE:
             log.warning(WHAT_TO_DO[self.by], **self._facts(tasks))
+
+    def _undecided_at_start(self, task: Task) -> int:
+        """What a held task may have undecided beside what is read while it is held.
+
+        Of one that comes while decisions are suspended it is nothing: else each rebalance would let as much again be
+        read.
+        But where only an offer that is read can end it, it must be.
+        """
+        return task.undecided if task in self._decides or self.by is SuspendedBy.UNMATCHED else 0
 
     def _held(self, tasks: Collection[Task]) -> frozenset[Task]:
         return frozenset(task for task in tasks if task in self._behind_gap or task in self._undecided_before)

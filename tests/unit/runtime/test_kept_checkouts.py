@@ -127,7 +127,7 @@ def test_a_restart_finds_the_same_stop_and_goes_on_with_a_higher_limit(kind: Any
     with capture_logs() as logs:
         world.turn()
     assert "checkouts" not in world.consumer.paused
-    assert [line["event"] for line in logs if "read again" in line["event"]] == ["checkouts are read again"]
+    assert len([line for line in logs if line["event"] == "checkouts are read again"]) == 1
     # A restart remembers misdated checkouts as a silence: it ends by checkouts that come to where the offers are.
     for n in range(70):
         world.turn([right(stopped_at + n, T + 1_000 + 60_000 * n)])

@@ -1,5 +1,8 @@
-"""The checkout producer writes booking ids, the service has found that and holds its decisions. A second instance joins,
-in peace and with a last commit of the first: each of them has one of the two partitions from then on."""
+"""The checkout producer writes booking ids, the service has found that and holds its decisions.
+
+A second instance joins, in peace and with a last commit of the first: each of them has one of the two partitions from
+then on.
+"""
 
 from __future__ import annotations
 
