@@ -45,9 +45,9 @@ class CallTrace:
         self.sent = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class OptOutCall:
-    """A call to make. Compared by identity, since one offer may be called for two chains.
+    """A call to make. Compared by identity, since one offer may be called for two chains. Nobody changes it.
 
     `metadata` holds only what `api.metadata_keys` allows; `source` is for the logs. By `owner` a call is cancelled,
     and told what became of it; by `chain_start`, the offset of the chain's first presentation, the owner finds the

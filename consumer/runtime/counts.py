@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 
-from ..core.chain import Chain
 from ..core.watermark import Side
 from ..events import OfferOutcome, Outcome, Reason
 from ..hiding import hide
@@ -46,17 +45,8 @@ class Counts:
         self.repeats_skipped = 0
         self.purchases_after_opt_out = 0
         self._wall = wall
-        self._decided_at = 0
         self._last_outcomes: deque[OfferOutcome] = deque(maxlen=MOST_RECENT)
         self._last_dead_letters: deque[RecentDeadLetter] = deque(maxlen=MOST_RECENT)
-
-    def decided(self, chain: Chain, decided_before: int) -> None:
-        """A chain was decided. `decided_before`: what was due up to then (ms) was decided before the start."""
-        self.decisions[chain.reason] += 1
-        now = int(self._wall() * 1000)
-        if now != self._decided_at:
-            self._decided_at = now  # one number in memory for all chains of a millisecond: a million may wait
-        chain.decided_at = chain.decide_at if chain.decide_at <= decided_before else self._decided_at
 
     def outcome(self, outcome: OfferOutcome) -> None:
         """A chain was settled."""

@@ -5,8 +5,6 @@ An outcome says which presentation it is of, what its fate is and why, by which 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..calls import CallResult
 from ..core.admission import Admission
 from ..core.chain import Chain
@@ -50,24 +48,6 @@ def fate_without_call(chain: Chain, *, call_abandoned: bool) -> Outcome | None:
     return Outcome.IGNORED if chain.reason is Reason.ABANDONED and not call_abandoned else None
 
 
-class Settlement(NamedTuple):
-    """What an outcome says that the presentation itself does not.
-
-    Attributes:
-        decided_at: event time (ms).
-        checkout: the one that bought or declined it, if any did.
-        result: of the call, if one was asked for.
-        note: in human words.
-    """
-
-    outcome: Outcome
-    reason: Reason
-    decided_at: int
-    checkout: CheckoutCompleted | None = None
-    result: CallResult | None = None
-    note: str | None = None
-
-
 class Outcomes:
     """Writes the outcomes of one task.
 
@@ -88,50 +68,58 @@ class Outcomes:
 
     def not_admitted(self, event: OfferPresented, reason: Reason, note: str) -> None:
         """The presentation is late or implausible: DEAD_LETTERED before it belonged to any chain."""
-        self._write(event, Settlement(Outcome.DEAD_LETTERED, reason, event.presented_at, note=note))
+        self._write(event, Outcome.DEAD_LETTERED, reason, event.presented_at, note=note)
 
     def not_called(self, chain: Chain, outcome: Outcome) -> None:
         """The chain is settled by its decision alone: PURCHASED, IGNORED, or DEAD_LETTERED with its checkout."""
-        self._write(chain.last, Settlement(outcome, chain.reason, chain.decide_at, chain.checkout))
+        self._write(chain.last, outcome, chain.reason, chain.decide_at, chain.checkout)
 
     def called(self, chain: Chain, outcome: Outcome, result: CallResult) -> None:
         """The insurer has answered: OPTED_OUT, NOT_FOUND, or DEAD_LETTERED since it refuses the request."""
-        self._write(chain.last, Settlement(outcome, chain.reason, chain.decide_at, chain.checkout, result, result.note))
+        self._write(chain.last, outcome, chain.reason, chain.decide_at, chain.checkout, result, result.note)
 
     def released(self, chain: Chain, note: str | None, result: CallResult | None) -> None:
         """An operator let the offer go."""
-        settlement = Settlement(Outcome.RELEASED, Reason.RELEASED, chain.decide_at, chain.checkout, result, note)
-        self._write(chain.last, settlement)
+        decide_at, checkout = chain.decide_at, chain.checkout
+        self._write(chain.last, Outcome.RELEASED, Reason.RELEASED, decide_at, checkout, result, note)
 
     def quarantined(self, chain: Chain, result: CallResult | None) -> None:
         """The decision was to call, but what cannot be read may be the purchase: DEAD_LETTERED."""
         outcome, reason = Outcome.DEAD_LETTERED, Reason.CHECKOUT_UNREADABLE
-        self._write(chain.last, Settlement(outcome, reason, chain.decide_at, result=result, note=MAY_BE_BOUGHT))
+        self._write(chain.last, outcome, reason, chain.decide_at, result=result, note=MAY_BE_BOUGHT)
 
     def bought(self, chain: Chain, checkout: CheckoutCompleted, result: CallResult | None) -> None:
         """The decision was to call, but a purchase was known before the call was settled: PURCHASED."""
         note = BOUGHT_AFTER if checkout.completed_at > chain.decide_at else KNOWN_AS_BOUGHT
-        settlement = Settlement(Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result, note)
-        self._write(chain.last, settlement)
+        self._write(chain.last, Outcome.PURCHASED, Reason.PURCHASED, chain.decide_at, checkout, result, note)
 
-    def _write(self, event: OfferPresented, settlement: Settlement) -> None:
-        checkout, result = settlement.checkout, settlement.result
-        outcome = OfferOutcome(
+    def _write(
+        self,
+        event: OfferPresented,
+        outcome: Outcome,
+        reason: Reason,
+        decided_at: int,
+        checkout: CheckoutCompleted | None = None,
+        result: CallResult | None = None,
+        note: str | None = None,
+    ) -> None:
+        """`decided_at`: event time (ms); `checkout`: bought or declined it; `result`: of the call, if one was made."""
+        written = OfferOutcome(
             offer_id=event.offer_id,
             partner_code=event.partner_code,
             session_id=event.session_id,
-            outcome=settlement.outcome,
-            reason=settlement.reason,
+            outcome=outcome,
+            reason=reason,
             checkout_id=None if checkout is None else checkout.checkout_id,
             presented_at=event.presented_at,
-            decided_at=settlement.decided_at,
+            decided_at=decided_at,
             settled_at=int(self._wall() * 1000),
             status_code=None if result is None else result.status_code,
             attempts=0 if result is None else result.attempts,
             details=event.details,
             source=RecordRef(self._topic, self._partition, event.record_offset),
             mode=self._mode,
-            note=None if settlement.note is None else hide(settlement.note),
+            note=None if note is None else hide(note),
         )
-        self._counts.outcome(outcome)
-        self._outputs.outcome(outcome, self._partition)
+        self._counts.outcome(written)
+        self._outputs.outcome(written, self._partition)

@@ -47,7 +47,8 @@ class Releases:
 
     def note_of(self, offer: Chain | OptOutCall) -> str | None:
         """Who let this one go, and why; None: nobody did. May be asked by any thread."""
-        return self.notes.get((offer.partner_code, offer.offer_id))
+        notes = self.notes
+        return notes.get((offer.partner_code, offer.offer_id)) if notes else None
 
     def changed(self, now: float) -> bool:
         """Whether the file says something else than before. Looks at most once a second; `now` is monotonic (s)."""

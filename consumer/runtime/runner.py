@@ -76,13 +76,14 @@ class TaskRunner:
         self._codec, self._mode = edges.codec, edges.mode
         self._outputs, self._record_reader = edges.outputs, edges.record_reader
         self._releases = edges.releases
-        self._clock_check = edges.clock_check
+        self._clock_check, self._wall = edges.clock_check, edges.clock.wall
         self._bad_records = bad_records
         self._counts = counts or Counts(edges.clock.wall)
         self._outcomes = Outcomes(edges, topics[Side.OFFERS], partition, self._counts)
         self._buffered: tuple[list[Message], list[Message]] = ([], [])
         """Records that wait: see `buffering`."""
         self._decided_before = task.decided_to
+        """What was due up to then (ms) was decided before the start."""
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
@@ -309,15 +310,19 @@ class TaskRunner:
 
         `suspended`: only what was decided before the restart. `at_once`: no offer is read before something is called.
         """
-        for chain in self.task.decide(suspended=suspended):
+        due = self.task.decide(suspended=suspended)
+        now = int(self._wall() * 1000) if due else 0  # one number in memory for all of them: a million may wait
+        for chain in due:
             if not self._mode.settles(self.partition, chain.last):
                 self.task.settle(chain, called=False)
                 continue
-            self._counts.decided(chain, self._decided_before)
+            self._counts.decisions[chain.reason] += 1
+            chain.decided_at = chain.decide_at if chain.decide_at <= self._decided_before else now
             if (fate := fate_without_call(chain, call_abandoned=self.task.calls_abandoned)) is None:
                 self.first_calls.keep(chain)
             else:
-                self._settle(chain, fate)
+                self._outcomes.not_called(chain, fate)
+                self.task.settle(chain)
         calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
         stands = (at_once or self.late_run.suspended or self._mode.is_bounded) and self._ahead() is Side.CHECKOUTS
@@ -411,10 +416,6 @@ class TaskRunner:
     def _acknowledged(self, chain: Chain, *, told: bool) -> None:
         if not self._closed:
             self.task.settle(chain, called=told)
-
-    def _settle(self, chain: Chain, outcome: Outcome) -> None:
-        self._outcomes.not_called(chain, outcome)
-        self.task.settle(chain)
 
     def _settle_withheld(self, chain: Chain, result: CallResult | None = None) -> None:
         told = result is not None and result.maybe_recorded

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
@@ -267,6 +269,11 @@ def test_the_settings_cannot_weaken_what_a_written_outcome_means() -> None:
 def test_outcome_keys_differ_as_the_ids_do(partner: str, offer: str, other_partner: str, other_offer: str) -> None:
     same = (partner, offer) == (other_partner, other_offer)
     assert (outcome_key(partner, offer) == outcome_key(other_partner, other_offer)) == same
+
+
+@given(st.text(string.printable), st.text(string.ascii_letters + string.digits + "-_.~é"))
+def test_an_outcome_key_is_what_the_standard_library_makes_of_the_ids(partner: str, offer: str) -> None:
+    assert outcome_key(partner, offer).decode() == f"{quote(partner, safe='')}/{quote(offer, safe='')}"
 
 
 def test_an_outcome_key_is_percent_encoded() -> None:

@@ -95,6 +95,34 @@ def test_the_oldest_write_counts_whatever_came_and_went_since(proven: WritesWorl
     assert proven.trouble == ""
 
 
+def test_what_is_written_between_two_looks_waits_for_the_last_of_it(proven: WritesWorld) -> None:
+    batch = [proven.writes.begin(OUTCOMES) for _ in range(3)]
+    proven.now += 10
+    proven.writes.look()
+    later = proven.writes.begin(OUTCOMES)
+    for one in batch[1:]:
+        proven.writes.end(one, recorded=True)
+    proven.now += BOUND - 5
+    assert "has waited 35 s" in proven.trouble
+    proven.writes.end(batch[0], recorded=True)
+    assert proven.trouble == ""
+    proven.writes.look()
+    proven.now += 6
+    assert "has waited 31 s" in proven.trouble, "what was written behind the look counts by its own time"
+    proven.writes.end(later, recorded=True)
+    assert proven.trouble == ""
+
+
+def test_a_write_behind_others_that_were_all_answered_is_waited_for(proven: WritesWorld) -> None:
+    proven.record()
+    proven.now += 10
+    write = proven.writes.begin(OUTCOMES)
+    proven.now += BOUND + 1
+    assert "has waited 31 s" in proven.trouble
+    proven.writes.end(write, recorded=True)
+    assert proven.trouble == ""
+
+
 def test_a_write_that_failed_for_good_closes_for_good(proven: WritesWorld) -> None:
     proven.writes.fail("an outcome for offer.outcome[1]: Topic authorization failed")
     proven.record()

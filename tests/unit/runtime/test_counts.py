@@ -6,7 +6,6 @@ import pytest
 from support.builders import NOW, checkout, offer, raw
 from support.loop_world import LoopWorld, assign, revoke
 
-from consumer.core.chain import Chain
 from consumer.core.watermark import Side
 from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
 from consumer.hiding import Hider
@@ -75,12 +74,3 @@ def test_all_that_becomes_of_offers_is_counted_and_outlives_the_task() -> None:
     world.turn(assign)
     assert world.snapshot().counts.outcomes == {Outcome.PURCHASED: 1, Outcome.OPTED_OUT: 1}
     assert len(world.snapshot().outcomes) == 2
-
-
-@pytest.mark.parametrize(("decided_before", "decided_at"), [(9_999, NOW), (10_000, 10_000)])
-def test_an_offer_is_decided_now_unless_it_was_before_the_start(decided_before: int, decided_at: int) -> None:
-    counts = Counts(lambda: NOW / 1000)
-    chain = Chain([], 10_000, Reason.DECLINED, None, False)
-    counts.decided(chain, decided_before)
-    assert chain.decided_at == decided_at
-    assert counts.decisions == {Reason.DECLINED: 1}

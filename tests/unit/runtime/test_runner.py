@@ -67,6 +67,22 @@ def test_a_result_in_time_moves_the_commit() -> None:
     assert plan.offers.offset == 1
 
 
+def test_an_offer_is_decided_now_unless_it_was_before_the_start() -> None:
+    before, _ = make()
+    before.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    pass_time(before, 11_500)
+    before.decide()
+    plan = before.task.prepare_commit()
+    assert plan is not None
+    runner, _ = make(plan.offers, plan.checkouts)
+    runner.on_message(Side.OFFERS, offer(0, 10_000, session="s0"), NOW)
+    runner.on_message(Side.OFFERS, offer(1, 12_000, session="s1"), NOW)
+    pass_time(runner, 20_000)
+    runner.decide()
+    chains = sorted(runner.task.unsettled_chains(), key=lambda chain: chain.start)
+    assert [chain.decided_at for chain in chains] == [chains[0].decide_at, NOW]
+
+
 def test_a_cancelled_call_settles_nothing_and_writes_nothing() -> None:
     runner, sink = make()
     runner.on_message(Side.OFFERS, offer(0, 10_000), NOW)
