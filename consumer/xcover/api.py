@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
 
 import httpx
 
@@ -26,6 +25,7 @@ from .body import is_of_the_api, unpacked
 from .secret_files import SecretFiles
 from .spans import CallSpan, SpanRecorder, headers_of
 from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
+from .urls import CallUrls
 
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
@@ -64,7 +64,10 @@ class OptOutApi:
         self._on_time = on_time
         self._spans = spans
         self._next_time = float("-inf")
-        self._url = settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/")
+        self._urls = CallUrls(settings.base_url.rstrip("/") + "/" + settings.path.lstrip("/"))
+        self._headers_of: Mapping[str, str] | None = None
+        self._headers: dict[tuple[bytes, int], httpx.Headers] = {}
+        """Of calls that are signed by `_headers_of`, by host and length of the body: a second's calls share them."""
         self._with_metadata = settings.body == "metadata"
 
     async def __call__(self, call: OptOutCall, may_leave: Callable[[], bool]) -> Answer:
@@ -100,13 +103,7 @@ class OptOutApi:
             span = None if self._spans is None else self._spans.begin(call.trace)
             headers = {**headers, **(headers_of(call.trace.context) if span is None else span.headers)}
         try:
-            request = httpx.Request(
-                "POST",
-                self.url(call),
-                headers={**_JSON, **headers},
-                content=self.body(call),
-                extensions={MAY_LEAVE: may_leave},
-            )
+            request = self._request(call, headers, may_leave)
         except (httpx.InvalidURL, UnicodeError) as error:
             return Answer(AnswerKind.REFUSED, note=note(f"not sent: no URL can be made of its ids: {error}"))
         if call.trace is None:
@@ -122,6 +119,25 @@ class OptOutApi:
             if span is not None:
                 span.end(answer.status_code)
         return answer
+
+    def _request(self, call: OptOutCall, headers: Mapping[str, str], may_leave: Callable[[], bool]) -> httpx.Request:
+        """The request of a call. Made of a URL, headers and a stream, it costs a tenth: httpx takes these as they are.
+
+        Raises:
+            httpx.InvalidURL, UnicodeError: no URL can be made of its ids.
+        """
+        url, body = self._urls.of(call.partner_code, call.offer_id), self.body(call)
+        if headers is not self._headers_of:
+            self._headers_of = headers
+            self._headers.clear()
+        whole = self._headers.get((url.netloc, len(body)))
+        if whole is None:
+            given = {"Host": url.netloc.decode("ascii"), **_JSON, **headers, "Content-Length": str(len(body))}
+            whole = self._headers[url.netloc, len(body)] = httpx.Headers(given)
+        extensions = {MAY_LEAVE: may_leave}
+        request = httpx.Request("POST", url, headers=whole, stream=httpx.ByteStream(body), extensions=extensions)
+        request.read()
+        return request
 
     async def _send(self, request: httpx.Request, note: Callable[[str], str], span: CallSpan | None = None) -> Answer:
         try:
@@ -162,10 +178,8 @@ class OptOutApi:
         await self._transport.aclose()
 
     def url(self, call: OptOutCall) -> str:
-        """Where the call goes. The ids are data: percent-encoded whole, slashes too, they cannot change the path."""
-        return self._url.replace("{partner_code}", quote(call.partner_code, safe="")).replace(
-            "{offer_id}", quote(call.offer_id, safe="")
-        )
+        """Where the call goes; see `CallUrls`."""
+        return str(self._urls.of(call.partner_code, call.offer_id))
 
     def body(self, call: OptOutCall) -> bytes:
         """The body, JSON. Metadata goes to a third party, so only keys somebody chose are in the call."""

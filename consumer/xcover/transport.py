@@ -83,7 +83,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             request.method,
             # "encoded": sent as it stands, so that no second hand decides what the ids in it mean.
             URL(str(request.url), encoded=True),
-            data=request.content,
+            data=request.read(),
             # As they are kept: httpx would work out the encoding of all of them once for each.
             headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
             allow_redirects=False,
