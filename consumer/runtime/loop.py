@@ -52,6 +52,13 @@ BATCH = 5_000
 TURN = 0.02
 """Seconds that a turn waits for records: bounds how late a decision, a settled call or a signal is noticed."""
 
+BUSY_TURN = 0.005
+"""The same while records come: the client gives out what has come only when the wait is over, and by each record an
+offer may be due. When nothing comes so many turns would be in vain."""
+
+BUSY = 0.1
+"""Seconds after a record for which others are awaited so."""
+
 FLUSH = 2.0
 """Seconds that a commit waits for outcomes to be acknowledged before it is put off."""
 
@@ -131,6 +138,7 @@ class Loop:
         )
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
+        self._busy_until = 0.0
         self._next_commit = 0.0
         self._next_progress = 0.0
 
@@ -177,7 +185,10 @@ class Loop:
 
     def run_once(self) -> None:
         """One turn, in the order that the head of the module says."""
-        messages = self.tasks.consumer.poll(BATCH, TURN)
+        moment = self._edges.clock.monotonic()
+        messages = self.tasks.consumer.poll(BATCH, BUSY_TURN if moment < self._busy_until else TURN)
+        if messages:
+            self._busy_until = moment + BUSY
         self._keys.look(messages)
         self._clock_check.read(messages)
         clock_changed = self._clock_check.look()

@@ -30,7 +30,7 @@ from consumer.events import Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.clock_check import ClockFinding
-from consumer.runtime.loop import FLUSH, FOR_CALLS, PROGRESS
+from consumer.runtime.loop import BUSY, BUSY_TURN, FLUSH, FOR_CALLS, PROGRESS, TURN
 from consumer.runtime.releases import Releases
 
 
@@ -42,6 +42,26 @@ def test_outcomes_are_flushed_before_the_commit_that_relies_on_them(world: LoopW
     world.commit()
     assert world.consumer.happened == ["flush", "commit"]
     assert world.committed == 1
+
+
+def test_while_records_come_a_turn_waits_less_for_the_next_ones(
+    world: LoopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.begin()
+    waits, consume = list[float](), world.consumer.consume
+
+    def noting(most: int, timeout: float) -> list[Message]:
+        waits.append(timeout)
+        return consume(most, timeout)
+
+    monkeypatch.setattr(world.consumer, "consume", noting)
+    world.skipped += BUSY
+    world.turn()
+    world.turn([offer(0, 10_000)])
+    world.turn()
+    world.skipped += BUSY
+    world.turn()
+    assert waits == [TURN, TURN, BUSY_TURN, TURN]
 
 
 def test_nothing_is_committed_while_an_outcome_is_not_acknowledged(world: LoopWorld) -> None:
