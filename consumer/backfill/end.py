@@ -122,7 +122,7 @@ class End:
         if runner.is_done:
             return True
         task = runner.task
-        if task.restoring or task.unsettled or runner.outstanding:
+        if task.restoring or task.unsettled or runner.outstanding or task.due.has_more:
             return False
         # Checkouts may still land behind a gap in them: that is over within moments, and what is due is decided then.
         if task.guard.behind_gap or (not task.guard.has_landed and task.guard.resume_at < MAX_TIME):

@@ -14,6 +14,7 @@ from .admission import Admission, CheckoutEffect, effect_of
 from .chain import Chain
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position, rules_key, unit_of
 from .commits import CommitPlan, CommitPlanner
+from .due import DueChains
 from .guards import TaskGuard
 from .horizon import Horizon
 from .join import Join, Undated
@@ -45,7 +46,8 @@ class Task:
     Attributes:
         restore_warnings: what was odd about what was committed, in words, for the log.
         watermarks, guard: of its inputs, and what the guards go by.
-        decided_to: D (ms): what is due by then is decided. It stays below the watermark while decisions are suspended.
+        due: tells whether more is due than was decided.
+        decided_to: D (ms): what is due by then is decided. It is below W while decisions are suspended or more is due.
         calls_abandoned: whether an abandoned offer is called, or settled as IGNORED.
         repeats_skipped: chains that were found called before the restart, and so are not called again.
     """
@@ -82,7 +84,7 @@ class Task:
         # As the count itself, of the checkout partition's commit: the offers' may be a later one.
         self._counted_below, self._counted_to = found.checkouts.next_offset, remembered.judged_to
         self._offers, self._checkouts = OfferOffsets(offers.offset, self._unit), CheckoutOffsets(checkouts.offset)
-        self._earliest, self._pending = EarliestFrom(), PendingChains(rules)
+        self.due, self._earliest, self._pending = DueChains(self._join), EarliestFrom(), PendingChains(rules)
         self._planner = CommitPlanner(rules, offers.offset, found.offers.decided_to, metadata_limit)
         self._unacknowledged_checkouts, self._listed = set[int](), list[Chain]()
         self._restore_if_read()
@@ -286,31 +288,31 @@ class Task:
         return self._pending.oldest()
 
     def pending_chain(self, start: int) -> Chain:
-        """The chain, decided and not settled, whose `start` this is.
-
-        Raises:
-            KeyError: there is none; it was settled, or was never decided here.
-        """
+        """The chain, decided and not settled, whose `start` this is. Raises KeyError: there is none, or no longer."""
         return self._pending.by_start[start]
 
     # --- chains out
 
-    def decide(self, *, suspended: bool = False) -> list[Chain]:
+    def decide(self, *, suspended: bool = False, most: int = MAX_TIME) -> list[Chain]:
         """The chains that are due at the present watermark, in order of decide_at. Each is to be settled.
 
         First come those decided before the restart and not settled, once. While decisions are `suspended` they alone.
+        `most`: of more the first, see `DueChains`. The rest comes with the next calls.
         """
         if self.restoring:
+            self.due.skip()
             return []
         due, self._listed = self._listed, []
         watermark = self.watermark
         until = min(watermark, self.guard.decides_to)
         # Held by a gap, what a checkout that lands makes due in what was decided before waits for the others too.
         if not suspended and (until > self.decided_to or self.guard.decides_to == MAX_TIME):
-            for chain in self._join.decide(until):
+            for chain in self.due.take(until, most):
                 self._pending.add(chain, late_decided=chain.decide_at <= self.decided_to)
                 due.append(chain)
-            self.decided_to = until
+            self.decided_to = max(self.decided_to, self.due.taken_to)
+        else:
+            self.due.skip()
         # What still comes was presented at most window + checkout_grace ago and looks back by lookback; by one lookback
         # more the guards know a purchase that is told twice. What is open keeps what it needs, however long.
         # Not before the inputs are read again to where they had been: what comes may tell that one is misdated.

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 from ..calls import CallResult, OptOutCall, Withheld
 from ..core.admission import JOINED, Admission, CheckoutEffect
 from ..core.chain import Chain
+from ..core.rules import MAX_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..errors import DecodeError, SchemaWaitError, TruncatedLogError
@@ -86,8 +87,7 @@ class TaskRunner:
         """What was due up to then (ms) was decided before the start."""
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
-        self._closed = False
-        self._checkouts_wait_for_clock = False
+        self._closed = self._checkouts_wait_for_clock = False
         self._maybe_told: set[int] = set()
         """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
         self.first_calls = FirstCalls(task, checkouts_end)
@@ -305,12 +305,12 @@ class TaskRunner:
 
     # --- decisions and their fates
 
-    def decide(self, *, suspended: bool = False, at_once: bool = True) -> list[OptOutCall]:
+    def decide(self, *, suspended: bool = False, at_once: bool = True, most: int = MAX_TIME) -> list[OptOutCall]:
         """Decide what is due. What is settled at once is written; the calls to be made are returned.
 
-        `suspended`: only what was decided before the restart. `at_once`: no offer is read before something is called.
+        `suspended`, `most`: see `Task.decide`. `at_once`: no offer is read before something is called.
         """
-        due = self.task.decide(suspended=suspended)
+        due = self.task.decide(suspended=suspended, most=most)
         now = int(self._wall() * 1000) if due else 0  # one number in memory for all of them: a million may wait
         for chain in due:
             if not self._mode.settles(self.partition, chain.last):

@@ -23,6 +23,38 @@ def test_crashes_anywhere_lose_nothing_and_make_no_false_call(drawn: Logs, sched
     world.check_all_told()
 
 
+@pytest.mark.parametrize("limit", [4096, 45])
+@examples(150)
+@given(logs(several=True, late=True, garbage=True, overdue=True), schedules(), st.integers(1, 2))
+def test_a_commit_or_a_crash_between_two_portions_of_what_is_due_is_survived(
+    limit: int, drawn: Logs, schedule: list[Step], portion: int
+) -> None:
+    world = TaskWorld(drawn, strict=False, metadata_limit=limit, halves=True, portion=portion)
+    world.run(schedule)
+    world.finish()
+    world.check_all_told()
+
+
+@examples(150)
+@given(logs(several=True, garbage=True, overdue=True), schedules(), st.integers(0, 20))
+def test_what_is_decided_in_portions_is_what_the_reference_decides(
+    drawn: Logs, schedule: list[Step], portions: int
+) -> None:
+    world = TaskWorld(drawn, portion=1)
+    world.run(schedule)
+    world.rebuild()
+    world.read_some(len(drawn.offers), len(drawn.checkouts))
+    for source in Side:
+        world.read_to_end(source)
+        world.idle(source)
+    for _ in range(portions):
+        world.decide()
+    world.commit()
+    world.crash()
+    world.finish()
+    world.check_all_told()
+
+
 @examples(12)
 @given(logs(several=True, garbage=True, overdue=True), schedules(most=60))
 def test_a_crash_after_every_single_step_is_survived(drawn: Logs, schedule: list[Step]) -> None:

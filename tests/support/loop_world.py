@@ -49,11 +49,13 @@ class LoopConsumer(Consumer):
         self.paused: set[str] = set()
         self.ends: dict[str, int] = {}
         self.happened: list[str] = []
+        self.waited: list[float] = []
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
     def consume(self, most: int, timeout: float) -> list[Message]:
+        self.waited.append(timeout)
         messages: list[Message] = []
         while self.polls:
             event = self.polls.pop(0)

@@ -46,6 +46,7 @@ class TaskWorld:
         halves: a commit may reach one of the two partitions only.
         forgetful: a crash may lose the metadata of the offer partition's commit.
         later_rules: the settings that come into force with crashes to come, in turn.
+        portion: so much of what is due is decided at a time.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class TaskWorld:
         halves: bool = False,
         forgetful: bool = False,
         later_rules: Iterable[DecisionRules] = (),
+        portion: int = MAX_TIME,
     ) -> None:
         self.logs = logs
+        self.portion = portion
         self.rules = logs.rules
         self.all_rules = [logs.rules]
         self.strict = strict
@@ -294,9 +297,11 @@ class TaskWorld:
         self.task.idle(side, clock)
 
     def decide(self) -> None:
-        """Decide what is due; calls are made at once, and answered when `settle` says."""
+        """Decide what is due, or a portion of it; calls are made at once, and answered when `settle` says."""
         rebuilding = self.task.restoring
-        chains = self.task.decide()
+        if self.portion < MAX_TIME:
+            self.task.due.skip()  # as if a turn had decided nothing, since when nothing was read
+        chains = self.task.decide(most=self.portion)
         self._decided(chains, rebuilding)
         if not rebuilding:
             self.rebuilt = None
@@ -405,6 +410,8 @@ class TaskWorld:
             self.read_to_end(source)
             self.idle(source)
         self.decide()
+        while self.task.due.has_more:
+            self.decide()
         self.drain()
 
     def is_settled(self, record: Record) -> bool:

@@ -37,6 +37,7 @@ class Runner(SimpleNamespace):
             behind_gap=more.get("behind_gap", False), has_landed=resume_at == MIN_TIME, resume_at=resume_at
         )
         late = {"suspended": more.get("suspended", False), "kept": more.get("kept", [])}
+        task["due"] = SimpleNamespace(has_more=more.get("more_due", False))
         super().__init__(
             task=SimpleNamespace(**task), late_run=SimpleNamespace(**late), outstanding=more.get("outstanding", 0)
         )
@@ -86,12 +87,13 @@ def end(group: Group, partitions: int | None = None, **more: Any) -> End:
         (Runner(decided_to=DONE_AT - 1, watermark=AT_LOG_END - 1), False),
         (Runner(decided_to=DONE_AT - 1, watermark=AT_LOG_END), True),
         (Runner(decided_to=0, watermark=AT_LOG_END), True),
+        (Runner(decided_to=0, watermark=AT_LOG_END, more_due=True), False),
         (Runner(decided_to=0, watermark=AT_LOG_END, kept=[1]), False),
         (Runner(decided_to=0, watermark=0, kept=[1], suspended=True), True),
     ],
     ids=[
         "all is settled", "a call is under way", "something waits for its call", "it restores", "it reads on",
-        "the log is not read yet", "the log decides no more", "a guard holds it", "late ones are being judged",
+        "the log is not read yet", "the log decides no more", "a guard holds it", "more is due", "late ones are being judged",
         "a mass of late ones is kept back",
     ],
 )  # fmt: skip

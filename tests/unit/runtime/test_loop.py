@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import structlog
+from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
-from support.builders import NOW, checkout, end, offer, raw, release_file
+from support.builders import NOW, checkout, end, lone_offer, offer, raw, release_file
 from support.kafka import Message
 from support.loop_world import (
     TOPICS,
@@ -26,11 +27,11 @@ from support.runner_world import make, pass_time
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError, TopicMadeAnewError
-from consumer.events import Outcome, RecordRef
+from consumer.events import OfferPresented, Outcome, RecordRef
 from consumer.kafka.record import Record
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.clock_check import ClockFinding
-from consumer.runtime.loop import BUSY, BUSY_TURN, FLUSH, FOR_CALLS, PROGRESS, TURN
+from consumer.runtime.loop import BUSY, BUSY_TURN, FLUSH, FOR_CALLS, PORTION, PROGRESS, TURN
 from consumer.runtime.releases import Releases
 
 
@@ -292,3 +293,36 @@ def test_a_login_that_clients_cannot_take_over_stops_the_loop(world: LoopWorld) 
     assert not world.loop._stopping
     world.turn()
     assert world.loop._stopping
+
+
+def test_of_all_that_is_due_a_portion_is_handed_over_before_more_is_decided(world: LoopWorld) -> None:
+    world.turn([lone_offer(n, 10_000 + n) for n in range(4 * PORTION)])
+    assert world.consumer.waited[-1] == TURN
+    world.idle(200_000)
+    assert len(world.delivery.calls) == PORTION
+    assert world.runner.task.decided_to == 10_000 + PORTION - 1 + 1_000, "D tells no more than what is decided"
+    for turns in (2, 3, 4):
+        world.turn()
+        assert world.consumer.waited[-1] == 0, "what is due waits for no record"
+        assert len(world.delivery.calls) == turns * PORTION
+    world.turn()
+    assert [call.source.offset for call in world.delivery.calls] == list(range(4 * PORTION))
+    assert world.runner.task.decided_to == world.runner.task.watermark
+    world.turn()
+    assert world.consumer.waited[-1] > 0
+
+
+def test_tasks_share_a_portion() -> None:
+    world = LoopWorld(partitions=3)
+    three = [TopicPartition(topic, partition) for topic in TOPICS for partition in range(3)]
+    world.turn(lambda consumer: consumer.on_assign(consumer, three))
+    for task in [runner.task for runner in world.loop.tasks.runners.values()]:
+        for n in range(PORTION):
+            task.offer(OfferPresented(f"s{n}", "P", f"o{n}", 10_000 + n, n), 10_000 + n, 10_000 + n)
+        assert task.decide() == []
+        for side in Side:
+            task.idle(side, 200_000)
+    world.loop.tasks.changed = True
+    world.turn()
+    shared = [runner.task.unsettled for runner in world.loop.tasks.runners.values()]
+    assert shared == [PORTION // 3] * 3
