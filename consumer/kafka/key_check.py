@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 AT_START = 15.0
 """Seconds that reading may take at the start. What a partition does not give by then is seen while running."""
 
+_ROUND = 0.02
+"""Seconds that the client waits for more, at the start: it gives the last records only then, since fewer are left than
+it is asked for."""
+
 EACH_SECOND = 1_500
 """Records looked at in a second while running; what was not used is kept for a second. At 6 us each that is a
 hundredth of the loop's time. Up to so many records a second it is all of them; when catching up, one in some dozens."""
@@ -165,7 +169,7 @@ class KeyCheck:
             ranges = {place: span for place, span in wanted.items() if span[0] < span[1]}
             if not ranges:
                 continue
-            messages = reader.read(ranges, lambda: self._monotonic() < deadline, round_s=0.2)
+            messages = reader.read(ranges, lambda: self._monotonic() < deadline, round_s=_ROUND)
             found = Counter(message.topic() for message in messages if self._add(message))
             keys, without = found.total(), sorted({topic for topic, _ in ranges} - found.keys())
             log.info("keys were sampled", part=part, keys=keys, partitions=len(ranges))

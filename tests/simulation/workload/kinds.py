@@ -36,6 +36,8 @@ class Kind(Enum):
     """Ranges of the logs of some seeds are backfilled, after the live run."""
     SEVERAL = "several in a record"
     """A record holds its offer several times: `input.offers.each` is set, and all fates must stay what they are."""
+    IN_PORTIONS = "in portions"
+    """The processes of a seed decide one to three chains a turn, and as many as they read."""
 
 
 ON: frozenset[Kind] = frozenset(

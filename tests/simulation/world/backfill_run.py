@@ -244,6 +244,7 @@ class BackfillWorld(World):
             tell=self.tell,
             on_begin=self._count_begin,
             on_refusal=self._count_refusal,
+            portion=self.portion,
         )
 
     def _count_begin(self, partition: int) -> None:

@@ -133,6 +133,7 @@ class SimulatedProcess:
         crash_point: a call's name and a number: the process dies at its call of that number to the outside whose name
             begins so, "" being any; None: it does not.
         pass_time: lets so many seconds pass in the world.
+        portion: see `consumer.runtime.loop.PORTION`.
 
     Attributes:
         frozen_until: all of it stands still.
@@ -160,6 +161,7 @@ class SimulatedProcess:
         tell: Callable[[str], None],
         on_begin: Callable[[int], None],
         on_refusal: Callable[[str, str, int], None],
+        portion: int,
     ) -> None:
         journal.speaker = name
         releases = Releases(release_file)  # type: ignore[arg-type]  # it is read as a path is
@@ -210,7 +212,7 @@ class SimulatedProcess:
                 history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
             )
         )
-        self.service = runtime.Loop(settings, edges, partitions=broker.count, health=self.health)
+        self.service = runtime.Loop(settings, edges, partitions=broker.count, health=self.health, portion=portion)
         self._steps = self._drive()
 
     def _arranged(self, edges: Edges) -> Edges:

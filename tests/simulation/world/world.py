@@ -20,7 +20,7 @@ from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
-from simulation.workload.kinds import ON, Kind
+from simulation.workload.kinds import ON, Kind, source_of
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario, Written
 from simulation.world.broker import Broker
 from simulation.world.insurer import Call, Insurer
@@ -46,6 +46,7 @@ from consumer.errors import (
 )
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
+from consumer.runtime.loop import PORTION
 from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
 from consumer.xcover import api
 
@@ -74,6 +75,7 @@ class World:
             self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions, scenario.group_protocol
         )
         self._more_text = MORE_TEXT if Kind.SEVERAL in kinds else 0
+        self.portion = source_of(Kind.IN_PORTIONS, seed).randint(1, 3) if Kind.IN_PORTIONS in kinds else PORTION
         self.broker.metadata_limit = scenario.metadata_limit + self._more_text
         self.broker.on_read = lambda *read: scenario.read(*read, self.clock.ms)
         self.insurer = Insurer(self.clock, self.random, scenario.unknown, scenario.refused)
@@ -275,6 +277,7 @@ class World:
                 tell=self.tell,
                 on_begin=self._begin,
                 on_refusal=self._count_refusal,
+                portion=self.portion,
             )
         except SettingsError as error:
             self.tell(f"{name} does not start: {error}")

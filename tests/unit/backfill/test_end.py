@@ -93,8 +93,8 @@ def end(group: Group, partitions: int | None = None, **more: Any) -> End:
     ],
     ids=[
         "all is settled", "a call is under way", "something waits for its call", "it restores", "it reads on",
-        "the log is not read yet", "the log decides no more", "a guard holds it", "more is due", "late ones are being judged",
-        "a mass of late ones is kept back",
+        "the log is not read yet", "the log decides no more", "a guard holds it", "more is due",
+        "late ones are being judged", "a mass of late ones is kept back",
     ],
 )  # fmt: skip
 def test_a_task_is_over_when_all_is_settled_or_the_log_tells_no_more(runner: Runner, reached: bool) -> None:
