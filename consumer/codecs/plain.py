@@ -27,6 +27,7 @@ from .builder import EventBuilder
 from .codec import UNDECODABLE, Headers, no_headers
 from .framing import framed, is_framed, payload_of
 from .schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
+from .usual import UsualReader
 
 NO_COUNT = b"\xff" * 9
 """How the lowest of all longs begins. As a count of items it has no opposite, and fastavro reads it as no items."""
@@ -43,6 +44,7 @@ class PlainCodec:
     def __init__(self, metadata_keys: Collection[str] = (), outcome_schema_id: int | None = None) -> None:
         self._outcome_schema_id = outcome_schema_id
         self._build = EventBuilder(metadata_keys)
+        self._usual = UsualReader(self._build)
         self._offer = parse_schema(without_logical_types(load_schema(OFFER_PRESENTED)))
         self._checkout = parse_schema(without_logical_types(load_schema(CHECKOUT_COMPLETED)))
         self._outcome = parse_schema(without_logical_types(load_schema(OFFER_OUTCOME)))
@@ -51,12 +53,16 @@ class PlainCodec:
         self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
     ) -> OfferPresented:
         """See `Codec`."""
+        if (event := self._usual.offer(key, value, offset)) is not None:
+            return event
         return self._build.offer(key, read_record(self._offer, value), offset, len(value))
 
     def decode_checkout(
         self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
     ) -> CheckoutCompleted:
         """See `Codec`."""
+        if (event := self._usual.checkout(key, value, offset)) is not None:
+            return event
         fields = read_record(self._checkout, value)
         refuse_hidden_items(value, fields)
         return self._build.checkout(key, fields, offset, len(value))
