@@ -86,6 +86,12 @@ def test_a_longer_text_is_usual_in_metadata(size: int, is_usual: bool) -> None:
         assert offer(metadata={"other": text, "tier": text}).metadata == {"tier": text}
 
 
+def test_a_text_whose_number_has_three_bytes_is_not_taken_for_one_of_two() -> None:
+    """Its third byte would be the first of the text then, and the rest is made so that it would come out even."""
+    metadata = {"tier": "x" * 8_191 + "\x02", "\x06a": "b"}
+    assert offer(metadata=metadata) is checkout(metadata=metadata) is None
+
+
 def test_what_is_to_be_refused_is_not() -> None:
     for key in (None, b"", b"s2"):
         assert offer(key) is checkout(key) is None
