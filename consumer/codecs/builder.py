@@ -33,10 +33,14 @@ class EventBuilder:
     Args:
         metadata_keys: the keys of an offer's metadata that are kept; the rest is dropped here, since it may be
             personal data and nothing needs it.
+
+    Attributes:
+        keeps_metadata: whether any is.
     """
 
     def __init__(self, metadata_keys: Collection[str] = ()) -> None:
         self._metadata_keys = frozenset(metadata_keys)
+        self.keeps_metadata = bool(self._metadata_keys)
         self._details: dict[tuple[str | None, ...], Details] = {}
 
     def offer(
@@ -59,18 +63,14 @@ class EventBuilder:
             refuse_too_large(_OFFER_TEXTS, fields)
         if key != session_id.encode():
             _refuse_key(key, session_id)
-        shown = _DETAILS(fields)
-        details = self._details.get(shown)
-        if details is None:
-            details = self._share(shown)
         return kind(
             session_id,
             intern(partner_code),
             offer_id,
             presented_at,
             offset,
-            details,
-            self._allowed(metadata) if metadata else NO_METADATA,
+            self.details(_DETAILS(fields)),
+            self.allowed(metadata) if metadata else NO_METADATA,
         )
 
     def checkout(self, key: bytes | None, fields: Mapping[str, Any], offset: int, size: int) -> CheckoutCompleted:
@@ -94,15 +94,19 @@ class EventBuilder:
             _refuse_key(key, session_id)
         return CheckoutCompleted(session_id, checkout_id, completed_at, offset, tuple(purchased))
 
-    def _share(self, shown: tuple[str | None, ...]) -> Details:
-        if len(self._details) >= _SHARED_DETAILS:
-            self._details.clear()
-        # Many details differ in the price alone.
-        details = Details(*(text and intern(text) for text in shown))
-        self._details[details] = details
+    def details(self, shown: tuple[str | None, ...]) -> Details:
+        """The details of these texts, which are shared by all offers that have the same."""
+        details = self._details.get(shown)
+        if details is None:
+            if len(self._details) >= _SHARED_DETAILS:
+                self._details.clear()
+            # Many details differ in the price alone.
+            details = Details(*(text and intern(text) for text in shown))
+            self._details[details] = details
         return details
 
-    def _allowed(self, metadata: dict[str, str]) -> Mapping[str, str]:
+    def allowed(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
+        """What of an offer's metadata is kept."""
         return {key: metadata[key] for key in self._metadata_keys if key in metadata} or NO_METADATA
 
 

@@ -21,6 +21,7 @@ from .schema_source import AskingSource, Schemas, SchemaSource
 from .schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED
 from .shapes import EventShape
 from .traced import TracingCodec
+from .usual import UsualReader
 
 FieldsOf: TypeAlias = Callable[[bytes | None, bytes, Headers], dict[str, Any] | None]
 """Reads a record's key, value and headers: the fields of an event by our names, or None where it is of another kind."""
@@ -39,16 +40,27 @@ def _nothing() -> None:
     pass
 
 
+def _none_of_ours(_: bytes, __: Headers) -> None:
+    return None
+
+
 class InputReader(NamedTuple):
     """How an input is read that is no plain Avro.
 
     Attributes:
         fields_of: see `FieldsOf`.
         any_size: whether a text of it may be longer than its record.
+        payload_of_ours: see `RegistryReader`. Of no other format has a record the bytes of our own schema.
     """
 
     fields_of: FieldsOf
     any_size: bool = True
+    payload_of_ours: Callable[[bytes, Headers], bytes | None] = _none_of_ours
+
+    @classmethod
+    def of_registry(cls, reader: RegistryReader) -> InputReader:
+        """Of Avro with a registry's ids, not mapped."""
+        return cls(reader.fields_of, any_size=False, payload_of_ours=reader.payload_of_ours)
 
 
 class ElementsReader(NamedTuple):
@@ -80,6 +92,7 @@ class InputsCodec:
         self._offers = offers
         self._checkouts = checkouts
         self._build = EventBuilder(metadata_keys)
+        self._usual = UsualReader(self._build)
 
     @only_decode_errors
     def decode_offer(self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers) -> Shown:
@@ -90,6 +103,9 @@ class InputsCodec:
         if isinstance(reader, ElementsReader):
             elements = reader.elements_of(key, value, headers)
             return None if elements is None else self._several(key, elements, offset)
+        payload = reader.payload_of_ours(value, headers)
+        if payload is not None and (event := self._usual.offer(key, payload, offset)) is not None:
+            return event
         fields = reader.fields_of(key, value, headers)
         return (
             None
@@ -105,6 +121,9 @@ class InputsCodec:
         reader = self._checkouts
         if reader is None:
             return self._plain.decode_checkout(key, value, offset)
+        payload = reader.payload_of_ours(value, headers)
+        if payload is not None and (event := self._usual.checkout(key, payload, offset)) is not None:
+            return event
         fields = reader.fields_of(key, value, headers)
         return (
             None
@@ -198,7 +217,7 @@ def _offers_reader_of(given: OfferInputSettings, schemas: Schemas | None) -> Inp
 def _reader_of(given: InputSettings, schema: str, schemas: Schemas | None) -> InputReader | None:
     """None: it is plain Avro. `schemas`: those of the registry, where its records have the registry's ids."""
     if schemas is not None and not given.maps:
-        return InputReader(RegistryReader(schemas, schema).fields_of, any_size=False)
+        return InputReader.of_registry(RegistryReader(schemas, schema))
     if schemas is None and given.format == "avro":
         return None
     read, shape = _documents_of(schemas), _shape_of(given, schema)

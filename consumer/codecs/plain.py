@@ -26,7 +26,9 @@ from ..events import (
 from .builder import EventBuilder
 from .codec import UNDECODABLE, Headers, no_headers
 from .framing import framed, is_framed, payload_of
+from .outcome_writer import OutcomeWriter
 from .schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
+from .usual import UsualReader
 
 NO_COUNT = b"\xff" * 9
 """How the lowest of all longs begins. As a count of items it has no opposite, and fastavro reads it as no items."""
@@ -43,6 +45,8 @@ class PlainCodec:
     def __init__(self, metadata_keys: Collection[str] = (), outcome_schema_id: int | None = None) -> None:
         self._outcome_schema_id = outcome_schema_id
         self._build = EventBuilder(metadata_keys)
+        self._usual = UsualReader(self._build)
+        self._write_outcome = OutcomeWriter().write
         self._offer = parse_schema(without_logical_types(load_schema(OFFER_PRESENTED)))
         self._checkout = parse_schema(without_logical_types(load_schema(CHECKOUT_COMPLETED)))
         self._outcome = parse_schema(without_logical_types(load_schema(OFFER_OUTCOME)))
@@ -51,43 +55,23 @@ class PlainCodec:
         self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
     ) -> OfferPresented:
         """See `Codec`."""
+        if (event := self._usual.offer(key, value, offset)) is not None:
+            return event
         return self._build.offer(key, read_record(self._offer, value), offset, len(value))
 
     def decode_checkout(
         self, key: bytes | None, value: bytes, offset: int, headers: Headers = no_headers
     ) -> CheckoutCompleted:
         """See `Codec`."""
+        if (event := self._usual.checkout(key, value, offset)) is not None:
+            return event
         fields = read_record(self._checkout, value)
         refuse_hidden_items(value, fields)
         return self._build.checkout(key, fields, offset, len(value))
 
     def encode_outcome(self, outcome: OfferOutcome) -> bytes:
         """See `Codec`."""
-        product_code, country, currency, price = outcome.details
-        topic, partition, offset = outcome.source
-        payload = _write(
-            self._outcome,
-            {
-                "offer_id": outcome.offer_id,
-                "partner_code": outcome.partner_code,
-                "session_id": outcome.session_id,
-                "outcome": outcome.outcome.value,
-                "reason": outcome.reason.value,
-                "checkout_id": outcome.checkout_id,
-                "presented_at": outcome.presented_at,
-                "decided_at": outcome.decided_at,
-                "settled_at": outcome.settled_at,
-                "status_code": outcome.status_code,
-                "attempts": outcome.attempts,
-                "product_code": product_code,
-                "country": country,
-                "currency": currency,
-                "price": price,
-                "source": {"topic": topic, "partition": partition, "offset": offset},
-                "mode": outcome.mode.value,
-                "note": outcome.note,
-            },
-        )
+        payload = self._write_outcome(outcome)
         return payload if self._outcome_schema_id is None else framed(self._outcome_schema_id, payload)
 
     def close(self) -> None:

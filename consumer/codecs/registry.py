@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from ..errors import DecodeError
 from .codec import Headers, failed
 from .framing import SchemaId, unframe
-from .resolution import Read, read_whole, resolve
+from .resolution import Read, is_ours, read_whole, resolve
 from .schema_source import Schemas
 from .written import WrittenSchema
 
@@ -25,6 +25,7 @@ class RegistryReader:
         self._schemas = schemas
         self._name = name
         self._reads: dict[SchemaId, Read] = {}
+        self._ours: set[SchemaId] = set()
 
     def read(self, value: bytes, headers: Headers) -> dict[str, Any]:
         """The fields of a record; times are in ms.
@@ -46,17 +47,31 @@ class RegistryReader:
         """As `read`, for whoever has a key too."""
         return self.read(value, headers)
 
+    def payload_of_ours(self, value: bytes, headers: Headers) -> bytes | None:
+        """A value without its frame, where it was written with a schema that is known and is ours; None of any other.
+
+        Raises:
+            DecodeError: as `read`.
+        """
+        schema_id, payload = unframe(value, headers)
+        return payload if schema_id in self._ours else None
+
     def _learn(self, schema_id: SchemaId) -> Read:
         try:
-            read = self._resolve(self._schemas.get(schema_id))
+            read = self._resolve(schema_id, self._schemas.get(schema_id))
         except DecodeError as error:
             read = partial(_refuse, error.reason, str(error))
         self._reads[schema_id] = read
         return read
 
-    def _resolve(self, written: WrittenSchema) -> Read:
+    def _resolve(self, schema_id: SchemaId, written: WrittenSchema) -> Read:
         try:
-            return read_whole(written) if self._name is None else resolve(written, self._name)
+            if self._name is None:
+                return read_whole(written)
+            read = resolve(written, self._name)
+            if is_ours(written, self._name):
+                self._ours.add(schema_id)
+            return read
         except Exception as error:
             raise failed("resolving it", error) from error
 

@@ -21,8 +21,8 @@ from ..errors import DecodeError
 from .codec import UNDECODABLE
 from .decimals import is_decimal
 from .plain import NO_COUNT, read_record
-from .schemas import load_schema
-from .written import LOGICAL, WrittenSchema, kind_of
+from .schemas import load_schema, schema_text
+from .written import LOGICAL, WrittenSchema, kind_of, parse_texts
 
 Read: TypeAlias = Callable[[bytes], dict[str, Any]]
 """From a record's bytes, without their frame, to its fields. It raises `DecodeError`."""
@@ -50,6 +50,12 @@ def resolve(written: WrittenSchema, name: str) -> Read:
     """
     ours = load_schema(name)
     return _reader(written, lambda record: _resolve_record(record, ours, written.named))
+
+
+def is_ours(written: WrittenSchema, name: str) -> bool:
+    """Whether a writer's schema has the fields of ours, in our order and of our types: its bytes are as ours then."""
+    (ours,) = parse_texts(schema_text(name)).types
+    return not written.is_union and _layout_of(written.types[0]) == _layout_of(ours)
 
 
 def read_whole(written: WrittenSchema) -> Read:
@@ -157,6 +163,10 @@ def _resolve_record(written: Any, ours: Mapping[str, Any], named: Mapping[str, A
         return fields
 
     return read_changed if changed or absent else partial(read, written)
+
+
+def _layout_of(record: Any) -> list[tuple[str, Any]] | None:
+    return [(field["name"], field["type"]) for field in record["fields"]] if kind_of(record) == "record" else None
 
 
 def _source_of(name: str, fields: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

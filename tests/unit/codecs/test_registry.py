@@ -57,6 +57,21 @@ def test_a_record_is_read_by_the_schema_of_its_id_which_is_looked_up_once() -> N
     assert schemas.asked == [7]
 
 
+def test_the_payload_of_a_record_of_ours_is_given_once_its_schema_is_known() -> None:
+    reader = RegistryReader(KnownSchemas(), OFFER_PRESENTED)
+    assert reader.payload_of_ours(framed(7, PAYLOAD), no_headers) is None
+    reader.read(framed(7, PAYLOAD), no_headers)
+    assert reader.payload_of_ours(framed(7, PAYLOAD), no_headers) == PAYLOAD
+    assert reader.payload_of_ours(PAYLOAD, lambda: [(HEADER, framed(7, b""))]) == PAYLOAD
+    for schema_id in (8, 9):
+        with pytest.raises(DecodeError):
+            reader.read(framed(schema_id, PAYLOAD), no_headers)
+        assert reader.payload_of_ours(framed(schema_id, PAYLOAD), no_headers) is None
+    whole = RegistryReader(KnownSchemas(), None)
+    whole.read(framed(7, PAYLOAD), no_headers)
+    assert whole.payload_of_ours(framed(7, PAYLOAD), no_headers) is None, "whoever reads it whole maps it"
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

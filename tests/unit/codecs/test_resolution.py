@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.builders import CHECKOUT_FIELDS, OFFER_FIELDS
 
 from consumer.codecs.codec import UNDECODABLE
-from consumer.codecs.resolution import Read, read_whole, resolve
+from consumer.codecs.resolution import Read, is_ours, read_whole, resolve
 from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema, without_logical_types
 from consumer.codecs.written import parse_texts
 from consumer.errors import DecodeError
@@ -80,6 +80,33 @@ def unread(schema: Any, value: Any, name: str = OFFER_PRESENTED) -> DecodeError:
 
 def test_our_own_schema_is_read_as_it_is() -> None:
     assert reader(load_schema(OFFER_PRESENTED))(written(load_schema(OFFER_PRESENTED), OFFER)) == OFFER
+
+
+def test_a_schema_is_ours_by_the_fields_their_order_and_their_types() -> None:
+    for name in (OFFER_PRESENTED, CHECKOUT_COMPLETED):
+        schema = load_schema(name)
+        fields = schema["fields"]
+        undocumented = [{"name": field["name"], "type": field["type"]} for field in fields]
+        plain_times = [field | ({"type": "long"} if field["name"].endswith("_at") else {}) for field in fields]
+        for same in (schema, {**schema, "namespace": "com.shop"}, schema | {"fields": undocumented}):
+            assert is_ours(parse_texts(json.dumps(same)), name)
+        assert is_ours(parse_texts(json.dumps(schema | {"fields": plain_times})), name)
+        micros = {"type": "long", "logicalType": "timestamp-micros"}
+        for other in (
+            fields[::-1],
+            fields[1:],
+            [*fields, {"name": "more", "type": "null"}],
+            [field | ({"type": micros} if field["name"].endswith("_at") else {}) for field in fields],
+            [fields[0] | {"type": "bytes"}, *fields[1:]],
+            [fields[0] | {"name": "id", "aliases": ["event_id"]}, *fields[1:]],
+            [*fields[:-1], fields[-1] | {"type": ["null", fields[-1]["type"]]}],
+        ):
+            assert not is_ours(parse_texts(json.dumps(schema | {"fields": other})), name)
+        assert not is_ours(parse_texts(json.dumps([schema])), name)
+        assert not is_ours(parse_texts(json.dumps(["null", schema])), name)
+    reversed_union = changed(price=["string", "null"])
+    assert not is_ours(parse_texts(json.dumps(reversed_union)), OFFER_PRESENTED)
+    assert not is_ours(parse_texts(json.dumps("string")), OFFER_PRESENTED)
 
 
 def test_a_field_added_is_read_over_and_one_of_ours_that_is_missing_has_its_default() -> None:
