@@ -94,6 +94,8 @@ class TaskGuard:
         silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
             does not end it. MIN_TIME: none lasted.
         instance_lands_at: as `Gap.lands_at`, of the last gap of the instance.
+        read_through: stretches of event time (ms) between newer and newer checkouts that were read since the guards
+            asked last, without a gap in them.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class TaskGuard:
         self.resume_at = found.resume_at if silence else MIN_TIME
         self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
         self.instance_lands_at = MIN_TIME
+        self.read_through = list[tuple[int, int]]()
         self._gaps = list[Gap]()
         self._last_lands_at = MIN_TIME
         self._watermarks = watermarks
@@ -120,8 +123,15 @@ class TaskGuard:
         checkout of all: how long there was none before it, only the offers tell, which may be read later.
         """
         newest = self.newest_checkout
-        if self._longest_gap and newest - newest_before > self._longest_gap:
+        if not self._longest_gap:
+            return
+        if newest - newest_before > self._longest_gap:
             self.gap(newest_before, newest, self.checkouts_read_to)
+            self.read_through.append((newest, newest))
+        elif self.read_through:
+            self.read_through[-1] = self.read_through[-1][0], newest
+        else:
+            self.read_through.append((newest_before, newest))
 
     def gap(self, newest_before: int, newest: int, read_to: int) -> None:
         """There is a gap between two checkouts of these times (ms), of this task or of another one of the instance.
@@ -317,13 +327,22 @@ class Guards:
 
     def _judge_gap(self, tasks: Collection[Guarded]) -> None:
         newest = max((task.guard.newest_checkout for task in tasks), default=MIN_TIME)
+        reached = self._newest_ever
         # What an instance was not told while it had no task is no gap.
-        before, self._newest_ever = self._newest_ever, max(self._newest_ever, newest) if tasks else MIN_TIME
-        if self._longest_gap and before > MIN_TIME and newest - before > self._longest_gap:
-            read_to = max(task.guard.checkouts_read_to for task in tasks)
-            for task in tasks:
-                task.guard.gap(before, newest, read_to)
-                task.guard.instance_lands_at = max(newest, read_to) + self._lateness
+        self._newest_ever = max(reached, newest) if tasks else MIN_TIME
+        # A turn may read hours of checkouts, of one task after the other: the gap is where none of them has any.
+        found = sorted(stretch for task in tasks for stretch in task.guard.read_through)
+        for task in tasks:
+            task.guard.read_through.clear()
+        if not self._longest_gap or reached == MIN_TIME:
+            return
+        read_to = max((task.guard.checkouts_read_to for task in tasks), default=MIN_TIME)
+        for begin, end in (*found, (newest, newest)):
+            if begin - reached > self._longest_gap:
+                for task in tasks:
+                    task.guard.gap(reached, begin, read_to)
+                    task.guard.instance_lands_at = max(begin, read_to) + self._lateness
+            reached = max(reached, end)
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:

@@ -50,7 +50,7 @@ class PurchasedIds:
             if self._knows(session_id, offer_id):
                 self.unmatched, self._matched_at = 0, completed_at
             elif completed_at >= self.since:
-                self.unmatched, self.last_at = self.unmatched + 1, completed_at
+                self.unmatched, self.last_at = self.unmatched + 1, max(self.last_at, completed_at)
                 self.last = session_id, offer_id
         self.judged_to = max(self.judged_to, watermark)
 

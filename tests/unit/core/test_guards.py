@@ -738,3 +738,32 @@ def test_a_gap_between_checkouts_of_two_tasks_holds_both_until_what_was_kept_bac
     assert instance.turn() == [], "its purchase may still land"
     instance.idle(again + 2 * RULES.lateness + 1)
     assert instance.turn() == ["o"]
+
+
+@pytest.mark.parametrize("each_turn", [1, 1_000])
+def test_checkouts_without_a_gap_hold_nothing_however_many_are_read_in_a_turn(each_turn: int) -> None:
+    """A backlog: a turn reads of one task what comes in several silences, and then of the other."""
+    instance = Instance(2)
+    times = range(0, 6 * SILENCE, SILENCE // 4)
+    for task in (0, 1):
+        for number, time in enumerate(times):
+            instance.offer(time, f"o{task}-{time}", session=f"s{task}-{time}", task=task)
+            instance.checkout(time, session=f"c{task}-{time}", task=task)
+            if not (number + 1) % each_turn:
+                instance.turn()
+    instance.turn()
+    assert not any(task.guard.behind_gap for task in instance.tasks)
+    assert [task.decided_to for task in instance.tasks] == [START + times[-1] - RULES.lateness - 1] * 2
+
+
+def test_a_gap_of_the_instance_is_found_within_a_turn_that_reads_on_behind_it() -> None:
+    instance = Instance(2)
+    for task in (0, 1):
+        instance.checkout(0, task=task)
+    instance.turn()
+    instance.offer(20, "o", task=1)
+    for time in range(SILENCE + 1, 3 * SILENCE, SILENCE // 4):
+        instance.checkout(time, session=f"c{time}", task=0)
+    instance.turn()
+    instance.idle(3 * SILENCE)
+    assert instance.turn() == [], "its purchase may still land"
