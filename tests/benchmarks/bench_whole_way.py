@@ -1,0 +1,219 @@
+"""The whole way, against what a user would pick instead: events a second, processor time an event, memory, mistakes.
+
+    python tests/benchmarks/bench_whole_way.py [--presentations 120000] [--rounds 3] [--only product loop] [--calls]
+
+Everybody reads the same two topics of a real Kafka, as a backlog of some hours of sessions that come, end and are
+decided, and writes a verdict for each offer. Each runs as a process of its own; the runs take turns, and the median
+of the rounds is shown. Ratios are to the day's loop of the same run. Each offer's fate is held to the reference decision.
+
+Processor time is that of the contender's process, user and system, from its first records to its last first verdict;
+the broker shares the machine. With `--calls` one more row: the service with its calls made over HTTP, to a server in
+another process that answers 204 at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import brokers
+from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, product
+from benchmarks.whole_way.measured import watched
+from benchmarks.whole_way.sessions import MINUTE, SessionPlan, Sessions
+from benchmarks.whole_way.topics import Topics
+from benchmarks.whole_way.verdicts import Judged, judge, read_verdicts
+
+from consumer.audit.decision import Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a contender.
+
+    Attributes:
+        rate: events a second, from its first records on.
+        from_start: the same from the start of its process on.
+        cpu_us: microseconds of processor time an event.
+        peak: bytes.
+    """
+
+    rate: float
+    from_start: float
+    cpu_us: float
+    peak: int
+    judged: Judged
+
+
+class Comparison:
+    """Everybody on the same topics."""
+
+    def __init__(self, topics: Topics, events: int, expected: Sequence[Fate], folder: Path) -> None:
+        self._topics, self._events, self._expected, self._folder = topics, events, expected, folder
+        self.runs: defaultdict[str, list[Run]] = defaultdict(list)
+
+    def run(self, contender: Contender) -> None:
+        """Run it once more.
+
+        Raises:
+            SystemExit: it failed, or nothing came of it; with the end of its log.
+        """
+        number = sum(map(len, self.runs.values()))
+        output = self._topics.output(f"verdicts-{number}")
+        process = watched(
+            contender.command,
+            contender.environ(self._topics, output),
+            self._folder / f"{number}.log",
+            lambda: self._topics.taken(output),
+            len(self._expected),
+        )
+        text = process.log.read_text(errors="replace")
+        judged = judge(self._expected, read_verdicts(self._topics.bootstrap, output))
+        begun = contender.begun(text)
+        if process.ended is not None or begun is None or judged.last_at == 0:
+            how = "said nothing" if process.ended is None else f"ended by itself with {process.ended}"
+            raise SystemExit(f"{contender.name} {how}. The end of its log:\n{text[-3000:]}")
+        end = judged.last_at / 1000
+        run = Run(
+            self._events / (end - begun),
+            self._events / (end - process.started_at),
+            process.cpu_between(begun, end) / self._events * 1e6,
+            process.peak,
+            judged,
+        )
+        self.runs[contender.name].append(run)
+        self._topics.remove(output)
+        print(
+            f"  {contender.name}: {run.rate:,.0f} events/s ({run.from_start:,.0f} from its start), "
+            f"{run.cpu_us:.1f} us, {run.peak / 2**20:,.0f} MiB; {in_words(judged)}",
+            flush=True,
+        )
+
+    def table(self, contenders: Sequence[Contender]) -> Table:
+        """The medians, ratios first."""
+        table = Table(title=f"{self._events:,} events, {len(self._expected):,} offers; medians")
+        for heading in ("who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong offers"):
+            table.add_column(heading, justify="left" if heading == "who" else "right")
+        loop = self.runs.get(DAYS_LOOP)
+        baseline = median(run.rate for run in loop) if loop else None
+        for contender in contenders:
+            if not (runs := self.runs[contender.name]):
+                continue
+            rate = median(run.rate for run in runs)
+            table.add_row(
+                f"{contender.name}\n[dim]{contender.settings}[/dim]",
+                "" if baseline is None else f"{rate / baseline:.2f}",
+                f"{rate:,.0f}",
+                f"{median(run.from_start for run in runs):,.0f}",
+                f"{median(run.cpu_us for run in runs):.1f}",
+                f"{median(run.peak for run in runs) / 2**20:,.0f}",
+                f"{median(run.judged.wrong for run in runs):,.0f}",
+            )
+        return table
+
+
+def in_words(judged: Judged) -> str:
+    """What it got wrong."""
+    if not judged.wrong:
+        return "all right" + (f", {judged.repeated:,} called again" if judged.repeated else "")
+    return (
+        f"wrong {judged.wrong:,}: missed {judged.missed:,} ({judged.silent:,} without a word), "
+        f"false {judged.false:,} ({judged.then_bought:,} told as bought afterwards), untold {judged.untold:,}, "
+        f"other {judged.odd:,}; {judged.repeated:,} called again"
+    )
+
+
+@contextmanager
+def answering_204() -> Iterator[str]:
+    """A server in another process that answers each call with 204 at once; its base URL."""
+    from benchmarks.bench_calls import SERVER  # noqa: PLC0415 - it brings the whole delivery along
+
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}/x"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def machine() -> str:
+    """Where this runs, in a line."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load {load}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presentations", type=int, default=120_000, help="half as many checkouts come with them")
+    parser.add_argument("--hours", type=float, default=6.0, help="of event time")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=["product", "loop"], default=["product", "loop"])
+    parser.add_argument("--calls", action="store_true", help="also the service with its calls over HTTP")
+    parser.add_argument("--keep", type=Path, help="a folder for the logs of the contenders")
+    parser.add_argument("--settings", default="{}", help='of the service, as JSON: {"KAFKA__COMMIT_INTERVAL": "1s"}')
+    arguments = parser.parse_args()
+    print(f"command: {' '.join(sys.argv)}\nmachine: {machine()}")
+    print(f"versions: Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}")
+    settings = json.loads(arguments.settings)
+
+    with answering_204() as base_url, tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        contenders = []
+        if "loop" in arguments.only:
+            contenders.append(days_loop())
+        if "product" in arguments.only:
+            contenders.append(product(**settings))
+        if arguments.calls:
+            contenders.append(product(base_url, **settings))
+        search = brokers.search()
+        broker = search.start()
+        print(f"kafka: {search}")
+        try:
+            compare(broker.bootstrap_servers, arguments, contenders, folder)
+        finally:
+            broker.close()
+
+
+def compare(bootstrap: str, arguments: argparse.Namespace, contenders: Sequence[Contender], folder: Path) -> None:
+    # Its last events are past for long, whatever the machine takes to write them.
+    begin = time.time_ns() // 1_000_000 - round((arguments.hours + 3) * 60 * MINUTE)
+    sessions = Sessions(SessionPlan(arguments.presentations, begin, arguments.hours))
+    topics = Topics(bootstrap)
+    events = topics.write(sessions.events)
+    expected = sessions.fates()
+    del sessions
+    comparison = Comparison(topics, events, expected, folder)
+    for number in range(arguments.rounds):
+        print(f"round {number + 1}")
+        # Whoever is first in a round is another one each time.
+        for place in range(len(contenders)):
+            comparison.run(contenders[(place + number) % len(contenders)])
+    Console(width=130).print(comparison.table(contenders))
+
+
+if __name__ == "__main__":
+    main()
