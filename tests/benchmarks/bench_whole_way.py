@@ -1,14 +1,15 @@
 """The whole way, against what a user would pick instead: events a second, processor time an event, memory, mistakes.
 
-    python tests/benchmarks/bench_whole_way.py [--presentations 120000] [--rounds 3] [--only product loop] [--calls]
+    python tests/benchmarks/bench_whole_way.py [--presentations 120000] [--rounds 3] [--only loop product]
 
 Everybody reads the same two topics of a real Kafka, as a backlog of some hours of sessions that come, end and are
 decided, and writes a verdict for each offer. Each runs as a process of its own; the runs take turns, and the median
-of the rounds is shown. Ratios are to the day's loop of the same run. Each offer's fate is held to the reference decision.
+of the rounds is shown. Ratios are to the day's loop of the same run. Each offer's fate is held to the reference
+decision.
 
-Processor time is that of the contender's process, user and system, from its first records to its last first verdict;
-the broker shares the machine. With `--calls` one more row: the service with its calls made over HTTP, to a server in
-another process that answers 204 at once.
+Processor time is that of the contender's process, user and system, from its first records to the last offer's first
+verdict; the broker shares the machine. None of the others makes a call: so the service stands there twice, with its
+calls answered 204 within its process, and with calls over HTTP to a server in another process that does so at once.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -35,13 +37,15 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
-from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, product
+from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, kafka_streams, product, quix
 from benchmarks.whole_way.measured import watched
 from benchmarks.whole_way.sessions import MINUTE, SessionPlan, Sessions
 from benchmarks.whole_way.topics import Topics
 from benchmarks.whole_way.verdicts import Judged, judge, read_verdicts
 
 from consumer.audit.decision import Fate
+
+EVERYBODY = ["loop", "product", "calls", "streams", "quix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ class Comparison:
     def table(self, contenders: Sequence[Contender]) -> Table:
         """The medians, ratios first."""
         table = Table(title=f"{self._events:,} events, {len(self._expected):,} offers; medians")
-        for heading in ("who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong offers"):
+        headings = "who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong offers"
+        for heading in headings:
             table.add_column(heading, justify="left" if heading == "who" else "right")
         loop = self.runs.get(DAYS_LOOP)
         baseline = median(run.rate for run in loop) if loop else None
@@ -170,8 +175,7 @@ def main() -> None:
     parser.add_argument("--presentations", type=int, default=120_000, help="half as many checkouts come with them")
     parser.add_argument("--hours", type=float, default=6.0, help="of event time")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=["product", "loop"], default=["product", "loop"])
-    parser.add_argument("--calls", action="store_true", help="also the service with its calls over HTTP")
+    parser.add_argument("--only", nargs="+", choices=EVERYBODY, default=EVERYBODY)
     parser.add_argument("--keep", type=Path, help="a folder for the logs of the contenders")
     parser.add_argument("--settings", default="{}", help='of the service, as JSON: {"KAFKA__COMMIT_INTERVAL": "1s"}')
     arguments = parser.parse_args()
@@ -182,13 +186,19 @@ def main() -> None:
     with answering_204() as base_url, tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        makers: dict[str, Callable[[], Contender]] = {
+            "loop": days_loop,
+            "product": partial(product, **settings),
+            "calls": partial(product, base_url, **settings),
+            "streams": partial(kafka_streams, folder, os.cpu_count() or 1),
+            "quix": partial(quix, folder),
+        }
         contenders = []
-        if "loop" in arguments.only:
-            contenders.append(days_loop())
-        if "product" in arguments.only:
-            contenders.append(product(**settings))
-        if arguments.calls:
-            contenders.append(product(base_url, **settings))
+        for name in arguments.only:
+            try:
+                contenders.append(makers[name]())
+            except brokers.UnavailableError as reason:
+                print(f"left out: {name}, since {reason}")
         search = brokers.search()
         broker = search.start()
         print(f"kafka: {search}")

@@ -1,7 +1,7 @@
 """The consumer that a good engineer writes in a day: one loop, one dict of sessions.
 
 It reads both topics, joins them in event time behind a watermark, and writes an outcome of each offer. An offer is
-decided with its session: a minute after the session's first checkout, or half an hour after it was last shown something.
+decided with its session: a minute after its first checkout, or half an hour after it was last shown something.
 The call is one line here, `called += 1`, since what it would cost is the same for everybody.
 
 What it does not do, and its users find out about: the sessions that are open are in memory only, while what was read of

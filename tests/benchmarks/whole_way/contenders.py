@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from . import built
 from .topics import Topics
 
 HERE = Path(__file__).parent
@@ -60,6 +61,27 @@ def peer(name: str, settings: str, command: Sequence[str], **environ: str) -> Co
 def days_loop() -> Contender:
     """The loop that a good engineer writes in a day."""
     return peer(DAYS_LOOP, "loses its open sessions at a restart", [sys.executable, str(PEERS / "days_loop.py")])
+
+
+def kafka_streams(folder: Path, threads: int) -> Contender:
+    """Kafka Streams' left join; its state is below `folder`.
+
+    Raises:
+        UnavailableError: it cannot be built here.
+    """
+    words = f"RocksDB with changelogs, {threads} threads, at least once, max.task.idle.ms 1000, ParallelGC, heap 1 GB"
+    command = built.kafka_streams()
+    return peer("Kafka Streams, left join", words, command, STATE=str(folder / "streams"), THREADS=str(threads))
+
+
+def quix(folder: Path) -> Contender:
+    """Quix Streams' left interval join; its state is below `folder`.
+
+    Raises:
+        UnavailableError: it cannot be installed here.
+    """
+    words = "RocksDB with changelogs, at least once, commit every 5 s"
+    return peer("Quix Streams, left interval join", words, built.quix(), STATE=str(folder / "quix"))
 
 
 def product(base_url: str | None = None, **settings: str) -> Contender:

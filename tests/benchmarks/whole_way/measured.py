@@ -64,8 +64,8 @@ def watched(
     taken: Callable[[], int],
     expected: int,
     *,
-    patience: float = 30.0,
-    at_most: float = 600.0,
+    patience: float = 60.0,
+    at_most: float = 900.0,
 ) -> Process:
     """Start it, look at it until its output has grown no more, and stop it.
 
@@ -74,7 +74,7 @@ def watched(
         log: the file that takes its output.
         taken: how many verdicts the broker has taken so far.
         expected: with so many it may be through: two quiet seconds are enough, instead of `patience`.
-        patience: seconds without a new verdict after which nothing more is expected.
+        patience: seconds without a new verdict after which nothing more is expected; twice that before the first.
         at_most: seconds for all of it.
     """
     with log.open("wb") as stream:
@@ -99,7 +99,7 @@ def watched(
             now = time.monotonic()
             if count > before:
                 grown = now
-            elif now - grown > (2.0 if count >= expected else patience):
+            elif now - grown > (2.0 if count >= expected else patience if count else 2 * patience):
                 break
             time.sleep(LOOK_EVERY)
     finally:

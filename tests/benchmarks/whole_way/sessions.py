@@ -137,9 +137,7 @@ class Sessions:
                 self.bought.append(Bought(event.session_id, fields["checkout_id"], event.at, number, purchased))
             else:
                 number = len(self.shown)
-                self.shown.append(
-                    Shown(event.session_id, fields["partner_code"], fields["offer_id"], event.at, number)
-                )
+                self.shown.append(Shown(event.session_id, fields["partner_code"], fields["offer_id"], event.at, number))
             yield event
 
     def _session(self, begin: int) -> list[Written]:
