@@ -113,7 +113,7 @@ class Comparison:
     def table(self, contenders: Sequence[Contender]) -> Table:
         """The medians, ratios first."""
         table = Table(title=f"{self._events:,} events, {len(self._expected):,} offers; medians")
-        headings = "who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong offers"
+        headings = "who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong", "no word"
         for heading in headings:
             table.add_column(heading, justify="left" if heading == "who" else "right")
         loop = self.runs.get(DAYS_LOOP)
@@ -130,19 +130,24 @@ class Comparison:
                 f"{median(run.cpu_us for run in runs):.1f}",
                 f"{median(run.peak for run in runs) / 2**20:,.0f}",
                 f"{median(run.judged.wrong for run in runs):,.0f}",
+                f"{median(run.judged.silent for run in runs):,.0f}",
             )
         return table
 
 
 def in_words(judged: Judged) -> str:
     """What it got wrong."""
-    if not judged.wrong:
-        return "all right" + (f", {judged.repeated:,} called again" if judged.repeated else "")
-    return (
-        f"wrong {judged.wrong:,}: missed {judged.missed:,} ({judged.silent:,} without a word), "
-        f"false {judged.false:,} ({judged.then_bought:,} told as bought afterwards), untold {judged.untold:,}, "
-        f"other {judged.odd:,}; {judged.repeated:,} called again"
-    )
+    parts = []
+    if judged.wrong:
+        parts.append(
+            f"wrong {judged.wrong:,}: missed {judged.missed:,}, other {judged.odd:,}, "
+            f"bought and called {judged.false:,}, of which then told as bought {judged.then_bought:,}"
+        )
+    if judged.silent:
+        parts.append(f"no word of {judged.silent:,}")
+    if judged.repeated:
+        parts.append(f"{judged.repeated:,} called again")
+    return "; ".join(parts) or "all right"
 
 
 @contextmanager

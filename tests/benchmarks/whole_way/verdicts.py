@@ -35,30 +35,28 @@ class Judged:
 
     Attributes:
         right: told as they are, each time, and counted once.
-        missed: had to be called, and were told as bought or not at all.
-        silent: of these, those that nothing was said of.
+        missed: had to be called, and were told as bought.
         false: bought, and called.
         then_bought: of these, those that were told as bought afterwards: a call cannot be taken back.
-        untold: bought, and nothing was said of them. No harm is done but to the figures.
         odd: told to have another fate, which no offer here has.
+        silent: nothing was said of them until the end, though all that decides them stands in the log.
         repeated: calls of offers that had been called before.
         last_at: when the last verdict came that was the first of its offer, ms since 1970.
     """
 
     right: int = 0
     missed: int = 0
-    silent: int = 0
     false: int = 0
     then_bought: int = 0
-    untold: int = 0
     odd: int = 0
+    silent: int = 0
     repeated: int = 0
     last_at: int = 0
 
     @property
     def wrong(self) -> int:
-        """How many offers have a wrong fate."""
-        return self.missed + self.false + self.untold + self.odd
+        """How many offers were told to have a wrong fate."""
+        return self.missed + self.false + self.odd
 
 
 def judge(expected: Iterable[Fate], said: Iterable[Said]) -> Judged:
@@ -86,22 +84,21 @@ def judge(expected: Iterable[Fate], said: Iterable[Said]) -> Judged:
 def _count(found: Judged, fate: Fate, told: list[str]) -> None:
     calls = told.count(CALLED)
     found.repeated += max(0, calls - 1)
-    if set(told) - {CALLED, BOUGHT}:
+    if not told:
+        found.silent += 1
+    elif set(told) - {CALLED, BOUGHT}:
         found.odd += 1
     elif fate.reason is Reason.PURCHASED:
         if calls:
             found.false += 1
             # The order of what one broker took within one millisecond in several partitions is not known.
             found.then_bought += BOUGHT in told
-        elif told:
-            found.right += 1
         else:
-            found.untold += 1
-    elif calls or (told and fate.may_withhold):
+            found.right += 1
+    elif calls or fate.may_withhold:
         found.right += 1
     else:
         found.missed += 1
-        found.silent += not told
 
 
 def read_verdicts(bootstrap: str, topic: str) -> list[Said]:

@@ -26,9 +26,9 @@ def said(*outcomes: str) -> list[Said]:
         (Reason.ABANDONED, ["OPTED_OUT"], Judged(right=1, last_at=1_000)),
         (Reason.PURCHASED, ["PURCHASED"], Judged(right=1, last_at=1_000)),
         (Reason.DECLINED, ["OPTED_OUT", "OPTED_OUT"], Judged(right=1, repeated=1, last_at=1_000)),
-        (Reason.DECLINED, [], Judged(missed=1, silent=1)),
+        (Reason.DECLINED, [], Judged(silent=1)),
         (Reason.DECLINED, ["PURCHASED"], Judged(missed=1, last_at=1_000)),
-        (Reason.PURCHASED, [], Judged(untold=1)),
+        (Reason.PURCHASED, [], Judged(silent=1)),
         (Reason.PURCHASED, ["OPTED_OUT"], Judged(false=1, last_at=1_000)),
         (Reason.PURCHASED, ["OPTED_OUT", "PURCHASED"], Judged(false=1, then_bought=1, last_at=1_000)),
         (Reason.DECLINED, ["DEAD_LETTERED"], Judged(odd=1, last_at=1_000)),
@@ -42,7 +42,7 @@ def test_a_purchase_that_comes_too_late_to_count_may_be_told_or_not() -> None:
     late = fate(Reason.DECLINED, may_withhold=frozenset({"c"}))
     assert judge([late], said("PURCHASED")).right == 1
     assert judge([late], said("OPTED_OUT")).right == 1
-    assert judge([late], []).missed == 1
+    assert judge([late], []).silent == 1
 
 
 def test_the_last_first_verdict_is_what_ends_the_time_and_other_offers_count_for_nothing() -> None:
@@ -54,8 +54,8 @@ def test_the_order_of_what_was_said_is_that_of_the_broker_s_clock() -> None:
     assert judge([fate(Reason.DECLINED)], reversed(said("OPTED_OUT", "OPTED_OUT"))).last_at == 1_000
 
 
-def test_wrong_is_the_sum_of_what_is_wrong() -> None:
-    assert Judged(right=7, missed=1, silent=1, false=2, then_bought=2, untold=3, odd=4, repeated=9).wrong == 10
+def test_wrong_is_the_sum_of_what_was_told_wrongly() -> None:
+    assert Judged(right=7, missed=1, false=2, then_bought=2, odd=4, silent=5, repeated=9).wrong == 7
 
 
 def test_two_chains_of_an_offer_are_refused() -> None:
