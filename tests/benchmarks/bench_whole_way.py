@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
 from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, kafka_streams, product, quix
+from benchmarks.whole_way.machine import machine
 from benchmarks.whole_way.measured import watched
 from benchmarks.whole_way.sessions import MINUTE, SessionPlan, Sessions
 from benchmarks.whole_way.topics import Topics
@@ -162,17 +163,6 @@ def answering_204() -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
-
-
-def machine() -> str:
-    """Where this runs, in a line."""
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load {load}"
 
 
 def main() -> None:
