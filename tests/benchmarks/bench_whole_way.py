@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_whole_way.py [--presentations 120000] [--rounds 3] [--only loop product]
 
-Everybody reads the same two topics of a real Kafka, as a backlog of some hours of sessions that come, end and are
-decided, and writes a verdict for each offer. Each runs as a process of its own; the runs take turns, and the median
+Everybody reads the same two topics of a real Kafka, as a backlog of sessions that come, end and are decided as event
+time passes, and writes a verdict for each offer. Each runs as a process of its own; the runs take turns, and the median
 of the rounds is shown. Ratios are to the day's loop of the same run. Each offer's fate is held to the reference
 decision.
 
@@ -40,7 +40,7 @@ import brokers
 from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, kafka_streams, product, quix
 from benchmarks.whole_way.machine import machine
 from benchmarks.whole_way.measured import watched
-from benchmarks.whole_way.sessions import MINUTE, SessionPlan, Sessions
+from benchmarks.whole_way.sessions import SessionPlan, Sessions
 from benchmarks.whole_way.topics import Topics
 from benchmarks.whole_way.verdicts import Judged, judge, read_verdicts
 
@@ -168,7 +168,7 @@ def answering_204() -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presentations", type=int, default=120_000, help="half as many checkouts come with them")
-    parser.add_argument("--hours", type=float, default=6.0, help="of event time")
+    parser.add_argument("--density", type=float, default=40.0, help="presentations a second of event time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=EVERYBODY, default=EVERYBODY)
     parser.add_argument("--keep", type=Path, help="a folder for the logs of the contenders")
@@ -205,8 +205,9 @@ def main() -> None:
 
 def compare(bootstrap: str, arguments: argparse.Namespace, contenders: Sequence[Contender], folder: Path) -> None:
     # Its last events are past for long, whatever the machine takes to write them.
-    begin = time.time_ns() // 1_000_000 - round((arguments.hours + 3) * 60 * MINUTE)
-    sessions = Sessions(SessionPlan(arguments.presentations, begin, arguments.hours))
+    span = round(arguments.presentations / arguments.density * 1000)
+    begin = time.time_ns() // 1_000_000 - span - 2 * 3_600_000
+    sessions = Sessions(SessionPlan(arguments.presentations, begin, span))
     topics = Topics(bootstrap)
     events = topics.write(sessions.events)
     expected = sessions.fates()

@@ -1,14 +1,15 @@
 """The consumer that a good engineer writes in a day: one loop, one dict of sessions.
 
 It reads both topics, joins them in event time behind a watermark, and writes an outcome of each offer. An offer is
-decided with its session: a minute after its first checkout, or half an hour after it was last shown something.
+decided with its session: a grace after its first checkout, or a window after it was last shown something.
 The call is one line here, `called += 1`, since what it would cost is the same for everybody.
 
 What it does not do, and its users find out about: the sessions that are open are in memory only, while what was read of
 them is committed. Each restart and each rebalance loses them, without a word. It also has no guards, no clock for quiet
 topics, and no dead letters.
 
-Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS (the folder of the .avsc).
+Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS (the folder of the .avsc),
+WINDOW_MS, GRACE_MS, LATENESS_MS.
 """
 
 import os
@@ -22,9 +23,9 @@ from confluent_kafka import Consumer, Producer
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from fastavro.schema import load_schema
 
-WINDOW, GRACE, LATENESS = 30 * 60_000, 60_000, 5 * 60_000
+WINDOW, GRACE, LATENESS = (int(os.environ[name]) for name in ("WINDOW_MS", "GRACE_MS", "LATENESS_MS"))
 COMMIT_EVERY = 5.0
-MINUTE = 60_000
+BUCKET = 1_000  # ms of event time that are decided together
 
 
 class Session:
@@ -76,7 +77,7 @@ class Loop:
             }
         )
         self.sessions = {}
-        self.due = defaultdict(list)  # session ids by the minute in which they may be due
+        self.due = defaultdict(list)  # session ids by when they may be due, in seconds
         self.next_due = None
         self.newest = {}  # by topic and partition, ms
         self.called = self.written = 0
@@ -130,17 +131,17 @@ class Loop:
 
     def due_at(self, session_id, session, moment):
         session.due = moment
-        minute = moment // MINUTE + 1
-        self.due[minute].append(session_id)
-        if self.next_due is None or minute < self.next_due:
-            self.next_due = minute
+        bucket = moment // BUCKET + 1
+        self.due[bucket].append(session_id)
+        if self.next_due is None or bucket < self.next_due:
+            self.next_due = bucket
 
     def decide(self):
         # Offers must not run ahead of checkouts: every partition has its say.
         if len(self.newest) < len(self.consumer.assignment()) or self.next_due is None:
             return
         watermark = min(self.newest.values()) - LATENESS
-        while self.next_due * MINUTE <= watermark:
+        while self.next_due * BUCKET <= watermark:
             for session_id in self.due.pop(self.next_due, ()):
                 session = self.sessions.get(session_id)
                 if session is not None and session.due <= watermark:

@@ -3,20 +3,19 @@
 Each pair is a verdict. Its left join also emits an offer at once that no checkout has come for so far, without waiting
 for the window to end: that verdict is to call, and what comes later cannot take it back.
 
-Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS and STATE (folders).
+Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS and STATE (folders),
+WINDOW_MS, LOOKBACK_MS, LATENESS_MS.
 """
 
 import json
 import os
 import time
-from datetime import timedelta
 from pathlib import Path
 
 from quixstreams import Application
 from quixstreams.models.serializers.avro import AvroDeserializer, AvroSerializer
 
-WINDOW, LOOKBACK, LATENESS = timedelta(minutes=30), timedelta(hours=2), timedelta(minutes=5)
-WINDOW_MS = 30 * 60_000
+WINDOW, LOOKBACK, LATENESS = (int(os.environ[name]) for name in ("WINDOW_MS", "LOOKBACK_MS", "LATENESS_MS"))
 
 
 def schema_of(name):
@@ -40,7 +39,7 @@ def verdict(offer, checkout):
         "reason": reason,
         "checkout_id": None if checkout is None else checkout["checkout_id"],
         "presented_at": offer["presented_at"],
-        "decided_at": offer["presented_at"] + WINDOW_MS if checkout is None else checkout["completed_at"],
+        "decided_at": offer["presented_at"] + WINDOW if checkout is None else checkout["completed_at"],
         "settled_at": int(time.time() * 1000),
         "status_code": None if bought else 204,
         "attempts": 0 if bought else 1,

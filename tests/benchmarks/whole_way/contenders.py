@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import built
+from .sessions import GRACE, LATENESS, LOOKBACK, WINDOW
 from .topics import Topics
 
 HERE = Path(__file__).parent
@@ -52,6 +53,10 @@ def peer(name: str, settings: str, command: Sequence[str], **environ: str) -> Co
             "CHECKOUTS": topics.checkouts,
             "VERDICTS": output,
             "SCHEMAS": str(SCHEMAS),
+            "WINDOW_MS": str(WINDOW),
+            "GRACE_MS": str(GRACE),
+            "LOOKBACK_MS": str(LOOKBACK),
+            "LATENESS_MS": str(LATENESS),
             **environ,
         }
 
@@ -99,6 +104,10 @@ def product(base_url: str | None = None, **settings: str) -> Contender:
             "KAFKA__CHECKOUT_TOPIC": topics.checkouts,
             "KAFKA__OUTCOME_TOPIC": output,
             "KAFKA__DEAD_LETTER_TOPIC": topics.dead_letters,
+            "JOIN__WINDOW": f"{WINDOW}ms",
+            "JOIN__CHECKOUT_GRACE": f"{GRACE}ms",
+            "JOIN__LOOKBACK": f"{LOOKBACK}ms",
+            "JOIN__LATENESS": f"{LATENESS}ms",
             "API__BASE_URL": base_url or "http://127.0.0.1:9/x",
             "API__KEY": "key",
             "API__SECRET": "secret",
@@ -111,7 +120,7 @@ def product(base_url: str | None = None, **settings: str) -> Contender:
         }
         return inherited() | {f"OPT_OUT_{name}": value for name, value in ours.items()}
 
-    words = "its defaults, but no rate limit"
+    words = "its defaults, but the spans, and no rate limit"
     return Contender(name, words, [sys.executable, *program, "run"], told, task_begins)
 
 

@@ -93,7 +93,7 @@ def watched(
             if (code := running.poll()) is not None:
                 seen.ended = code
                 break
-            seen.samples.append(Sample(time.time(), _cpu_of(running.pid)))
+            seen.samples.append(Sample(time.time(), cpu_of(running.pid)))
             seen.peak = max(seen.peak, _peak_of(running.pid))
             before, count = count, taken()
             now = time.monotonic()
@@ -112,7 +112,8 @@ def watched(
     return seen
 
 
-def _cpu_of(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Seconds of processor time that a process has had, user and system."""
     # The name of the program stands in brackets, and may hold blanks.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK

@@ -1,16 +1,19 @@
-"""The events of the whole way: customers' sessions over some hours, and what must become of each offer.
+"""The events of the whole way: customers' sessions over an hour or more, and what must become of each offer.
 
 A pure function of its plan. Each session is shown one to three offers, two of them on average, and has on average one
 checkout, so that there are twice as many presentations as checkouts:
 
-- most sessions check out once, a few minutes after; four in ten of these checkouts buy;
+- most sessions check out once, a while after; four in ten of these checkouts buy;
 - a fifth never check out;
 - a few correct their checkout within its grace, buy before they are shown the offer once more, or buy when the offer's
   fate is decided already.
 
-An offer has one chain, so that one verdict for each is right. Events are written up to a minute after younger ones,
-which is well within `join.lateness`. Behind the sessions that are judged a trickle of others follows for as long as a
-watermark needs to pass all that is due: the judged ones are decided by the events alone, at no contender's idle clock.
+An offer has one chain, so that one verdict for each is right. Events are written up to a fifth of lateness after
+younger ones. Behind the sessions that are judged a trickle of others follows for as long as a watermark needs to pass
+all that is due: the judged ones are decided by the events alone, at no contender's idle clock.
+
+All spans are a fifth of the service's defaults, and so is what customers take their time for. As many are open at a
+time as if both were five times as long; but the trickle is short, and no guard takes it for a silence of the checkouts.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ from typing import Any, NamedTuple
 
 from consumer.audit.decision import Fate, fates
 
-MINUTE = 60_000
+MINUTE = 60_000 // 5
+"""A fifth of one, in ms."""
 WINDOW, GRACE, LOOKBACK, LATENESS = 30 * MINUTE, MINUTE, 120 * MINUTE, 5 * MINUTE
-"""The defaults of `join.window`, `checkout_grace`, `lookback` and `lateness`, in ms."""
+"""`join.window`, `checkout_grace`, `lookback` and `lateness`, in ms."""
 
 PARTNERS = ("ALPINE", "HARBOR", "ZEPHYR", "MERIDIAN")
 PRODUCTS = (("travel_cancellation", "EUR"), ("ticket_protection", "USD"), ("device_care", "GBP"))
@@ -81,19 +85,19 @@ class SessionPlan:
     Attributes:
         presentations: how many offers are shown in the sessions that are judged; a few more, to end the last session.
         begin: when the first session begins, ms since 1970.
-        hours: over how much event time the judged sessions begin.
+        span: over how much event time the judged sessions begin, ms.
         seed: another one gives other sessions.
     """
 
     presentations: int
     begin: int
-    hours: float = 6.0
+    span: int
     seed: int = 1
 
     @property
     def end(self) -> int:
         """No judged session begins later; ms since 1970."""
-        return self.begin + round(self.hours * 60 * MINUTE)
+        return self.begin + self.span
 
 
 class Sessions:
@@ -110,15 +114,15 @@ class Sessions:
         self.shown: list[Shown] = []
         self.bought: list[Bought] = []
         made: list[Written] = []
-        span, expected = plan.end - plan.begin, plan.presentations / 2
+        expected = plan.presentations / 2
         count = 0
         while len(self.shown) < plan.presentations:
             # Evenly, so that nothing but the plan decides how many are open at a time.
-            at = plan.begin + min(span, round(span * count / expected))
+            at = plan.begin + min(plan.span, round(plan.span * count / expected))
             made.extend(self._judged(self._session(at)))
             count += 1
         # The last judged offer is due within two windows, and a watermark lags by lateness.
-        trickle = [self._session(at) for at in range(plan.end, plan.end + 2 * WINDOW + 2 * LATENESS, 10_000)]
+        trickle = [self._session(at) for at in range(plan.end, plan.end + 2 * WINDOW + 2 * LATENESS, MINUTE // 6)]
         self.others = sum(not event.is_checkout for session in trickle for event in session)
         made.extend(event for session in trickle for event in session)
         made.sort(key=lambda event: event.at + event.delay)
@@ -147,7 +151,7 @@ class Sessions:
         offers = [self._id() for _ in times]
         made = [self._show(session_id, partner, offer, at) for offer, at in zip(offers, times, strict=True)]
         last = times[-1]
-        soon = last + rng.randrange(10_000, 12 * MINUTE)
+        soon = last + rng.randrange(MINUTE // 6, 12 * MINUTE)
         some = tuple(rng.sample(offers, rng.randint(1, len(offers))))
         match rng.choices(TURNS, WEIGHTS)[0]:
             case "buys none":
@@ -157,9 +161,9 @@ class Sessions:
             case "abandons":
                 checkouts = []
             case "checks out twice":
-                checkouts = [(soon, some), (soon + rng.randrange(5_000, GRACE), ())]
+                checkouts = [(soon, some), (soon + rng.randrange(GRACE // 10, GRACE), ())]
             case "corrects":
-                checkouts = [(soon, ()), (soon + rng.randrange(5_000, GRACE), some)]
+                checkouts = [(soon, ()), (soon + rng.randrange(GRACE // 10, GRACE), some)]
             case "bought before":
                 checkouts = [(times[0] - rng.randrange(MINUTE, 20 * MINUTE), (offers[0],)), (soon, ())]
             case _:

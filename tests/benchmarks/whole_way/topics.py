@@ -16,6 +16,9 @@ from .sessions import Written
 
 PARTITIONS = 4
 
+STAMPED = {"message.timestamp.type": "LogAppendTime"}
+"""Of topics whose records the broker stamps when it takes them."""
+
 
 class Topics:
     """Two inputs with the same events for everybody.
@@ -26,13 +29,15 @@ class Topics:
         dead_letters: where the service would put what it cannot use.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, stamped_by_broker: bool = False) -> None:
+        """`stamped_by_broker`: a record's timestamp is when the broker took it, not when it happened."""
         self.bootstrap = bootstrap
         self._stem = f"whole-way-{uuid.uuid4().hex[:6]}"
         self.offers, self.checkouts = f"{self._stem}.offers", f"{self._stem}.checkouts"
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self.dead_letters = f"{self._stem}.dead"
-        self._make(self.offers, self.checkouts, self.dead_letters)
+        self._make(self.offers, self.checkouts, **(STAMPED if stamped_by_broker else {}))
+        self._make(self.dead_letters)
 
     def write(self, events: Iterable[Written]) -> int:
         """Write the events in their order, each dated as it happened; returns how many there are."""
@@ -51,7 +56,7 @@ class Topics:
     def output(self, name: str) -> str:
         """A new topic for verdicts. The broker stamps what it takes: only its clock says when each verdict came."""
         topic = f"{self._stem}.{name}"
-        self._make(topic, **{"message.timestamp.type": "LogAppendTime"})
+        self._make(topic, **STAMPED)
         return topic
 
     def taken(self, topic: str) -> int:

@@ -11,7 +11,7 @@ from consumer.events import Reason
 from consumer.settings import JoinSettings
 
 BEGIN = 1_700_000_000_000
-PLAN = SessionPlan(presentations=4_000, begin=BEGIN, hours=3.0)
+PLAN = SessionPlan(presentations=4_000, begin=BEGIN, span=180 * MINUTE)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def test_all_that_is_judged_is_written_once_and_the_trickle_beside_it(made: Sess
     assert len(written) == len(made.shown) + made.others
 
 
-def test_the_judged_sessions_begin_evenly_over_the_hours(made: Sessions) -> None:
-    by_hour = Counter((shown.presented_at - BEGIN) // (60 * MINUTE) for shown in made.shown)
-    assert sorted(by_hour)[:3] == [0, 1, 2]
-    assert all(1_200 < by_hour[hour] < 1_450 for hour in range(3))
+def test_the_judged_sessions_begin_evenly_over_the_time(made: Sessions) -> None:
+    by_third = Counter((shown.presented_at - BEGIN) // (60 * MINUTE) for shown in made.shown)
+    assert sorted(by_third)[:3] == [0, 1, 2]
+    assert all(1_200 < by_third[third] < 1_450 for third in range(3))
 
 
 def test_no_event_is_written_behind_one_that_is_younger_by_lateness(made: Sessions) -> None:
@@ -67,7 +67,7 @@ def test_the_trickle_moves_both_inputs_past_all_that_is_due(made: Sessions) -> N
         assert newest - LATENESS - 1 > due + MINUTE
 
 
-def test_the_spans_are_the_defaults_of_the_service() -> None:
+def test_the_spans_are_a_fifth_of_the_service_s_defaults() -> None:
     join = JoinSettings()
     spans = join.window, join.checkout_grace, join.lookback, join.lateness
-    assert [span.total_seconds() * 1000 for span in spans] == [WINDOW, GRACE, LOOKBACK, LATENESS]
+    assert [span.total_seconds() * 1000 / 5 for span in spans] == [WINDOW, GRACE, LOOKBACK, LATENESS]

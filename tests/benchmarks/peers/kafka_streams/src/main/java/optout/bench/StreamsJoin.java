@@ -26,12 +26,12 @@ import org.apache.kafka.streams.kstream.StreamJoined;
  * no checkout came for is one once its window is over. State is in RocksDB, with changelogs, as it is by default.
  *
  * <p>Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS (a folder), STATE (a
- * folder), THREADS.
+ * folder), THREADS, WINDOW_MS, LOOKBACK_MS, LATENESS_MS.
  */
 public final class StreamsJoin {
-    private static final Duration WINDOW = Duration.ofMinutes(30);
-    private static final Duration LOOKBACK = Duration.ofHours(2);
-    private static final Duration LATENESS = Duration.ofMinutes(5);
+    private static final Duration WINDOW = span("WINDOW_MS");
+    private static final Duration LOOKBACK = span("LOOKBACK_MS");
+    private static final Duration LATENESS = span("LATENESS_MS");
 
     private final AvroSerde offers = new AvroSerde(schema("offer_presented.avsc"));
     private final AvroSerde checkouts = new AvroSerde(schema("checkout_completed.avsc"));
@@ -124,6 +124,10 @@ public final class StreamsJoin {
 
     private static Path schema(String name) {
         return Path.of(env("SCHEMAS"), name);
+    }
+
+    private static Duration span(String name) {
+        return Duration.ofMillis(Long.parseLong(env(name)));
     }
 
     private static String env(String name) {
