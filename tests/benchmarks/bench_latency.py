@@ -38,7 +38,7 @@ import brokers
 from benchmarks.whole_way.contenders import product, task_begins
 from benchmarks.whole_way.latency import Passages, histogram, percentiles
 from benchmarks.whole_way.machine import machine
-from benchmarks.whole_way.measured import cpu_of
+from benchmarks.whole_way.measured import cpu_of, started
 from benchmarks.whole_way.topics import Topics
 from brokers.apache import dies_with_us
 from brokers.producers import ordered_producer
@@ -130,14 +130,8 @@ def measure(bootstrap: str, rate: int, seconds: float, folder: Path) -> Found:
             "JOIN__LOOKBACK": f"{WINDOW}ms",
         }
         service = product(base_url, **join)
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [*dies_with_us(), *service.command],
-                env=dict(service.environ(topics, topics.output("outcomes"))),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-        try:
+        environ = service.environ(topics, topics.output("outcomes"))
+        with started(service.command, environ, [log]) as (process,):
             until = time.monotonic() + 120
             while task_begins(log.read_text()) is None:
                 if time.monotonic() > until or process.poll() is not None:
@@ -146,9 +140,6 @@ def measure(bootstrap: str, rate: int, seconds: float, folder: Path) -> Found:
             began, cpu = time.time(), cpu_of(process.pid)
             shown = shop(topics, rate, seconds)
             cpu = (cpu_of(process.pid) - cpu) / (time.time() - began)
-        finally:
-            process.terminate()
-            process.wait(60)
     return judged(topics, shown, noted, since=began + WARMING_UP, until=began + WARMING_UP + seconds, cpu=cpu)
 
 

@@ -10,6 +10,7 @@ decision.
 Processor time is that of the contender's process, user and system, from its first records to the last offer's first
 verdict; the broker shares the machine. None of the others makes a call: so the service stands there twice, with its
 calls answered 204 within its process, and with calls over HTTP to a server in another process that does so at once.
+Twice as many instances share the partitions where its row says so: of two cores the broker takes its part, too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from benchmarks.whole_way.verdicts import Judged, judge, read_verdicts
 
 from consumer.audit.decision import Fate
 
-EVERYBODY = ["loop", "product", "calls", "streams", "quix"]
+EVERYBODY = ["loop", "product", "two", "calls", "streams", "quix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +83,25 @@ class Comparison:
         """
         number = sum(map(len, self.runs.values()))
         output = self._topics.output(f"verdicts-{number}")
-        process = watched(
+        seen = watched(
             contender.command,
             contender.environ(self._topics, output),
-            self._folder / f"{number}.log",
+            [self._folder / f"{number}-{instance}.log" for instance in range(contender.instances)],
             lambda: self._topics.taken(output),
             len(self._expected),
         )
-        text = process.log.read_text(errors="replace")
+        texts = seen.texts()
         judged = judge(self._expected, read_verdicts(self._topics.bootstrap, output))
-        begun = contender.begun(text)
-        if process.ended is not None or begun is None or judged.last_at == 0:
-            how = "said nothing" if process.ended is None else f"ended by itself with {process.ended}"
-            raise SystemExit(f"{contender.name} {how}. The end of its log:\n{text[-3000:]}")
+        begun = min((at for text in texts if (at := contender.begun(text)) is not None), default=None)
+        if seen.ended is not None or begun is None or judged.last_at == 0:
+            how = "said nothing" if seen.ended is None else f"ended by itself with {seen.ended}"
+            raise SystemExit(f"{contender.name} {how}. The end of its log:\n{texts[0][-3000:]}")
         end = judged.last_at / 1000
         run = Run(
             self._events / (end - begun),
-            self._events / (end - process.started_at),
-            process.cpu_between(begun, end) / self._events * 1e6,
-            process.peak,
+            self._events / (end - seen.started_at),
+            seen.cpu_between(begun, end) / self._events * 1e6,
+            seen.peak,
             judged,
         )
         self.runs[contender.name].append(run)
@@ -184,6 +185,7 @@ def main() -> None:
         makers: dict[str, Callable[[], Contender]] = {
             "loop": days_loop,
             "product": partial(product, **settings),
+            "two": partial(product, instances=2, **settings),
             "calls": partial(product, base_url, **settings),
             "streams": partial(kafka_streams, folder, os.cpu_count() or 1),
             "quix": partial(quix, folder),

@@ -33,6 +33,7 @@ class Contender:
         command: of the process.
         environ: what it is told, by the topics and the name of its output.
         begun: when its first records came, seconds since 1970, by its log; None: it does not say so.
+        instances: how many processes of it share the partitions.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Contender:
     command: Sequence[str]
     environ: Callable[[Topics, str], Mapping[str, str]]
     begun: Callable[[str], float | None]
+    instances: int = 1
 
 
 def peer(name: str, settings: str, command: Sequence[str], **environ: str) -> Contender:
@@ -89,7 +91,7 @@ def quix(folder: Path) -> Contender:
     return peer("Quix Streams, left interval join", words, built.quix(), STATE=str(folder / "quix"))
 
 
-def product(base_url: str | None = None, **settings: str) -> Contender:
+def product(base_url: str | None = None, instances: int = 1, **settings: str) -> Contender:
     """The service: with its calls answered in the process, or made over HTTP to `base_url`."""
     if base_url is None:
         name, program = "opt-out run, calls answered in the process", [str(HERE / "answered_run.py")]
@@ -120,8 +122,10 @@ def product(base_url: str | None = None, **settings: str) -> Contender:
         }
         return inherited() | {f"OPT_OUT_{name}": value for name, value in ours.items()}
 
+    if instances > 1:
+        name += f", {instances} instances"
     words = "its defaults, but the spans, and no rate limit"
-    return Contender(name, words, [sys.executable, *program, "run"], told, task_begins)
+    return Contender(name, words, [sys.executable, *program, "run"], told, task_begins, instances)
 
 
 def inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A contender at work: its process is looked at from outside, by what the system and the broker say of it."""
+"""A contender at work: its processes are looked at from outside, by what the system and the broker say of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import subprocess
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,29 +20,33 @@ LOOK_EVERY = 0.2
 
 
 class Sample(NamedTuple):
-    """One look: seconds since 1970, and the seconds of processor time that the process has had until then."""
+    """One look: seconds since 1970, and the seconds of processor time that the processes have had until then."""
 
     at: float
     cpu: float
 
 
 @dataclass(slots=True)
-class Process:
-    """What was seen of a process.
+class Seen:
+    """What was seen of a contender's processes, taken together.
 
     Attributes:
         samples: in the order of time.
         started_at: seconds since 1970.
         peak: the most memory that was resident, in bytes.
-        ended: its exit code, if it ended by itself; None: it was stopped when it had nothing left to do.
-        log: where its output is.
+        ended: the exit code of one that ended by itself; None: they were stopped when they had nothing left to do.
+        logs: where the output of each is.
     """
 
     started_at: float
-    log: Path
+    logs: list[Path]
     samples: list[Sample] = field(default_factory=list)
     peak: int = 0
     ended: int | None = None
+
+    def texts(self) -> list[str]:
+        """The output of each."""
+        return [log.read_text(errors="replace") for log in self.logs]
 
     def cpu_between(self, begin: float, end: float) -> float:
         """Seconds of processor time between two moments (seconds since 1970)."""
@@ -57,44 +62,66 @@ class Process:
         return before.cpu + part * (behind.cpu - before.cpu)
 
 
+@contextmanager
+def started(
+    command: Sequence[str], environ: Mapping[str, str], logs: Sequence[Path]
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A process for each log, which takes its output; asked to stop at the end, together, and ended by force after."""
+    running = []
+    try:
+        for log in logs:
+            with log.open("wb") as stream:
+                running.append(
+                    subprocess.Popen(
+                        [*dies_with_us(), *command],
+                        env=dict(environ),
+                        stdin=subprocess.DEVNULL,
+                        stdout=stream,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        yield running
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
 def watched(
     command: Sequence[str],
     environ: Mapping[str, str],
-    log: Path,
+    logs: Sequence[Path],
     taken: Callable[[], int],
     expected: int,
     *,
     patience: float = 60.0,
     at_most: float = 900.0,
-) -> Process:
+) -> Seen:
     """Start it, look at it until its output has grown no more, and stop it.
 
     Args:
-        command, environ: of the process.
-        log: the file that takes its output.
+        command, environ: of its processes.
+        logs: the file that takes the output, of each process.
         taken: how many verdicts the broker has taken so far.
         expected: with so many it may be through: two quiet seconds are enough, instead of `patience`.
         patience: seconds without a new verdict after which nothing more is expected; twice that before the first.
         at_most: seconds for all of it.
     """
-    with log.open("wb") as stream:
-        running = subprocess.Popen(
-            [*dies_with_us(), *command],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    seen = Process(time.time(), log)
-    count, grown = 0, time.monotonic()
-    until = time.monotonic() + at_most
-    try:
+    seen = Seen(time.time(), list(logs))
+    with started(command, environ, logs) as running:
+        count, grown = 0, time.monotonic()
+        until = time.monotonic() + at_most
         while time.monotonic() < until:
-            if (code := running.poll()) is not None:
-                seen.ended = code
+            seen.ended = next((code for process in running if (code := process.poll()) is not None), None)
+            if seen.ended is not None:
                 break
-            seen.samples.append(Sample(time.time(), cpu_of(running.pid)))
-            seen.peak = max(seen.peak, _peak_of(running.pid))
+            seen.samples.append(Sample(time.time(), sum(cpu_of(process.pid) for process in running)))
+            seen.peak = max(seen.peak, sum(_peak_of(process.pid) for process in running))
             before, count = count, taken()
             now = time.monotonic()
             if count > before:
@@ -102,13 +129,6 @@ def watched(
             elif now - grown > (2.0 if count >= expected else patience if count else 2 * patience):
                 break
             time.sleep(LOOK_EVERY)
-    finally:
-        running.terminate()
-        try:
-            running.wait(40)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
     return seen
 
 
