@@ -17,6 +17,9 @@ from brokers.apache import dies_with_us
 TICK = os.sysconf("SC_CLK_TCK")
 LOOK_EVERY = 0.2
 """Seconds between two looks."""
+QUIET = 6.0
+"""Seconds without a new verdict after which a contender is taken to be through, if it has written as many as there are
+offers to judge: of those behind them some are decided, too."""
 
 
 class Sample(NamedTuple):
@@ -108,7 +111,7 @@ def watched(
         command, environ: of its processes.
         logs: the file that takes the output, of each process.
         taken: how many verdicts the broker has taken so far.
-        expected: with so many it may be through: two quiet seconds are enough, instead of `patience`.
+        expected: with so many it may be through: `QUIET` seconds are enough then, instead of `patience`.
         patience: seconds without a new verdict after which nothing more is expected; twice that before the first.
         at_most: seconds for all of it.
     """
@@ -126,7 +129,7 @@ def watched(
             now = time.monotonic()
             if count > before:
                 grown = now
-            elif now - grown > (2.0 if count >= expected else patience if count else 2 * patience):
+            elif now - grown > (QUIET if count >= expected else patience if count else 2 * patience):
                 break
             time.sleep(LOOK_EVERY)
     return seen
