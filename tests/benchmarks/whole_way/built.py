@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 STREAMS = HERE.parent / "peers" / "kafka_streams"
 BUILT = CACHE / "whole-way"
 
-QUIX = ("quixstreams==3.28.1", "fastavro==1.13.1")
+QUIX_VERSION = "3.28.1"
+QUIX = (f"quixstreams=={QUIX_VERSION}", "fastavro==1.13.1")
 """Not in the product's lock: it wants an older client of Kafka than the product has."""
 
 
@@ -49,7 +50,7 @@ def quix() -> list[str]:
     Raises:
         UnavailableError: it could not be installed.
     """
-    folder = BUILT / f"quix-{QUIX[0].partition('==')[2]}"
+    folder = BUILT / f"quix-{QUIX_VERSION}"
     python = folder / "bin" / "python"
     if not (folder / "whole").is_file():
         shutil.rmtree(folder, ignore_errors=True)

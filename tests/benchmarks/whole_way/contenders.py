@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from brokers.base import kafka_version
+
 from . import built
 from .sessions import GRACE, LATENESS, LOOKBACK, WINDOW
 from .topics import Topics
@@ -78,7 +80,8 @@ def kafka_streams(folder: Path, threads: int) -> Contender:
     """
     words = f"RocksDB with changelogs, {threads} threads, at least once, max.task.idle.ms 1000, ParallelGC, heap 1 GB"
     command = built.kafka_streams()
-    return peer("Kafka Streams, left join", words, command, STATE=str(folder / "streams"), THREADS=str(threads))
+    name = f"Kafka Streams {kafka_version()}, left join"
+    return peer(name, words, command, STATE=str(folder / "streams"), THREADS=str(threads))
 
 
 def quix(folder: Path) -> Contender:
@@ -88,7 +91,8 @@ def quix(folder: Path) -> Contender:
         UnavailableError: it cannot be installed here.
     """
     words = "RocksDB with changelogs, at least once, commit every 5 s"
-    return peer("Quix Streams, left interval join", words, built.quix(), STATE=str(folder / "quix"))
+    name = f"Quix Streams {built.QUIX_VERSION}, left interval join"
+    return peer(name, words, built.quix(), STATE=str(folder / "quix"))
 
 
 def product(base_url: str | None = None, instances: int = 1, **settings: str) -> Contender:
