@@ -81,7 +81,7 @@ class Loop:
         self.next_due = None
         self.newest = {}  # by topic and partition, ms
         self.called = self.written = 0
-        self.running = True
+        self.running, self.uncommitted = True, False
 
     def run(self):
         self.consumer.subscribe([self.offers, self.checkouts])
@@ -94,6 +94,7 @@ class Loop:
                 if message.error():
                     raise SystemExit(f"cannot read: {message.error()}")
                 self.take(message)
+            self.uncommitted = self.uncommitted or bool(messages)
             self.decide()
             self.producer.poll(0)
             if time.monotonic() - committed > COMMIT_EVERY:
@@ -192,8 +193,9 @@ class Loop:
 
     def commit(self):
         self.producer.flush(30)
-        if self.newest:
+        if self.uncommitted:
             self.consumer.commit(asynchronous=False)
+            self.uncommitted = False
 
     def stop(self, *_):
         self.running = False

@@ -25,6 +25,10 @@ import org.apache.kafka.streams.kstream.StreamJoined;
  * Offers that were presented, left-joined with the checkouts of their session: each pair is a verdict, and an offer that
  * no checkout came for is one once its window is over. State is in RocksDB, with changelogs, as it is by default.
  *
+ * <p>A pair knows nothing of the others: where a session checks out twice, the checkout that does not name the offer says
+ * to call, whatever the other says. And what no checkout came for is told when a later record comes, at most once a
+ * second: the last windows before a pause of the topics stay open until it ends.
+ *
  * <p>Settings, by the environment: BOOTSTRAP, GROUP, OFFERS, CHECKOUTS, VERDICTS (topics), SCHEMAS (a folder), STATE (a
  * folder), THREADS, WINDOW_MS, LOOKBACK_MS, LATENESS_MS.
  */
