@@ -34,7 +34,7 @@ class Topics:
         self.bootstrap = bootstrap
         self._stem = f"whole-way-{uuid.uuid4().hex[:6]}"
         self.offers, self.checkouts = f"{self._stem}.offers", f"{self._stem}.checkouts"
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self.dead_letters = f"{self._stem}.dead"
         self._make(self.offers, self.checkouts, **(STAMPED if stamped_by_broker else {}))
         self._make(self.dead_letters)
