@@ -129,7 +129,7 @@ def measure(bootstrap: str, rate: int, seconds: float, folder: Path) -> Found:
             "JOIN__LATENESS": f"{LATENESS}ms",
             "JOIN__LOOKBACK": f"{WINDOW}ms",
         }
-        service = product(base_url, **join)
+        service = product(base_url, join)
         environ = service.environ(topics, topics.output("outcomes"))
         with started(service.command, environ, [log]) as (process,):
             until = time.monotonic() + 120

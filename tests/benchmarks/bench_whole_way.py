@@ -117,27 +117,34 @@ class Comparison:
 
     def table(self, contenders: Sequence[Contender]) -> Table:
         """The medians, ratios first."""
-        table = Table(title=f"{self._events:,} events, {len(self._expected):,} offers; medians")
-        headings = "who", "x the loop", "events/s", "from its start", "CPU us an event", "peak MiB", "wrong", "no word"
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading == "who" else "right")
+        table = Table(
+            title=f"{self._events:,} events, {len(self._expected):,} offers; medians, ratios to the day's loop"
+        )
+        table.add_column("who", overflow="fold")
+        for heading in ("events/s, x", "CPU, x", "events/s", "from start", "CPU us", "peak MiB", "wrong", "no word"):
+            table.add_column(heading, justify="right")
         loop = self.runs.get(DAYS_LOOP)
-        baseline = median(run.rate for run in loop) if loop else None
         for contender in contenders:
             if not (runs := self.runs[contender.name]):
                 continue
-            rate = median(run.rate for run in runs)
+            rate, cpu = median(run.rate for run in runs), median(run.cpu_us for run in runs)
             table.add_row(
-                f"{contender.name}\n[dim]{contender.settings}[/dim]",
-                "" if baseline is None else f"{rate / baseline:.2f}",
+                contender.name,
+                f"{rate / median(run.rate for run in loop):.2f}" if loop else "",
+                f"{cpu / median(run.cpu_us for run in loop):.1f}" if loop else "",
                 f"{rate:,.0f}",
                 f"{median(run.from_start for run in runs):,.0f}",
-                f"{median(run.cpu_us for run in runs):.1f}",
+                f"{cpu:.1f}",
                 f"{median(run.peak for run in runs) / 2**20:,.0f}",
                 f"{median(run.judged.wrong for run in runs):,.0f}",
                 f"{median(run.judged.silent for run in runs):,.0f}",
             )
         return table
+
+    def ratio(self, one: Contender, other: Contender) -> str:
+        """The events a second of one to those of the other, in a line."""
+        rates = [median(run.rate for run in self.runs[who.name]) for who in (one, other)]
+        return f"{rates[0] / rates[1]:.2f} x  {one.name} : {other.name}"
 
 
 def in_words(judged: Judged) -> str:
@@ -187,9 +194,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         makers: dict[str, Callable[[], Contender]] = {
             "loop": days_loop,
-            "product": partial(product, **settings),
-            "two": partial(product, instances=2, **settings),
-            "calls": partial(product, base_url, **settings),
+            "product": partial(product, None, settings),
+            "two": partial(product, None, settings, instances=2),
+            "calls": partial(product, base_url, settings),
             "streams": partial(kafka_streams, folder, os.cpu_count() or 1),
             "quix": partial(quix, folder),
         }
@@ -224,7 +231,12 @@ def compare(bootstrap: str, arguments: argparse.Namespace, contenders: dict[str,
         # Whoever is first in a round is another one each time.
         for place in range(len(names)):
             comparison.run(contenders[names[(place + number) % len(names)]])
-    Console(width=130).print(comparison.table(list(contenders.values())))
+    everybody = list(contenders.values())
+    Console(width=130).print(comparison.table(everybody))
+    for one, other in (("product", "streams"), ("product", "quix"), ("two", "product"), ("calls", "product")):
+        if one in contenders and other in contenders:
+            print(comparison.ratio(contenders[one], contenders[other]))
+    print("settings:", *(f"  {one.name}: {one.settings}" for one in everybody), sep="\n")
 
 
 if __name__ == "__main__":

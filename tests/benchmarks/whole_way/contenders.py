@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from brokers.base import kafka_version
 
@@ -95,8 +96,13 @@ def quix(folder: Path) -> Contender:
     return peer(name, words, built.quix(), STATE=str(folder / "quix"))
 
 
-def product(base_url: str | None = None, instances: int = 1, **settings: str) -> Contender:
-    """The service: with its calls answered in the process, or made over HTTP to `base_url`."""
+def product(
+    base_url: str | None = None, settings: Mapping[str, str] = MappingProxyType({}), *, instances: int = 1
+) -> Contender:
+    """The service: with its calls answered in the process, or made over HTTP to `base_url`.
+
+    `settings`: more of them, as `JOIN__WINDOW`.
+    """
     if base_url is None:
         name, program = "opt-out run, calls answered in the process", [str(HERE / "answered_run.py")]
     else:
