@@ -189,6 +189,9 @@ def main() -> None:
     for heading in ("calls a second", "p50 ms", "p99 ms", "longest ms", "calls", "missing", "service's CPU"):
         table.add_column(heading, justify="right")
     try:
+        if not broker.is_real:
+            print("left out: a mock of Kafka does not say when it took a record")
+            return
         with tempfile.TemporaryDirectory() as folder:
             for rate in arguments.rates:
                 found = measure(broker.bootstrap_servers, rate, arguments.seconds, Path(folder))

@@ -210,6 +210,9 @@ def main() -> None:
         broker = search.start()
         print(f"kafka: {search}")
         try:
+            if not broker.is_real:
+                print("left out: a mock of Kafka does not say when it took a record")
+                return
             compare(broker.bootstrap_servers, arguments, contenders, folder)
         finally:
             broker.close()
