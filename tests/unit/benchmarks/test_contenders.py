@@ -11,6 +11,9 @@ from benchmarks.whole_way.built import STREAMS
 from benchmarks.whole_way.contenders import PEERS, days_loop, product
 from brokers.base import kafka_version
 
+from consumer.runtime import run
+from consumer.xcover.api import connect
+
 TOPICS: Any = SimpleNamespace(bootstrap="127.0.0.1:9092", offers="o", checkouts="c", dead_letters="d")
 
 
@@ -22,6 +25,10 @@ def test_the_service_and_a_peer_have_the_same_spans() -> None:
     ours, theirs = product().environ(TOPICS, "v"), days_loop().environ(TOPICS, "v")
     for span, name in (("WINDOW", "WINDOW"), ("CHECKOUT_GRACE", "GRACE"), ("LATENESS", "LATENESS")):
         assert ours[f"OPT_OUT_JOIN__{span}"] == f"{theirs[f'{name}_MS']}ms"
+
+
+def test_where_calls_are_answered_in_the_process_is_where_the_service_connects() -> None:
+    assert vars(run)["connect"] is connect
 
 
 def test_the_service_is_told_nothing_by_the_environment_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
