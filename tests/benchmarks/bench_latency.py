@@ -130,7 +130,8 @@ def measure(bootstrap: str, rate: int, seconds: float, folder: Path) -> Found:
             "JOIN__LOOKBACK": f"{WINDOW}ms",
         }
         service = product(base_url, join)
-        environ = service.environ(topics, topics.output("outcomes"))
+        outcomes = topics.output("outcomes")
+        environ = service.environ(topics, outcomes)
         with started(service.command, environ, [log]) as (process,):
             until = time.monotonic() + 120
             while task_begins(log.read_text()) is None:
@@ -140,6 +141,11 @@ def measure(bootstrap: str, rate: int, seconds: float, folder: Path) -> Found:
             began, cpu = time.time(), cpu_of(process.pid)
             shown = shop(topics, rate, seconds)
             cpu = (cpu_of(process.pid) - cpu) / (time.time() - began)
+            # Where it cannot keep up its calls come late, but they come.
+            counted = sum(at < (began + WARMING_UP + seconds) * 1000 for at, _ in shown.values())
+            patience = time.monotonic() + 60
+            while topics.taken(outcomes) < counted and time.monotonic() < patience:
+                time.sleep(0.2)
     return judged(topics, shown, noted, since=began + WARMING_UP, until=began + WARMING_UP + seconds, cpu=cpu)
 
 
@@ -179,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", type=int, nargs="+", default=[100, 1_000], help="calls a second")
     parser.add_argument("--seconds", type=float, default=20.0, help="that are counted of each")
+    parser.add_argument("--keep", type=Path, help="a folder for the service's logs")
     arguments = parser.parse_args()
     print(f"command: {' '.join(sys.argv)}\nmachine: {machine()}")
     print(f"versions: Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}")
@@ -192,9 +199,11 @@ def main() -> None:
         if not broker.is_real:
             print("left out: a mock of Kafka does not say when it took a record")
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.keep or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
             for rate in arguments.rates:
-                found = measure(broker.bootstrap_servers, rate, arguments.seconds, Path(folder))
+                found = measure(broker.bootstrap_servers, rate, arguments.seconds, folder)
                 median, p99, longest = percentiles(found.latencies)
                 figures = f"{median:.1f}", f"{p99:.1f}", f"{longest:.1f}"
                 counts = f"{len(found.latencies):,}", f"{found.missing:,}"
