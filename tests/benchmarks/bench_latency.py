@@ -13,7 +13,6 @@ What comes in the first seconds is not counted: the first calls of a run leave o
 from __future__ import annotations
 
 import argparse
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,6 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -37,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import brokers
 from benchmarks.whole_way.contenders import product, task_begins
 from benchmarks.whole_way.latency import Passages, histogram, percentiles
-from benchmarks.whole_way.machine import machine
+from benchmarks.whole_way.machine import head
 from benchmarks.whole_way.measured import cpu_of, started
 from benchmarks.whole_way.topics import Topics
 from brokers.apache import dies_with_us
@@ -187,8 +185,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="that are counted of each")
     parser.add_argument("--keep", type=Path, help="a folder for the service's logs")
     arguments = parser.parse_args()
-    print(f"command: {' '.join(sys.argv)}\nmachine: {machine()}")
-    print(f"versions: Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}")
+    print(head())
     search = brokers.search()
     broker = search.start()
     print(f"kafka: {search}")

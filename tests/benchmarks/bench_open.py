@@ -15,7 +15,6 @@ Python's own time is what grows, if anything: with more open sessions less of th
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 import uuid
@@ -32,7 +31,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.whole_way.machine import machine
+from benchmarks.whole_way.machine import head
 
 from consumer.core.checkpoint import Position
 from consumer.core.rules import DecisionRules
@@ -142,7 +141,7 @@ def main() -> None:
     parser.add_argument("--open", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="open at a time")
     parser.add_argument("--events", type=int, default=100_000, help="measured of each")
     arguments = parser.parse_args()
-    print(f"command: {' '.join(sys.argv)}\nmachine: {machine()}\nversions: Python {platform.python_version()}")
+    print(head())
     spare_the_collector()
     filled = {count: Filled(count, max(arguments.open)) for count in arguments.open}
     for number in range(arguments.events // SLICE):

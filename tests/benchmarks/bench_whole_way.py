@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
 from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, kafka_streams, product, quix
-from benchmarks.whole_way.machine import machine
+from benchmarks.whole_way.machine import head
 from benchmarks.whole_way.measured import watched
 from benchmarks.whole_way.sessions import SessionPlan, Sessions
 from benchmarks.whole_way.topics import Topics
@@ -185,8 +183,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the logs of the contenders")
     parser.add_argument("--settings", default="{}", help='of the service, as JSON: {"KAFKA__COMMIT_INTERVAL": "1s"}')
     arguments = parser.parse_args()
-    print(f"command: {' '.join(sys.argv)}\nmachine: {machine()}")
-    print(f"versions: Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}")
+    print(head())
     settings = json.loads(arguments.settings)
 
     with answering_204() as base_url, tempfile.TemporaryDirectory() as temporary:
