@@ -57,7 +57,10 @@ mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 p
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
-bench: $(INSTALLED) ## figures of this machine: events joined, calls made, records read in each format, reports, what metrics cost
+bench: $(INSTALLED) ## figures of this machine: the whole way against Kafka Streams and others, and its parts (15 minutes on two cores)
+	@$(BIN)/python tests/benchmarks/bench_whole_way.py
+	@$(BIN)/python tests/benchmarks/bench_latency.py
+	@$(BIN)/python tests/benchmarks/bench_open.py
 	@$(BIN)/python tests/benchmarks/bench_join.py
 	@$(BIN)/python tests/benchmarks/bench_calls.py
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
