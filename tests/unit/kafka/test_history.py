@@ -169,3 +169,9 @@ def test_an_outcome_topic_of_which_nothing_can_be_read_is_no_word_on_earlier_run
     with capture_logs() as lines:
         assert history(Outcomes(*sources)).earlier_outcome() is None
     assert [line["topic"] for line in lines] == ["outcomes"] * told
+
+
+def test_a_backfill_behind_the_deployments_outcomes_does_not_make_the_group_new() -> None:
+    """As after an outage of more than `offsets.retention.minutes`, of which a range was settled by a backfill."""
+    told = history(Outcomes(*["offers"] * 30, *["offers BACKFILL"] * LAST_OUTCOMES)).earlier_outcome()
+    assert told is not None, "the deployment has told outcomes: its offsets have expired"
