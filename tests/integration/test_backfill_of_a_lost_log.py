@@ -77,7 +77,9 @@ def test_what_was_bought_in_a_topic_that_was_made_anew_is_not_called(real_kafka:
         assert code == 1, said
         assert "made anew" in said, "the deployment's own positions tell it"
 
-        code, said = opt_out(deployment, "backfill", "b1", "--from", iso(begin), "--to", iso(begin + 20_000), "--rate", "1000")
+        code, said = opt_out(
+            deployment, "backfill", "b1", "--from", iso(begin), "--to", iso(begin + 20_000), "--rate", "1000"
+        )
 
         assert deployment.called() == [], f"all of these were bought; exit code {code}: {said[-600:]}"
         assert code != 0, said

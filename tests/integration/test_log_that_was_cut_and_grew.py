@@ -68,7 +68,8 @@ def test_what_a_checkout_log_gained_below_the_offset_that_was_read_is_known(own_
         own_broker.start()
         until(lambda: ends(deployment) == kept, within=60, what="the log to end where it was cut")
 
-        deployment._producer = ordered_producer(deployment.bootstrap)  # the old one has lost count, and was started again
+        # The old one has lost count, and is started again.
+        deployment._producer = ordered_producer(deployment.bootstrap)
         for number in range(40):
             deployment.present(f"o{number}", session=f"o{number}", at=now() - 21_000)
             deployment.check_out(f"o{number}", session=f"o{number}", at=now() - 20_000)

@@ -225,7 +225,7 @@ def test_a_way_back_after_the_checkouts_lost_their_end_calls_nothing_that_they_m
     world = TwoLogs([(300, "o"), (700, "x")], [*old, (320, "o"), (330, "")])
     world.settle_by(600)
     assert world.fates().get("o") is None, "it is settled: it was bought"
-    offset, found = world.checkouts()
+    _, found = world.checkouts()
     assert found is not None
     assert found.next_offset == len(world.done)
     del world.done[-2:]  # as by an unclean election of a leader
