@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..events import Mode, OfferPresented, Outcome
@@ -17,6 +21,7 @@ class BackfillMode(RunMode):
         topics: of the offers and of the checkouts.
         scope: the range.
         told: what has an outcome or a dead letter already; None: all is settled, told or not, as a rehearsal does.
+        lost: by partition the time (ms) below which checkouts are gone for good; see `deployment.lost_checkouts`.
 
     Attributes:
         skipped: chains that were decided, and had an outcome already.
@@ -25,11 +30,22 @@ class BackfillMode(RunMode):
     mode = Mode.BACKFILL
     is_bounded = True
 
-    def __init__(self, topics: tuple[str, str], scope: BackfillScope, told: Told | None) -> None:
+    def __init__(
+        self,
+        topics: tuple[str, str],
+        scope: BackfillScope,
+        told: Told | None,
+        lost: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self.scope = scope
         self.skipped = 0
         self._topics = topics
         self._told = told
+        self._lost = lost
+
+    def lost_below(self, partition: int) -> int:
+        """See `RunMode.lost_below`."""
+        return self._lost.get(partition, MIN_TIME)
 
     def begin(self, task: Task) -> None:
         """See `RunMode.begin`. What is bought was presented up to window + checkout_grace before: ids of checkouts from

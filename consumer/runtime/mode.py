@@ -5,6 +5,7 @@ The deployment's is `RunMode` itself. A backfill's says more: see `consumer.back
 
 from __future__ import annotations
 
+from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..events import Mode, OfferPresented
@@ -22,6 +23,10 @@ class RunMode:
     is_bounded = False
     """Whether it reads a range, and not all there is. Its first calls then wait until the checkouts are read as far
     ahead as whoever had the task before may have read them, and not to the end of the log."""
+
+    def lost_below(self, partition: int) -> int:
+        """The time (ms) below which checkouts may be gone for good, beside what is committed."""
+        return MIN_TIME
 
     def begin(self, task: Task) -> None:
         """A task begins: tell it what is known of the run."""

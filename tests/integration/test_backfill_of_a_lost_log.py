@@ -47,7 +47,7 @@ def make_anew(deployment: Deployment) -> None:
     until(lambda: topic not in deployment.admin.list_topics(timeout=10).topics, within=20, what="the topic to be gone")
     deployment.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
     until(
-        lambda: len(deployment.admin.list_topics(timeout=10).topics[topic].partitions) == PARTITIONS,
+        lambda: len(deployment.admin.list_topics(topic, timeout=10).topics[topic].partitions) == PARTITIONS,
         within=20,
         what="the topic to be there",
     )
@@ -82,7 +82,8 @@ def test_what_was_bought_in_a_topic_that_was_made_anew_is_not_called(real_kafka:
         )
 
         assert deployment.called() == [], f"all of these were bought; exit code {code}: {said[-600:]}"
-        assert code != 0, said
+        assert code == 1, said
+        assert "A backfill goes by what the deployment knows of the checkouts" in said
 
 
 def test_what_went_late_since_its_checkouts_are_lost_is_not_called_by_force(real_kafka: Broker, tmp_path: Path) -> None:
@@ -106,3 +107,10 @@ def test_what_went_late_since_its_checkouts_are_lost_is_not_called_by_force(real
         code, said = opt_out(deployment, "backfill", "b1", *bounds, "--force", "--rate", "1000")
 
         assert deployment.called() == [], f"all of these were bought; exit code {code}: {said[-600:]}"
+        assert code == 1, said
+        assert "are gone from the log" in said
+
+        code, said = opt_out(deployment, "backfill", "b2", *bounds, "--force", "--allow-gaps", "--rate", "1000")
+
+        assert deployment.called() == [], f"all of these were bought; exit code {code}: {said[-600:]}"
+        assert code == 3, said

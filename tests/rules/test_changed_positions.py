@@ -220,7 +220,7 @@ def test_a_way_back_that_is_gone_again_loses_nothing_that_was_not_settled(
 
 
 def test_a_way_back_after_the_checkouts_lost_their_end_calls_nothing_that_they_may_have_bought() -> None:
-    """`opt-out positions` says that the log was cut, and offers both ways: to say yes, and to go back."""
+    """`opt-out positions` says that the log was cut. Only the yes to it keeps up to when checkouts are lost."""
     old = [(at, "") for at in range(-2_000, -1_975)] + [(0, ""), (60, "")]
     world = TwoLogs([(300, "o"), (700, "x")], [*old, (320, "o"), (330, "")])
     world.settle_by(600)
@@ -233,5 +233,10 @@ def test_a_way_back_after_the_checkouts_lost_their_end_calls_nothing_that_they_m
     positions = world.starts.positions(world.consumer)
     logs = {(side, 0): (0, len(log)) for side, log in ((Side.OFFERS, world.shown), (Side.CHECKOUTS, world.done))}
     assert [doubt.doubt for doubt in positions.doubts(OURS, logs)] == [Doubt.CUT], "which is known"
+    left = world.left("offers"), world.left("checkouts")
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log ends before(?s:.*)positions --accept"):
+        world.changes.reset_to(START + 200_000, NOW)
+    assert (world.left("offers"), world.left("checkouts")) == left
+    world.accept()
     world.changes.reset_to(START + 200_000, NOW)
     assert Reason.ABANDONED not in world.fates()["o"], "its purchase was read, and is lost"

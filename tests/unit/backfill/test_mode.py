@@ -11,7 +11,7 @@ from support.outcomes import AT, outcome_of
 from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, chain_key
-from consumer.core.rules import DecisionRules
+from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.events import Mode, OfferPresented, Outcome, Reason
 
@@ -36,6 +36,12 @@ def test_what_is_out_of_the_range_or_told_is_not_settled_and_what_is_told_is_cou
     assert backfill.skipped == 1
     assert mode().settles(0, shown(1_500, "told")), "a rehearsal asks nobody"
     assert backfill.mode is Mode.BACKFILL
+
+
+def test_what_checkouts_are_lost_is_known_by_partition() -> None:
+    scope = BackfillScope(EventTimeRange(1_000, 2_000), RULES)
+    assert [BackfillMode(TOPICS, scope, None, {1: 500}).lost_below(p) for p in (0, 1)] == [MIN_TIME, 500]
+    assert mode().lost_below(1) == MIN_TIME
 
 
 def test_by_force_all_that_is_told_is_settled_once_more_but_what_is_bought() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.core.checkpoint import Position
-from consumer.core.rules import DecisionRules
+from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import Mode, OfferPresented
@@ -16,4 +16,5 @@ def test_the_deployment_settles_all_and_is_never_done() -> None:
     assert LIVE.settles(0, OfferPresented("s", "ada", "o", 0, 0))
     assert LIVE.dead_letters(Side.OFFERS, 0, 0, 0)
     assert not LIVE.is_done(0, Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)))
+    assert LIVE.lost_below(0) == MIN_TIME
     assert (LIVE.mode, LIVE.is_bounded, LIVE.trusts_idleness_at_once) == (Mode.LIVE, False, False)
