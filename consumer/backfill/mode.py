@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from ..core.chain import Chain
 from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..events import Mode, OfferPresented, Outcome
 from ..runtime.mode import RunMode
 from .scope import BackfillScope
-from .told import Told
+from .told import KnownFate, Told
 
 
 class BackfillMode(RunMode):
@@ -53,18 +54,26 @@ class BackfillMode(RunMode):
         rules = self.scope.rules
         task.guard.ids.since = self.scope.begin + rules.window + rules.checkout_grace
 
-    def settles(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
+    def settles(self, partition: int, chain: Chain) -> bool:
         """See `RunMode.settles`."""
+        if not self.scope.range.contains(partition, chain.last):
+            return False
+        return self._told is None or self._is_anew(self._told.of_chain(chain.presentations), chain.presentations)
+
+    def gives_up(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
+        """See `RunMode.gives_up`."""
         if not self.scope.range.contains(partition, shown):
             return False
-        if self._told is None or (fate := self._told.of(shown, may_join=may_join)) is None:
-            return True
-        # An offer that was told to be bought is never called, also by force.
-        if self.scope.force and fate.outcome is not Outcome.PURCHASED:
-            self._told.is_anew(shown)
-            return True
-        self.skipped += 1
-        return False
+        return self._told is None or self._is_anew(self._told.of(shown, may_join=may_join), [shown])
+
+    def _is_anew(self, fate: KnownFate | None, presentations: Sequence[OfferPresented]) -> bool:
+        """Whether what has this fate is settled once more. By force too, what was told to be bought is never called."""
+        if fate is not None and not (self.scope.force and fate.outcome is not Outcome.PURCHASED):
+            self.skipped += 1
+            return False
+        if self._told is not None:
+            self._told.is_anew(presentations)
+        return True
 
     def dead_letters(self, side: Side, partition: int, offset: int, timestamp: int) -> bool:
         """See `RunMode.dead_letters`. Offsets of a range are the offers' own: its checkouts go by their stamps."""

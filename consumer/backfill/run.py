@@ -162,7 +162,7 @@ def _run(
             deployment = Clients(loaded.settings.kafka, causes)
             lost = lost_checkouts(deployment, admin, loaded.settings, partitions, whose, is_new=new)
             missing = there.missing(scope, lost) if new else []
-            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
+            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range, rules.lookback)
             check_gaps(missing, [] if order.force else told.unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         mode = BackfillMode(topics, scope, told, lost)
