@@ -55,7 +55,7 @@ class Told:
     Attributes:
         fates: of chains. What was given up is not among them: another record may hold the same offer with the same
             date, and join.
-        bought: chains from before the range that are told to be bought: to this run they may be the begin of one in it.
+        before: the same of what was presented before the range: to this run it may be the begin of a chain in it.
         given_up: presentations that joined no chain, by the key that a chain has which ends with them.
         cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
         open: chains that a rehearsal has left open: they have no fate.
@@ -68,7 +68,7 @@ class Told:
     open: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
     given_up: dict[int, GivenUp] = field(default_factory=dict)
-    bought: set[int] = field(default_factory=set)
+    before: Told | None = None
 
     def of_chain(self, presentations: Sequence[OfferPresented]) -> KnownFate | None:
         """The fate of the chain of these presentations, which are in the order of their time.
@@ -76,18 +76,14 @@ class Told:
         To another run some of them may have been a chain of their own, and others late. One that was given up tells
         only of itself: the fate is that of what was presented before. But what was bought in part is bought.
         """
-        keys = [key_of(one) for one in presentations]
-        fates = [_BOUGHT if key in self.bought else self.fates.get(key) for key in keys]
-        if any(fate is not None and fate.outcome is Outcome.PURCHASED for fate in fates):
-            return _BOUGHT
+        sources = [self] if self.before is None else [self, self.before]
+        fates = [next((s.fates[key] for s in sources if key in s.fates), None) for key in map(key_of, presentations)]
+        if bought := next((fate for fate in fates if fate is not None and fate.outcome is Outcome.PURCHASED), None):
+            return bought
         for one, fate in zip(reversed(presentations), reversed(fates), strict=True):
-            if fate is not None or not self._is_given_up(one):
+            if fate is not None or all(source.of(one) is None for source in sources):
                 return fate
-        return self.given_up[keys[-1]].fate
-
-    def _is_given_up(self, shown: OfferPresented) -> bool:
-        given_up = self.given_up.get(key_of(shown))
-        return given_up is not None and shown.record_offset in given_up.offsets
+        return self.of(presentations[-1])
 
     def of(self, last: OfferPresented | OfferOutcome, *, may_join: bool = True) -> KnownFate | None:
         """The fate of the chain whose last presentation this is, or tells of; or of this record, if it was given up.
@@ -136,8 +132,6 @@ class Told:
             self.cut_off.discard(key)
 
 
-_BOUGHT = KnownFate(Outcome.PURCHASED, Reason.PURCHASED)
-
 _JOINED_NO_CHAIN = frozenset(reason for reason, _ in NOT_ADMITTED.values())
 
 
@@ -175,12 +169,13 @@ class ToldReader:
         self._decode = decode
 
     def read(self, kafka: KafkaSettings, range: Range, lookback: int = 0) -> Told:
-        """What they tell of the offers of a range; and what is bought of those from up to `lookback` (ms) before it.
+        """What they tell of the offers of a range, and of those from up to `lookback` (ms) before it.
 
         Raises:
             StartError: a topic could not be read to its end.
         """
-        told, topic = Told(), kafka.outcome_topic
+        before = Told()
+        told, topic = Told(before=before), kafka.outcome_topic
         since, until = range.shown_between()
         there = self._spans(topic, since - lookback)
         cut = {span.partition for span in there if span.is_cut and range.has_part(span.partition)}
@@ -200,10 +195,7 @@ class ToldReader:
                 continue
             if outcome.source.topic != kafka.offer_topic or not since - lookback <= outcome.presented_at < until:
                 continue
-            if outcome.presented_at >= since:
-                told.add(outcome)
-            elif outcome.outcome is Outcome.PURCHASED:
-                told.bought.add(key_of(outcome))
+            (told if outcome.presented_at >= since else before).add(outcome)
         told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
         for message in self._records(kafka.dead_letter_topic, self._spans(kafka.dead_letter_topic, since)):
             if place := _source_of(message):

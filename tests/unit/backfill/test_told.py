@@ -123,11 +123,15 @@ def test_of_records_of_one_time_that_were_given_up_in_part_there_is_a_chain_with
     assert told.of_chain(both) == IS_LATE
 
 
-def test_what_was_bought_before_the_range_may_be_the_begin_of_a_chain_in_it() -> None:
+def test_what_was_told_of_before_the_range_may_be_the_begin_of_a_chain_in_it() -> None:
     outcomes = {
         b"0": outcome_of(Outcome.PURCHASED, Reason.PURCHASED, T - 300, offer_id="in"),
         b"1": outcome_of(Outcome.PURCHASED, Reason.PURCHASED, T - 301, offer_id="before"),
         b"2": outcome_of(at=T - 1, offer_id="called"),
+        b"3": outcome_of(at=T - 1, offer_id="called, then late"),
+        b"4": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T), offer_id="called, then late"),
+        b"5": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T - 1), offer_id="late"),
+        b"6": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T), offer_id="late"),
     }
     records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate(outcomes)]
     consumer = TwoTopics({"outcomes": records, "dead": []})
@@ -135,9 +139,10 @@ def test_what_was_bought_before_the_range_may_be_the_begin_of_a_chain_in_it() ->
     told = reader.read(KAFKA, EventTimeRange(T, T + 10), 300)
 
     def shown_twice(one: OfferOutcome) -> list[OfferPresented]:
-        return [OfferPresented("s", "ada", one.offer_id, at, at - T + 400) for at in (one.presented_at, T)]
+        return [OfferPresented("s", "ada", one.offer_id, at, 0) for at in (min(one.presented_at, T - 1), T)]
 
-    assert [told.of_chain(shown_twice(one)) for one in outcomes.values()] == [BOUGHT, None, None]
+    fates = {one.offer_id: told.of_chain(shown_twice(one)) for one in outcomes.values()}
+    assert fates == {"in": BOUGHT, "before": None, "called": None, "called, then late": CALLED, "late": IS_LATE}
     assert not told.fates, "they are no chains of the range"
 
 
