@@ -8,16 +8,17 @@ both up to `to` + window + checkout_grace + lateness, or until that is decided.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from types import MappingProxyType
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..codecs.codec import Codec, presentations
 from ..core.horizon import Horizon
-from ..core.rules import DecisionRules
+from ..core.rules import MIN_TIME, DecisionRules
 from ..core.watermark import Side
 from ..errors import DecodeError, RangeError, SchemaWaitError, StartError
 from ..events import OfferPresented
@@ -34,10 +35,12 @@ _LOOK = 0.1
 FIRST = 1_000
 """Offsets of a log's beginning that are looked at for its first record: where offsets have gaps, they may hold none."""
 
+_NOTHING_LOST: Mapping[int, int] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A stretch of a log that a range needs, and that retention has deleted: the times (ms) of its records."""
+    """A stretch of a log that a range needs, and that is gone: the times (ms) of its records."""
 
     topic: str
     partition: int
@@ -132,8 +135,9 @@ class Log:
         """The time (ms) from which offers are read, by the stamps of their records; checkouts from before it."""
         return scope.begin - self._rules.max_skew
 
-    def missing(self, scope: BackfillScope) -> list[Missing]:
-        """What the range needs of the logs and is gone from them."""
+    def missing(self, scope: BackfillScope, lost: Mapping[int, int] = _NOTHING_LOST) -> list[Missing]:
+        """What the range needs of the logs and is gone from them. `lost`: by partition the time (ms) below which
+        checkouts are gone, wherever their log begins; see `deployment.lost_checkouts`."""
         offers_from = self.reads_from(scope)
         needed = offers_from, offers_from - self._rules.lookback - self._rules.lateness - self._rules.max_skew
         until = scope.range.shown_between()[1]
@@ -143,16 +147,22 @@ class Log:
             for partition in range(self._partitions):
                 if not scope.range.has_part(partition):
                     continue
-                low, high = self._asked(topic, partition)
-                if low == 0:
-                    continue  # nothing was ever deleted
-                # How old the beginning of the checkouts is, so many of them tell: by fewer, nobody believes it.
-                count = Horizon.HEAD if side is Side.CHECKOUTS else 1
-                stamps = list(islice(self._stamps(topic, partition, low, min(high, low + FIRST)), count))
-                first = max(stamps) if len(stamps) == count else until
+                first = self._first(side, partition, until)
+                if side is Side.CHECKOUTS:
+                    first = max(first, lost.get(partition, MIN_TIME))
                 if first > needed[side]:
                     found.append(Missing(topic, partition, needed[side], min(first, until)))
         return found
+
+    def _first(self, side: Side, partition: int, until: int) -> int:
+        """The time (ms) from which a log has all; `MIN_TIME`: it still has its first offset. `until`: it has none."""
+        low, high = self._asked(self._topics[side], partition)
+        if low == 0:
+            return MIN_TIME
+        # How old the beginning of the checkouts is, so many of them tell: by fewer, nobody believes it.
+        count = Horizon.HEAD if side is Side.CHECKOUTS else 1
+        stamps = list(islice(self._stamps(self._topics[side], partition, low, min(high, low + FIRST)), count))
+        return max(stamps) if len(stamps) == count else until
 
     def ends_for(self, scope: BackfillScope) -> dict[tuple[str, int], int]:
         """About where each partition is read to: for the progress only."""

@@ -34,6 +34,7 @@ from ..runtime.watchdog import Watchdog
 from ..server.health import Health, bound_of, since_boot
 from ..settings import KafkaSettings, Loaded, Settings
 from ..xcover.secret_files import SecretFiles
+from .deployment import lost_checkouts
 from .end import End, Left
 from .mode import BackfillMode
 from .plan import Log, Missing, range_of
@@ -56,7 +57,7 @@ class Order:
         name: of the backfill.
         begin, end: of its range.
         force: chains that have an outcome already are settled once more, but for those that are told to be bought.
-        allow_gaps: what retention has deleted is no reason to refuse.
+        allow_gaps: what is gone from the log is no reason to refuse.
         bar: progress is shown as a bar, and not as lines of the log.
     """
 
@@ -155,12 +156,16 @@ def _run(
         with closing(clients.record_reader()) as reader, closing(codec_of(settings)) as codec:
             there = Log(reader, topics, partitions, rules, codec)
             scope = BackfillScope(range_of(order.begin, order.end, began, there), rules, order.force)
-            provenance = replace(find_provenance(admin, settings), scope=scope.text())
-            missing = there.missing(scope) if is_new(clients, settings, partitions, provenance) else []
-            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
+            whose = find_provenance(admin, settings)
+            provenance = replace(whose, scope=scope.text())
+            new = is_new(clients, settings, partitions, provenance)
+            deployment = Clients(loaded.settings.kafka, causes)
+            lost = lost_checkouts(deployment, admin, loaded.settings, partitions, whose, is_new=new)
+            missing = there.missing(scope, lost) if new else []
+            told = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range, rules.lookback)
             check_gaps(missing, [] if order.force else told.unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
-        mode = BackfillMode(topics, scope, told)
+        mode = BackfillMode(topics, scope, told, lost)
         settings = starting_at(settings, there.reads_from(scope))
         edges = live_edges(settings, SecretFiles(loaded.files, settings.api), admin, clients, causes, releases, health)
         tally = FateTally(edges.outputs)
@@ -237,7 +242,7 @@ def check_gaps(missing: Sequence[Missing], unknown: Sequence[str], *, allowed: b
     if missing:
         named = "\n".join(f"  {one}" for one in missing)
         why.append(
-            f"retention has deleted records that this range needs:\n{named}\nWithout them nobody knows what was "
+            f"records that this range needs are gone from the log:\n{named}\nWithout them nobody knows what was "
             "bought, nor where chains begin. Take a range that begins later; or go on by --allow-gaps, by which what "
             "cannot be known is dead-lettered as late, and counted."
         )

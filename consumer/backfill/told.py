@@ -6,7 +6,7 @@ deployment settles after that is not known here, and called once more: a range e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -55,6 +55,7 @@ class Told:
     Attributes:
         fates: of chains. What was given up is not among them: another record may hold the same offer with the same
             date, and join.
+        before: the same of what was presented before the range: to this run it may be the begin of a chain in it.
         given_up: presentations that joined no chain, by the key that a chain has which ends with them.
         cut_off: those that a backfill has given up since a part of the log is gone, and nobody has called since.
         open: chains that a rehearsal has left open: they have no fate.
@@ -67,11 +68,27 @@ class Told:
     open: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
     given_up: dict[int, GivenUp] = field(default_factory=dict)
+    before: Told | None = None
+
+    def of_chain(self, presentations: Sequence[OfferPresented]) -> KnownFate | None:
+        """The fate of the chain of these presentations, which are in the order of their time.
+
+        To another run some of them may have been a chain of their own, and others late. One that was given up tells
+        only of itself: the fate is that of what was presented before. But what was bought in part is bought.
+        """
+        sources = [self] if self.before is None else [self, self.before]
+        fates = [next((s.fates[key] for s in sources if key in s.fates), None) for key in map(key_of, presentations)]
+        if bought := next((fate for fate in fates if fate is not None and fate.outcome is Outcome.PURCHASED), None):
+            return bought
+        for one, fate in zip(reversed(presentations), reversed(fates), strict=True):
+            if fate is not None or all(source.of(one) is None for source in sources):
+                return fate
+        return self.of(presentations[-1])
 
     def of(self, last: OfferPresented | OfferOutcome, *, may_join: bool = True) -> KnownFate | None:
         """The fate of the chain whose last presentation this is, or tells of; or of this record, if it was given up.
 
-        `may_join`: see `RunMode.settles`.
+        `may_join`: see `RunMode.gives_up`.
         """
         key = key_of(last)
         if may_join and (fate := self.fates.get(key)) is not None:
@@ -84,9 +101,9 @@ class Told:
         """Whether anything is known of an offer and a time, be it that it is open."""
         return key in self.fates or key in self.given_up or key in self.open
 
-    def is_anew(self, shown: OfferPresented) -> None:
-        """The chain is settled once more: that it was given up before is over."""
-        self.cut_off.discard(key_of(shown))
+    def is_anew(self, presentations: Iterable[OfferPresented]) -> None:
+        """These are settled once more: that they were given up before is over."""
+        self.cut_off.difference_update(map(key_of, presentations))
 
     def add(self, outcome: OfferOutcome) -> None:
         """One more outcome. Of several of one chain one that tells of a purchase counts, else the first that tells of a
@@ -151,15 +168,16 @@ class ToldReader:
         self._consumer = consumer
         self._decode = decode
 
-    def read(self, kafka: KafkaSettings, range: Range) -> Told:
-        """What they tell of the offers of a range.
+    def read(self, kafka: KafkaSettings, range: Range, lookback: int = 0) -> Told:
+        """What they tell of the offers of a range, and of those from up to `lookback` (ms) before it.
 
         Raises:
             StartError: a topic could not be read to its end.
         """
-        told, topic = Told(), kafka.outcome_topic
+        before = Told()
+        told, topic = Told(before=before), kafka.outcome_topic
         since, until = range.shown_between()
-        there = self._spans(topic, since)
+        there = self._spans(topic, since - lookback)
         cut = {span.partition for span in there if span.is_cut and range.has_part(span.partition)}
         # What became of an offer is told after it was presented; its own clock may be ahead by some minutes.
         for message in self._records(topic, there):
@@ -175,8 +193,9 @@ class ToldReader:
             except DecodeError as error:
                 told.unknown.append(f"{topic}[{partition}]@{message.offset()}, which cannot be read: {error}")
                 continue
-            if outcome.source.topic == kafka.offer_topic and since <= outcome.presented_at < until:
-                told.add(outcome)
+            if outcome.source.topic != kafka.offer_topic or not since - lookback <= outcome.presented_at < until:
+                continue
+            (told if outcome.presented_at >= since else before).add(outcome)
         told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
         for message in self._records(kafka.dead_letter_topic, self._spans(kafka.dead_letter_topic, since)):
             if place := _source_of(message):

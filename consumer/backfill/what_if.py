@@ -15,6 +15,7 @@ from ..events import OfferOutcome
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
+from ..kafka.history import find_provenance
 from ..kafka.reader import RecordReader
 from ..row_file import RowColumn, WriteRow, row_file
 from ..runtime.edges import Edges
@@ -24,6 +25,7 @@ from ..runtime.run import spare_the_collector
 from ..runtime.tasks import rules_of
 from ..settings import Settings
 from .compare import Comparison
+from .deployment import lost_checkouts
 from .end import End, Left
 from .mode import RehearsalMode
 from .plan import Log, range_of
@@ -117,11 +119,13 @@ def _rehearse(settings: Settings, order: Order, others: Told | None, write: Writ
             if others is None:
                 others = ToldReader(reader, PlainCodec().decode_outcome).read(kafka, scope.range)
                 unknown = [] if order.force else others.unknown
-            check_gaps(there.missing(scope), unknown, allowed=order.allow_gaps)
+            whose = find_provenance(admin, settings)
+            lost = lost_checkouts(clients, admin, settings, partitions, whose, is_new=True)
+            check_gaps(there.missing(scope, lost), unknown, allowed=order.allow_gaps)
             ends = there.ends_for(scope)
         found = Comparison(others, _row_writer(write))
         tally = FateTally(NothingWritten(), found.add)
-        mode = RehearsalMode(topics, scope, None)
+        mode = RehearsalMode(topics, scope, None, lost)
         with closing(codec_of(settings)) as codec:
             edges = Edges(
                 consumer=NoGroup(clients.member, partitions).member,

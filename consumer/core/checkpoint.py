@@ -46,7 +46,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from zlib import crc32
 
@@ -277,6 +277,17 @@ class CheckoutCheckpoint:
         except ValueError as error:
             raise UnreadableMetadata(f"checkout partition's commit metadata {metadata[:60]!r}: {error}") from error
         return checkpoint
+
+
+def losing(offers: Position, below: int) -> Position:
+    """The same, where checkouts from before a time (ms) may be gone for good, as well as those that it tells of."""
+    if below == MIN_TIME:
+        return offers
+    try:
+        found = OfferCheckpoint.decode(offers.metadata, offers.offset)
+    except UnreadableMetadata:
+        return offers
+    return replace(offers, metadata=replace(found, lost_below=max(below, found.lost_below)).encode(offers.offset))
 
 
 def new_checkouts(committed: int) -> str:

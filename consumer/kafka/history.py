@@ -7,7 +7,8 @@ offset that expired, or a group that was renamed, looks like a group that has ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,10 +27,13 @@ from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, RecordRef
 from ..settings import KafkaSettings, Settings
 from .end_offsets import TIMEOUT, bounds
-from .reader import LogReader
+from .reader import LogReader, place_of
 from .topic_watch import id_of
 
 log = structlog.get_logger(__name__)
+
+_Ranges: TypeAlias = Mapping[tuple[str, int], tuple[int, int]]
+"""By topic and partition an offset, and the one behind the last."""
 
 _TIMEOUT = 15.0
 """Seconds to wait for an answer."""
@@ -37,6 +41,10 @@ _TIMEOUT = 15.0
 LAST_OUTCOMES = 20
 """Records at the end of each partition of the outcome topic that are looked at. They are ours, unless the topic is
 shared."""
+
+MOST_OUTCOMES = 50_000
+"""Records, over all partitions, that are looked at where the last ones are a backfill's: what the deployment told may
+stand before them."""
 
 
 def find_provenance(admin: AdminClient, settings: Settings) -> Provenance:
@@ -134,30 +142,42 @@ class GroupHistory:
     def earlier_outcome(self) -> RecordRef | None:
         """Where an outcome stands that tells of our offer topic; None if the last ones of each partition tell of none.
 
+        A backfill has a group of its own, and tells nothing of the deployment's. So it is looked at what stands before
+        its outcomes. Where that goes on for too long, it may be any: then the first that was looked at is named.
+
         Raises:
             StartError: the topic could not be read.
         """
         topic = self._kafka.outcome_topic
         consumer = self._reader()
         try:
-            ranges = self._last_records(consumer, topic)
-            return self._first_of_ours(consumer, ranges) if ranges else None
+            there = self._ranges(consumer, topic)
+            found, backfilled = self._first_of_ours(consumer, _last(there, LAST_OUTCOMES))
+            if found is None and backfilled:
+                more = _last({place: there[place] for place in backfilled}, MOST_OUTCOMES // len(backfilled))
+                found, _ = self._first_of_ours(consumer, more)
+                cut = [RecordRef(*place, begin) for place, (begin, _) in more.items() if begin > there[place][0]]
+                found = found or next(iter(cut), None)
+            return found
         except KafkaException as error:
             raise StartError(_unread(topic, error.args[0].str())) from error
         finally:
             consumer.close()
 
     @staticmethod
-    def _last_records(consumer: Consumer, topic: str) -> dict[tuple[str, int], tuple[int, int]]:
+    def _ranges(consumer: Consumer, topic: str) -> _Ranges:
         count = len(consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions)
-        ranges = {}
-        for partition in range(count):
-            low, high = bounds(consumer, TopicPartition(topic, partition))
-            if high > low:
-                ranges[topic, partition] = max(low, high - LAST_OUTCOMES), high
-        return ranges
+        places = [TopicPartition(topic, partition) for partition in range(count)]
+        told = {(topic, place.partition): bounds(consumer, place) for place in places}
+        return {place: (low, high) for place, (low, high) in told.items() if high > low}
 
-    def _first_of_ours(self, consumer: Consumer, ranges: dict[tuple[str, int], tuple[int, int]]) -> RecordRef | None:
+    def _first_of_ours(
+        self, consumer: Consumer, ranges: _Ranges
+    ) -> tuple[RecordRef | None, Collection[tuple[str, int]]]:
+        """Where an outcome of the deployment stands; and in which partitions there are some of backfills."""
+        backfilled: set[tuple[str, int]] = set()
+        if not ranges:
+            return None, backfilled
         deadline = time.monotonic() + TIMEOUT
         problems: list[str] = []
 
@@ -173,10 +193,11 @@ class GroupHistory:
             except DecodeError:
                 continue  # of another program, or of another format
             told += 1
-            source = outcome.source
-            # A backfill has a group of its own, and tells nothing of the deployment's.
-            if outcome.mode is Mode.LIVE and source.topic == self._kafka.offer_topic:
-                return RecordRef(message.topic() or "", message.partition() or 0, message.offset() or 0)
+            if outcome.source.topic != self._kafka.offer_topic:
+                continue
+            if outcome.mode is Mode.LIVE:
+                return RecordRef(*place_of(message), message.offset() or 0), backfilled
+            backfilled.add(place_of(message))
         if reader.unread:
             raise StartError(_unread(self._kafka.outcome_topic, problems[-1] if problems else "it took too long"))
         if not told:
@@ -184,7 +205,12 @@ class GroupHistory:
                 "whether outcomes were told before is not known: the last records of the outcome topic are none",
                 topic=self._kafka.outcome_topic,
             )
-        return None
+        return None, backfilled
+
+
+def _last(ranges: _Ranges, most: int) -> _Ranges:
+    """The last records of each range."""
+    return {place: (max(low, high - most), high) for place, (low, high) in ranges.items()}
 
 
 def _unread(topic: str, why: str) -> str:

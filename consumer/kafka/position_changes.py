@@ -26,8 +26,6 @@ from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
 from .whole_chains import Beginning, WholeChains
 
-_OTHER_LOG = frozenset({Doubt.MADE_ANEW, Doubt.OTHER_CLUSTER})
-
 _MOST_NAMED = 4
 """Partitions that a message names."""
 
@@ -103,7 +101,7 @@ class PositionChanges:
         """Go back to the offers of `moment` and the checkouts that these need. Times are wall clock (ms).
 
         Raises:
-            PositionsError: that would be forward, the group has members, or the topic is another one.
+            PositionsError: that would be forward, the group has members, or a log is another one or was cut.
             StartError: the broker refused, or did not answer.
         """
         if moment > now:
@@ -112,11 +110,12 @@ class PositionChanges:
                 "Nothing was changed. Choose an earlier time."
             )
         positions = self._positions()
-        doubts = [one for one in positions.doubts(self._provenance) if one.doubt in _OTHER_LOG]
-        if doubts:
+        ends = {place: self._bounds(found) for place, found in positions.by_place.items() if place[0] is Side.CHECKOUTS}
+        if doubts := [one for one in positions.doubts(self._provenance, ends) if one.needs_a_yes]:
             raise PositionsError(
-                f"group {self._group}: a time of before cannot be found in another log:\n{in_words(doubts)}\n"
-                "Nothing was changed. Say yes to the new log first: `opt-out positions --accept`."
+                f"group {self._group}: a time of before cannot be found in another log, and which checkouts are lost "
+                f"is kept only once you said yes to it:\n{in_words(doubts)}\nNothing was changed. Say yes to the log "
+                "as it is now first: `opt-out positions --accept`. Then this can be given again."
             )
         wanted = self._starts.offsets_at(self._consumer, Side.OFFERS, moment)
         self._refuse_forward(positions, wanted, moment)

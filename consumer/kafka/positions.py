@@ -130,14 +130,25 @@ class Doubted:
     """A position in doubt.
 
     Attributes:
+        side: of the topic.
         topic: the one in doubt, which for a checkout topic that was made anew is not the position's own.
         detail: what it was and what it is, where that is the doubt.
     """
 
     doubt: Doubt
+    side: Side
     topic: str
     partition: int
     detail: str = ""
+
+    @property
+    def needs_a_yes(self) -> bool:
+        """Whether nobody may go back before somebody said yes to it. In another log a time of before is not found. And
+        of checkouts that are gone from the end of their log only the yes keeps up to when they are lost."""
+        return self.doubt in _OTHER_LOG or (self.doubt is Doubt.CUT and self.side is Side.CHECKOUTS)
+
+
+_OTHER_LOG = frozenset({Doubt.MADE_ANEW, Doubt.OTHER_CLUSTER})
 
 
 class Positions:
@@ -169,18 +180,17 @@ class Positions:
         for place, (low, high) in (logs or {}).items():
             position, side = self.by_place[place], place[0]
             if 0 <= position.offset < low:
-                yield Doubted(Doubt.GONE, position.topic, position.partition)
+                yield Doubted(Doubt.GONE, side, position.topic, position.partition)
             elif max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
-                yield Doubted(Doubt.CUT, position.topic, position.partition)
+                yield Doubted(Doubt.CUT, side, position.topic, position.partition)
         for position in self.by_place.values():
             if position.doubt is not None:
-                yield Doubted(position.doubt, position.topic, position.partition)
+                yield Doubted(position.doubt, position.side, position.topic, position.partition)
             if position.provenance is not None:
                 for name, (then, current) in position.provenance.differences(now).items():
-                    topic = self._topics[Side.CHECKOUTS] if name.startswith("checkout") else position.topic
-                    yield Doubted(
-                        _OF_DIFFERENCE[name], topic, position.partition, f"{then or 'none'}, now {current or 'none'}"
-                    )
+                    side = Side.CHECKOUTS if name.startswith("checkout") else position.side
+                    detail = f"{then or 'none'}, now {current or 'none'}"
+                    yield Doubted(_OF_DIFFERENCE[name], side, self._topics[side], position.partition, detail)
 
 
 def check_positions(group: str, positions: Positions, now: Provenance, partitions: int) -> None:
@@ -192,6 +202,17 @@ def check_positions(group: str, positions: Positions, now: Provenance, partition
             cluster does not tell now.
     """
     check_partition_count(group, positions, partitions)
+    check_told(group, positions, now)
+    if doubts := list(positions.doubts(now)):
+        raise PositionsError(refusal(group, doubts))
+
+
+def check_told(group: str, positions: Positions, now: Provenance) -> None:
+    """Refuse positions of which it cannot be told whether they are of the same log.
+
+    Raises:
+        StartError: the cluster does not tell ids now with which they were committed.
+    """
     known = [position.provenance for position in positions.by_place.values() if position.provenance is not None]
     if untold := sorted({words for provenance in known for words in provenance.untold(now)}):
         raise StartError(
@@ -200,8 +221,6 @@ def check_positions(group: str, positions: Positions, now: Provenance, partition
             "has no controller for a moment tells it a moment later: start again. If it never tells any more, say yes "
             "to that by `opt-out positions --accept`."
         )
-    if doubts := list(positions.doubts(now)):
-        raise PositionsError(refusal(group, doubts))
 
 
 def check_partition_count(group: str, positions: Positions, partitions: int) -> None:
@@ -220,11 +239,15 @@ def check_partition_count(group: str, positions: Positions, partitions: int) -> 
 
 def refusal(group: str, doubts: Sequence[Doubted]) -> str:
     """Why the start is refused, and which command answers it."""
+    if any(one.needs_a_yes for one in doubts):
+        back = "There is no way back (`--reset-to TIME`) before that."
+    else:
+        back = "To go back to a time when all was well, `opt-out positions --reset-to TIME`."
     return (
         f"group {group}: what is committed is not what this service left there, or not of what it reads now. Nothing "
         f"was read, and nothing is called.\n{in_words(doubts)}\n"
         "`opt-out positions` shows all of it. If it is right as it is, `opt-out positions --accept` says so and says "
-        "what that costs; to go back to a time when all was well, `opt-out positions --reset-to TIME`."
+        f"what that costs. {back}"
     )
 
 

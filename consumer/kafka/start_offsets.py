@@ -145,9 +145,10 @@ class StartOffsets:
             raise PositionsError(
                 f"group {group} has committed nothing for {topics}, but {told.topic}[{told.partition}] tells at offset "
                 f"{told.offset} of an outcome of {self.topics[0]}: the group's offsets expired or were deleted, or "
-                "the group was renamed. To start at kafka.start_from might miss offers, or call them once more. "
-                "Nothing was read, and nothing is called. To go on from a time when all was well: `opt-out positions "
-                "--reset-to TIME`; to start with kafka.start_from all the same: `opt-out positions --accept`."
+                "the group was renamed, or very many outcomes of backfills hide whether it has ever run. To start at "
+                "kafka.start_from might miss offers, or call them once more. Nothing was read, and nothing is called. "
+                "To go on from a time when all was well: `opt-out positions --reset-to TIME`; to start with "
+                "kafka.start_from all the same: `opt-out positions --accept`."
             )
 
     def commit_start_from(

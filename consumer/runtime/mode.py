@@ -5,6 +5,8 @@ The deployment's is `RunMode` itself. A backfill's says more: see `consumer.back
 
 from __future__ import annotations
 
+from ..core.chain import Chain
+from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
 from ..events import Mode, OfferPresented
@@ -23,14 +25,22 @@ class RunMode:
     """Whether it reads a range, and not all there is. Its first calls then wait until the checkouts are read as far
     ahead as whoever had the task before may have read them, and not to the end of the log."""
 
+    def lost_below(self, partition: int) -> int:
+        """The time (ms) below which checkouts may be gone for good, beside what is committed."""
+        return MIN_TIME
+
     def begin(self, task: Task) -> None:
         """A task begins: tell it what is known of the run."""
 
-    def settles(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
-        """Whether a chain is this run's to settle, whose last presentation this is; or one that does not join.
+    def settles(self, partition: int, chain: Chain) -> bool:
+        """Whether a chain is this run's to settle. What is not is let go without a call or an outcome: it is another
+        run's."""
+        return True
 
-        What is not is let go without a call, an outcome or a dead letter, since it is another run's. `may_join`: false
-        of one whose date is not believed. It joins in no run, so that no chain's outcome is its own.
+    def gives_up(self, partition: int, shown: OfferPresented, *, may_join: bool = True) -> bool:
+        """Whether a presentation that joins no chain is this run's to give up, as above: else it has no dead letter.
+
+        `may_join`: false of one whose date is not believed. It joins in no run, so that no chain's outcome is its own.
         """
         return True
 

@@ -281,7 +281,7 @@ class TaskRunner:
         if admission is Admission.SETTLED:
             return
         may_join = admission is not Admission.IMPLAUSIBLE
-        if not (shown := [one for one in shown if self._mode.settles(self.partition, one, may_join=may_join)]):
+        if not (shown := [one for one in shown if self._mode.gives_up(self.partition, one, may_join=may_join)]):
             self.task.give_up(offset, admission)
             self.task.acknowledged(offset)
             return
@@ -313,7 +313,7 @@ class TaskRunner:
         due = self.task.decide(suspended=suspended, most=most)
         now = int(self._wall() * 1000) if due else 0  # one number in memory for all of them: a million may wait
         for chain in due:
-            if not self._mode.settles(self.partition, chain.last):
+            if not self._mode.settles(self.partition, chain):
                 self.task.settle(chain, called=False)
                 continue
             self._counts.decisions[chain.reason] += 1

@@ -6,7 +6,7 @@ import queue
 
 import structlog
 
-from ..core.checkpoint import each_of
+from ..core.checkpoint import each_of, losing
 from ..core.commits import CommitPlan
 from ..core.guards import silence_may_begin
 from ..core.restore import PartitionsMoved
@@ -124,7 +124,7 @@ class Tasks:
             task = Task(
                 self._rules,
                 partitions=self._partitions,
-                offers=start.offers,
+                offers=losing(start.offers, self._edges.mode.lost_below(partition)),
                 checkouts=start.checkouts,
                 horizon=start.horizon,
                 provenance=self._edges.provenance,

@@ -67,7 +67,7 @@ class RangeOfTask:
 
     def decide(self) -> None:
         for chain in self.task.decide():
-            if self.mode.settles(0, chain.last):
+            if self.mode.settles(0, chain):
                 last = chain.last
                 whose = last.session_id, last.partner_code, last.offer_id
                 self.settled.append((*whose, chain.begin, last.presented_at, chain.decide_at, chain.reason.value))

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.changes_world import NOW
+from support.changes_world import NOW, OURS
 from support.strategies import examples
 from support.two_logs import RULES, START, Shown, TwoLogs
 
@@ -21,6 +21,7 @@ from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.errors import PositionsError, StartError
 from consumer.events import OfferPresented, Reason
+from consumer.kafka.positions import Doubt
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
 
@@ -216,3 +217,26 @@ def test_a_way_back_that_is_gone_again_loses_nothing_that_was_not_settled(
             assert (chain.reason, chain.begin) == (fate.reason, fate.begin), "called, and not as the whole of it"
     after = {(f.offer_id, f.last) for f in told if f.decide_at > START + 1_000 * to - RULES.lateness}
     assert after <= {(chain.offer_id, chain.last.presented_at) for chain in made}
+
+
+def test_a_way_back_after_the_checkouts_lost_their_end_calls_nothing_that_they_may_have_bought() -> None:
+    """`opt-out positions` says that the log was cut. Only the yes to it keeps up to when checkouts are lost."""
+    old = [(at, "") for at in range(-2_000, -1_975)] + [(0, ""), (60, "")]
+    world = TwoLogs([(300, "o"), (700, "x")], [*old, (320, "o"), (330, "")])
+    world.settle_by(600)
+    assert world.fates().get("o") is None, "it is settled: it was bought"
+    _, found = world.checkouts()
+    assert found is not None
+    assert found.next_offset == len(world.done)
+    del world.done[-2:]  # as by an unclean election of a leader
+    del world.consumer.stamps["checkouts"][-2:]
+    positions = world.starts.positions(world.consumer)
+    logs = {(side, 0): (0, len(log)) for side, log in ((Side.OFFERS, world.shown), (Side.CHECKOUTS, world.done))}
+    assert [doubt.doubt for doubt in positions.doubts(OURS, logs)] == [Doubt.CUT], "which is known"
+    left = world.left("offers"), world.left("checkouts")
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log ends before(?s:.*)positions --accept"):
+        world.changes.reset_to(START + 200_000, NOW)
+    assert (world.left("offers"), world.left("checkouts")) == left
+    world.accept()
+    world.changes.reset_to(START + 200_000, NOW)
+    assert Reason.ABANDONED not in world.fates()["o"], "its purchase was read, and is lost"

@@ -90,10 +90,23 @@ class BackfillChecker:
     def _skipped(self) -> set[int]:
         """The chains of the range that are told already, and left alone."""
         if self._plan.scope.force:
-            return {one.key for one in self.chains if self._told.get(one.key) is Outcome.PURCHASED}
-        return {
-            one.key for one in self.chains if one.key in self._told or (one.partition, one.offset) in self._given_up
-        }
+            return {one.key for one in self.chains if self._told_of(one) is Outcome.PURCHASED}
+        return {one.key for one in self.chains if self._told_of(one) is not None}
+
+    def _told_of(self, one: Expected) -> Outcome | None:
+        """What is told of a chain: that a part of it is bought; else of what was presented last and not given up."""
+        partition, fate = one.partition, one.fate
+        shown = [w for w in self._scenario.presentations(partition) if w.offset in fate.offsets]
+        times = sorted(
+            ((w.event.presented_at, w.offset) for w in shown if isinstance(w.event, OfferPresented)), reverse=True
+        )
+        told = [self._told.get(chain_key(fate.session_id, fate.partner_code, fate.offer_id, at)) for at, _ in times]
+        if Outcome.PURCHASED in told:
+            return Outcome.PURCHASED
+        for outcome, (_, offset) in zip(told, times, strict=True):
+            if outcome is not None or (partition, offset) not in self._given_up:
+                return outcome
+        return Outcome.DEAD_LETTERED
 
     def _expect(self, partition: int) -> None:
         scenario = self._scenario

@@ -81,7 +81,7 @@ class Terminal:
         clients: Any = SimpleNamespace(member=lambda on_error: consumer)
         if is_new(clients, settings, broker.count, replace(broker.provenance, scope=scope.text())):
             missing = there.missing(scope)
-        told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, scope.range)
+        told = ToldReader(consumer, CODEC.decode_outcome).read(settings.kafka, scope.range, rules.lookback)
         check_gaps(missing, [] if force else told.unknown, allowed=allow_gaps)
         there.ends_for(scope)
         since, starts = there.reads_from(scope), dict[int, int]()

@@ -11,7 +11,8 @@ from support.outcomes import AT, outcome_of
 from consumer.backfill.mode import BackfillMode, RehearsalMode
 from consumer.backfill.scope import BackfillScope, EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, chain_key
-from consumer.core.rules import DecisionRules
+from consumer.core.chain import Chain
+from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.events import Mode, OfferPresented, Outcome, Reason
 
@@ -24,6 +25,10 @@ def shown(at: int, offer_id: str = "o") -> OfferPresented:
     return OfferPresented("s", "ada", offer_id, at, 0)
 
 
+def chain(*presentations: OfferPresented) -> Chain:
+    return Chain(list(presentations), 0, Reason.DECLINED, None, split=False)
+
+
 def mode(told: Told | None = None, *, force: bool = False) -> BackfillMode:
     return BackfillMode(TOPICS, BackfillScope(EventTimeRange(1_000, 2_000), RULES, force), told)
 
@@ -31,11 +36,19 @@ def mode(told: Told | None = None, *, force: bool = False) -> BackfillMode:
 def test_what_is_out_of_the_range_or_told_is_not_settled_and_what_is_told_is_counted() -> None:
     told = Told({chain_key("s", "ada", "told", 1_500): KnownFate(Outcome.PURCHASED, Reason.PURCHASED)})
     backfill = mode(told)
-    assert [backfill.settles(0, one) for one in (shown(999), shown(1_500), shown(2_000))] == [False, True, False]
-    assert not backfill.settles(0, shown(1_500, "told"))
-    assert backfill.skipped == 1
-    assert mode().settles(0, shown(1_500, "told")), "a rehearsal asks nobody"
+    for asks in (backfill.gives_up, lambda p, one: backfill.settles(p, chain(one))):
+        assert [asks(0, one) for one in (shown(999), shown(1_500), shown(2_000))] == [False, True, False]
+        assert not asks(0, shown(1_500, "told"))
+    assert backfill.skipped == 2
+    assert mode().settles(0, chain(shown(1_500, "told"))), "a rehearsal asks nobody"
+    assert mode().gives_up(0, shown(1_500, "told"))
     assert backfill.mode is Mode.BACKFILL
+
+
+def test_what_checkouts_are_lost_is_known_by_partition() -> None:
+    scope = BackfillScope(EventTimeRange(1_000, 2_000), RULES)
+    assert [BackfillMode(TOPICS, scope, None, {1: 500}).lost_below(p) for p in (0, 1)] == [MIN_TIME, 500]
+    assert mode().lost_below(1) == MIN_TIME
 
 
 def test_by_force_all_that_is_told_is_settled_once_more_but_what_is_bought() -> None:
@@ -44,7 +57,7 @@ def test_by_force_all_that_is_told_is_settled_once_more_but_what_is_bought() -> 
         reason = Reason.PURCHASED if fate is Outcome.PURCHASED else Reason.DECLINED
         told.add(outcome_of(fate, reason, offer_id=fate.value))
     backfill = BackfillMode(TOPICS, BackfillScope(EventTimeRange(AT, AT + 1), RULES, force=True), told)
-    skipped = [fate for fate in Outcome if not backfill.settles(0, shown(AT, fate.value))]
+    skipped = [fate for fate in Outcome if not backfill.settles(0, chain(shown(AT, fate.value)))]
     assert skipped == [Outcome.PURCHASED]
     assert backfill.skipped == 1
 

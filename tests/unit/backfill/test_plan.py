@@ -179,6 +179,17 @@ def test_a_log_of_which_all_is_deleted_lacks_the_whole_of_it() -> None:
     assert "offers[0] from 20" in str(there.missing(SCOPE)[0])
 
 
+@pytest.mark.parametrize(("lost", "is_missing"), [(CHECKOUTS_FROM, False), (CHECKOUTS_FROM + 1, True)])
+def test_checkouts_that_the_deployment_knows_to_be_lost_are_missing_wherever_the_log_begins(
+    lost: int, is_missing: bool
+) -> None:
+    for first in (0, 1):
+        there = log(offers=(0, []), checkouts=(first, [(CHECKOUTS_FROM - T, b"0")] * Horizon.HEAD))
+        assert bool(there.missing(SCOPE, {0: lost})) is is_missing
+        assert there.missing(SCOPE, {1: lost}) == [], "of another partition"
+    assert there.missing(SCOPE, {0: T + 5_000}) == [Missing("checkouts", 0, CHECKOUTS_FROM, T + 1_000)]
+
+
 def test_a_broker_that_goes_away_while_a_range_is_planned_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(logs: object, places: object, timeout: float) -> Any:
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))

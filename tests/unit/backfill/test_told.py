@@ -81,6 +81,71 @@ def test_what_became_of_a_record_that_joined_no_chain_is_that_record_s_alone(rea
     assert told.of(given_up(5, reason)) is None
 
 
+CALLED = KnownFate(Outcome.OPTED_OUT, Reason.DECLINED)
+BOUGHT = KnownFate(Outcome.PURCHASED, Reason.PURCHASED)
+IS_LATE = KnownFate(Outcome.DEAD_LETTERED, Reason.LATE)
+
+
+@pytest.mark.parametrize(
+    ("told_of", "fate"),
+    [
+        ({3: None, 5: None}, None),
+        ({3: CALLED, 5: None}, None),
+        ({3: None, 5: CALLED}, CALLED),
+        ({3: None, 5: IS_LATE}, None),
+        ({3: IS_LATE, 5: None}, None),
+        ({3: IS_LATE, 5: IS_LATE}, IS_LATE),
+        ({3: CALLED, 5: IS_LATE}, CALLED),
+        ({3: BOUGHT, 5: IS_LATE}, BOUGHT),
+        ({3: BOUGHT, 5: None}, BOUGHT),
+        ({3: BOUGHT, 5: CALLED}, BOUGHT),
+        ({3: IS_LATE, 5: BOUGHT}, BOUGHT),
+    ],
+)
+def test_of_a_chain_a_record_that_was_given_up_tells_only_of_itself_and_a_purchase_of_all(
+    told_of: dict[int, KnownFate | None], fate: KnownFate | None
+) -> None:
+    """Two presentations, in the records at 3 and 5, of which to another run each may have been by itself."""
+    told = Told()
+    for offset, one in told_of.items():
+        if one is not None:
+            source = RecordRef("offers", 0, offset)
+            told.add(replace(outcome_of(one.outcome, one.reason, T + offset), source=source))
+    assert told.of_chain([OfferPresented("s", "ada", "o", T + offset, offset) for offset in told_of]) == fate
+
+
+def test_of_records_of_one_time_that_were_given_up_in_part_there_is_a_chain_without_a_fate() -> None:
+    told = Told()
+    told.add(given_up(3, Reason.LATE))
+    both = [OfferPresented("s", "ada", "o", T, offset) for offset in (3, 5)]
+    assert told.of_chain(both) is None
+    told.add(given_up(5, Reason.LATE))
+    assert told.of_chain(both) == IS_LATE
+
+
+def test_what_was_told_of_before_the_range_may_be_the_begin_of_a_chain_in_it() -> None:
+    outcomes = {
+        b"0": outcome_of(Outcome.PURCHASED, Reason.PURCHASED, T - 300, offer_id="in"),
+        b"1": outcome_of(Outcome.PURCHASED, Reason.PURCHASED, T - 301, offer_id="before"),
+        b"2": outcome_of(at=T - 1, offer_id="called"),
+        b"3": outcome_of(at=T - 1, offer_id="called, then late"),
+        b"4": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T), offer_id="called, then late"),
+        b"5": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T - 1), offer_id="late"),
+        b"6": replace(outcome_of(Outcome.DEAD_LETTERED, Reason.LATE, T), offer_id="late"),
+    }
+    records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate(outcomes)]
+    consumer = TwoTopics({"outcomes": records, "dead": []})
+    reader = ToldReader(consumer, lambda value: outcomes[value])  # type: ignore[arg-type]
+    told = reader.read(KAFKA, EventTimeRange(T, T + 10), 300)
+
+    def shown_twice(one: OfferOutcome) -> list[OfferPresented]:
+        return [OfferPresented("s", "ada", one.offer_id, at, 0) for at in (min(one.presented_at, T - 1), T)]
+
+    fates = {one.offer_id: told.of_chain(shown_twice(one)) for one in outcomes.values()}
+    assert fates == {"in": BOUGHT, "before": None, "called": None, "called, then late": CALLED, "late": IS_LATE}
+    assert not told.fates, "they are no chains of the range"
+
+
 @pytest.mark.parametrize("chain_first", [False, True])
 def test_a_chain_s_fate_is_no_other_by_a_record_that_joined_none(chain_first: bool) -> None:
     told = Told()
@@ -121,7 +186,7 @@ def test_a_gap_that_another_run_has_closed_by_a_call_is_none_any_more() -> None:
 def test_by_force_what_was_given_up_is_settled_once_more() -> None:
     told = Told()
     told.add(GIVEN_UP)
-    told.is_anew(OfferPresented("s", "ada", "o", T, 5))
+    told.is_anew([OfferPresented("s", "ada", "o", T, 5)])
     assert not told.cut_off
 
 

@@ -10,9 +10,11 @@ from consumer.core.checkpoint import (
     CheckoutCheckpoint,
     GuardState,
     OfferCheckpoint,
+    Position,
     UnreadableMetadata,
     are_new_checkouts,
     each_of,
+    losing,
     new_checkouts,
 )
 from consumer.core.provenance import Provenance
@@ -164,6 +166,14 @@ def test_a_number_has_at_most_nineteen_digits() -> None:
     assert CheckoutCheckpoint.decode(f"1:12:{'9' * 19}:-", 80).next_offset == 10**19 - 1
     with pytest.raises(UnreadableMetadata):
         CheckoutCheckpoint.decode(f"1:12:{'9' * 20}:-", 80)
+
+
+def test_what_is_lost_for_good_is_added_to_a_position_and_never_taken_back() -> None:
+    found = replace(OFFERS, lost_below=500)
+    for below, lost in ((MIN_TIME, 500), (400, 500), (600, 600)):
+        raised = losing(Position(500, found.encode(500)), below)
+        assert OfferCheckpoint.decode(raised.metadata, raised.offset) == replace(found, lost_below=lost)
+    assert losing(Position(3, "of a stranger"), 600) == Position(3, "of a stranger")
 
 
 def test_a_new_checkout_partition_is_told_from_all_else_and_says_nothing() -> None:

@@ -14,10 +14,13 @@ from support.kafka import Message, partition_end
 from consumer.core.provenance import Provenance
 from consumer.errors import DecodeError, StartError
 from consumer.events import Mode, RecordRef
+from consumer.kafka import history as history_module
 from consumer.kafka.history import LAST_OUTCOMES, GroupHistory, find_provenance
 from consumer.settings import ApiSettings, KafkaSettings, Settings
 
 KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts", outcome_topic="outcomes")
+MOST = 100
+"""Records that are looked at in these tests where they are a backfill's."""
 
 
 def done(told: Any) -> Future[Any]:
@@ -169,3 +172,30 @@ def test_an_outcome_topic_of_which_nothing_can_be_read_is_no_word_on_earlier_run
     with capture_logs() as lines:
         assert history(Outcomes(*sources)).earlier_outcome() is None
     assert [line["topic"] for line in lines] == ["outcomes"] * told
+
+
+B = "offers BACKFILL"
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        (["offers"] * 30 + [B] * LAST_OUTCOMES, 0),
+        (["offers"] + [B] * (MOST - 1), 0),
+        (["offers"] + [B] * MOST, 1),
+        (["others"] * 50 + [B] * 40, None),
+        ([B] * MOST, None),
+        ([B] * (MOST + 1), 1),
+        ([B] * 30 + ["others"] * LAST_OUTCOMES, None),
+    ],
+)
+def test_a_backfill_behind_the_deployments_outcomes_does_not_make_the_group_new(
+    sources: list[str], found: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage of more than `offsets.retention.minutes`, of which a range was settled by a backfill.
+
+    It is looked at so many records. Where all of them are a backfill's, the deployment may have told some before.
+    """
+    monkeypatch.setattr(history_module, "MOST_OUTCOMES", MOST)
+    told = history(Outcomes(*sources)).earlier_outcome()
+    assert told == (None if found is None else RecordRef("outcomes", 0, found))

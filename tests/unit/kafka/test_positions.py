@@ -11,7 +11,7 @@ from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, each_o
 from consumer.core.provenance import Provenance
 from consumer.core.watermark import Side
 from consumer.errors import PositionsError, StartError
-from consumer.kafka.positions import Doubt, Positions, check_positions
+from consumer.kafka.positions import Doubt, Positions, check_positions, refusal
 
 TOPICS = ("offers", "checkouts")
 OURS = Provenance("c", "o-id", "k-id", *TOPICS, "https://api.example/x")
@@ -109,6 +109,29 @@ def test_what_the_log_no_longer_holds_is(
     logs: dict[tuple[Side, int], tuple[int, int]], expected: list[tuple[Doubt, str]]
 ) -> None:
     assert [(one.doubt, one.topic) for one in committed().doubts(OURS, logs)] == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "logs", "needs_a_yes"),
+    [
+        (OURS, {(Side.OFFERS, 0): (0, 8)}, False),
+        (OURS, {(Side.CHECKOUTS, 0): (0, 3)}, True),
+        (OURS, {(Side.CHECKOUTS, 0): (4, 9)}, False),
+        (replace(OURS, cluster="another"), {}, True),
+        (replace(OURS, offer_topic_id="another"), {}, True),
+        (replace(OURS, checkout_topic_id="another"), {}, True),
+        (replace(OURS, base_url="another"), {}, False),
+    ],
+)
+def test_a_way_back_is_offered_only_where_it_is_not_refused_then(
+    now: Provenance, logs: dict[tuple[Side, int], tuple[int, int]], needs_a_yes: bool
+) -> None:
+    found = list(committed().doubts(now, logs))
+    assert any(one.needs_a_yes for one in found) is needs_a_yes
+    words = refusal("g", found)
+    assert ("There is no way back" in words) is needs_a_yes
+    assert ("To go back to a time when all was well" in words) is not needs_a_yes
+    assert "`opt-out positions --accept` says so" in words
 
 
 def test_another_number_of_partitions_is_told_before_all_else() -> None:

@@ -15,9 +15,10 @@ from consumer.core.checkpoint import OfferCheckpoint, Position
 from consumer.core.rules import MAX_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.errors import PartitionsChangedError, PositionsError
-from consumer.events import Outcome, RecordRef
+from consumer.events import Outcome, Reason, RecordRef
 from consumer.kafka.start_offsets import TaskStart
 from consumer.runtime.loop import PROGRESS
+from consumer.runtime.mode import RunMode
 from consumer.runtime.tasks import rules_of
 from consumer.settings import JoinSettings
 
@@ -44,6 +45,22 @@ def test_a_task_begins_with_the_h_of_its_start(waiting: Waiting) -> None:
     task = waiting.loop.tasks.runners[1].task
     assert task.restoring
     assert task.restore_until(Side.CHECKOUTS) is None, "H is to be learnt from the first checkout"
+
+
+def test_what_the_run_knows_to_be_lost_is_late_and_stands_in_each_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunMode, "lost_below", lambda self, partition: 9_000 + partition)
+    world = LoopWorld()
+    world.begin()
+    lookback = world.loop.tasks._rules.lookback
+    for number, at in enumerate((8_999, 9_000)):
+        world.turn([offer(number, lookback + at, session=f"s{number}", offer_id=f"o{number}")])
+    world.idle(lookback + 1_000_000)
+    assert [(o.offer_id, o.reason) for o in world.sink.outcomes] == [("o0", Reason.LATE)]
+    assert [call.offer_id for call in world.delivery.calls] == ["o1"]
+    world.commit()
+    offset = world.committed
+    assert offset is not None
+    assert OfferCheckpoint.decode(world.consumer.metadata["offers", 0], offset).lost_below == 9_000
 
 
 def test_a_task_of_records_that_hold_several_commits_by_that_setting_and_begins_by_no_other() -> None:
