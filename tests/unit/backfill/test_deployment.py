@@ -130,3 +130,11 @@ def test_a_broker_that_does_not_answer_is_said() -> None:
     member.errors["get_watermark_offsets"] = [KafkaError.TOPIC_AUTHORIZATION_FAILED]
     with pytest.raises(StartError, match="does not tell where the deployment stands"):
         lost(member)
+
+
+def test_a_log_that_has_lost_its_end_is_in_doubt_though_retention_has_passed_the_position_too() -> None:
+    """As where a leader with fewer records took over, and a checkout is held that retention has deleted since."""
+    member = Member(replace(OFFERS, next_checkout=101))
+    member.low = 50
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log ends before what was read"):
+        lost(member)

@@ -135,3 +135,14 @@ def test_to_go_back_can_be_done_again_after_the_broker_took_a_part_of_it() -> No
         world.consumer.refused.clear()
     world.changes.reset_to(STAMPS[40], NOW)
     assert decided_anew_from(world) == 40
+
+
+@pytest.mark.parametrize("low", [0, 5])
+def test_nobody_goes_back_in_a_cut_log_without_a_yes_wherever_it_begins(low: int) -> None:
+    """Only the yes keeps up to when checkouts are lost; that retention has passed the position too changes nothing."""
+    world = ChangesWorld()
+    world.commit("offers", 7, replace(OFFERS, next_checkout=101).encode(7))
+    world.consumer.low = low
+    with pytest.raises(PositionsError, match="kept only once you said yes"):
+        world.changes.reset_to(NOW - 1_000, NOW)
+    assert world.consumer.commits == []
