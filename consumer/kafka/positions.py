@@ -181,7 +181,8 @@ class Positions:
             position, side = self.by_place[place], place[0]
             if 0 <= position.offset < low:
                 yield Doubted(Doubt.GONE, side, position.topic, position.partition)
-            elif max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
+            # Both may be so: what retention has deleted says nothing of what the log has lost at its end.
+            if max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
                 yield Doubted(Doubt.CUT, side, position.topic, position.partition)
         for position in self.by_place.values():
             if position.doubt is not None:

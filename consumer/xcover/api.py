@@ -27,6 +27,9 @@ from .spans import CallSpan, SpanRecorder, headers_of
 from .transport import MAY_LEAVE, AiohttpTransport, NotSentError
 from .urls import CallUrls
 
+_MOST_HEADERS = 1_000
+"""Lengths of a body of which the headers are kept, where nothing is signed and so nothing else ends it."""
+
 RETRY_AFTER_MIN_S = 1.0
 """A server that says 0, or a date that its clock or ours puts in the past, still wants some rest."""
 RETRY_AFTER_MAX_S = 300.0
@@ -127,7 +130,7 @@ class OptOutApi:
             httpx.InvalidURL, UnicodeError: no URL can be made of its ids.
         """
         url, body = self._urls.of(call.partner_code, call.offer_id), self.body(call)
-        if headers is not self._headers_of:
+        if headers is not self._headers_of or len(self._headers) >= _MOST_HEADERS:
             self._headers_of = headers
             self._headers.clear()
         whole = self._headers.get((url.netloc, len(body)))
