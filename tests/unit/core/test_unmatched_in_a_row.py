@@ -1,0 +1,41 @@
+"""What "in a row" means where the ids are of several tasks: what is older than a match does not count with what is
+newer."""
+
+from __future__ import annotations
+
+from support.guarded_instance import LIMIT, RULES, SILENCE, Instance
+
+from consumer.core.guards import Guards, SuspendedBy
+
+A, B = 0, 1
+
+
+def test_what_is_older_than_a_match_in_another_task_is_no_part_of_a_row() -> None:
+    """All is read along and in order. By time it is: unmatched, unmatched, a match, unmatched, unmatched."""
+    instance = Instance(2)
+    instance.offer(0, "o", task=A, session="a")
+    for number, time in enumerate((10, 20)):
+        instance.checkout(time, f"booking {number}", task=B, session=f"b{number}")
+    instance.checkout(25, "o", task=A, session="a")
+    instance.checkout(30, "booking 2", task=B, session="b2")
+    instance.idle(40)
+    instance.turn()
+    instance.checkout(41, "booking 3", task=B, session="b3")
+    instance.idle(50)
+    instance.turn()
+    assert LIMIT == 3
+    assert instance.guards.suspended_by is SuspendedBy.NONE, "no more than two of them are in a row"
+
+
+def test_a_limit_that_is_higher_than_the_row_lets_go_however_many_tasks_there_are() -> None:
+    instance = Instance(2)
+    for number in range(LIMIT):
+        instance.checkout(10 * number, f"booking {number}", task=A, session=f"s{number}")
+    instance.checkout(0, task=B)
+    instance.idle(50)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
+    instance.restart()
+    instance.guards = Guards(checkout_silence=SILENCE, unmatched_limit=2 * LIMIT, lateness=RULES.lateness)
+    instance.turn()
+    assert instance.guards.suspended_by is SuspendedBy.NONE, f"the row is of {LIMIT} ids"
