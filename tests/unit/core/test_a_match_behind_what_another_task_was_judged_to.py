@@ -7,7 +7,7 @@ with the clock. An id that matches, of a checkout that is newer than all that we
 
 from __future__ import annotations
 
-from support.guarded_instance import LIMIT, Instance
+from support.guarded_instance import LIMIT, START, Instance
 
 from consumer.core.guards import SuspendedBy
 
@@ -25,10 +25,8 @@ def test_a_task_that_counted_nothing_does_not_outlast_a_match_that_is_newer_than
     instance.offer(40, task=BEHIND)
     instance.checkout(40, task=BEHIND)
     quiet = instance.tasks[QUIET]
-    for side_read_to in range(100, 5_000, 100):
-        quiet.watermarks.offers.idle(quiet.watermarks.offers.read_to + 100)
-        quiet.watermarks.checkouts.idle(quiet.watermarks.checkouts.read_to + 100)
-        assert side_read_to
+    for watermark in (quiet.watermarks.offers, quiet.watermarks.checkouts):
+        watermark.idle(START + 5_000)
     assert instance.turn() == []
     assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
     assert quiet.guard.ids.unmatched == 0

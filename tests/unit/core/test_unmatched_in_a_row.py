@@ -39,3 +39,19 @@ def test_a_limit_that_is_higher_than_the_row_lets_go_however_many_tasks_there_ar
     instance.guards = Guards(checkout_silence=SILENCE, unmatched_limit=2 * LIMIT, lateness=RULES.lateness)
     instance.turn()
     assert instance.guards.suspended_by is SuspendedBy.NONE, f"the row is of {LIMIT} ids"
+
+
+def test_a_match_of_before_the_row_that_comes_late_does_not_end_it_in_its_own_task_either() -> None:
+    instance = Instance()
+    instance.offer(10, "bought before")
+    for number in range(LIMIT):
+        instance.offer(100 + 20 * number, f"o{number}", session=f"s{number}")
+        instance.checkout(105 + 20 * number, f"booking of o{number}", session=f"s{number}")
+    instance.idle(160)
+    assert instance.turn() == []
+    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
+
+    instance.checkout(15, "bought before", stamp=161)
+    instance.idle(162)
+    decided = instance.turn()
+    assert not {f"o{number}" for number in range(LIMIT)} & set(decided), "bought, under other ids"

@@ -19,7 +19,9 @@ MOST = 50
 LIMIT = 50
 """join.unmatched_limit"""
 
-PLACES = [(side, topic, partition) for side, topic in zip(Side, ("offers", "checkouts"), strict=True) for partition in (A, B)]
+PLACES = [
+    (side, topic, partition) for side, topic in zip(Side, ("offers", "checkouts"), strict=True) for partition in (A, B)
+]
 
 
 def sell(kept: KeptLogs, partition: int, at: float, *, booking: bool = False) -> None:
