@@ -28,7 +28,7 @@ the place of offer ids. One that does, of a checkout that is not older, ends it.
 time, each once the watermark has passed its checkout, since the offer may be read after it. Known is an offer that is
 undecided in the session, or was decided and not bought not longer than lookback ago; named by a checkout before, an id
 is not counted. While it lasts, each task remembers as many as the limit: the tasks may be shared among instances of
-which none has as many.
+which none has as many. And on the instance that stays it lasts though a task goes that had a part of the row.
 
 Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
 whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so
@@ -71,8 +71,8 @@ class Gap(NamedTuple):
     lands_at: int
 
 
-_MOST_MISDATED = 10_000
-"""Misdated checkouts that a task remembers at least, where the limit is not higher; 400 kB."""
+_MOST_COUNTED = 10_000
+"""Misdated checkouts, and unmatched ids, that a task remembers at most where the limit is not higher; 400 kB each."""
 
 
 class TaskGuard:
@@ -90,6 +90,7 @@ class TaskGuard:
             those behind which another task has one that is believed.
         believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
         held_by_misdated: decisions are suspended by them. It is remembered as a silence.
+        unmatched_at_least: so many unmatched ids are remembered, since decisions are suspended by them.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
         silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
             does not end it. MIN_TIME: none lasted.
@@ -102,10 +103,12 @@ class TaskGuard:
         self, watermarks: Watermarks, knows: Callable[[str, str], bool], found: GuardState, rules: DecisionRules
     ) -> None:
         silence, lateness = rules.checkout_silence, rules.lateness
-        self.ids = PurchasedIds(knows, found.unmatched, found.judged_to)
+        # It was judged as far as the watermark had come, and that may have gone with the clock.
+        counted_to = min(found.judged_to, found.newest_checkout + rules.max_skew)
+        self.ids = PurchasedIds(knows, found.unmatched, found.judged_to, counted_to)
         self.misdated = deque[int]()
         self.believed_at = MIN_TIME
-        self.held_by_misdated = False
+        self.held_by_misdated, self.unmatched_at_least = False, 0
         self.resume_at = found.resume_at if silence else MIN_TIME
         self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
         self.instance_lands_at = MIN_TIME
@@ -211,7 +214,7 @@ class TaskGuard:
     def state(self) -> GuardState:
         """What is to be remembered over a restart. Of the gaps it is when the last one lands: all waits until then."""
         resume_at = MAX_TIME if self.held_by_misdated else max(self.resume_at, self._last_lands_at)
-        unmatched = max(self.ids.unmatched, self.ids.remembered)
+        unmatched = max(self.ids.unmatched, self.unmatched_at_least)
         return GuardState(self.newest_checkout, self.first_offer, resume_at, unmatched, self.ids.judged_to)
 
 
@@ -285,7 +288,7 @@ class Guards:
         self.newest_checkout = self.newest_offer = MIN_TIME
         self.unmatched = self.misdated = 0
         self.resume_at = MIN_TIME
-        self._believed_at = MIN_TIME
+        self._believed_at = self._misdated_at = self._unmatched_to = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
         self._lateness = lateness
@@ -300,14 +303,17 @@ class Guards:
         self._judge_unmatched(tasks)
         self._judge_misdated(tasks)
         silent = self._judge_silence(tasks, awake)
-        misdated = 0 < self._limit <= self.misdated
+        # Who has shown it may have gone since. What was found lasts until one is believed that was written after it.
+        misdated = 0 < self._limit <= self.misdated or (
+            self.suspended_by is SuspendedBy.MISDATED and self._believed_at <= self._misdated_at and bool(tasks)
+        )
         for task in tasks:
             task.guard.held_by_misdated = misdated
         if misdated:
             self.suspended_by = SuspendedBy.MISDATED
         elif silent:
             self.suspended_by = SuspendedBy.SILENCE
-        elif 0 < self._limit <= self.unmatched:
+        elif self._unmatched_to > MIN_TIME:
             self.suspended_by = SuspendedBy.UNMATCHED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
@@ -337,12 +343,18 @@ class Guards:
         if not self._longest_gap or reached == MIN_TIME:
             return
         read_to = max((task.guard.checkouts_read_to for task in tasks), default=MIN_TIME)
+        before, behind = (
+            MAX_TIME,
+            MIN_TIME,
+        )  # of several gaps the first holds most, and all have landed when the last has
         for begin, end in (*found, (newest, newest)):
             if begin - reached > self._longest_gap:
-                for task in tasks:
-                    task.guard.gap(reached, begin, read_to)
-                    task.guard.instance_lands_at = max(begin, read_to) + self._lateness
+                before, behind = min(before, reached), begin
             reached = max(reached, end)
+        if behind > MIN_TIME:
+            for task in tasks:
+                task.guard.gap(before, behind, read_to)
+                task.guard.instance_lands_at = max(behind, read_to) + self._lateness
 
     def _judge_silence(self, tasks: Collection[Guarded], awake: list[Guarded]) -> bool:
         if not self._silence:
@@ -366,6 +378,8 @@ class Guards:
         for task in awake:
             if silent:
                 task.guard.resume_at = MAX_TIME
+                # The task that has read it may go, and with it what one of the others is behind.
+                task.guard.silent_to = max(task.guard.silent_to, self.newest_checkout)
             elif task.guard.resume_at == MAX_TIME:
                 # From when they came: what was kept back is dated before. Our clock may be behind the one that dated
                 # the newest.
@@ -376,18 +390,23 @@ class Guards:
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
         running = [task for task in tasks if not task.restoring]
         for task in running:
-            task.guard.ids.judge(task.watermark)
+            task.guard.ids.judge(task.watermark, max(self._limit, _MOST_COUNTED))
         matched_at = max((task.guard.ids.take_match() for task in running), default=MIN_TIME)
         for task in tasks:
-            task.guard.ids.matched_elsewhere(matched_at)
+            task.guard.ids.matched(matched_at)
         self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
+        # A part of the row may go with its task. So it lasts until an id matches that is newer than all of it.
+        if 0 < self._limit <= self.unmatched:
+            self._unmatched_to = max(self._unmatched_to, *(task.guard.ids.last_at for task in tasks))
+        elif matched_at >= self._unmatched_to or not tasks:
+            self._unmatched_to = MIN_TIME
         for task in tasks:
-            # Not the sum, which would grow with each restart.
-            task.guard.ids.remembered = self._limit if 0 < self._limit <= self.unmatched else 0
+            task.guard.unmatched_at_least = self._limit if self._unmatched_to > MIN_TIME else 0
 
     def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
         self._believed_at = max([self._believed_at, *(task.guard.believed_at for task in tasks)])
         running = [task for task in tasks if not task.restoring]
         for task in running:
-            task.guard.forget_misdated(self._believed_at, max(self._limit, _MOST_MISDATED))
+            task.guard.forget_misdated(self._believed_at, max(self._limit, _MOST_COUNTED))
+        self._misdated_at = max([self._misdated_at, *(t.guard.misdated[-1] for t in running if t.guard.misdated)])
         self.misdated = sum(len(task.guard.misdated) for task in running)

@@ -105,7 +105,7 @@ class Suspension:
             self._change(by, tasks)
         if self.by is not SuspendedBy.NONE:
             before, held = self._undecided_before, [t for t in tasks if not t.restoring and not self.lets_decide(t)]
-            self._undecided_before = {task: before.get(task, self._undecided_at_start(task)) for task in held}
+            self._undecided_before = {task: before.get(task) or self._undecided_at_start(task) for task in held}
         self._decides = {task for task in tasks if not task.restoring and self.lets_decide(task)}
         behind = [task for task in tasks if not task.restoring and (task.guard.behind_gap or not task.guard.has_landed)]
         self._behind_gap = {task: self._behind_gap.get(task, task.undecided) for task in behind}
@@ -126,12 +126,13 @@ class Suspension:
         """
         before, held = self._behind_gap | self._undecided_before, self._held(tasks)
         undecided = sum(task.undecided for task in held)
-        most = sum(before[task] for task in held) + self._most
-        full = bool(held) and undecided >= (0.9 * most if self._full else most)
+        counted = {task: max(0, task.undecided - before[task]) for task in held}
+        most = 0.9 * self._most if self._full else self._most
+        full = bool(held) and sum(counted.values()) >= most
         if full != self._full:
             self._full = full
             log.warning(_FULL if full else "offers are read again", undecided=undecided, max_unsettled=self._most)
-        return held if full else frozenset()
+        return over_their_share(counted, most) if full else frozenset()
 
     def words(self, tasks: Collection[Task]) -> dict[str, tuple[str, list[Task]]]:
         """Why decisions are suspended: by the short name of each guard in words, and the tasks that decide nothing."""

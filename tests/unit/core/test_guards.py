@@ -716,7 +716,7 @@ def test_a_restart_finds_the_same_count_again() -> None:
 
 
 def test_no_more_of_them_are_remembered_than_the_limit_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "_MOST_MISDATED", 5)
+    monkeypatch.setattr(guards, "_MOST_COUNTED", 5)
     instance = misdated()
     for number in range(20):
         wrong(instance, 40 + number)

@@ -13,6 +13,7 @@ from consumer.core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckp
 from consumer.core.commits import LEAST_METADATA, CommitPlan
 from consumer.core.guards import Guards
 from consumer.core.join import Join, Undated
+from consumer.core.purchased_ids import PurchasedIds
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
@@ -314,7 +315,7 @@ def test_an_offer_that_was_bought_and_is_read_again_is_known_to_the_count() -> N
     assert task.guard.ids.unmatched == 0
     guards = Guards(checkout_silence=0, unmatched_limit=3, lateness=RULES.lateness)
     other = fresh()
-    other.guard.ids.unmatched = 3
+    other.guard.ids = PurchasedIds(lambda *_: False, unmatched=3)
     guards.judge([task, other])
     assert guards.unmatched == 0, "the match counts for the other tasks too"
 

@@ -3,9 +3,9 @@ newer."""
 
 from __future__ import annotations
 
-from support.guarded_instance import LIMIT, RULES, SILENCE, Instance
+from support.guarded_instance import LIMIT, Instance
 
-from consumer.core.guards import Guards, SuspendedBy
+from consumer.core.guards import SuspendedBy
 
 A, B = 0, 1
 
@@ -25,20 +25,6 @@ def test_what_is_older_than_a_match_in_another_task_is_no_part_of_a_row() -> Non
     instance.turn()
     assert LIMIT == 3
     assert instance.guards.suspended_by is SuspendedBy.NONE, "no more than two of them are in a row"
-
-
-def test_a_limit_that_is_higher_than_the_row_lets_go_however_many_tasks_there_are() -> None:
-    instance = Instance(2)
-    for number in range(LIMIT):
-        instance.checkout(10 * number, f"booking {number}", task=A, session=f"s{number}")
-    instance.checkout(0, task=B)
-    instance.idle(50)
-    instance.turn()
-    assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
-    instance.restart()
-    instance.guards = Guards(checkout_silence=SILENCE, unmatched_limit=2 * LIMIT, lateness=RULES.lateness)
-    instance.turn()
-    assert instance.guards.suspended_by is SuspendedBy.NONE, f"the row is of {LIMIT} ids"
 
 
 def test_a_match_of_before_the_row_that_comes_late_does_not_end_it_in_its_own_task_either() -> None:
