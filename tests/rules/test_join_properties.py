@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from hypothesis import given
 from support.strategies import Logs, Step, examples, logs, schedules
@@ -64,8 +65,8 @@ def test_decisions_come_in_order_of_decide_at(drawn: Logs, schedule: list[Step])
     world = TaskWorld(drawn)
     task, decide = world.task, world.task.decide
 
-    def watched() -> list:
-        chains = decide()
+    def watched(**how: Any) -> list:
+        chains = decide(**how)
         assert [c.decide_at for c in chains] == sorted(c.decide_at for c in chains)
         return chains
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-SHARED = ("support", "brokers", "registry", "simulation", "soak", "golden", "fuzz", "containers")
+SHARED = ("support", "brokers", "registry", "simulation", "soak", "golden", "fuzz", "containers", "benchmarks")
 """Where modules stand that others may import, if they hold no tests."""
 ONCE = {"World", "Consumer", "Message"}
 """What these stand for is told by a longer name, wherever it is not what everybody means."""
