@@ -92,8 +92,8 @@ class TaskGuard:
         held_by_misdated: decisions are suspended by them. It is remembered as a silence.
         unmatched_at_least: so many unmatched ids are remembered, since decisions are suspended by them.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
-        silent_to: of a silence of before a restart, the newest checkout (ms) that this task had read: what is not newer
-            does not end it. MIN_TIME: none lasted.
+        silent_to: of a silence that was noticed, here or before a restart, the newest checkout (ms) that had been read:
+            what is not newer does not end it. MIN_TIME: there was none.
         instance_lands_at: as `Gap.lands_at`, of the last gap of the instance.
         read_through: stretches of event time (ms) between newer and newer checkouts that were read since the guards
             asked last, without a gap in them.
@@ -291,6 +291,7 @@ class Guards:
         self._believed_at = self._misdated_at = self._unmatched_to = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
+        self._most_counted = max(unmatched_limit, _MOST_COUNTED)
         self._lateness = lateness
         self._longest_gap = longest_gap(checkout_silence, lateness)
         self._newest_ever = MIN_TIME
@@ -343,10 +344,8 @@ class Guards:
         if not self._longest_gap or reached == MIN_TIME:
             return
         read_to = max((task.guard.checkouts_read_to for task in tasks), default=MIN_TIME)
-        before, behind = (
-            MAX_TIME,
-            MIN_TIME,
-        )  # of several gaps the first holds most, and all have landed when the last has
+        # Of several gaps the first holds most, and all have landed when the last has.
+        before, behind = MAX_TIME, MIN_TIME
         for begin, end in (*found, (newest, newest)):
             if begin - reached > self._longest_gap:
                 before, behind = min(before, reached), begin
@@ -390,7 +389,7 @@ class Guards:
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
         running = [task for task in tasks if not task.restoring]
         for task in running:
-            task.guard.ids.judge(task.watermark, max(self._limit, _MOST_COUNTED))
+            task.guard.ids.judge(task.watermark, self._most_counted)
         matched_at = max((task.guard.ids.take_match() for task in running), default=MIN_TIME)
         for task in tasks:
             task.guard.ids.matched(matched_at)
@@ -407,6 +406,6 @@ class Guards:
         self._believed_at = max([self._believed_at, *(task.guard.believed_at for task in tasks)])
         running = [task for task in tasks if not task.restoring]
         for task in running:
-            task.guard.forget_misdated(self._believed_at, max(self._limit, _MOST_COUNTED))
+            task.guard.forget_misdated(self._believed_at, self._most_counted)
         self._misdated_at = max([self._misdated_at, *(t.guard.misdated[-1] for t in running if t.guard.misdated)])
         self.misdated = sum(len(task.guard.misdated) for task in running)

@@ -194,9 +194,8 @@ class Suspension:
     def _undecided_at_start(self, task: Task) -> int:
         """What a held task may have undecided beside what is read while it is held.
 
-        Of one that comes while decisions are suspended it is nothing: else each rebalance would let as much again be
-        read.
-        But where only an offer that is read can end it, it must be.
+        Of one that comes while decisions are suspended it is nothing, or each rebalance would let as much again be
+        read. But where only an offer that is read can end the suspension, it is what the task has undecided.
         """
         return task.undecided if task in self._decides or self.by is SuspendedBy.UNMATCHED else 0
 
