@@ -14,7 +14,6 @@ had used by then, on all threads. Figures are compared only within one run.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brokers
+from benchmarks.whole_way.measured import cpu_of
 from support.deployment import PARTITIONS, Deployment, Process, committed_offsets, deployed, now, until
 
 from consumer.core.checkpoint import OfferCheckpoint
@@ -116,12 +116,6 @@ def go_on_as_new_group(deployment: Deployment, places: list[TopicPartition]) -> 
         consumer.close()
 
 
-def cpu_of(process: Process) -> float:
-    """Seconds of CPU, of all threads."""
-    fields = Path(f"/proc/{process.popen.pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def timed_start(deployment: Deployment, within: float) -> dict[str, Moment]:
     """Start, wait for the first call, end. Returns when each step was done."""
     made_before = len(deployment.called())
@@ -132,12 +126,12 @@ def timed_start(deployment: Deployment, within: float) -> dict[str, Moment]:
     def steps_are(done: Callable[[], bool]) -> bool:
         for line in process.lines():
             if line.get("event") in STEPS:
-                cpu.setdefault(str(line["event"]), cpu_of(process))
+                cpu.setdefault(str(line["event"]), cpu_of(process.popen.pid))
         return done()
 
     until(lambda: steps_are(lambda: STEPS.keys() <= cpu.keys()), within=within, what="the tasks begin")
     until(lambda: deployment.api.log_path.read_bytes().count(b"\n") > made_before, within=within, what="a call")
-    used = cpu_of(process)
+    used = cpu_of(process.popen.pid)
     process.kill()
     calls = deployment.api.calls()[made_before:]
     moments = {name: _moment(process, event, started, cpu[event]) for event, name in STEPS.items()}

@@ -127,12 +127,9 @@ def test_a_late_record_of_an_offer_that_was_called_is_left_alone() -> None:
     assert Backfill(killed.sink.outcomes).read(JOINS, LATE) == []
 
 
-def test_a_chain_is_not_settled_by_the_outcome_of_its_last_record_that_came_late_before() -> None:
-    """Shown twice. To the deployment, which goes by the clock in a quiet partition, the second record came late; the
-    call for the first one waited, and its position was lost then. By the log alone both are one chain."""
-    first, second = offer(3, AT - 500), offer(5, AT, stamp=AT + RULES.lookback)
-    sink = Sink()
-    deployment = TaskRunner(
+def deployment_to(sink: Sink) -> TaskRunner:
+    """What the deployment ran; it tells each offer that comes late."""
+    return TaskRunner(
         0,
         Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
         topics=("offers", "checkouts"),
@@ -140,6 +137,14 @@ def test_a_chain_is_not_settled_by_the_outcome_of_its_last_record_that_came_late
         bad_records=limits(100),
         late_limit=0,
     )
+
+
+def test_a_chain_is_not_settled_by_the_outcome_of_its_last_record_that_came_late_before() -> None:
+    """Shown twice. To the deployment, which goes by the clock in a quiet partition, the second record came late; the
+    call for the first one waited, and its position was lost then. By the log alone both are one chain."""
+    first, second = offer(3, AT - 500), offer(5, AT, stamp=AT + RULES.lookback)
+    sink = Sink()
+    deployment = deployment_to(sink)
     deployment.on_message(Side.OFFERS, first, NOW)
     pass_time(deployment, AT + 20_000)
     assert len(deployment.decide()) == 1, "its call waits"
@@ -157,14 +162,7 @@ def test_by_force_a_chain_is_not_called_of_which_a_part_was_told_to_be_bought() 
     """As above, but the deployment had settled the first record: it was bought, and the checkout is gone meanwhile."""
     first, second = offer(3, AT - 500), offer(5, AT, stamp=AT + RULES.lookback)
     sink = Sink()
-    deployment = TaskRunner(
-        0,
-        Task(RULES, partitions=1, offers=Position(0), checkouts=Position(0)),
-        topics=("offers", "checkouts"),
-        edges=edges(outputs=sink),
-        bad_records=limits(100),
-        late_limit=0,
-    )
+    deployment = deployment_to(sink)
     deployment.on_message(Side.CHECKOUTS, checkout(0, AT - 490, "o1", session="s1"), NOW)
     deployment.on_message(Side.OFFERS, first, NOW)
     pass_time(deployment, AT + 20_000)

@@ -6,6 +6,25 @@ from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, Record
 
 AT = 1_790_000_000_000
 
+WHOLE = OfferOutcome(
+    offer_id="o-1",
+    partner_code="ACME",
+    session_id="s-1",
+    outcome=Outcome.OPTED_OUT,
+    reason=Reason.DECLINED,
+    checkout_id="c-1",
+    presented_at=1_790_000_000_000,
+    decided_at=1_790_000_060_000,
+    settled_at=1_790_000_061_234,
+    status_code=204,
+    attempts=2,
+    details=Details("travel", "DE", "EUR", "9.90"),
+    source=RecordRef("offer.presented", 3, 812),
+    mode=Mode.LIVE,
+    note=None,
+)
+"""One that has all that an outcome may have but a note."""
+
 
 def outcome_of(
     fate: Outcome = Outcome.OPTED_OUT,

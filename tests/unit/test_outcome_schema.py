@@ -10,31 +10,14 @@ import avro.io
 import avro.schema
 import pytest
 from support.outcome_fields import SCHEMA, fields, schema, shown, symbols, tables
+from support.outcomes import WHOLE
 from support.released_schemas import SCHEMAS
 
 from consumer.codecs.plain import PlainCodec
-from consumer.events import Details, Mode, OfferOutcome, Outcome, Reason, RecordRef
+from consumer.events import Mode, Outcome, Reason
 
 TEXT = SCHEMA.read_text(encoding="utf-8")
 RELEASED = sorted(SCHEMAS.glob("released/*/offer_outcome.avsc"))
-
-OUTCOME = OfferOutcome(
-    offer_id="o-1",
-    partner_code="ACME",
-    session_id="s-1",
-    outcome=Outcome.OPTED_OUT,
-    reason=Reason.DECLINED,
-    checkout_id="c-1",
-    presented_at=1_790_000_000_000,
-    decided_at=1_790_000_060_000,
-    settled_at=1_790_000_061_234,
-    status_code=204,
-    attempts=2,
-    details=Details("travel", "DE", "EUR", "9.90"),
-    source=RecordRef("offer.presented", 3, 812),
-    mode=Mode.LIVE,
-    note=None,
-)
 
 
 def read_by_avro(value: bytes, writer: str, reader: str) -> dict[str, Any]:
@@ -81,7 +64,7 @@ def test_no_enum_has_a_default() -> None:
 
 
 def test_apaches_library_reads_an_outcome_by_the_file_as_it_stands() -> None:
-    found = read_by_avro(PlainCodec().encode_outcome(OUTCOME), TEXT, TEXT)
+    found = read_by_avro(PlainCodec().encode_outcome(WHOLE), TEXT, TEXT)
     assert found["source"] == {"topic": "offer.presented", "partition": 3, "offset": 812}
     assert (found["outcome"], found["reason"], found["price"], found["note"]) == ("OPTED_OUT", "DECLINED", "9.90", None)
     assert found["settled_at"].isoformat() == "2026-09-21T14:14:21.234000+00:00"
@@ -89,7 +72,7 @@ def test_apaches_library_reads_an_outcome_by_the_file_as_it_stands() -> None:
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.parent.name)
 def test_a_reader_of_a_released_version_reads_what_is_written_now(path: Any) -> None:
-    value = PlainCodec().encode_outcome(OUTCOME)
+    value = PlainCodec().encode_outcome(WHOLE)
     released = path.read_text(encoding="utf-8")
     assert read_by_avro(value, TEXT, released) == read_by_avro(value, TEXT, TEXT)
 
@@ -97,7 +80,7 @@ def test_a_reader_of_a_released_version_reads_what_is_written_now(path: Any) -> 
 def test_a_reader_of_a_later_version_has_the_defaults_of_what_is_not_there() -> None:
     later = schema()
     later["fields"].append({"name": "more", "type": ["null", "string"], "default": None})
-    found = read_by_avro(PlainCodec().encode_outcome(OUTCOME), TEXT, json.dumps(later))
+    found = read_by_avro(PlainCodec().encode_outcome(WHOLE), TEXT, json.dumps(later))
     assert (found["more"], found["offer_id"]) == (None, "o-1")
 
 
@@ -107,7 +90,7 @@ def test_a_reader_of_today_passes_over_what_a_later_version_writes_more() -> Non
     later["fields"].insert(6, {"name": "more", "type": ["null", "string"], "default": None})
     written = json.dumps(later)
     stream = io.BytesIO()
-    value = read_by_avro(PlainCodec().encode_outcome(OUTCOME), TEXT, TEXT)
+    value = read_by_avro(PlainCodec().encode_outcome(WHOLE), TEXT, TEXT)
     avro.io.DatumWriter(avro.schema.parse(written)).write({**value, "more": "of it"}, avro.io.BinaryEncoder(stream))
     assert read_by_avro(stream.getvalue(), written, TEXT) == value
 
@@ -117,7 +100,7 @@ def test_a_reader_fails_at_a_symbol_that_it_does_not_know() -> None:
     outcome = next(field for field in later["fields"] if field["name"] == "outcome")
     outcome["type"]["symbols"].append("FORGOTTEN")
     written = json.dumps(later)
-    value = read_by_avro(PlainCodec().encode_outcome(OUTCOME), TEXT, TEXT)
+    value = read_by_avro(PlainCodec().encode_outcome(WHOLE), TEXT, TEXT)
     stream = io.BytesIO()
     changed = {**value, "outcome": "FORGOTTEN"}
     avro.io.DatumWriter(avro.schema.parse(written)).write(changed, avro.io.BinaryEncoder(stream))

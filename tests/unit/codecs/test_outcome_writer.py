@@ -13,6 +13,7 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.outcomes import WHOLE
 
 from consumer.codecs import outcome_writer
 from consumer.codecs.framing import framed
@@ -35,7 +36,7 @@ LONGS = (
     | st.sampled_from([edge + more for power in range(63) for edge in (-(2**power), 2**power) for more in (-1, 0, 1)])
 )
 INTS = st.integers(-(2**31), 2**31 - 1) | st.integers(0, 1_100)
-OUTCOMES = st.builds(
+WHOLES = st.builds(
     OfferOutcome,
     offer_id=TEXT,
     partner_code=TEXT,
@@ -53,23 +54,6 @@ OUTCOMES = st.builds(
     mode=st.sampled_from(Mode),
     note=MAYBE,
 )
-OUTCOME = OfferOutcome(
-    offer_id="o-1",
-    partner_code="ACME",
-    session_id="s-1",
-    outcome=Outcome.OPTED_OUT,
-    reason=Reason.DECLINED,
-    checkout_id="c-1",
-    presented_at=1_790_000_000_000,
-    decided_at=1_790_000_060_000,
-    settled_at=1_790_000_061_234,
-    status_code=204,
-    attempts=2,
-    details=Details("travel", "DE", "EUR", "9.90"),
-    source=RecordRef("offer.presented", 3, 812),
-    mode=Mode.LIVE,
-    note=None,
-)
 
 
 def fields_of(outcome: OfferOutcome) -> dict[str, Any]:
@@ -85,21 +69,21 @@ def by_fastavro(outcome: OfferOutcome) -> bytes:
     return stream.getvalue()
 
 
-@given(OUTCOMES)
-@example(OUTCOME)
+@given(WHOLES)
+@example(WHOLE)
 def test_any_outcome_is_written_in_the_bytes_of_fastavro(outcome: OfferOutcome) -> None:
     for _ in range(2):  # the second time by what was kept of the first
         assert WRITER.write(outcome) == by_fastavro(outcome)
 
 
-@given(OUTCOMES)
+@given(WHOLES)
 def test_any_outcome_is_written_in_the_bytes_of_apaches_library(outcome: OfferOutcome) -> None:
     stream = io.BytesIO()
     avro.io.DatumWriter(APACHES).write(fields_of(outcome), avro.io.BinaryEncoder(stream))
     assert WRITER.write(outcome) == stream.getvalue()
 
 
-@given(OUTCOMES, st.integers(1, 2**31 - 1))
+@given(WHOLES, st.integers(1, 2**31 - 1))
 def test_the_codec_writes_the_same_with_a_frame_and_without(outcome: OfferOutcome, schema_id: int) -> None:
     assert PlainCodec().encode_outcome(outcome) == by_fastavro(outcome)
     assert PlainCodec(outcome_schema_id=schema_id).encode_outcome(outcome) == framed(schema_id, by_fastavro(outcome))
@@ -109,13 +93,13 @@ def test_each_fate_and_mode_is_written() -> None:
     for outcome in Outcome:
         for reason in Reason:
             for mode in Mode:
-                one = replace(OUTCOME, outcome=outcome, reason=reason, mode=mode)
+                one = replace(WHOLE, outcome=outcome, reason=reason, mode=mode)
                 assert WRITER.write(one) == by_fastavro(one)
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
 def test_a_number_that_is_no_long_is_refused_as_by_fastavro(number: int) -> None:
-    outcome = replace(OUTCOME, decided_at=number)
+    outcome = replace(WHOLE, decided_at=number)
     for write in (WRITER.write, by_fastavro):
         with pytest.raises(OverflowError):
             write(outcome)
@@ -124,7 +108,7 @@ def test_a_number_that_is_no_long_is_refused_as_by_fastavro(number: int) -> None
 def test_a_text_that_is_none_is_refused_as_by_fastavro() -> None:
     for write in (WRITER.write, by_fastavro):
         with pytest.raises(UnicodeEncodeError):
-            write(replace(OUTCOME, offer_id="\ud800"))
+            write(replace(WHOLE, offer_id="\ud800"))
 
 
 @pytest.mark.parametrize("of_source", [False, True])
