@@ -31,8 +31,15 @@ class Probed:
         return found.status_code, found.json()["reason"]
 
     def until(self, path: str, status: int, *, within: float = 30) -> str:
-        until(lambda: self.ask(path)[0] == status, within=within, what=f"{path} to answer {status}")
-        return self.ask(path)[1]
+        """Ask until the status is `status`; the reason that came with it. A second question may be answered anew."""
+        answers: list[tuple[int, str]] = []
+
+        def answered() -> bool:
+            answers.append(self.ask(path))
+            return answers[-1][0] == status
+
+        until(answered, within=within, what=f"{path} to answer {status}")
+        return answers[-1][1]
 
 
 def test_ready_once_the_group_has_assigned_partitions_and_live_before_and_while_the_api_is_down(
