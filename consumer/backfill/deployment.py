@@ -20,6 +20,7 @@ from ..errors import PositionsError, StartError
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory
+from ..kafka.leader_epochs import CutLogs
 from ..kafka.positions import Doubt, check_partition_count, check_told, in_words
 from ..kafka.start_offsets import StartOffsets
 from ..runtime.tasks import rules_of
@@ -52,10 +53,11 @@ def lost_checkouts(
     kafka = settings.kafka
     history = GroupHistory(admin, clients.record_reader, kafka, PlainCodec().decode_outcome)
     each = each_of(settings.input.offers.each)
-    starts = StartOffsets(kafka, rules_of(settings.join), partitions, provenance, history, each)
+    cut_logs = CutLogs(clients.epoch_reader)
+    starts = StartOffsets(kafka, rules_of(settings.join), partitions, provenance, history, each, cut_logs)
     try:
         with closing(clients.member(lambda error: None)) as consumer:
-            positions = starts.positions(consumer)
+            positions = starts.positions(consumer, with_cuts=True)
             if positions.none_at_all:
                 if is_new:
                     starts.check_really_new()

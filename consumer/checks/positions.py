@@ -18,6 +18,7 @@ from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
+from ..kafka.leader_epochs import CutLogs
 from ..kafka.position_changes import Change, PositionChanges
 from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
 from ..kafka.settled_since import SettledSince
@@ -70,7 +71,9 @@ class PositionsCommand:
 
         self._settled = SettledSince(self._reader, kafka, decode, rules.max_skew, outcomes_kept)
         each = each_of(settings.input.offers.each)
-        self._starts = StartOffsets(kafka, rules, self._partitions, self._provenance, history, each)
+        self._starts = StartOffsets(
+            kafka, rules, self._partitions, self._provenance, history, each, CutLogs(clients.epoch_reader)
+        )
         self._rules = rules
         self._consumer = clients.member(causes.heard)
 
@@ -107,7 +110,7 @@ class PositionsCommand:
         )
 
     def _show(self) -> PositionsReport:
-        positions = self._starts.positions(self._consumer)
+        positions = self._starts.positions(self._consumer, with_cuts=True)
         logs = {
             place: bounds(self._consumer, TopicPartition(found.topic, found.partition))
             for place, found in positions.by_place.items()

@@ -112,12 +112,14 @@ class CommitPlan:
     Attributes:
         retain_from: checkouts completed at or after this time (ms) are still read after a restart from here.
         decided_to: that of the offer partition's metadata (ms).
+        read_to: of the offers and of the checkouts, the first offset that had not been applied.
     """
 
     offers: Position
     checkouts: Position
     retain_from: int
     decided_to: int
+    read_to: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(
@@ -125,7 +127,8 @@ class CommitPlan:
     ) -> CommitPlan:
         """The plan to commit `offset` of the offers and `retained` of the checkouts, with these checkpoints."""
         texts = offers.encode(offset), checkouts.encode(retained)
-        return cls(Position(offset, texts[0]), Position(retained, texts[1]), retain_from, offers.decided_to)
+        read_to = offers.next_offset, checkouts.next_offset
+        return cls(Position(offset, texts[0]), Position(retained, texts[1]), retain_from, offers.decided_to, read_to)
 
 
 class CommitPlanner:

@@ -36,6 +36,7 @@ from .certificate import validity_of
 from .config import (
     admin_config,
     consumer_config,
+    epoch_reader_config,
     log_reader_config,
     producer_config,
     record_reader_config,
@@ -111,6 +112,10 @@ class Clients:
     def record_reader(self) -> Consumer:
         """See `record_reader_config`."""
         return self._made(lambda: LiveConsumer(record_reader_config(self.settings, self._causes)))
+
+    def epoch_reader(self) -> Consumer:
+        """See `epoch_reader_config`."""
+        return self._made(lambda: LiveConsumer(epoch_reader_config(self.settings, self._causes)))
 
     def log_reader(self) -> Consumer:
         """See `log_reader_config`."""

@@ -89,6 +89,12 @@ def record_reader_config(settings: KafkaSettings, causes: Causes | None = None) 
     }
 
 
+def epoch_reader_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
+    """Asks whether logs were cut below what was read of them. See `CutLogs`, which takes no record for one to go by."""
+    # It is to go on behind a cut, since what stands there tells that it is one.
+    return record_reader_config(settings, causes) | {"auto.offset.reset": "earliest"}
+
+
 def log_reader_config(settings: KafkaSettings, causes: Causes | None = None) -> dict[str, Any]:
     """Reads long stretches of the log, as `record_reader_config` reads single records."""
     return {

@@ -21,6 +21,7 @@ from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
 from .causes import Causes
+from .leader_epochs import ReadEpochs
 from .positions import Positions
 from .start_offsets import StartOffsets, TaskStart
 from .topic_watch import TopicWatch
@@ -123,6 +124,7 @@ class GroupConsumer:
         self._partitions: set[int] = set()
         self._changed: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
+        self._epochs = ReadEpochs()
         self._assigned = False
         self._consumer = consumer(self._on_error)
 
@@ -191,6 +193,7 @@ class GroupConsumer:
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
         messages = [message for message in messages if message.error() is None or self._is_end(message)]
+        self._epochs.saw(messages)
         if self._are_same_topics(messages):
             self._go_on()
             return messages
@@ -216,9 +219,9 @@ class GroupConsumer:
         A failed commit is no loss: what it would have said is said again by the next one, or found out by a restart.
         """
         offsets = [
-            TopicPartition(topic, partition, position.offset, metadata=position.metadata)
+            self._epochs.committed((topic, partition), position, read_to)
             for partition, plan in plans.items()
-            for topic, position in zip(self._topics, (plan.offers, plan.checkouts), strict=True)
+            for topic, position, read_to in zip(self._topics, (plan.offers, plan.checkouts), plan.read_to, strict=True)
         ]
         if not offsets:
             return set()
@@ -283,6 +286,8 @@ class GroupConsumer:
         self._assigned = True
         log.info("assigned", partitions=sorted(starts))
         for partition, start in sorted(starts.items()):
+            for topic, read_to in zip(self._topics, start.read_to, strict=True):
+                self._epochs.begin((topic, partition), read_to)
             try:
                 self._tasks.begin(partition, start)
             except OptOutError as error:

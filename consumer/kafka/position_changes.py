@@ -26,8 +26,7 @@ from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
 from .whole_chains import Beginning, WholeChains
 
-_MOST_NAMED = 4
-"""Partitions that a message names."""
+_MOST_NAMED = 4  # partitions
 
 _LATE = "dead-lettered as late, since their checkouts may be gone, that were"
 
@@ -156,11 +155,11 @@ class PositionChanges:
         offers_anew = "offer_topic_id" in differs and not moved
         checkouts_anew = "checkout_topic_id" in differs and not moved
         read_to = max([0, *(p.read_to(Side.CHECKOUTS) for p in (offers, checkouts))])
-        cut = not checkouts_anew and read_to > self._bounds(checkouts)[1]
+        cut = not checkouts_anew and read_to > self._same_to(checkouts)
         checkouts_doubted = bool(
             checkouts.doubt or moved or cut or "checkout_topic_id" in differs or not self._is_there(checkouts)
         )
-        is_same_log = "offer_topic_id" not in differs and offers.read_to(Side.OFFERS) <= self._bounds(offers)[1]
+        is_same_log = "offer_topic_id" not in differs and offers.read_to(Side.OFFERS) <= self._same_to(offers)
         lost_below, checkouts_change = offers.lost_below, None
         if checkouts_doubted:
             same = bool(offers.provenance and offers.provenance.checkout_topic_id) and not (checkouts_anew or moved)
@@ -387,13 +386,15 @@ class PositionChanges:
     def _bounds(self, position: CommittedPosition) -> tuple[int, int]:
         return bounds(self._consumer, TopicPartition(position.topic, position.partition))
 
+    def _same_to(self, position: CommittedPosition) -> int:
+        return min(self._bounds(position)[1], position.cut_at)
+
     def _is_there(self, position: CommittedPosition) -> bool:
-        low, high = self._bounds(position)
-        return low <= position.offset <= high
+        return self._bounds(position)[0] <= position.offset <= self._same_to(position)
 
     def _positions(self) -> Positions:
         need_empty_group(self._admin, self._group)
-        positions = self._starts.positions(self._consumer)
+        positions = self._starts.positions(self._consumer, with_cuts=True)
         check_partition_count(self._group, positions, self._partitions)
         return positions
 
@@ -418,7 +419,7 @@ def _lost(change: Change, text: str, found: Positions) -> TopicPartition | None:
     if not isinstance(was.checkpoint, OfferCheckpoint) or lost_below <= was.lost_below:
         return None
     same = replace(was.checkpoint, lost_below=lost_below).encode(was.offset)
-    return TopicPartition(was.topic, was.partition, was.offset, metadata=same)
+    return TopicPartition(was.topic, was.partition, was.offset, metadata=same, leader_epoch=was.epoch)
 
 
 def _place(change: Change, text: str) -> TopicPartition:

@@ -9,7 +9,7 @@ before anything is read, and any doubt stops the start; `opt-out positions` show
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from confluent_kafka import TopicPartition
@@ -19,9 +19,14 @@ from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
+from .leader_epochs import NO_EPOCH, CutLogs, ReadTo
 
 _MOST_NAMED = 4
 """Partitions of one doubt that a message names."""
+
+
+NOT_CUT = 2**63 - 1
+"""`CommittedPosition.cut_at` of a log of which no cut is known: no offset is as high."""
 
 
 class Doubt(Enum):
@@ -40,7 +45,10 @@ class Doubt(Enum):
     OTHER_CLUSTER = "this was committed on another cluster"
     RENAMED = "this was committed for topics of other names"
     GONE = "the broker no longer has this offset: retention has deleted records that were not settled"
-    CUT = "the log ends before what was read from it: it was cut, or made anew"
+    CUT = (
+        "the log no longer holds all that was read from it: it lost its end, and may have grown again since, or it was "
+        "made anew"
+    )
     OTHER_API = "this was committed by a deployment that calls another API"
     OTHER_SCOPE = (
         "this was committed by a backfill of another range or other settings, or one of the deployment and the "
@@ -73,6 +81,8 @@ class CommittedPosition:
         checkpoint: what the metadata says; None where it says nothing, which may be right in a new group. Where
             `doubt` is OTHER_EACH, its sets of offsets are of no use.
         doubt: why it is not ours; None if it is.
+        epoch: of the leader that wrote the last record that was read; NO_EPOCH: not known.
+        cut_at: the first offset of the log that is not what it was when it was read, as far as that is known.
     """
 
     side: Side
@@ -82,6 +92,8 @@ class CommittedPosition:
     metadata: str
     checkpoint: OfferCheckpoint | CheckoutCheckpoint | None
     doubt: Doubt | None
+    epoch: int = NO_EPOCH
+    cut_at: int = NOT_CUT
 
     @classmethod
     def of(cls, side: Side, place: TopicPartition, each: str = "") -> CommittedPosition:
@@ -101,13 +113,19 @@ class CommittedPosition:
                 doubt = Doubt.FOREIGN
             if isinstance(checkpoint, OfferCheckpoint) and checkpoint.each != each:
                 doubt = Doubt.OTHER_EACH
-        return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt)
+        epoch = NO_EPOCH if place.leader_epoch is None else place.leader_epoch
+        return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt, epoch)
 
     def read_to(self, side: Side) -> int:
         """The first offset of an input that had not been read, as far as this says so; else 0."""
         if isinstance(self.checkpoint, OfferCheckpoint):
             return self.checkpoint.next_offset if side is Side.OFFERS else self.checkpoint.next_checkout
         return self.checkpoint.next_offset if self.checkpoint is not None and side is Side.CHECKOUTS else 0
+
+    @property
+    def was_read(self) -> ReadTo:
+        """How far its own log had been read."""
+        return ReadTo(self.read_to(self.side), self.epoch)
 
     @property
     def lost_below(self) -> int:
@@ -166,6 +184,23 @@ class Positions:
         """Nothing is committed."""
         return all(position.offset < 0 for position in self.by_place.values())
 
+    def find_cuts(self, logs: CutLogs) -> None:
+        """Have the broker asked whether it still has what was read of these logs.
+
+        Raises:
+            StartError: it did not answer.
+        """
+        of_place = {(position.topic, position.partition): place for place, position in self.by_place.items()}
+        read = {named: self.by_place[place].was_read for named, place in of_place.items()}
+        for named, offset in logs.of(read).items():
+            place = of_place[named]
+            self.by_place[place] = replace(self.by_place[place], cut_at=offset)
+
+    def read_to(self, side: Side, partition: int) -> int:
+        """The first offset of an input that had not been read, by what is committed with either."""
+        offset = self.by_place[side, partition].offset
+        return max(offset, *(self.by_place[s, partition].read_to(side) for s in Side))
+
     def partition_counts(self) -> set[int]:
         """The numbers of partitions that they were committed with."""
         return {p.checkpoint.partitions for p in self.by_place.values() if p.checkpoint is not None}
@@ -177,14 +212,13 @@ class Positions:
 
         `now` is whose a commit would be, `logs` the first offset and the end of each partition as far as is known.
         """
-        for place, (low, high) in (logs or {}).items():
-            position, side = self.by_place[place], place[0]
+        for place, position in self.by_place.items():
+            low, high = (logs or {}).get(place, (0, NOT_CUT))
             if 0 <= position.offset < low:
-                yield Doubted(Doubt.GONE, side, position.topic, position.partition)
+                yield Doubted(Doubt.GONE, position.side, position.topic, position.partition)
             # Both may be so: what retention has deleted says nothing of what the log has lost at its end.
-            if max(position.offset, *(self.by_place[s, place[1]].read_to(side) for s in Side)) > high:
-                yield Doubted(Doubt.CUT, side, position.topic, position.partition)
-        for position in self.by_place.values():
+            if self.read_to(*place) > min(high, position.cut_at):
+                yield Doubted(Doubt.CUT, position.side, position.topic, position.partition)
             if position.doubt is not None:
                 yield Doubted(position.doubt, position.side, position.topic, position.partition)
             if position.provenance is not None:

@@ -36,7 +36,8 @@ from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .group import committed_by
 from .history import GroupHistory
-from .positions import Positions, check_positions
+from .leader_epochs import NOT_READ, CutLogs, ReadTo
+from .positions import CommittedPosition, Positions, check_positions
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +53,14 @@ class TaskStart:
     """Where a task starts.
 
     `horizon` is as `core.task.Task` takes it. `checkouts_end` is where the checkouts' log ends as the task begins.
+    `read_to` is how far the offers and the checkouts had been read, by what is committed.
     """
 
     offers: Position
     checkouts: Position
     horizon: int | None
     checkouts_end: int = 0
+    read_to: tuple[ReadTo, ReadTo] = NOT_READ, NOT_READ
 
 
 class StartOffsets:
@@ -69,6 +72,7 @@ class StartOffsets:
         provenance: whose a commit is that is made now.
         history: what is known of the group beside its offsets; None: nothing is.
         each: as a commit of now has it; see `OfferCheckpoint`.
+        cut_logs: tells of logs that were cut below what was read of them; None: nobody does.
 
     Attributes:
         topics: of the offers and of the checkouts.
@@ -82,7 +86,9 @@ class StartOffsets:
         provenance: Provenance = NOT_KNOWN,
         history: GroupHistory | None = None,
         each: str = "",
+        cut_logs: CutLogs | None = None,
     ) -> None:
+        self._cut_logs = cut_logs
         self._settings = settings
         self._each = each
         self._provenance = provenance
@@ -101,7 +107,7 @@ class StartOffsets:
             StartError: the broker refused, or did not answer.
         """
         try:
-            positions = self.positions(consumer)
+            positions = self.positions(consumer, with_cuts=True)
             if positions.none_at_all:
                 try:
                     self.check_really_new()
@@ -120,9 +126,19 @@ class StartOffsets:
                 "the broker, then start again; nothing was read."
             ) from error
 
-    def positions(self, consumer: Consumer) -> Positions:
-        """What the group has committed for all partitions of both topics."""
-        return Positions(self.topics, committed_by(consumer, self._places()), self._each)
+    def positions(self, consumer: Consumer, *, with_cuts: bool = False) -> Positions:
+        """What the group has committed for all partitions of both topics; where `with_cuts`, held against their logs.
+
+        Raises:
+            StartError: the broker did not answer.
+        """
+        return self._positions(consumer, self._places(), with_cuts=with_cuts)
+
+    def _positions(self, consumer: Consumer, places: list[TopicPartition], *, with_cuts: bool) -> Positions:
+        found = Positions(self.topics, committed_by(consumer, places), self._each)
+        if with_cuts and self._cut_logs is not None:
+            found.find_cuts(self._cut_logs)
+        return found
 
     def check_really_new(self) -> None:
         """Nothing is committed for our topics: see whether the group has run before all the same.
@@ -249,27 +265,27 @@ class StartOffsets:
 
         Raises:
             PartitionsChangedError: there is one that was not there when the service started.
-            PositionsError: what is committed is not ours: another program may have been in the group since.
+            PositionsError: what is committed is not ours: another program may have been in the group since. Or the log
+                was cut below what was read of it.
             OffsetGoneError: the broker no longer has a committed offset.
-            KafkaException: it did not answer.
+            StartError, KafkaException: it did not answer.
         """
         if partitions and max(partitions) >= self._count:
             raise self._changed(", ".join(self.topics), "more")
         places = [TopicPartition(topic, partition) for topic in self.topics for partition in partitions]
         if not places:
             return {}
-        found = committed_by(consumer, places)
-        check_positions(
-            self._settings.group_id, Positions(self.topics, found, self._each), self._provenance, self._count
-        )
-        committed = {(p.topic, p.partition): p for p in found}
+        found = self._positions(consumer, places, with_cuts=True)
+        check_positions(self._settings.group_id, found, self._provenance, self._count)
         starts: dict[int, TaskStart] = {}
         for partition in partitions:
-            offers, _, _ = self._position(consumer, committed[self.topics[0], partition])
-            checkouts, low, end = self._position(consumer, committed[self.topics[1], partition])
+            first, second = (found.by_place[side, partition] for side in Side)
+            offers, _, _ = self._position(consumer, first)
+            checkouts, low, end = self._position(consumer, second)
             checkouts = self._rewound(consumer, partition, offers, checkouts)
             complete = low == 0 and checkouts.offset == 0
-            starts[partition] = TaskStart(offers, checkouts, None if complete else MAX_TIME, end)
+            learns = None if complete else MAX_TIME
+            starts[partition] = TaskStart(offers, checkouts, learns, end, (first.was_read, second.was_read))
         return starts
 
     def check_partitions(self, consumer: Consumer, timeout: float) -> None:
@@ -297,9 +313,9 @@ class StartOffsets:
             "written before with the old number, then go on with a new group."
         )
 
-    def _position(self, consumer: Consumer, committed: TopicPartition) -> tuple[Position, int, int]:
+    def _position(self, consumer: Consumer, committed: CommittedPosition) -> tuple[Position, int, int]:
         """The position, and where its log begins and ends now."""
-        low, high = bounds(consumer, committed)
+        low, high = bounds(consumer, TopicPartition(committed.topic, committed.partition))
         if not low <= committed.offset <= high:
             raise OffsetGoneError(
                 f"group {self._settings.group_id} committed offset {committed.offset} of "
@@ -308,7 +324,7 @@ class StartOffsets:
                 "that were not settled. `opt-out positions` shows what is left. To go on without them, knowing that "
                 "opt-outs may be missed: `opt-out positions --accept`."
             )
-        return Position(committed.offset, committed.metadata or ""), low, high
+        return Position(committed.offset, committed.metadata), low, high
 
     def _rewound(self, consumer: Consumer, partition: int, offers: Position, checkouts: Position) -> Position:
         """The checkouts' position, further back where lookback was raised since: more of them are needed now."""

@@ -20,6 +20,7 @@ from ..kafka.causes import Causes
 from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.history import GroupHistory
+from ..kafka.leader_epochs import CutLogs
 from ..kafka.producer import Outputs
 from ..kafka.reader import RecordReader
 from ..kafka.record import Record
@@ -61,6 +62,7 @@ class Edges:
         is_spare, topic_watch: see `GroupConsumer`.
         provenance: whose the commits of this run are.
         history: what is known of the group beside its offsets.
+        cut_logs: tells whether logs were cut below what was read of them; None: nobody does.
         retention: how long the inputs are kept; None: nobody is warned of it.
         causes: is told what the clients say of brokers that refuse them.
         clients: makes the clients, and sees to what they log in with; None: it stays as it is.
@@ -82,6 +84,7 @@ class Edges:
     topic_watch: TopicWatch | None = None
     provenance: Provenance = NOT_KNOWN
     history: GroupHistory | None = None
+    cut_logs: CutLogs | None = None
     retention: Retention | None = None
     causes: Causes = field(default_factory=Causes)
     clients: Clients | None = None

@@ -25,6 +25,7 @@ from ..kafka.clients import Clients
 from ..kafka.end_offsets import EndOffsets
 from ..kafka.group import Membership
 from ..kafka.history import GroupHistory, find_provenance
+from ..kafka.leader_epochs import CutLogs
 from ..kafka.producer import OutputProducer
 from ..kafka.reader import RecordReader
 from ..kafka.retention import Retention
@@ -195,5 +196,6 @@ def live_edges(
         clients=clients,
         provenance=provenance,
         history=GroupHistory(admin, clients.record_reader, kafka, PlainCodec().decode_outcome),
+        cut_logs=CutLogs(clients.epoch_reader),
         spans=spans,
     )

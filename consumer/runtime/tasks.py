@@ -107,7 +107,7 @@ class Tasks:
         self.consumer = GroupConsumer(
             edges.consumer,
             kafka,
-            StartOffsets(kafka, self._rules, partitions, edges.provenance, edges.history, self._each),
+            StartOffsets(kafka, self._rules, partitions, edges.provenance, edges.history, self._each, edges.cut_logs),
             self,
             idleness.trouble,
             edges.clock.monotonic,

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
@@ -135,6 +136,25 @@ class ApacheBroker(Broker):
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = None
+
+    def cut_log(self, topic: str, partition: int, offset: int) -> None:
+        """Have a partition end before the batch that holds `offset`, as with an older copy of the disk. It is stopped.
+
+        The log has one segment. A batch begins with its first offset and the number of bytes that follow.
+        """
+        assert self._process is None, "it is stopped"
+        folder = self.log_file.parent / "data" / f"{topic}-{partition}"
+        (segment,) = folder.glob("*.log")
+        content, at = segment.read_bytes(), 0
+        while at < len(content):
+            first, length = struct.unpack_from(">qi", content, at)
+            if first >= offset:
+                break
+            at += struct.calcsize(">qi") + length
+        segment.write_bytes(content[:at])
+        for pattern in ("*.index", "*.timeindex", "*.snapshot"):  # they tell of what is gone, and are made again
+            for stale in folder.glob(pattern):
+                stale.unlink()
 
     def log_end(self, lines: int = 40) -> str:
         """The last lines of the broker's log."""

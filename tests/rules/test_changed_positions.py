@@ -20,7 +20,8 @@ from consumer.core.checkpoint import rules_key
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
 from consumer.errors import PositionsError, StartError
-from consumer.events import OfferPresented, Reason
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
+from consumer.kafka.leader_epochs import ReadTo
 from consumer.kafka.positions import Doubt
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
@@ -234,9 +235,33 @@ def test_a_way_back_after_the_checkouts_lost_their_end_calls_nothing_that_they_m
     logs = {(side, 0): (0, len(log)) for side, log in ((Side.OFFERS, world.shown), (Side.CHECKOUTS, world.done))}
     assert [doubt.doubt for doubt in positions.doubts(OURS, logs)] == [Doubt.CUT], "which is known"
     left = world.left("offers"), world.left("checkouts")
-    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log ends before(?s:.*)positions --accept"):
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log no longer holds(?s:.*)positions --accept"):
         world.changes.reset_to(START + 200_000, NOW)
     assert (world.left("offers"), world.left("checkouts")) == left
     world.accept()
+    world.changes.reset_to(START + 200_000, NOW)
+    assert Reason.ABANDONED not in world.fates()["o"], "its purchase was read, and is lost"
+
+
+def test_the_same_where_the_log_has_grown_past_what_was_read_since() -> None:
+    """By its offsets alone the log looks like the old one: the epochs tell."""
+    old = [(at, "") for at in range(-2_000, -1_975)] + [(0, ""), (60, "")]
+    world = TwoLogs([(300, "o"), (700, "x")], [*old, (320, "o"), (330, "")])
+    world.settle_by(600)
+    world.consumer.epochs["checkouts", 0] = 4
+    cut = len(world.done) - 2
+    del world.done[cut:]
+    del world.consumer.stamps["checkouts"][cut:]
+    for at in range(800, 830):
+        world.done.append(CheckoutCompleted("s-", f"new{at}", START + 1_000 * at, len(world.done), ()))
+        world.consumer.stamps["checkouts"].append(START + 1_000 * at)
+    world.cuts["checkouts"] = cut
+    positions = world.starts.positions(world.consumer, with_cuts=True)
+    assert world.held_against["checkouts"] == ReadTo(cut + 2, 4)
+    assert [(doubt.doubt, doubt.topic) for doubt in positions.doubts(OURS)] == [(Doubt.CUT, "checkouts")]
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log no longer holds(?s:.*)positions --accept"):
+        world.changes.reset_to(START + 200_000, NOW)
+    world.accept()
+    assert world.starts.of(world.consumer, [0]), "a start goes on"
     world.changes.reset_to(START + 200_000, NOW)
     assert Reason.ABANDONED not in world.fates()["o"], "its purchase was read, and is lost"

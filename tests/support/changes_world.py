@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
-from support.kafka import Consumer, Message, partition_end
+from support.kafka import Consumer, Message, Place, partition_end
 
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, are_new_checkouts
 from consumer.core.provenance import Provenance
 from consumer.core.rules import DecisionRules
+from consumer.kafka.leader_epochs import NO_EPOCH, ReadTo
 from consumer.kafka.position_changes import Change, PositionChanges
 from consumer.kafka.start_offsets import StartOffsets
 from consumer.settings import KafkaSettings
@@ -63,6 +65,8 @@ class ChangesWorld:
 
     Attributes:
         gap: offsets of the offers where no record stands.
+        cuts: by topic, where its log was cut below what was read of it, before it grew again.
+        held_against: how far each topic had been read, and in which epoch, as its log was looked at last.
     """
 
     def __init__(self, now: Provenance = OURS, rules: DecisionRules = RULES, each: str = "") -> None:
@@ -74,6 +78,8 @@ class ChangesWorld:
         self.rules = rules
         self.each = each
         self.gap = range(0)
+        self.cuts: dict[str, int] = {}
+        self.held_against: dict[str, ReadTo] = {}
 
     def commit(self, topic: str, offset: int, text: str) -> None:
         self.consumer.committed_offsets[topic, 0] = offset
@@ -93,7 +99,12 @@ class ChangesWorld:
 
     @property
     def starts(self) -> StartOffsets:
-        return StartOffsets(KAFKA, self.rules, 1, self.now, each=self.each)
+        return StartOffsets(KAFKA, self.rules, 1, self.now, each=self.each, cut_logs=self)  # type: ignore[arg-type]
+
+    def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
+        """As `CutLogs`: what was cut of the logs whose epochs are known."""
+        self.held_against = {topic: to for (topic, _), to in read.items()}
+        return {(topic, 0): at for topic, at in self.cuts.items() if read[topic, 0].epoch != NO_EPOCH}
 
     @property
     def changes(self) -> PositionChanges:

@@ -247,6 +247,10 @@ class Deployment:
             except BufferError:
                 self._producer.poll(0.1)
 
+    def write_anew(self) -> None:
+        """Write with another producer: a broker that has lost what one wrote takes no more of it."""
+        self._producer = ordered_producer(self.bootstrap)
+
     def flush(self) -> None:
         assert self._producer.flush(30) == 0
 

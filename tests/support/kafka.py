@@ -89,6 +89,7 @@ class Consumer:
     Attributes:
         committed_offsets: what the group has committed.
         commits: the offsets of each commit, and `metadata` of the last.
+        epochs: the leader epoch of the last commit of each partition, if it had one.
         texts: the metadata that stands with an offset, by topic, partition and offset.
         low, high: where each partition begins and ends, unless `begins` says otherwise of its topic.
         at: the offset that any time leads to, unless `stamps` tell of its topic.
@@ -105,6 +106,7 @@ class Consumer:
         self.committed_offsets: dict[Place, int] = defaultdict(lambda: committed)
         self.commits: list[dict[Place, int]] = []
         self.metadata: dict[Place, str] = {}
+        self.epochs: dict[Place, int] = {}
         self.texts: dict[tuple[str, int, int], str] = {}
         self.low, self.high = 0, 100
         self.begins: dict[str, int] = {}
@@ -126,7 +128,8 @@ class Consumer:
         metadata = self.texts.get((topic, partition, offset))
         if metadata is None and offset >= 0:
             metadata = marked(topic, offset, self.partitions or 1)
-        return TopicPartition(topic, partition, offset, metadata=metadata or "")
+        epoch = self.epochs.get((topic, partition), -1)
+        return TopicPartition(topic, partition, offset, metadata=metadata or "", leader_epoch=epoch)
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
         self._ask("get_watermark_offsets")
@@ -156,6 +159,7 @@ class Consumer:
         taken = [p for p in offsets if self._refusal(p) is None]
         self.texts |= {(p.topic, p.partition, p.offset): p.metadata or "" for p in taken}
         self.committed_offsets.update({(p.topic, p.partition): p.offset for p in taken})
+        self.epochs.update({(p.topic, p.partition): -1 if p.leader_epoch is None else p.leader_epoch for p in taken})
         return [
             SimpleNamespace(topic=p.topic, partition=p.partition, offset=p.offset, error=self._refusal(p))
             for p in offsets

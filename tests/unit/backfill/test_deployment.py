@@ -57,7 +57,7 @@ class History:
 
 
 def lost(member: Member, now: Provenance = OURS, *, is_new: bool = True) -> dict[int, int]:
-    clients: Any = SimpleNamespace(member=lambda on_error: member, record_reader=None)
+    clients: Any = SimpleNamespace(member=lambda on_error: member, record_reader=None, epoch_reader=None)
     admin: Any = None
     return lost_checkouts(clients, admin, SETTINGS, 1, now, is_new=is_new)
 
@@ -92,7 +92,11 @@ def test_where_the_outcomes_tell_that_it_has_run_its_positions_are_asked_for(mon
         (Member(), replace(OURS, cluster="another"), "committed on another cluster"),
         (Member(None), OURS, r"offers\[0\]: nothing is committed"),
         (Member("changed"), OURS, r"offers\[0\]: the metadata with the offset is not this service's"),
-        (Member(replace(OFFERS, next_checkout=101)), OURS, r"checkouts\[0\]: the log ends before what was read"),
+        (
+            Member(replace(OFFERS, next_checkout=101)),
+            OURS,
+            r"checkouts\[0\]: the log no longer holds all",
+        ),
     ],
 )
 def test_a_deployment_that_is_in_doubt_about_the_checkouts_is_to_be_mended_first(
@@ -136,5 +140,5 @@ def test_a_log_that_has_lost_its_end_is_in_doubt_though_retention_has_passed_the
     """As where a leader with fewer records took over, and a checkout is held that retention has deleted since."""
     member = Member(replace(OFFERS, next_checkout=101))
     member.low = 50
-    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log ends before what was read"):
+    with pytest.raises(PositionsError, match=r"checkouts\[0\]: the log no longer holds all"):
         lost(member)

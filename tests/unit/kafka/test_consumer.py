@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from consumer.core.watermark import Side
 from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError, TopicMadeAnewError
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer
+from consumer.kafka.leader_epochs import NOT_READ, ReadTo
 from consumer.kafka.start_offsets import TaskStart
 from consumer.settings import KafkaSettings
 
@@ -73,9 +75,10 @@ class Client:
 
 
 class Starts:
-    """Says where tasks start, or why it cannot."""
+    """Says where tasks start, or why it cannot. `read_to`: how far both topics had been read."""
 
     def __init__(self) -> None:
+        self.read_to = NOT_READ, NOT_READ
         self.error: Exception | None = None
 
     def begin_group(self, consumer: Any, now: int) -> None:
@@ -87,7 +90,7 @@ class Starts:
     def of(self, consumer: Any, partitions: Any) -> dict[int, TaskStart]:
         if self.error is not None:
             raise self.error
-        return {partition: TaskStart(Position(3), Position(4), None) for partition in partitions}
+        return {partition: TaskStart(Position(3), Position(4), None, read_to=self.read_to) for partition in partitions}
 
 
 class Tasks:
@@ -144,7 +147,7 @@ class ConsumerWorld:
 
 
 def message(error: Any = None) -> Any:
-    return SimpleNamespace(topic=lambda: "offers", partition=lambda: 2, error=lambda: error)
+    return Message("offers", 2, 0, error=error)
 
 
 def answer(partition: int, code: int | None = None, *, topic: str = "checkouts") -> Any:
@@ -190,6 +193,34 @@ def test_a_commit_is_one_request_with_both_partitions_of_each_task_and_is_waited
         ("offers", 1, 7, "o"),
         ("checkouts", 1, 5, "c"),
     ]
+
+
+def epochs_committed(world: ConsumerWorld, offers: int, checkouts: int) -> list[int | None]:
+    """Those that go with a commit by which both were read so far; the offset itself is lower."""
+    world.client.answers = [acknowledged(0)]
+    world.source.commit({0: replace(PLAN, read_to=(offers, checkouts))})
+    return [place.leader_epoch for place in world.client.commits[-1]["offsets"]]
+
+
+def test_a_commit_carries_the_epoch_of_the_last_record_that_was_read() -> None:
+    world = ConsumerWorld()
+    world.starts.read_to = ReadTo(20, 2), NOT_READ
+    world.assign(0)
+    assert epochs_committed(world, 20, 9) == [2, None], "nothing was read since"
+    world.poll(Message("offers", 0, 20, epoch=3), Message("checkouts", 0, 5, epoch=6))
+    world.poll(Message("offers", 0, 25, epoch=4), partition_end("offers", 0, 26))
+    assert epochs_committed(world, 20, 5) == [2, None], "it is read, and not applied"
+    assert epochs_committed(world, 21, 6) == [3, 6]
+    assert epochs_committed(world, 25, 6) == [3, 6]
+    assert epochs_committed(world, 26, 6) == [4, 6]
+
+
+def test_what_came_before_a_task_began_tells_nothing_of_its_epochs() -> None:
+    """It may stand ahead of where the task starts, and is not handed on."""
+    world = ConsumerWorld()
+    world.poll(Message("offers", 0, 30, epoch=9), then=[lambda: world.client.on_assign(world.client, world.places(0))])
+    world.poll(Message("offers", 0, 20, epoch=3))
+    assert epochs_committed(world, 31, 9) == [3, None]
 
 
 def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:

@@ -14,6 +14,7 @@ from consumer.core.checkpoint import OfferCheckpoint, each_of, new_checkouts
 from consumer.core.provenance import Provenance
 from consumer.core.rules import MIN_TIME
 from consumer.errors import PositionsError, StartError
+from consumer.kafka.positions import Doubt, Doubted
 from consumer.kafka.start_offsets import readable
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
@@ -433,3 +434,24 @@ def test_behind_what_retention_has_deleted_the_lists_are_of_the_records_that_are
     world.accept()
     offset, found = world.offers()
     assert (offset, found.unsettled) == (8, {8 * 64})
+
+
+@pytest.mark.parametrize(("cut", "goes_on_at"), [(8, 7), (7, 7), (6, 0)])
+def test_offers_whose_log_was_cut_and_has_grown_are_read_again_from_where_nothing_is_passed_over(
+    cut: int, goes_on_at: int
+) -> None:
+    """7 is committed, and it was read to 9. What stands behind the cut was never read."""
+    world = ChangesWorld()
+    world.consumer.epochs["offers", 0] = 4
+    world.cuts["offers"] = cut
+    assert [(doubt.doubt, doubt.topic) for doubt in doubts(world)] == [(Doubt.CUT, "offers")]
+    world.accept()
+    offset, found = world.offers()
+    assert offset <= goes_on_at
+    assert found.next_offset <= cut, "nothing behind the cut counts as read"
+    assert found.decided_to < OFFERS.decided_to or offset == 0
+    assert not doubts(world)
+
+
+def doubts(world: ChangesWorld) -> list[Doubted]:
+    return list(world.starts.positions(world.consumer, with_cuts=True).doubts(OURS))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from support.kafka import Consumer
+from support.kafka import Consumer, Place
 
 from consumer.core.admission import Admission
 from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Position, are_new_checkouts, each_of
@@ -15,6 +16,7 @@ from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.errors import PositionsError, StartError
 from consumer.events import OfferPresented, RecordRef
+from consumer.kafka.leader_epochs import NO_EPOCH, ReadTo
 from consumer.kafka.start_offsets import StartOffsets
 from consumer.settings import KafkaSettings
 
@@ -227,3 +229,55 @@ def test_a_raised_lookback_reads_further_back_but_finds_no_checkout_that_is_lost
     found = StartOffsets(settings, RULES, 1).of(consumer, [0])[0].checkouts  # type: ignore[arg-type]
     horizon = CheckoutCheckpoint.decode(found.metadata, found.offset).horizon
     assert (found.offset, horizon) == (3 if lost_below == 700 else 1, max(600, lost_below))
+
+
+class Cuts:
+    """Says where logs were cut, by topic."""
+
+    def __init__(self, **cuts: int) -> None:
+        self.cuts = cuts
+        self.asked: list[Mapping[Place, ReadTo]] = []
+
+    def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
+        self.asked.append(read)
+        return {(topic, 0): at for topic, at in self.cuts.items()}
+
+
+def read_along(epochs: tuple[int, int] = (2, 4)) -> Consumer:
+    """A group that has read the offers to 9 and the checkouts to 40, and has committed 7 and 3."""
+    consumer = broker(low=0, at=1)
+    for topic, offset, text, epoch in (
+        ("offers", 7, OfferCheckpoint((100, 10, 300, True), 1, 5_000, 9, 40).encode(7), epochs[0]),
+        ("checkouts", 3, CheckoutCheckpoint(1, 40, 700, lookback=300).encode(3), epochs[1]),
+    ):
+        consumer.committed_offsets[topic, 0], consumer.epochs[topic, 0] = offset, epoch
+        consumer.texts[topic, 0, offset] = text
+    return consumer
+
+
+def cutting(cuts: Cuts) -> StartOffsets:
+    settings = KafkaSettings(offer_topic="offers", checkout_topic="checkouts")
+    return StartOffsets(settings, RULES, 1, cut_logs=cuts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("topic", "at"), [("offers", 8), ("checkouts", 39), ("checkouts", 2)])
+def test_a_log_that_was_cut_and_has_grown_stops_the_start_and_whoever_is_given_the_partition(
+    topic: str, at: int
+) -> None:
+    consumer = read_along()
+    cut = cutting(Cuts(**{topic: at}))
+    for ask in (lambda: cut.begin_group(consumer, SINCE), lambda: cut.of(consumer, [0])):  # type: ignore[arg-type]
+        with pytest.raises(PositionsError, match=rf"{topic}\[0\]: the log no longer holds(?s:.*)--accept"):
+            ask()
+
+
+def test_a_task_is_told_how_far_was_read_and_in_which_epochs() -> None:
+    cuts = Cuts()
+    (start,) = cutting(cuts).of(read_along(), [0]).values()  # type: ignore[arg-type]
+    assert start.read_to == (ReadTo(9, 2), ReadTo(40, 4))
+    assert cuts.asked == [{("offers", 0): ReadTo(9, 2), ("checkouts", 0): ReadTo(40, 4)}]
+
+
+def test_what_older_versions_have_committed_has_no_epoch() -> None:
+    (start,) = cutting(Cuts()).of(read_along((NO_EPOCH, NO_EPOCH)), [0]).values()  # type: ignore[arg-type]
+    assert start.read_to == (ReadTo(9, NO_EPOCH), ReadTo(40, NO_EPOCH))

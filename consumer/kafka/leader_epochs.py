@@ -1,0 +1,170 @@
+"""Whether a log was cut below what was read of it, though it has grown past that since: its leaders' epochs tell.
+
+Each leader of a partition has a higher epoch than the one before, and writes it with every batch. A log loses its end
+with an unclean election, or where a broker comes back with an older copy of its disk. What is written after that has a
+higher epoch than what is gone. By its offsets alone such a log looks like the old one.
+
+So each commit carries an epoch: that of the last record below the first offset that had not been read, which stands in
+the metadata. It is not that of the record below the committed offset. This lies further back, and what was cut behind
+it, and read, would not be seen. To Kafka it is as good: the epoch of a commit is the least that the log must have seen.
+Example: committed at 20, read to 28, and record 27 is of epoch 4. The log is cut at 25 and grows to 40 under epoch 6.
+At the next start the broker says that epoch 4 ends at 25, and 28 lies behind that.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from ..core.checkpoint import Position
+from ..errors import StartError
+from .end_offsets import TIMEOUT
+
+_ROUND = 0.2
+"""Seconds that a look for answers waits."""
+
+Place: TypeAlias = tuple[str, int]
+"""A topic and a partition."""
+
+
+NO_EPOCH = -1
+"""An epoch that is not known, as Kafka writes it."""
+
+
+class ReadTo(NamedTuple):
+    """How far a log had been read.
+
+    Attributes:
+        offset: the first that had not been.
+        epoch: of the leader that wrote the last record below that offset; NO_EPOCH: not known.
+    """
+
+    offset: int
+    epoch: int
+
+
+NOT_READ = ReadTo(0, NO_EPOCH)
+
+
+class ReadEpochs:
+    """The leader epochs of what is read of each partition, as stretches of offsets. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._begun: dict[Place, ReadTo] = {}
+        self._newest: dict[Place, int | None] = {}
+        self._stretches: dict[Place, list[tuple[int, int]]] = {}
+        """By partition, the first offset of each stretch and its epoch."""
+
+    def begin(self, place: Place, read_to: ReadTo) -> None:
+        """A task begins; `read_to` is what its commit says."""
+        self._begun[place] = read_to
+        self._stretches[place] = []
+        self._newest.pop(place, None)
+
+    def saw(self, messages: Iterable[Message]) -> None:
+        """These were read, those of each partition in order, and some perhaps twice.
+
+        Ends of partitions among them say nothing.
+        """
+        newest = self._newest
+        for message in messages:
+            place = message.topic() or "", message.partition() or 0
+            epoch = message.leader_epoch()
+            if newest.get(place) != epoch and message.error() is None:
+                stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
+                if not stretches or offset > stretches[-1][0]:
+                    newest[place] = epoch
+                    stretches.append((offset, NO_EPOCH if epoch is None else epoch))
+
+    def below(self, place: Place, offset: int) -> int:
+        """The epoch of the last record below `offset`; NO_EPOCH: not known.
+
+        An offset behind a transaction's marker, or behind records that are gone, has the epoch of the record before
+        these: never a newer one.
+        """
+        stretches = self._stretches.get(place, [])
+        found = bisect_left(stretches, (offset, NO_EPOCH)) - 1
+        if found < 0:
+            begun = self._begun.get(place, NOT_READ)
+            return begun.epoch if begun.offset <= offset else NO_EPOCH
+        return stretches[found][1]
+
+    def committed(self, place: Place, position: Position, read_to: int) -> TopicPartition:
+        """A position to commit, with the epoch of how far was read."""
+        epoch = self.below(place, read_to)
+        return TopicPartition(*place, position.offset, metadata=position.metadata, leader_epoch=epoch)
+
+
+class CutLogs:
+    """Asks the broker whether it still has what was read of its logs.
+
+    Args:
+        reader: makes a consumer with `config.epoch_reader_config`; it is in no group.
+        timeout: seconds in which the broker has to answer for all partitions.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        reader: Callable[[], Consumer],
+        timeout: float = TIMEOUT,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader = reader
+        self._timeout = timeout
+        self._monotonic = monotonic
+
+    def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
+        """Of each log that was cut below what was read of it, the first offset behind the cut at which anything stands.
+
+        Where no epoch is known nothing is asked, and nothing told.
+
+        Raises:
+            StartError: the broker did not answer in time.
+        """
+        asked = {place: to for place, to in read.items() if to.epoch != NO_EPOCH and to.offset > 0}
+        if not asked:
+            return {}
+        consumer = self._reader()
+        try:
+            return self._ask(consumer, asked)
+        finally:
+            consumer.close()
+
+    def _ask(self, consumer: Consumer, asked: Mapping[Place, ReadTo]) -> dict[Place, int]:
+        """Read on, in each log, behind what was read of it.
+
+        The client has the broker tell where the epoch ends before it reads. Where that is below the offset it goes on
+        from there (`auto.offset.reset`). So what comes first from below the offset was written behind a cut. That the
+        epoch ends below the offset is not enough: a marker that ends a transaction is no record that anybody reads,
+        and it may be of a newer epoch. Example: record 7 of epoch 3, its marker at 8 of epoch 4, read to 9.
+        """
+        consumer.assign([TopicPartition(*place, to.offset, leader_epoch=to.epoch) for place, to in asked.items()])
+        waiting = dict(asked)
+        cut: dict[Place, int] = {}
+        deadline = self._monotonic() + self._timeout
+        why = "it does not answer"
+        while waiting:
+            if self._monotonic() > deadline:
+                topic, partition = min(waiting)
+                raise StartError(
+                    f"{topic}[{partition}]: the broker does not tell whether it still has what was read of it: {why}. "
+                    "Check the broker and the right to read the topic, then start again; nothing was read."
+                )
+            for message in consumer.consume(len(waiting), _ROUND):
+                error, place, offset = (
+                    message.error(),
+                    (message.topic() or "", message.partition() or 0),
+                    message.offset(),
+                )
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    why = error.str()
+                elif (to := waiting.pop(place, None)) is not None:
+                    consumer.pause([TopicPartition(*place)])
+                    if offset is not None and offset < to.offset:
+                        cut[place] = offset
+        return cut
