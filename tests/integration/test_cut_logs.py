@@ -13,7 +13,6 @@ from support.deployment import AGE, Deployment, deployed, now, until
 
 from consumer.core.checkpoint import CheckoutCheckpoint
 
-
 PATIENT = {"KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": 45_000, "reconnect.backoff.max.ms": 500})}
 """A member keeps its partitions while the broker is away, and comes back soon."""
 

@@ -339,6 +339,7 @@ class Faults:
         world.broker.lost_at = world.clock.now
         world.broker.known_at.clear()
         for place in places:
+            world.broker.group.epochs.pop(place, None)
             if how is Loss.FOREIGN:
                 committed[place] = world.broker.logs[place].end, ""
             else:

@@ -37,6 +37,7 @@ class Partition:
         self.start = 0
         self.end = 0
         self.epoch = 0
+        self._epochs: list[tuple[int, int]] = []
 
     def append(
         self,
@@ -47,6 +48,7 @@ class Partition:
         gap: int = 0,
     ) -> int:
         """Write a record, after `gap` offsets that hold none (transaction markers, aborted records)."""
+        self._written()
         offset = self.end + gap
         self.records.append(Record(offset, timestamp, key, value, headers))
         self.end = offset + 1
@@ -54,7 +56,25 @@ class Partition:
 
     def mark(self, count: int) -> None:
         """End the log with offsets that hold no record."""
+        self._written()
         self.end += count
+
+    def _written(self) -> None:
+        """Something is written at the end, by the leader of now."""
+        if not self._epochs or self._epochs[-1][1] != self.epoch:
+            self._epochs.append((self.end, self.epoch))
+
+    def epoch_of(self, offset: int) -> int:
+        """Of the leader that wrote what stands there."""
+        return next((epoch for first, epoch in reversed(self._epochs) if first <= offset), -1)
+
+    def end_of(self, epoch: int) -> int:
+        """Behind what was written by the leaders up to this epoch."""
+        return next((first for first, later in self._epochs if later > epoch), self.end)
+
+    def forget_epochs(self) -> None:
+        """It is another log."""
+        self._epochs.clear()
 
     def delete_below(self, offset: int) -> None:
         """Retention."""
@@ -154,6 +174,7 @@ class Broker:
             if name == topic:
                 log.delete_below(log.end)
                 log.epoch = 0
+                log.forget_epochs()
 
     def tick(self) -> None:
         """Time has passed."""

@@ -46,11 +46,10 @@ class Process(Protocol):
         """It heard what became of a record."""
 
 
-def message(place: Place, record: Record, error: KafkaError | None = None) -> Message:
+def message(place: Place, record: Record, error: KafkaError | None = None, epoch: int | None = None) -> Message:
     """A record or a partition's end, as the client gives it."""
-    return Message(
-        *place, record.offset, record.key, record.value, timestamp=record.timestamp, headers=record.headers, error=error
-    )
+    told = record.offset, record.key, record.value
+    return Message(*place, *told, timestamp=record.timestamp, headers=record.headers, error=error, epoch=epoch)
 
 
 class Producer:

@@ -175,11 +175,16 @@ class SimulatedConsumer:
     # --- reading
 
     def assign(self, places: list[TopicPartition]) -> None:
-        self._positions = {(place.topic, place.partition): place.offset for place in places}
+        self._positions = {(place.topic, place.partition): self._valid(place) for place in places}
         self.began = dict(self._positions)
         self._begin(self._positions)
         self.paused.clear()
         self._ended.clear()
+
+    def _valid(self, place: TopicPartition) -> int:
+        """Where it reads from: where the epoch ends, if that is before; see `CutLogs`."""
+        epoch = place.leader_epoch
+        return place.offset if epoch is None else min(place.offset, self._log(place).end_of(epoch))
 
     def unassign(self) -> None:
         self.assign([])
@@ -224,7 +229,7 @@ class SimulatedConsumer:
                 messages.append(message(place, Record(position, -1, None, None), gone))
                 continue
             records = log.read(position, min(most, random.choice((1, 3, 10, 1000))))
-            messages += [message(place, record) for record in records]
+            messages += [message(place, record, epoch=log.epoch_of(record.offset)) for record in records]
             if records:
                 self._positions[place] = position = records[-1].offset + 1
             if not log.read(position, 1) and self._ended.get(place) != log.end:
@@ -241,7 +246,13 @@ class SimulatedConsumer:
             raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR, "it moves"))
         group = self._broker.group
         return [
-            TopicPartition(p.topic, p.partition, offset, metadata=metadata)
+            TopicPartition(
+                p.topic,
+                p.partition,
+                offset,
+                metadata=metadata,
+                leader_epoch=group.epochs.get((p.topic, p.partition), -1) if offset >= 0 else -1,
+            )
             for p in places
             for offset, metadata in [group.committed.get((p.topic, p.partition), (-1001, ""))]
         ]
@@ -269,9 +280,11 @@ class SimulatedConsumer:
         if not self._subscribed:
             if not self._broker.commit_start(wanted):
                 raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "the group has members"))
+            self._note_epochs(offsets, set(wanted))
             return offsets
         name = self._process.name
         what, taken = self._broker.commit(name, self._generation, wanted)
+        self._note_epochs(offsets, taken)
         for place in taken:
             self.began.pop(place, None)
         self._process.tell(f"commits {sorted((p.topic[:1], p.partition, p.offset) for p in offsets)}: {what}")
@@ -282,6 +295,10 @@ class SimulatedConsumer:
         if what in (CommitFault.REFUSED, CommitFault.ANSWER_LOST):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, what.value))
         return [p if (p.topic, p.partition) in taken else self._failed(p) for p in offsets]
+
+    def _note_epochs(self, offsets: list[TopicPartition], taken: set[Place]) -> None:
+        epochs = {(p.topic, p.partition): -1 if p.leader_epoch is None else p.leader_epoch for p in offsets}
+        self._broker.group.epochs.update({place: epoch for place, epoch in epochs.items() if place in taken})
 
     def _failed(self, place: TopicPartition) -> Any:
         too_large = len(place.metadata or "") >= self._broker.metadata_limit

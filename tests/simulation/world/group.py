@@ -34,6 +34,8 @@ class Group:
         self.members: dict[str, Member] = {}
         self.generation = 0
         self.committed: dict[Place, tuple[int, str]] = {}
+        self.epochs: dict[Place, int] = {}
+        """The leader epoch of the last commit of each partition, -1 if it had none."""
         self._clock, self._random, self._topics, self._count = clock, random, topics, count
 
     def tick(self) -> None:

@@ -26,6 +26,7 @@ from consumer.delivery.queue import Delivery
 from consumer.errors import OptOutError
 from consumer.kafka.end_offsets import EndOffsets
 from consumer.kafka.history import GroupHistory
+from consumer.kafka.leader_epochs import CutLogs
 from consumer.kafka.producer import OutputProducer
 from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
@@ -209,6 +210,7 @@ class SimulatedProcess:
                 record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
                 topic_watch=self.topic_watch,
                 provenance=broker.provenance,
+                cut_logs=CutLogs(lambda: self._read(lambda _: None), monotonic=self.loop.time),  # type: ignore[arg-type,return-value]
                 history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
             )
         )
