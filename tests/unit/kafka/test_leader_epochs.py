@@ -89,7 +89,7 @@ def test_a_commit_has_the_epoch_of_how_far_was_read_and_not_of_its_own_offset() 
 # --- what the broker says of it
 
 
-class Logs:
+class PlayedLogs:
     """A reader that the broker's answers come to, in turns."""
 
     def __init__(self, *turns: list[Message]) -> None:
@@ -111,37 +111,37 @@ class Logs:
         self.closed = True
 
 
-def asked(logs: Logs, **read: tuple[int, int]) -> dict[Place, int]:
+def asked(logs: PlayedLogs, **read: tuple[int, int]) -> dict[Place, int]:
     seconds = count()
     cut_logs = CutLogs(lambda: logs, 30.0, lambda: float(next(seconds)))  # type: ignore[arg-type,return-value]
     return cut_logs.of({(topic, 0): ReadTo(*to) for topic, to in read.items()})
 
 
 def test_the_broker_is_asked_for_all_partitions_at_once_with_their_epochs() -> None:
-    logs = Logs([partition_end("offers", 0, 9)], [record(28, 6)])
+    logs = PlayedLogs([partition_end("offers", 0, 9)], [record(28, 6)])
     assert asked(logs, offers=(9, 3), checkouts=(28, 4)) == {}
     assert logs.assigned == [("offers", 0, 9, 3), ("checkouts", 0, 28, 4)]
     assert logs.closed
 
 
 def test_a_record_from_below_what_was_read_tells_that_the_log_was_cut() -> None:
-    logs = Logs([record(25, 6), record(26, 6), partition_end("offers", 0, 9)])
+    logs = PlayedLogs([record(25, 6), record(26, 6), partition_end("offers", 0, 9)])
     assert asked(logs, offers=(9, 3), checkouts=(28, 4)) == {PLACE: 25}
     assert PLACE in logs.paused, "the first one tells it"
 
 
 def test_an_end_from_below_what_was_read_tells_it_too() -> None:
-    assert asked(Logs([partition_end(*PLACE, 20)]), checkouts=(28, 4)) == {PLACE: 20}
+    assert asked(PlayedLogs([partition_end(*PLACE, 20)]), checkouts=(28, 4)) == {PLACE: 20}
 
 
 def test_a_marker_of_a_newer_epoch_is_no_cut() -> None:
     """The broker says that epoch 3 ends at 8, and the client goes back to there: no record stands below 9."""
-    assert asked(Logs([partition_end(*PLACE, 9)]), checkouts=(9, 3)) == {}
-    assert asked(Logs([record(9, 5)]), checkouts=(9, 3)) == {}
+    assert asked(PlayedLogs([partition_end(*PLACE, 9)]), checkouts=(9, 3)) == {}
+    assert asked(PlayedLogs([record(9, 5)]), checkouts=(9, 3)) == {}
 
 
 def test_retention_that_has_deleted_what_was_read_is_no_cut() -> None:
-    assert asked(Logs([record(40, 6)]), checkouts=(28, 4)) == {}
+    assert asked(PlayedLogs([record(40, 6)]), checkouts=(28, 4)) == {}
 
 
 def test_without_an_epoch_nothing_is_asked() -> None:
@@ -153,7 +153,7 @@ def test_without_an_epoch_nothing_is_asked() -> None:
 
 def test_a_broker_that_does_not_answer_stops_the_start() -> None:
     error = KafkaError(KafkaError._ALL_BROKERS_DOWN, "all brokers are down")
-    logs = Logs([partition_end("offers", 0, 9), Message(None, 0, 0, error=error)])
+    logs = PlayedLogs([partition_end("offers", 0, 9), Message(None, 0, 0, error=error)])
     with pytest.raises(StartError, match=r"checkouts\[0\]: the broker does not(?s:.*)all brokers are down") as told:
         asked(logs, offers=(9, 3), checkouts=(28, 4))
     assert "offers[0]" not in str(told.value)
