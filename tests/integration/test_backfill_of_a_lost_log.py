@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +17,7 @@ def iso(at: int) -> str:
 
 
 def opt_out(deployment: Deployment, *words: str) -> tuple[int, str]:
-    ran = subprocess.run(
-        [sys.executable, "-m", "consumer", *words],
-        env=deployment.environ(), capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    ran = deployment.command(*words)
     return ran.returncode, ran.stdout + ran.stderr
 
 

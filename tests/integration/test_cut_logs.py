@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,6 @@ from consumer.core.checkpoint import CheckoutCheckpoint
 
 PATIENT = {"KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": 45_000, "reconnect.backoff.max.ms": 500})}
 """A member keeps its partitions while the broker is away, and comes back soon."""
-
-
-def positions(deployment: Deployment, *arguments: str) -> tuple[int, str]:
-    """`opt-out positions`: its exit code, and all that it says, in one line."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "consumer", "positions", *arguments],
-        env=deployment.environ(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
 
 
 def read_to(deployment: Deployment) -> int:
@@ -68,12 +57,12 @@ def test_a_log_that_was_cut_and_has_grown_stops_the_run_and_each_start_until_som
 
         again = deployment.start()
         until(lambda: not again.running, within=60, what="the start to be refused")
-        code, told = positions(deployment)
+        code, told = deployment.positions()
         for said in (again.text(), told):
             assert f"{deployment.checkout_topic}[0]: the log no longer holds all that was read" in said
         assert (again.popen.returncode, code) == (1, 1)
-        assert positions(deployment, "--accept")[0] == 0
-        assert positions(deployment)[0] == 0
+        assert deployment.positions("--accept")[0] == 0
+        assert deployment.positions()[0] == 0
         goes_on = deployment.start()
         until(lambda: len(deployment.dead_letters()) == 1, within=60, what="the offer to be given up as late")
         assert goes_on.terminate() == 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,8 +193,7 @@ def test_a_refused_offer_that_is_resubmitted_in_time_is_called_and_has_a_second_
         assert resubmit(deployment, "--reason", "rejected") == (0, {"resubmitted": 1})
         with emulator.running(tmp_path / "mended.jsonl", scenario="204") as mended:
             # The emulator that takes it is another one, which has to be said.
-            environ = deployment.environ(API__BASE_URL=mended.base_url)
-            subprocess.run([sys.executable, "-m", "consumer", "positions", "--accept"], env=environ, check=True)
+            assert deployment.positions("--accept", API__BASE_URL=mended.base_url)[0] == 0
             second = deployment.start(API__BASE_URL=mended.base_url)
             until(lambda: len(deployment.outcomes()) == 2, within=60, what="the second outcome")
             assert [call.offer_id for call in mended.calls()] == ["o1"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,15 +63,6 @@ def bought(offers: list[str]) -> list[str]:
     return [offer for offer in offers if int(offer.rsplit("-", 1)[1]) % 2]
 
 
-def positions(deployment: Deployment, *arguments: str, **settings: str) -> tuple[int, str]:
-    """`opt-out positions`: its exit code, and all that it says, in one line."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "consumer", "positions", *arguments],
-        env=deployment.environ(**settings), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
-
-
 def refused(deployment: Deployment, *words: str, **settings: str) -> None:
     """A start is refused with these words, and nothing is called."""
     before = len(deployment.called())
@@ -83,7 +72,7 @@ def refused(deployment: Deployment, *words: str, **settings: str) -> None:
     for word in (*words, "opt-out positions", "manual runbook#what-is-committed-is-not-ours"):
         assert word in process.text()
     assert len(deployment.called()) == before
-    code, told = positions(deployment, **settings)
+    code, told = deployment.positions(**settings)
     assert code == 1
     for word in words:
         assert word in told
@@ -163,9 +152,9 @@ def test_a_checkout_topic_made_anew_while_stopped_is_not_taken_for_the_old_one(r
         show(deployment, "second", at=at)
         make_anew(deployment, deployment.checkout_topic, records=50)
         refused(deployment, f"{deployment.checkout_topic}[", "made anew")
-        code, told = positions(deployment, "--accept")
+        code, told = deployment.positions("--accept")
         assert (code, "late" in told, "a start goes on" in told) == (0, True, True)
-        assert positions(deployment)[0] == 0
+        assert deployment.positions()[0] == 0
         goes_on(deployment, settled=4 * SOLD)
         until(lambda: len(deployment.dead_letters()) >= 2 * SOLD, within=60, what="the offers to be given up as late")
         deployment.present("after-0", session="after", at=now())
@@ -203,14 +192,14 @@ def test_what_a_console_consumer_committed_is_not_read_on_from(
         name = deployment.offer_topic if topic == "offers" else deployment.checkout_topic
         assert consume_as_a_tool(deployment, name, protocol=protocol) >= 2 * SOLD
         refused(deployment, f"{name}[", "another program committed it")
-        code, told = positions(deployment, "--output", "json")
+        code, told = deployment.positions("--output", "json")
         shown = json.loads(told)
         assert (code, shown["group"], shown["goes_on"]) == (1, deployment.group, False)
         assert "another program committed it" in " ".join(shown["notes"])
         whose = {row["ours"] for row in shown["positions"] if row["topic"] == name}
         assert whose - {"yes"}, "one of the partitions at least is another's"
         assert all(isinstance(row["offset"], int) and row["log_end"] >= row["behind"] for row in shown["positions"])
-        code, told = positions(deployment, "--reset-to", moment(now() - 3 * AGE), "--output", "json")
+        code, told = deployment.positions("--reset-to", moment(now() - 3 * AGE), "--output", "json")
         assert (code, "again" in told) == (0, True), told
         assert {"topic", "partition", "was", "now", "meaning"} == set(json.loads(told)["changes"][0])
         goes_on(deployment, settled=4 * SOLD)
@@ -230,8 +219,8 @@ def test_a_console_consumer_in_the_running_group_makes_nobody_miss_an_offer(kip_
         consume_as_a_tool(deployment, deployment.offer_topic, protocol="consumer", for_s=5.0)
         until(lambda: not process.running, within=60, what="the run to stop over what the other has committed")
         assert "what is committed is not what this service left there" in process.text()
-        assert positions(deployment)[0] == 1
-        until(lambda: positions(deployment, "--reset-to", moment(now() - 3 * AGE))[0] == 0, within=60, what="a reset")
+        assert deployment.positions()[0] == 1
+        until(lambda: deployment.positions("--reset-to", moment(now() - 3 * AGE))[0] == 0, within=60, what="a reset")
         goes_on(deployment, settled=4 * SOLD)
         until(
             lambda: {o.offer_id for o in deployment.outcomes()} >= {f"second-{n}" for n in range(2 * SOLD)},
@@ -248,8 +237,8 @@ def test_an_offset_without_our_metadata_is_not_read_on_from(real_kafka, tmp_path
         committed = deployment.committed(name)
         set_offsets(deployment, *[TopicPartition(name, p, o, metadata=text) for p, (o, _) in committed.items()])
         refused(deployment, f"{name}[0]", "metadata" if text else "without this service's metadata")
-        assert positions(deployment, "--accept")[0] == 0
-        assert positions(deployment)[0] == 0
+        assert deployment.positions("--accept")[0] == 0
+        assert deployment.positions()[0] == 0
         for partition, (offset, accepted) in deployment.committed(name).items():
             stood_at = committed[partition][0]
             if topic == "offers":  # what was presented before is read again with them
@@ -279,7 +268,7 @@ def test_a_group_whose_offsets_expired_is_not_taken_for_a_new_one(real_kafka, tm
         deployment.admin.delete_consumer_groups([deployment.group])[deployment.group].result(20)
         show(deployment, "second")
         refused(deployment, "offsets expired", deployment.outcome_topic, KAFKA__START_FROM=start_from)
-        assert positions(deployment, "--reset-to", moment(now() - 3 * AGE), KAFKA__START_FROM=start_from)[0] == 0
+        assert deployment.positions("--reset-to", moment(now() - 3 * AGE), KAFKA__START_FROM=start_from)[0] == 0
         goes_on(deployment, settled=4 * SOLD, KAFKA__START_FROM=start_from)
         until(
             lambda: {o.offer_id for o in deployment.outcomes()} >= {f"second-{n}" for n in range(2 * SOLD)},
@@ -301,10 +290,10 @@ def test_a_staging_deployment_does_not_take_production_s_partitions(real_kafka, 
         assert "https://staging.example/x" in staging.text()
         assert len(deployment.assigned()) == 1, "it never joined"
         assert process.running
-        code, told = positions(deployment, "--accept", API__BASE_URL="https://staging.example/x")
+        code, told = deployment.positions("--accept", API__BASE_URL="https://staging.example/x")
         assert (code, "has 1 members" in told) == (1, True)
         assert process.terminate() == 0
-        assert positions(deployment, "--accept", API__BASE_URL="https://staging.example/x")[0] == 0
+        assert deployment.positions("--accept", API__BASE_URL="https://staging.example/x")[0] == 0
         offset, text = deployment.committed(deployment.offer_topic)[0]
         found = OfferCheckpoint.decode(text, offset)
         assert found.provenance.base_url == "https://staging.example/x"
@@ -328,21 +317,21 @@ def test_a_renamed_topic_is_refused(real_kafka, tmp_path: Path) -> None:
 
 def test_a_reset_goes_back_and_never_forward_and_not_under_a_running_group(real_kafka, tmp_path: Path) -> None:
     with has_run(real_kafka, tmp_path) as deployment:
-        code, told = positions(deployment, "--reset-to", "yesterday")
+        code, told = deployment.positions("--reset-to", "yesterday")
         assert (code, "with its zone" in told) == (2, True)
         process = deployment.start()
         until(lambda: process.lines("task begins"), within=60, what="the tasks to begin")
-        assert positions(deployment)[0] == 0, "it may be asked while the service runs"
-        code, told = positions(deployment, "--reset-to", moment(now() - 3 * AGE))
+        assert deployment.positions()[0] == 0, "it may be asked while the service runs"
+        code, told = deployment.positions("--reset-to", moment(now() - 3 * AGE))
         assert (code, "has 1 members" in told) == (1, True)
         assert process.terminate() == 0
         show(deployment, "second", at=now() - AGE // 2)
         before = deployment.committed(deployment.offer_topic)
         show(deployment, "third", at=now())
-        code, told = positions(deployment, "--reset-to", moment(now() - AGE // 4))
+        code, told = deployment.positions("--reset-to", moment(now() - AGE // 4))
         assert (code, "lies ahead" in told) == (1, True)
         assert deployment.committed(deployment.offer_topic) == before
-        assert positions(deployment, "--reset-to", moment(now() - 3 * AGE))[0] == 0
+        assert deployment.positions("--reset-to", moment(now() - 3 * AGE))[0] == 0
         goes_on(deployment, settled=8 * SOLD)
         until(
             lambda: sorted(deployment.settled()).count("first-0") == 2, within=60, what="the first to be called again"
@@ -368,7 +357,7 @@ def test_a_reset_over_a_gap_without_records_is_no_way_forward(real_kafka, tmp_pa
         reset_to = now() - AGE
         deployment.present("second", session="second", at=reset_to + 10)
         deployment.flush()
-        code, told = positions(deployment, "--reset-to", moment(reset_to))
+        code, told = deployment.positions("--reset-to", moment(reset_to))
         assert (code, "records are read again" in told) == (0, True), told
         goes_on(deployment, settled=2)
         until(lambda: "second" in deployment.called(), within=60, what="the offer behind the gap to be called")
@@ -391,7 +380,7 @@ def test_a_reset_into_the_middle_of_an_offer_s_presentations_counts_what_bought_
         process = goes_on(deployment, settled=2)
         assert process.terminate() == 0
         reset_to = moment(bought_at + LOOKBACK_MS + WINDOW_MS - 1_600)
-        code, told = positions(deployment, "--reset-to", reset_to)
+        code, told = deployment.positions("--reset-to", reset_to)
         assert (code, "dead-lettered" in told) == (0, False), told
         goes_on(deployment, settled=3)
         until(lambda: deployment.called() == ["x", "x"], within=60, what="what came after it to be called again")
@@ -408,9 +397,9 @@ def test_a_reset_to_after_the_last_offer_gives_up_none_that_still_waits(real_kaf
         process = deployment.start()
         until(lambda: len(set(deployment.called())) == SOLD, within=60, what="the calls to be tried")
         assert process.terminate() == 0
-        code, told = positions(deployment, "--reset-to", moment(now() + 3_600_000))
+        code, told = deployment.positions("--reset-to", moment(now() + 3_600_000))
         assert (code, "still to come" in told) == (1, True)
-        assert positions(deployment, "--reset-to", moment(now()))[0] == 0
+        assert deployment.positions("--reset-to", moment(now()))[0] == 0
         deployment.api.set_scenario("204")
         goes_on(deployment, settled=2 * SOLD)
         until(lambda: len(set(deployment.settled())) == SOLD, within=60, what="the calls")
@@ -437,7 +426,7 @@ def test_an_upgrade_in_place_from_version_1_repeats_no_call(real_kafka, tmp_path
             old = as_version_1(checkpoint, offset)
             set_offsets(deployment, TopicPartition(deployment.offer_topic, partition, offset, metadata=old))
         calls = len(deployment.called())
-        code, told = positions(deployment)
+        code, told = deployment.positions()
         assert (code, "not known" not in told.split("now:")[0]) == (0, False)
         show(deployment, "second", at=now())
         goes_on(deployment, settled=4 * SOLD)

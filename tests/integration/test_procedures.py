@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,15 +27,6 @@ from support.signed_api import SignedApi
 from consumer.codecs.framing import framed
 from consumer.codecs.schemas import OFFER_PRESENTED, load_schema
 from consumer.events import Outcome, Reason
-
-
-def positions(deployment: Deployment, *arguments: str) -> tuple[int, str]:
-    """`opt-out positions`: its exit code, and all that it says, in one line."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "consumer", "positions", *arguments],
-        env=deployment.environ(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
 
 
 def copy(deployment: Deployment, topic: str, to: str) -> None:
@@ -92,7 +81,7 @@ def test_a_move_to_other_topics_misses_none_and_calls_none_that_was_bought(real_
             what="all to be settled",
         )
         assert not [offer for offer in deployment.called() if offer.startswith("bought")]
-        code, told = positions(deployment)
+        code, told = deployment.positions()
         assert (code, "a start would go on from here" in told) == (0, True)
 
 
@@ -161,7 +150,7 @@ def test_the_way_past_a_checkout_without_a_key_calls_nothing_that_it_may_have_bo
         tool.close()
         again = deployment.start()
         until(lambda: not again.running, within=60, what="the start to be refused before a yes")
-        code, told = positions(deployment, "--accept")
+        code, told = deployment.positions("--accept")
         assert code == 0
         assert "offers are dead-lettered as late, since their checkouts may be gone" in told
         last = deployment.start()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
@@ -50,11 +48,7 @@ def test_where_no_outcome_is_left_its_topic_tells_a_way_back_whether_some_may_be
     real_kafka, tmp_path: Path
 ) -> None:
     def goes_back() -> tuple[int, str]:
-        ran = subprocess.run(
-            [sys.executable, "-m", "consumer", "positions", "--reset-to", moment(now() - 3 * AGE)],
-            env=deployment.environ(), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
+        return deployment.positions("--reset-to", moment(now() - 3 * AGE))
 
     with deployed(real_kafka.bootstrap_servers, tmp_path, partitions=(1, 1)) as deployment:
         deployment.present("bought-by-nobody", at=now() - AGE)

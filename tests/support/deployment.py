@@ -25,6 +25,8 @@ from consumer.emulator import emulator
 from consumer.emulator.emulator import DEMO_KEY, DEMO_SECRET, Emulator
 from consumer.events import OfferOutcome
 
+from .preloaded import PreloadedProgram, run_preloaded
+
 T = TypeVar("T")
 
 PARTITIONS = 4
@@ -64,9 +66,11 @@ class Process:
         self, environ: dict[str, str], log: Path, clock: Path | None = None, patience: float | None = None
     ) -> None:
         self.log = log
-        program = ["-m", "consumer"] if clock is None else [str(WRONG_CLOCK), str(clock)]
-        if patience is not None:
-            program = [str(IMPATIENT), str(patience)]
+        self.popen: PreloadedProgram | subprocess.Popen[bytes]
+        if clock is None and patience is None:
+            self.popen = PreloadedProgram(("run",), environ, log, log)
+            return
+        program = [str(WRONG_CLOCK), str(clock)] if patience is None else [str(IMPATIENT), str(patience)]
         with log.open("ab") as stream:
             self.popen = subprocess.Popen([sys.executable, *program, "run"], env=environ, stdout=stream, stderr=stream)
 
@@ -178,6 +182,15 @@ class Deployment:
         process = Process(self.environ(**settings), log, clock, patience)
         self.processes.append(process)
         return process
+
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """`opt-out` with another command, run to its end."""
+        return run_preloaded(*arguments, environ=self.environ(**settings), timeout=120)
+
+    def positions(self, *arguments: str, **settings: str) -> tuple[int, str]:
+        """`opt-out positions`: its exit code, and all that it says, in one line."""
+        ran = self.command("positions", *arguments, **settings)
+        return ran.returncode, " ".join((ran.stdout + ran.stderr).split())
 
     def assigned(self) -> dict[str, dict[str, set[int]]]:
         """Member -> topic -> partitions, as the broker tells."""

@@ -30,15 +30,18 @@ class Examined(NamedTuple):
 
 
 def examine(deployment: Deployment, clock: Path | None = None, **settings: str) -> Examined:
-    program = ["-m", "consumer"] if clock is None else [str(WRONG_CLOCK), str(clock)]
-    done = subprocess.run(
-        [sys.executable, *program, "doctor", "--output", "json"],
-        env=deployment.environ(**settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    arguments = ("doctor", "--output", "json")
+    if clock is None:
+        done = deployment.command(*arguments, **settings)
+    else:
+        done = subprocess.run(
+            [sys.executable, str(WRONG_CLOCK), str(clock), *arguments],
+            env=deployment.environ(**settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.stdout, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     checks: dict[str, list[dict[str, str]]] = {}

@@ -18,6 +18,7 @@ from consumer.kafka.record import Record
 from consumer.settings import KafkaSettings
 
 from .deployment import Deployment, headers, read_topic
+from .preloaded import run_preloaded
 from .run_command import clean_environ
 
 HEADER = "opt-out.resubmitted-from"
@@ -43,25 +44,32 @@ def dead_letters(
     deployment: Deployment, *arguments: str, halt: str | None = None, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """`opt-out dead-letters`, run to its end. `halt`: see `started`."""
-    process = started(deployment, *arguments, halt=halt, **settings)
-    out, err = process.communicate(timeout=120)
-    assert "Traceback" not in err, err
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+    if halt is None:
+        done = run_preloaded("dead-letters", *arguments, environ=_environ(deployment, settings), timeout=120)
+    else:
+        process = started(deployment, *arguments, halt=halt, **settings)
+        out, err = process.communicate(timeout=120)
+        done = subprocess.CompletedProcess(arguments, process.returncode, out, err)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
-def started(deployment: Deployment, *arguments: str, halt: str | None = None, **settings: str) -> subprocess.Popen[str]:
+def started(deployment: Deployment, *arguments: str, halt: str, **settings: str) -> subprocess.Popen[str]:
     """The same as a process. `halt`: where in `halted_resubmission.py` it stops."""
-    program = ["-m", "consumer"] if halt is None else [str(HALTED), halt]
-    ours = {name: settings.pop(name) for name in ("HALT", "COLUMNS") if name in settings}
-    environ = {name: value for name, value in deployment.environ(**settings).items() if name.startswith("OPT_OUT_")}
     return subprocess.Popen(
-        [sys.executable, *program, "dead-letters", *arguments],
+        [sys.executable, str(HALTED), halt, "dead-letters", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean_environ() | {"PYTHONPATH": os.pathsep.join(sys.path)} | environ | ours | {"NO_COLOR": "1"},
+        env=_environ(deployment, settings) | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+def _environ(deployment: Deployment, settings: dict[str, str]) -> dict[str, str]:
+    ours = {name: settings.pop(name) for name in ("HALT", "COLUMNS") if name in settings}
+    environ = {name: value for name, value in deployment.environ(**settings).items() if name.startswith("OPT_OUT_")}
+    return clean_environ() | environ | ours | {"NO_COLOR": "1"}
 
 
 def resubmit(deployment: Deployment, *arguments: str, **settings: str) -> tuple[int, dict[str, Any]]:
