@@ -40,9 +40,10 @@ class PreloadedProgram:
     """
 
     def __init__(self, arguments: tuple[str, ...], environ: Mapping[str, str], stdout: Path, stderr: Path) -> None:
-        self._process = _FORKS.Process(
-            target=_be, args=(arguments, dict(environ), os.getcwd(), stdout, stderr), daemon=True
-        )
+        for path in (stdout, stderr):
+            path.touch()  # whoever reads it does not wait for the program
+        given = arguments, dict(environ), os.getcwd(), stdout, stderr
+        self._process = _FORKS.Process(target=_be, args=given, daemon=True)
         self._process.start()
         assert self._process.pid is not None, "it has been started"
         self.pid = self._process.pid
