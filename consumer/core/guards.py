@@ -19,16 +19,18 @@ the process starts at 12:59, and at 13:02 the first checkout comes, in another p
 kept back lands.
 
 Misdated: as many checkouts in a row, in the order of the log, are dated so that it is not believed: in seconds for
-example. One that is believed and was written after them, on any of the tasks, ends it: what a task that comes reads
-again of before ends nothing. That count is not remembered: a restart reads them again, and finds the same. But who gets
-a part of the tasks has a part of them: so the suspension is remembered with each task, as a silence.
+example. One that is believed disproves those that were written before it, on any of the tasks; decisions go on where
+fewer than the limit are left. What a task that comes reads again of before ends nothing. That count is not remembered:
+a restart reads them again, and finds the same. But who gets a part of the tasks has a part of them: so the suspension
+is remembered with each task, as a silence.
 
 Unmatched: `unmatched_limit` purchased ids in a row name no offer presented in their session, such as booking ids in
-the place of offer ids. One that does, of a checkout that is not older, ends it. Ids are judged in the order of event
-time, each once the watermark has passed its checkout, since the offer may be read after it. Known is an offer that is
-undecided in the session, or was decided and not bought not longer than lookback ago; named by a checkout before, an id
-is not counted. While it lasts, each task remembers as many as the limit: the tasks may be shared among instances of
-which none has as many. And on the instance that stays it lasts though a task goes that had a part of the row.
+the place of offer ids. One that matches disproves those of checkouts that are not newer, whichever was read first;
+decisions go on where fewer than the limit are left (`rows`). Ids are judged in the order of event time, each once the
+watermark has passed its checkout, since the offer may be read after it. Known is an offer that is undecided in the
+session, or was decided and not bought not longer than lookback ago; named by a checkout before, an id is not counted.
+While it lasts, each task remembers as many as the limit: the tasks may be shared among instances of which none has as
+many. And on the instance that stays it lasts though a task goes that had a part of the row.
 
 Only decisions stop. The watermark moves on, `decided_to` stays where it is, and a checkout that comes late joins
 whatever was undecided. What the guards remember is committed with the checkout partition (`checkpoint.GuardState`), so
@@ -37,13 +39,13 @@ that decisions stay suspended after a restart or with another member.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from .checkpoint import GuardState
 from .purchased_ids import PurchasedIds
+from .rows import InstanceRow, TaskRow
 from .rules import MAX_TIME, MIN_TIME, DecisionRules
 from .watermark import Watermarks
 
@@ -86,9 +88,8 @@ class TaskGuard:
 
     Attributes:
         ids: the purchased ids.
-        misdated: of the checkouts in a row whose date is not believed, when they were written (ms). The guards drop
-            those behind which another task has one that is believed.
-        believed_at: when the last one was written (ms) whose date is believed; MIN_TIME: none was.
+        misdated: the checkouts in a row whose date is not believed, by when they were written. One that is believed
+            disproves those of its task that were read before it, and those of others that were written before it.
         held_by_misdated: decisions are suspended by them. It is remembered as a silence.
         unmatched_at_least: so many unmatched ids are remembered, since decisions are suspended by them.
         resume_at: what the checkouts' watermark must reach (ms) after a silence; MAX_TIME while the silence lasts.
@@ -106,8 +107,7 @@ class TaskGuard:
         # It was judged as far as the watermark had come, and that may have gone with the clock.
         counted_to = min(found.judged_to, found.newest_checkout + rules.max_skew)
         self.ids = PurchasedIds(knows, found.unmatched, found.judged_to, counted_to)
-        self.misdated = deque[int]()
-        self.believed_at = MIN_TIME
+        self.misdated = TaskRow()
         self.held_by_misdated, self.unmatched_at_least = False, 0
         self.resume_at = found.resume_at if silence else MIN_TIME
         self.silent_to = found.newest_checkout if self.resume_at == MAX_TIME else MIN_TIME
@@ -152,16 +152,11 @@ class TaskGuard:
     def checkout_dated(self, written_at: int, *, plausible: bool) -> None:
         """A checkout was read, the next of the log, written at that time (ms)."""
         if not plausible:
-            self.misdated.append(written_at)
+            self.misdated.add(written_at)
             return
-        if self.misdated:
-            self.misdated.clear()
-        self.believed_at = max(self.believed_at, written_at)
-
-    def forget_misdated(self, before: int, most: int) -> None:
-        """Drop the misdated checkouts that were written before that time (ms), and the first where there are more."""
-        while self.misdated and (self.misdated[0] < before or len(self.misdated) > most):
-            self.misdated.popleft()
+        if self.misdated.times:
+            self.misdated.times.clear()
+        self.misdated.right_before = max(self.misdated.right_before, written_at)
 
     @property
     def has_landed(self) -> bool:
@@ -277,8 +272,6 @@ class Guards:
     Attributes:
         suspended_by: what was found by the last `judge`.
         newest_checkout, newest_offer: event times (ms) that silence was judged by; MIN_TIME: none was seen.
-        unmatched: purchased ids in a row without a match.
-        misdated: checkouts in a row whose date is not believed.
         resume_at: after a silence of the instance, what the checkouts' watermark of a task must have reached (ms) for
             the task to decide; MIN_TIME: there was none, or all have reached it.
     """
@@ -286,15 +279,25 @@ class Guards:
     def __init__(self, *, checkout_silence: int, unmatched_limit: int, lateness: int) -> None:
         self.suspended_by = SuspendedBy.NONE
         self.newest_checkout = self.newest_offer = MIN_TIME
-        self.unmatched = self.misdated = 0
         self.resume_at = MIN_TIME
-        self._believed_at = self._misdated_at = self._unmatched_to = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
-        self._most_counted = max(unmatched_limit, _MOST_COUNTED)
+        self._unmatched, self._misdated = (
+            InstanceRow(unmatched_limit, max(unmatched_limit, _MOST_COUNTED)) for _ in range(2)
+        )
         self._lateness = lateness
         self._longest_gap = longest_gap(checkout_silence, lateness)
         self._newest_ever = MIN_TIME
+
+    @property
+    def unmatched(self) -> int:
+        """Purchased ids in a row without a match."""
+        return self._unmatched.count
+
+    @property
+    def misdated(self) -> int:
+        """Checkouts in a row whose date is not believed."""
+        return self._misdated.count
 
     def judge(self, tasks: Collection[Guarded]) -> None:
         """Look at all tasks of the instance. To be called when records were read, before anything is decided."""
@@ -304,17 +307,11 @@ class Guards:
         self._judge_unmatched(tasks)
         self._judge_misdated(tasks)
         silent = self._judge_silence(tasks, awake)
-        # Who has shown it may have gone since. What was found lasts until one is believed that was written after it.
-        misdated = 0 < self._limit <= self.misdated or (
-            self.suspended_by is SuspendedBy.MISDATED and self._believed_at <= self._misdated_at and bool(tasks)
-        )
-        for task in tasks:
-            task.guard.held_by_misdated = misdated
-        if misdated:
+        if self._misdated.suspends:
             self.suspended_by = SuspendedBy.MISDATED
         elif silent:
             self.suspended_by = SuspendedBy.SILENCE
-        elif self._unmatched_to > MIN_TIME:
+        elif self._unmatched.suspends:
             self.suspended_by = SuspendedBy.UNMATCHED
         elif any(task.guard.checkouts_watermark < self.resume_at for task in awake):
             self.suspended_by = SuspendedBy.LANDING
@@ -387,25 +384,15 @@ class Guards:
         return silent
 
     def _judge_unmatched(self, tasks: Collection[Guarded]) -> None:
-        running = [task for task in tasks if not task.restoring]
-        for task in running:
-            task.guard.ids.judge(task.watermark, self._most_counted)
-        matched_at = max((task.guard.ids.take_match() for task in running), default=MIN_TIME)
         for task in tasks:
-            task.guard.ids.matched(matched_at)
-        self.unmatched = sum(task.guard.ids.unmatched for task in tasks)
-        # A part of the row may go with its task. So it lasts until an id matches that is newer than all of it.
-        if 0 < self._limit <= self.unmatched:
-            self._unmatched_to = max(self._unmatched_to, *(task.guard.ids.last_at for task in tasks))
-        elif matched_at >= self._unmatched_to or not tasks:
-            self._unmatched_to = MIN_TIME
+            if not task.restoring:
+                task.guard.ids.judge(task.watermark)
+        self._unmatched.judge([task.guard.ids.row for task in tasks])
         for task in tasks:
-            task.guard.unmatched_at_least = self._limit if self._unmatched_to > MIN_TIME else 0
+            task.guard.unmatched_at_least = self._limit if self._unmatched.suspends else 0
 
     def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
-        self._believed_at = max([self._believed_at, *(task.guard.believed_at for task in tasks)])
-        running = [task for task in tasks if not task.restoring]
-        for task in running:
-            task.guard.forget_misdated(self._believed_at, self._most_counted)
-        self._misdated_at = max([self._misdated_at, *(t.guard.misdated[-1] for t in running if t.guard.misdated)])
-        self.misdated = sum(len(task.guard.misdated) for task in running)
+        rows, again = ([t.guard.misdated for t in tasks if t.restoring is restoring] for restoring in (False, True))
+        self._misdated.judge(rows, again)
+        for task in tasks:
+            task.guard.held_by_misdated = self._misdated.suspends

@@ -156,7 +156,7 @@ class Suspension:
                 newest = min((t.guard.first_offer for t in tasks if t.guard.first_offer > MIN_TIME), default=MIN_TIME)
             return {} if newest == MIN_TIME else {SHORT[self.by]: newest + self._silence}
         if self.by is SuspendedBy.MISDATED:
-            first = [task.guard.misdated[0] for task in tasks if task.guard.misdated]
+            first = [task.guard.misdated.times[0] for task in tasks if task.guard.misdated.times]
             return {SHORT[self.by]: min(first)} if first else {}
         return {}
 

@@ -163,7 +163,8 @@ def test_the_purchase_of_a_withheld_offer_names_an_offer_for_the_guard() -> None
     for side in Side:
         world.task.idle(side, START + 300)
     world.task.guard.ids.judge(world.task.watermark)
-    assert (world.task.guard.ids.unmatched, world.task.guard.ids.take_match()) == (0, START + 150)
+    row = world.task.guard.ids.row
+    assert (row.times, row.right_before) == ([], START + 150 + 1)
 
 
 def test_an_undated_purchase_takes_back_what_it_may_have_bought() -> None:

@@ -255,7 +255,8 @@ def test_a_silence_began_by_the_log_and_so_did_a_run_of_misdated_checkouts() -> 
     assert suspension.begun(instance.tasks) == {"checkout_silence": task.guard.newest_checkout + 30}
     suspension.by = SuspendedBy.MISDATED
     assert suspension.begun(instance.tasks) == {}
-    task.guard.misdated.extend([71, 72])
+    task.guard.misdated.add(71)
+    task.guard.misdated.add(72)
     assert suspension.begun(instance.tasks) == {"misdated": 71}
 
 
