@@ -74,7 +74,7 @@ class PositionsCommand:
         self._starts = StartOffsets(
             kafka, rules, self._partitions, self._provenance, history, each, CutLogs(clients.epoch_reader)
         )
-        self._rules = rules
+        self._rules, self._unmatched_limit = rules, settings.join.unmatched_limit
         self._consumer = clients.member(causes.heard)
 
     def close(self) -> None:
@@ -107,6 +107,7 @@ class PositionsCommand:
             provenance=self._provenance,
             rules=self._rules,
             partitions=self._partitions,
+            unmatched_limit=self._unmatched_limit,
         )
 
     def _show(self) -> PositionsReport:

@@ -16,12 +16,13 @@ from ..core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, n
 from ..core.horizon import Horizon
 from ..core.provenance import Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
+from ..core.still_held import still_held
 from ..core.watermark import Side
-from ..errors import PositionsError, StartError
-from .end_offsets import TIMEOUT, bounds
+from ..errors import PositionsError
+from .end_offsets import bounds
+from .first_records import first_records
 from .members import need_empty_group
 from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words
-from .reader import LogReader
 from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
 from .whole_chains import Beginning, WholeChains
@@ -56,6 +57,7 @@ class PositionChanges:
         reader: makes a consumer with `config.record_reader_config`.
         starts: whose rules, topics and provenance count.
         settled: tells what a way back may not take for settled.
+        unmatched_limit: as in the settings.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class PositionChanges:
         provenance: Provenance,
         rules: DecisionRules,
         partitions: int,
+        unmatched_limit: int,
     ) -> None:
         self._consumer = consumer
         self._admin = admin
@@ -80,6 +83,7 @@ class PositionChanges:
         self._provenance = provenance
         self._rules = rules
         self._partitions = partitions
+        self._unmatched_limit = unmatched_limit
 
     def accept(self, now: int) -> list[Change]:
         """Say yes to what is committed. Returns what had to be changed for that; `now` is the wall clock (ms).
@@ -123,8 +127,9 @@ class PositionChanges:
         for partition, offset in wanted.items():
             offers, checkouts = (positions.by_place[side, partition] for side in Side)
             settled_since = since.get(partition, MAX_TIME)
+            guard = self._still_held(checkouts, now)
             changes += self._back_to(
-                partition, offers, checkouts, now, offers.lost_below, offset, moment, settled_since
+                partition, offers, checkouts, now, offers.lost_below, guard, offset, moment, settled_since
             )
         return self._commit(changes, positions)
 
@@ -179,7 +184,7 @@ class PositionChanges:
         elif offers.doubt or checkouts_doubted or not is_same_log:
             # It may stand within a chain. And of checkouts in doubt nothing that stands with their position is known.
             known = replace(checkouts, checkpoint=None) if checkouts_doubted else checkouts
-            yield from self._back_to(partition, offers, known, now, lost_below)
+            yield from self._back_to(partition, offers, known, now, lost_below, self._still_held(checkouts, now))
             return
         if checkouts_change is not None:
             yield checkouts_change
@@ -228,17 +233,19 @@ class PositionChanges:
         low, _ = self._bounds(checkouts)
         stays = not at_first and self._is_there(checkouts)
         offset = checkouts.offset if stays else low
-        known = not cut and lost_below == MIN_TIME
-        if offset > 0 and known:
+        known, guard = not cut and lost_below == MIN_TIME, self._still_held(checkouts, now)
+        free = guard == GuardState()
+        if offset > 0 and known and free:
             what = f"starts anew: offers are {_LATE} presented up to join.lookback after the first checkouts read"
             return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
-        if (stays or whole) and known:
+        if offset == 0 and (stays or whole) and known:
             what = "starts at its very first record: none is gone"
-            return (_change(checkouts, offset, what), new_checkouts(offset)), lost_below
+            text = new_checkouts(offset) if free else self._starts.checkouts_from(offset, MIN_TIME, guard)
+            return (_change(checkouts, offset, what), text), lost_below
         # The first record of a topic that was made anew is not the first checkout that there ever was.
         horizon = max(lost_below, self._horizon_of(checkouts, now, since_now=cut))
         what = f"starts anew: offers are {_LATE} presented before {readable(horizon + self._rules.lookback)}"
-        return (_change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon)), horizon
+        return (_change(checkouts, offset, what), self._starts.checkouts_from(offset, horizon, guard)), horizon
 
     def _horizon_of(
         self, checkouts: CommittedPosition, now: int, *, since_now: bool = False, records: int | None = None
@@ -260,28 +267,7 @@ class PositionChanges:
         return next(iter(self._first_records(position, low, high, 1)), None)
 
     def _first_records(self, position: CommittedPosition, low: int, high: int, count: int) -> list[Message]:
-        """As many of them, or as many as stand there."""
-        if low >= high:
-            return []
-        place = position.topic, position.partition
-        found: list[Message] = []
-        consumer = self._reader()
-        try:
-            rounds = iter(range(int(TIMEOUT)))
-            reader = LogReader(consumer, lambda _: None)
-            for message in reader.read({place: (low, high)}, lambda: next(rounds, None) is not None):
-                found.append(message)
-                if len(found) == count:
-                    return found
-        finally:
-            consumer.close()
-        if reader.unread:
-            # By the clock instead, all offers until now would go late, and for good.
-            raise StartError(
-                f"{position.topic}[{position.partition}]: the broker does not give the first records from offset {low} "
-                "on, which tell of what time it is. Nothing was changed. Check the broker, then do this again."
-            )
-        return found
+        return first_records(self._reader, position.topic, position.partition, low, high, count)
 
     # --- back to a time
 
@@ -309,6 +295,7 @@ class PositionChanges:
         checkouts: CommittedPosition,
         now: int,
         lost_below: int,
+        guard: GuardState,
         wanted: int | None = None,
         moment: int | None = None,
         settled_since: int = MAX_TIME,
@@ -326,7 +313,7 @@ class PositionChanges:
         beginning = whole.before(partition, offset, moment, now, offers, settled_since)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
-        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, same=same)
+        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, guard, same=same)
         late_below = horizon + self._rules.lookback
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
@@ -344,7 +331,14 @@ class PositionChanges:
         yield checkouts_change
 
     def _checkouts_back_to(
-        self, found: CommittedPosition, beginning: Beginning, lost_below: int, now: int, *, same: bool
+        self,
+        found: CommittedPosition,
+        beginning: Beginning,
+        lost_below: int,
+        now: int,
+        guard: GuardState,
+        *,
+        same: bool,
     ) -> tuple[tuple[Change, str], int]:
         """The change, and the time (ms) below which checkouts may be missing, as far as that is known.
 
@@ -362,7 +356,6 @@ class PositionChanges:
         # Where the very first offset is there, nothing was deleted, and one record older than these tells it.
         needed = 1 if low == 0 and ours is not None else Horizon.HEAD
         older_are_there = len(self._first_records(found, low, offset, needed)) == needed
-        guard = GuardState() if ours is None else self._still_held(ours.guard, now)
         if horizon is None or not (older_are_there or never_forgot):
             none_gone, free = offset == 0 and same and lost_below == MIN_TIME, guard == GuardState()
             horizon = MIN_TIME if none_gone else self._horizon_of(found, now, records=needed)
@@ -371,17 +364,12 @@ class PositionChanges:
         horizon = max(horizon, lost_below)
         return (change, self._starts.checkouts_from(offset, horizon, guard)), horizon
 
-    def _still_held(self, guard: GuardState, now: int) -> GuardState:
-        """What the guards are to remember on a way back: only what the logs do not tell when they are read again.
-
-        The newest checkout goes with a silence that lasts, since only a newer one ends it; else it would hide gaps
-        between those read again. What has landed behind a silence by now stands in the log.
-        """
-        if guard.resume_at == MAX_TIME:
-            return GuardState(guard.newest_checkout, resume_at=MAX_TIME)
-        return GuardState(resume_at=guard.resume_at if guard.resume_at > now - self._rules.lateness else MIN_TIME)
-
     # --- inside
+
+    def _still_held(self, checkouts: CommittedPosition, now: int) -> GuardState:
+        if not isinstance(checkouts.checkpoint, CheckoutCheckpoint):
+            return GuardState()
+        return still_held(checkouts.checkpoint.guard, now, self._rules, self._unmatched_limit)
 
     def _bounds(self, position: CommittedPosition) -> tuple[int, int]:
         return bounds(self._consumer, TopicPartition(position.topic, position.partition))

@@ -77,6 +77,7 @@ class ChangesWorld:
         self.now = now
         self.rules = rules
         self.each = each
+        self.unmatched_limit = 50
         self.gap = range(0)
         self.cuts: dict[str, int] = {}
         self.held_against: dict[str, ReadTo] = {}
@@ -111,7 +112,7 @@ class ChangesWorld:
         return PositionChanges(
             self.consumer, self, lambda: PlayedReader(self.consumer, self.gap), self.starts,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
-            group="g", provenance=self.now, rules=self.rules, partitions=1,
+            group="g", provenance=self.now, rules=self.rules, partitions=1, unmatched_limit=self.unmatched_limit,
         )  # fmt: skip
 
     def accept(self) -> list[Change]:

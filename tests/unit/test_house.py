@@ -64,6 +64,7 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "evidence/reconciling.py": "reads a broker: integration/test_reconcile.py",
     "evidence/spans.py": "reads a broker: integration/test_report.py",
     "evidence/unread_inputs.py": "reads a broker: integration/test_report.py",
+    "kafka/first_records.py": "reads a broker: unit/kafka/test_position_changes.py",
     "manual/__init__.py": "unit/test_manual.py",
     "manual/settings_page.py": "unit/test_manual.py",
     "runtime/edges.py": "types only",

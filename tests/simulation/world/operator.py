@@ -55,6 +55,7 @@ class Operator:
             provenance=whose,
             rules=rules,
             partitions=broker.count,
+            unmatched_limit=settings.join.unmatched_limit,
         )
         now, on_commit = broker.clock.ms, broker.on_commit
         # A person may go back, and may skip what is not settled.
