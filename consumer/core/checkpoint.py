@@ -92,7 +92,8 @@ class OfferCheckpoint:
         next_offset: P, the first offset that had not been applied.
         next_checkout: Pc, the same of the checkout partition, when this was decided.
         splits: of presentations that begin a chain only because the one before had lasted for `lookback`.
-        dead: of records whose dead letters are acknowledged, for a reason that cannot be found again by D and H.
+        dead: of records whose dead letters are acknowledged, for a reason that may not be found again by D and H: what
+            was late by a watermark that D has not come to is one.
         unsettled: of presentations below P, due by D, that are not settled.
         late_below: presentations below P from before this time (ms) were late, and dead-lettered unless `unsettled`.
         provenance: whose this is.

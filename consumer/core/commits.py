@@ -21,6 +21,7 @@ from typing import NamedTuple
 from .chain import Chain, Listed
 from .checkpoint import METADATA_LIMIT, CheckoutCheckpoint, OfferCheckpoint, Position
 from .pending import PendingChains
+from .refused import RefusedOffers
 from .rules import MIN_TIME, DecisionRules
 
 
@@ -184,20 +185,20 @@ class CommitPlanner:
         whole: OfferCheckpoint,
         lowest_open: int,
         pending: PendingChains,
-        unacknowledged: Collection[int],
+        refused: RefusedOffers,
         doubted: Collection[Listed],
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint; None where nothing better than the last commit can be said.
 
         Args:
-            whole: complete but for the list of the unsettled; its `decided_to` is the highest that may be said.
+            whole: complete but for the list of the unsettled, and for what was late in `dead`; its `decided_to` is the
+                highest that may be said.
             lowest_open: the lowest offset that is not settled.
             pending: the decided and unsettled chains.
-            unacknowledged: records whose dead letters are not acknowledged, as the checkpoint's sets name them; they
-                are always listed.
+            refused: of these, what may be in records whose dead letters are not acknowledged is always listed.
             doubted: what is open, and may be due sooner for whoever reads all again.
         """
-        fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, unacknowledged, doubted)
+        fitted = self.fit_metadata(whole, max(lowest_open, self.committed), pending, refused, doubted)
         if fitted is None or fitted[1].decided_to < self._least_decided_to:
             return None
         # Whether the broker takes it or not, and whether or not its answer arrives: commits never go back.
@@ -243,7 +244,7 @@ class CommitPlanner:
         whole: OfferCheckpoint,
         lowest: int,
         pending: PendingChains,
-        unacknowledged: Collection[int],
+        refused: RefusedOffers,
         doubted: Collection[Listed] = (),
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint, with `decided_to` as high as the room for the list allows.
@@ -259,24 +260,30 @@ class CommitPlanner:
         found: list[Chain | Listed] = [*newest, *pending.late_decided.values(), *open_ones]
         chains = sorted({id(one): one for one in found}.values(), key=lambda one: one.least_due)
 
-        everything = self._listing(whole, lowest, chains, len(chains), unacknowledged) if complete else None
+        # All that were late, where there is room: what `decided_to` tells as well might join what came in time.
+        everything = self._listing(whole, lowest, chains, len(chains), refused, all_late=True) if complete else None
+        if complete and everything is None:
+            everything = self._listing(whole, lowest, chains, len(chains), refused)
         if everything is not None:
             return everything
-        low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, unacknowledged)
+        low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, refused)
         while best is not None and high - low > 1:
             middle = (low + high) // 2
-            fitting = self._listing(whole, lowest, chains, middle, unacknowledged)
+            fitting = self._listing(whole, lowest, chains, middle, refused)
             if fitting is None:
                 high = middle
             else:
                 low, best = middle, fitting
+        if best is None and refused.drop_late():
+            # Then some of these are decided after a restart, as if they had been on time: never lose, rather repeat.
+            return self.fit_metadata(whole, lowest, pending, refused, doubted)
         if best is None and self._settled_splits:
             # Then a chain may be told once more as another one: never lose, rather repeat.
             self._settled_splits.clear()
-            return self.fit_metadata(whole, lowest, pending, unacknowledged, doubted)
+            return self.fit_metadata(whole, lowest, pending, refused, doubted)
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, unacknowledged, doubted)
+            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, refused, doubted)
         return best
 
     def _listing(
@@ -285,7 +292,9 @@ class CommitPlanner:
         lowest: int,
         chains: list[Chain | Listed],
         count: int,
-        unacknowledged: Collection[int],
+        refused: RefusedOffers,
+        *,
+        all_late: bool = False,
     ) -> tuple[int, OfferCheckpoint] | None:
         """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
         decided_to = whole.decided_to
@@ -294,13 +303,14 @@ class CommitPlanner:
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
         offset = max(self._planned, self._straddling.start(lowest, decided_to))
         first = offset * whole.unit
+        late = refused.late(MIN_TIME if all_late else decided_to)
         tried = replace(
             whole,
             decided_to=decided_to,
             # Below the offset nothing is read again.
             splits=frozenset(o for o in whole.splits.union(self._again_above(decided_to)) if o >= first),
-            dead=frozenset(o for o in whole.dead if o >= first),
-            unsettled=frozenset(listed.union(unacknowledged)),
+            dead=frozenset(o for o in whole.dead.union(late) if o >= first),
+            unsettled=frozenset(listed.union(refused.unacknowledged())),
         )
         return (offset, tried) if len(tried.encode(offset)) <= self._limit else None
 

@@ -36,6 +36,7 @@ from .checkpoint import (
     rules_key,
 )
 from .join import Join
+from .refused import RefusedOffers
 from .rules import MIN_TIME, DecisionRules
 from .watermark import InputWatermark
 
@@ -59,6 +60,7 @@ class Restore:
     Attributes:
         offers, checkouts: what was found; where the metadata cannot be read, what may be said without it.
         until: the first offset of each input that had not been read before, by what is committed with either.
+        refused: what is known of records that were given up.
         warnings: what was odd about what was committed, in words, for the log.
         rules_changed: the rules of now are others.
         spans_changed: window, checkout_grace or lookback are: a chain may be due later by them.
@@ -84,6 +86,7 @@ class Restore:
         self.rules_changed, self.spans_changed = self.offers.rules != now, self.offers.rules[:3] != now[:3]
         self.until = self.offers.next_offset, max(self.offers.next_checkout, self.checkouts.next_offset)
         self._believed = InputWatermark(self.rules_then)
+        self.refused = RefusedOffers(self.offers.dead, self.offers.unit)
 
     @property
     def rules_then(self) -> DecisionRules:
@@ -113,7 +116,11 @@ class Restore:
         """
         found, offset = self.offers, event.offset
         if offset in found.dead:
-            return Admission.IMPLAUSIBLE if self._lists_of_record(offset) else Admission.SETTLED
+            if self._lists_of_record(offset):
+                return Admission.IMPLAUSIBLE
+            if plausible:
+                self.refused.found_again(offset, event.presented_at + self._rules.late_after)
+            return Admission.SETTLED
         if not plausible:
             return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
         if event.presented_at < found.late_below:

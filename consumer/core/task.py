@@ -21,7 +21,6 @@ from .join import Join, Undated
 from .offsets import CheckoutOffsets, EarliestFrom, OfferOffsets
 from .pending import PendingChains
 from .provenance import NOT_KNOWN, Provenance, date_step
-from .refused import RefusedOffers
 from .restore import Restore
 from .rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules, is_before_kafka
 from .watermark import InputWatermark, Side, Watermarks, possible_times
@@ -74,7 +73,7 @@ class Task:
         self._told, self._until = False, found.until
         self._horizon = Horizon(found.checkouts.horizon, rules, found.offers.lost_below)
         self.decided_to, self._lost_below = found.offers.decided_to, found.offers.lost_below
-        self._refused = RefusedOffers(found.offers.dead, self._unit)
+        self._refused = found.refused
 
         remembered = found.checkouts.guard
         self._join = Join(found.rules_then, found.offers.splits)
@@ -130,7 +129,7 @@ class Task:
     def give_up(self, offset: int, admission: Admission) -> None:
         """The record that was not admitted is to be dead-lettered, then `acknowledged`."""
         self._offers.read(offset)
-        self._refused.add(offset, lasting=admission is Admission.IMPLAUSIBLE)
+        self._refused.add(offset, admission, self.watermark)
         self._restore_if_read()
 
     def checkout(self, event: CheckoutCompleted, timestamp: int, now: int) -> CheckoutEffect:
@@ -179,7 +178,7 @@ class Task:
             self._offers.skip_to(offset + 1)
         else:
             self._offers.read(offset)
-            self._refused.add(offset, lasting=True)
+            self._refused.add(offset)
         self._restore_if_read()
         return not settled
 
@@ -360,7 +359,7 @@ class Task:
             each=self._each,
         )
         fitted = self._planner.prepare(
-            whole, self._offers.lowest_open(), self._pending, self._refused.unacknowledged(), self._join.doubted()
+            whole, self._offers.lowest_open(), self._pending, self._refused, self._join.doubted()
         )
         if fitted is None:
             return None

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import examples
 
+from consumer.core.admission import Admission
 from consumer.core.chain import Chain
 from consumer.core.checkpoint import OfferCheckpoint, Position
 from consumer.core.commits import CommitPlan, CommitPlanner, StraddlingChains
 from consumer.core.pending import PendingChains
+from consumer.core.refused import RefusedOffers
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.task import Task
 from consumer.core.watermark import Side
@@ -77,16 +79,29 @@ def test_a_call_that_waits_is_listed_though_a_checkout_that_came_since_makes_it_
 
 
 def fitted(
-    chains: list[Chain], limit: int, *, lowest: int = 0, dead: Iterable[int] = (), splits: Iterable[int] = ()
+    chains: list[Chain],
+    limit: int,
+    *,
+    lowest: int = 0,
+    dead: Iterable[int] = (),
+    splits: Iterable[int] = (),
+    late: Iterable[tuple[int, int]] = (),
 ) -> tuple[int, OfferCheckpoint] | None:
-    """What fits for a task that has decided up to 50,000, with these chains unsettled."""
+    """What fits for a task that has decided up to 50,000, with these chains unsettled.
+
+    `late`: offsets of what was dead-lettered as late, and the watermark that made it so.
+    """
     whole = OfferCheckpoint(
         (1_000, 0, 2_000, True), 1, 50_000, 99_999, 7, splits=frozenset(splits), dead=frozenset(dead)
     )
     pending = PendingChains(RULES)
     for one in chains:
         pending.add(one, late_decided=False)
-    return CommitPlanner(RULES, 0, limit=limit).fit_metadata(whole, lowest, pending, ())
+    refused = RefusedOffers((), 1)
+    for offset, watermark in late:
+        refused.add(offset, Admission.LATE, watermark)
+        refused.acknowledged(offset)
+    return CommitPlanner(RULES, 0, limit=limit).fit_metadata(whole, lowest, pending, refused)
 
 
 def alone(offset: int, decide_at: int) -> Chain:
@@ -131,6 +146,36 @@ def test_where_nothing_else_fits_dead_letters_are_written_once_more() -> None:
     full = fitted([alone(0, decide_at=10_000)], LIMIT, dead=range(0, 90_000, 500))
     assert full is not None
     assert (full[1].dead, full[1].unsettled, full[1].decided_to) == (frozenset(), {0}, 50_000)
+
+
+def test_what_was_late_is_listed_with_what_is_dead_where_there_is_room() -> None:
+    found = fitted([], LIMIT, lowest=5, dead=(9,), late=[(4, 60_000), (6, 40_000), (7, 60_000)])
+    assert found is not None
+    assert (found[0], found[1].dead, found[1].decided_to) == (5, {6, 7, 9}, 50_000)
+
+
+def test_where_there_is_little_room_what_d_tells_of_the_late_is_left_out() -> None:
+    told = [(offset, 50_000) for offset in range(0, 90_000, 500)]
+    found = fitted([alone(90_000, decide_at=10_000)], LIMIT, dead=(90_002,), late=[*told, (90_001, 50_001)])
+    assert found is not None
+    assert (found[1].dead, found[1].unsettled, found[1].decided_to) == ({90_001, 90_002}, {90_000}, 50_000)
+
+
+def test_where_d_must_be_low_what_it_no_longer_tells_of_the_late_is_listed() -> None:
+    chains = [alone(offset, decide_at=20_000 + offset) for offset in range(0, 20_000, 100)]
+    late = [(offset, 20_000 + offset) for offset in range(50, 20_000, 2_000)]
+    found = fitted(chains, LIMIT, late=late)
+    assert found is not None
+    decided_to = found[1].decided_to
+    assert 21_000 < decided_to < 30_000
+    assert found[1].dead == {offset for offset, watermark in late if watermark > decided_to} != set()
+
+
+def test_where_nothing_else_fits_the_late_are_not_told() -> None:
+    late = [(offset, 60_000) for offset in range(0, 90_000, 500)]
+    full = fitted([alone(100, decide_at=10_000)], LIMIT, dead=(1,), late=late)
+    assert full is not None
+    assert (full[1].dead, full[1].unsettled, full[1].decided_to) == ({1}, {100}, 50_000)
 
 
 def chain(first: int, last: int, decide_at: int) -> Chain:
