@@ -8,6 +8,7 @@ from ..events import CheckoutCompleted, Reason
 from .calendar import Expiry
 from .chain import Chain
 from .rules import DecisionRules
+from .session import FEW
 
 
 class PendingChains:
@@ -28,8 +29,9 @@ class PendingChains:
         self.by_start: dict[int, Chain] = {}
         self.late_decided: dict[int, Chain] = {}
         self.chain_starts: set[int] = set()
-        self._of_session: dict[str, list[Chain]] = {}
-        """The unsettled ones."""
+        self._of_session: dict[str, list[Chain] | dict[int, Chain]] = {}
+        """The unsettled ones. Where there are many in a session, by `Chain.start`: a list would be looked through by
+        each that is settled. Where there are few, a list takes less than half of the memory."""
         self._newest: dict[tuple[str, str], Chain] = {}
         """Of a session and an offer_id, the chain that is known and was decided last; it leads to those before it."""
         self._known_until: Expiry[Chain] = Expiry()
@@ -42,7 +44,13 @@ class PendingChains:
             self.late_decided[start] = chain
         if chain.split:
             self.chain_starts.add(start)
-        self._of_session.setdefault(chain.session_id, []).append(chain)
+        waiting = self._of_session.setdefault(chain.session_id, [])
+        if isinstance(waiting, dict):
+            waiting[start] = chain
+        elif len(waiting) < FEW:
+            waiting.append(chain)
+        else:
+            self._of_session[chain.session_id] = {one.start: one for one in (*waiting, chain)}
         self._know(chain)
 
     def add_settled(self, chain: Chain) -> None:
@@ -84,7 +92,7 @@ class PendingChains:
         at 10:06. A commit that lists what is due by 10:10 must list this one too, or it would be taken for settled.
         `completed_at` (ms) None: its date is not believed, or cannot be read. A restart may find that another way.
         """
-        for chain in self._of_session.get(session_id, ()):
+        for chain in self._waiting_in(session_id):
             due = chain.begin if completed_at is None else completed_at + self._rules.checkout_grace
             if (completed_at is None or chain.begin <= completed_at) and due < chain.least_due:
                 chain.least_due = due
@@ -125,7 +133,7 @@ class PendingChains:
         """
         self.completed(session_id, None)
         waiting: list[Chain] = []
-        for chain in self._of_session.get(session_id, ()):
+        for chain in self._waiting_in(session_id):
             if not chain.is_withheld and latest >= chain.begin - self._rules.lookback:
                 chain.quarantined = True
                 waiting.append(chain)
@@ -170,9 +178,17 @@ class PendingChains:
         else:
             del self._newest[offer]
 
+    def _waiting_in(self, session_id: str) -> Collection[Chain]:
+        """The unsettled chains of a session, in the order of their decisions."""
+        waiting = self._of_session.get(session_id, ())
+        return waiting.values() if isinstance(waiting, dict) else waiting
+
     def _forget_of_session(self, chain: Chain) -> None:
         left = self._of_session[chain.session_id]
-        left.remove(chain)
+        if isinstance(left, dict):
+            del left[chain.start]
+        else:
+            left.remove(chain)
         if not left:
             del self._of_session[chain.session_id]
 

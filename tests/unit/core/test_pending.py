@@ -35,6 +35,29 @@ def pending(*chains: Chain, rules: DecisionRules = RULES) -> PendingChains:
 # --- decided and not settled
 
 
+class Compared(Chain):
+    """A chain that counts how often chains are compared."""
+
+    times = 0
+    __hash__ = Chain.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return self is other
+
+
+@pytest.mark.parametrize("many", [2, 32, 33, 2_000])
+def test_what_settling_costs_does_not_grow_with_all_that_waits_in_the_session(many: int) -> None:
+    """A producer may write a constant where the session belongs, and calls come back in any order."""
+    chains = [Compared(chain(n).presentations, T, Reason.DECLINED, None, False) for n in range(many)]
+    of_task = pending(*chains)
+    Compared.times = 0
+    for left in range(many, 0, -1):
+        assert of_task.settle(chains.pop(), called=True)
+        assert len(of_task.quarantine("s", T)) == (left - 1 if left == many else 0), "each that waits is told once"
+    assert Compared.times <= 32 * many
+
+
 def test_a_decided_chain_is_found_by_its_start_until_it_is_settled() -> None:
     one, other = chain(3), chain(7)
     of_task = pending(one, other)
