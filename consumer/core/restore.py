@@ -34,6 +34,7 @@ from .checkpoint import (
     UnreadableMetadata,
     are_new_checkouts,
     rules_key,
+    unit_of,
 )
 from .join import Join
 from .refused import RefusedOffers
@@ -86,7 +87,7 @@ class Restore:
         self.rules_changed, self.spans_changed = self.offers.rules != now, self.offers.rules[:3] != now[:3]
         self.until = self.offers.next_offset, max(self.offers.next_checkout, self.checkouts.next_offset)
         self._believed = InputWatermark(self.rules_then)
-        self.refused = RefusedOffers(self.offers.dead, self.offers.unit)
+        self.refused = RefusedOffers(self.offers.dead, unit_of(each))
 
     @property
     def rules_then(self) -> DecisionRules:

@@ -252,6 +252,23 @@ def test_what_waits_is_decided_by_the_rules_of_now() -> None:
 
 # --- a record that holds several
 
+
+def test_a_new_task_knows_how_many_presentations_a_refused_record_may_hold() -> None:
+    restore = Restore(RULES, 1, Position(0), Position(0), None, EACH)
+    restore.refused.add(1)
+    assert restore.refused.unacknowledged() == set(range(MOST_ELEMENTS, 2 * MOST_ELEMENTS))
+
+
+def test_what_is_dead_and_believed_is_told_by_decided_to_as_well() -> None:
+    restore = restored(offers(dead=frozenset({25, 26})))
+    for offset, plausible in ((25, True), (26, False)):
+        shown = OfferPresented("s", "ada", "o", T, offset)
+        assert restore.admission(shown, MIN_TIME, plausible=plausible) is Admission.SETTLED
+    late_by = T + RULES.late_after
+    assert (restore.refused.late(late_by - 1), restore.refused.late(late_by)) == ({25}, set())
+    assert restore.refused.dead() == {26}
+
+
 EACH = each_of("offers")
 
 
