@@ -62,6 +62,17 @@ class CommitChecker:
             if topic == CHECKOUTS:
                 self._outputs.on_loss(partition, end)
 
+    def on_cut(self, topic: str, partition: int) -> None:
+        """A log has lost its end, and has grown to where it was: what stood there is nobody's fault any more.
+
+        To be told when the scenario no longer has what is gone. What was told by then is taken in before.
+        """
+        self.on_loss()
+        end = self._broker.logs[topic, partition].end
+        self._outputs.on_skip(topic, partition, end)
+        if topic == CHECKOUTS:
+            self._outputs.on_loss(partition, end)
+
     def check(self, offsets: dict[Place, tuple[int, str]]) -> None:
         """Committed is never more than what is settled, and never goes back."""
         self._outputs.read()

@@ -64,6 +64,11 @@ class ProcessChecker:
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
         self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
 
+    def on_cut(self) -> None:
+        """Logs have lost records: who had not read them by then never does."""
+        for place, entries in self._inputs.items():
+            entries[:] = [entry for entry in entries if (*place, entry[0]) not in self._broker.cut]
+
     def check(self, process: SimulatedProcess) -> None:
         """To be called after each turn of a process."""
         if process.dead:

@@ -147,8 +147,8 @@ class TruthChecker:
     def _knows(self, process: SimulatedProcess, purchase: Purchase, now: int) -> str:
         """How the process knows of the purchase, in words; empty if it does not."""
         record = purchase.record
-        if record is None or record.at > now or self._is_old(purchase, now):
-            return ""
+        if record is None or record.at > now or self._is_old(purchase, now) or self._is_cut(record):
+            return ""  # where the log was cut, all who had read it are dead
         if not (purchase.readable or self._quarantines(record, purchase.offer_id)):
             return ""
         if process.consumer.was_handed((CHECKOUTS, record.partition), record.offset):
@@ -185,8 +185,11 @@ class TruthChecker:
         return "its purchase is in the log, and not read yet"
 
     def _is_deleted(self, record: Written) -> bool:
-        """Whether it is gone from the log, with its topic or by retention."""
-        return record.offset < self._broker.logs[record.topic, record.partition].start
+        """Whether it is gone from the log, with its topic, by retention or since the log lost its end."""
+        return self._is_cut(record) or record.offset < self._broker.logs[record.topic, record.partition].start
+
+    def _is_cut(self, record: Written) -> bool:
+        return (record.topic, record.partition, record.offset) in self._broker.cut
 
     def _is_old(self, purchase: Purchase, now: int) -> bool:
         """Whether it may be forgotten for its age, by the offer as it was shown last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 from simulation.workload.kinds import ON, Kind, source_of
@@ -12,6 +13,8 @@ from simulation.workload.scenario import CHECKOUTS, OFFERS, START, TOPICS
 from simulation.world.broker import CommitFault
 from simulation.world.insurer import MODES, Partner
 from simulation.world.process import SimulatedProcess
+
+from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, UnreadableMetadata
 
 if TYPE_CHECKING:
     from simulation.world.world import World
@@ -66,6 +69,7 @@ class Faults:
             Kind.CLOCK_STEPS: self._draw_clock_step,
             Kind.NO_RIGHTS: self._draw_no_rights,
             Kind.LOST_POSITIONS: self._draw_lost_positions,
+            Kind.CUT_LOGS: self._draw_cut_log,
         }
         usual = self._random
         for kind, draws_it in draws.items():
@@ -330,7 +334,7 @@ class Faults:
         world = self._world
         committed = world.broker.group.committed
         places = [place for place in committed if place[0] in topics]
-        if not places:
+        if not places or self._waits_for_a_word_on_a_cut():
             return
         when = "while it runs" if runs else "while it is stopped"
         world.faults[f"{' and '.join(topics)}: {how.value}, {when}"] += 1
@@ -356,10 +360,63 @@ class Faults:
         for process in world.processes:
             process.kill()
 
+    def _waits_for_a_word_on_a_cut(self) -> bool:
+        """Whether a log was cut, and nobody has answered: what is lost besides would hide it, as a limit says."""
+        return self._world.in_doubt and bool(self._world.broker.cut)
+
+    def _draw_cut_log(self) -> None:
+        if self._random.random() < 0.5:
+            return
+        # Whoever else draws has a source of its own: this one is kept for what it cuts.
+        draws, topic = self._random, self._random.choice(TOPICS)
+        goes_back = draws.random() < 0.5
+        self.plan.append((self._moment(), lambda: self.cut_log(topic, draws, goes_back=goes_back)))
+
+    def cut_log(self, topic: str, draws: Random, *, goes_back: bool = False) -> None:
+        """All are stopped, and of a log that was read an end is gone, so that the next start is refused.
+
+        Not where a doubt is open already: positions that are not ours say nothing of what was read.
+        """
+        world, broker = self._world, self._world.broker
+        found = [(partition, to) for partition in range(broker.count) if (to := self._read_to(topic, partition))]
+        if world.in_doubt or not found:
+            return
+        for process in world.processes:
+            process.kill()
+        partition, read_to = draws.choice(found)
+        log = broker.logs[topic, partition]
+        offset = draws.randint(max(log.start, read_to - 8), read_to - 1)
+        world.faults[f"{topic} lose their end, and have grown since"] += 1
+        world.tell(f"{topic}[{partition}] is cut at {offset}, and was read to {read_to}")
+        world.operator.goes_back = goes_back
+        broker.lost_at = world.clock.now
+        broker.known_at.clear()
+        world.in_doubt = True
+        world.on_cut(topic, partition, log.cut(offset))
+
+    def _read_to(self, topic: str, partition: int) -> int:
+        """How far the log was read, by a commit that says so, and of which epoch; 0: nobody could tell that it is cut.
+
+        Some of what was read must still be there: what retention has deleted cannot be lost.
+        """
+        group = self._world.broker.group
+        place = topic, partition
+        if group.epochs.get(place, -1) < 0 or place not in group.committed:
+            return 0
+        kind = OfferCheckpoint if topic == OFFERS else CheckoutCheckpoint
+        offset, text = group.committed[place]
+        try:
+            read_to = kind.decode(text, offset).next_offset
+        except UnreadableMetadata:
+            return 0
+        return read_to if read_to > self._world.broker.logs[place].start else 0
+
     def _lose_metadata(self) -> None:
         """All are stopped, the offsets are set by hand to what they are, and all are started again: in vain, until the
         operator says yes to that."""
         world, random = self._world, self._random
+        if self._waits_for_a_word_on_a_cut():
+            return
         for process in world.processes:
             process.kill()
         text = random.choice(("", "0:garbage"))

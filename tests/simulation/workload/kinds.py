@@ -30,6 +30,9 @@ class Kind(Enum):
     LOST_POSITIONS = "lost positions"
     """Another program commits for the group, offsets expire, or a topic is deleted and made anew, of one topic or both;
     an operator answers."""
+    CUT_LOGS = "cut logs"
+    """A log loses its end, of which some was read, and has grown past that when the service starts again: a leader was
+    elected that had not all. An operator answers."""
     LATE_RUN = "late run"
     """The logs of some seeds are read once more, late, and what is called must be the same."""
     BACKFILL = "backfill"

@@ -72,6 +72,24 @@ class Partition:
         """Behind what was written by the leaders up to this epoch."""
         return next((first for first, later in self._epochs if later > epoch), self.end)
 
+    def cut(self, offset: int) -> list[int]:
+        """An unclean election: all from this offset on is gone, and the new leader has written as much of its own:
+        tombstones, which say nothing to anybody, and offsets without a record.
+
+        Returns:
+            The offsets of the records that are gone.
+        """
+        gone = [record.offset for record in self.records if record.offset >= offset]
+        end, key = self.end, b"written since"
+        stamp = max((record.timestamp for record in self.records), default=0)
+        self.records = [record for record in self.records if record.offset < offset]
+        self._epochs = [one for one in self._epochs if one[0] < offset]
+        self.end, self.epoch = offset, self.epoch + 1
+        for at in sorted({offset, *gone}):
+            self.append(stamp, key, None, gap=at - self.end)
+        self.mark(end - self.end)
+        return gone
+
     def forget_epochs(self) -> None:
         """It is another log."""
         self._epochs.clear()
@@ -119,6 +137,7 @@ class Broker:
         lost_at: when positions were lost last (s); below 0: never.
         known_at: by partition, when a member committed first after that, or after the operator's answer, below what
             time checkouts may be gone (s).
+        cut: records that a log lost, which has grown since: topic, partition and offset.
         answer_delay: seconds that the answer where a partition ends takes.
         on_read: is told of each record of an input that a member is given: its topic, partition and offset, and the
             member's clock (ms).
@@ -156,6 +175,7 @@ class Broker:
         self.topic_ids = {topic: f"{topic}-1" for topic in topics}
         self.lost_at = -1.0
         self.known_at: dict[int, float] = {}
+        self.cut: set[tuple[str, int, int]] = set()
         self.answer_delay = 0.0
         self.on_commit: Callable[[dict[Place, tuple[int, str]]], None] = lambda _: None
 

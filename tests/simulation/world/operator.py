@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 from confluent_kafka import KafkaException
 from simulation.workload.scenario import CHECKOUTS, OFFERS
@@ -13,6 +14,7 @@ from simulation.world.consumer import SimulatedConsumer
 from consumer.codecs.plain import PlainCodec
 from consumer.core.checkpoint import OfferCheckpoint, each_of
 from consumer.errors import OptOutError
+from consumer.kafka.leader_epochs import CutLogs
 from consumer.kafka.position_changes import PositionChanges
 from consumer.kafka.settled_since import SettledSince
 from consumer.kafka.start_offsets import StartOffsets
@@ -49,7 +51,15 @@ class Operator:
             consumer,  # type: ignore[arg-type]
             admin,  # type: ignore[arg-type]
             lambda: consumer,  # type: ignore[arg-type,return-value]
-            StartOffsets(settings.kafka, rules, broker.count, whose, each=each_of(settings.input.offers.each)),
+            StartOffsets(
+                settings.kafka,
+                rules,
+                broker.count,
+                whose,
+                each=each_of(settings.input.offers.each),
+                # While it asks no time passes: each look counts as a second.
+                cut_logs=CutLogs(lambda: consumer, monotonic=count().__next__),  # type: ignore[arg-type,return-value]
+            ),
             SettledSince(lambda: consumer, settings.kafka, PlainCodec().decode_outcome, rules.max_skew),  # type: ignore[arg-type,return-value]
             group=settings.kafka.group_id,
             provenance=whose,

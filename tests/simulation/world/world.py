@@ -286,6 +286,17 @@ class World:
             return
         self.processes.append(process)
 
+    def on_cut(self, topic: str, partition: int, gone: list[int]) -> None:
+        """These are gone from the end of a log: no truth any more, but for what was told of them by then."""
+        self.broker.cut.update((topic, partition, offset) for offset in gone)
+        self._outputs.read()
+        self.commits.on_loss()  # by what there was, for what was told of it
+        for number, w in enumerate(self.scenario.records):
+            if (w.topic, w.partition, w.offset) in self.broker.cut:
+                self.scenario.records[number] = w._replace(value=None, event=None, sessions=())
+        self._inside.on_cut()
+        self.commits.on_cut(topic, partition)
+
     def _draw_crash_point(self) -> tuple[str, int] | None:
         luck = self.random.random()
         if luck < 0.06:
