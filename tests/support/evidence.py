@@ -15,6 +15,7 @@ from brokers.producers import ordered_producer
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from support.builders import CODEC
+from support.preloaded import run_preloaded
 from support.run_command import clean_environ
 
 from consumer.codecs.framing import framed
@@ -194,14 +195,8 @@ class EvidenceTopics:
         self, command: str, *arguments: str, begin: int = 0, end: int = DAY, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over a range of ms into the day."""
-        return subprocess.run(
-            self._command(command, *arguments, begin=begin, end=end),
-            env=self._environ(environ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        words = self._words(command, *arguments, begin=begin, end=end)
+        return run_preloaded(*words, environ=self._environ(environ), timeout=120)
 
     def begin(self, command: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Begin a command over the day, in a group of processes of its own.
@@ -210,7 +205,7 @@ class EvidenceTopics:
         all that comes of that inherits it.
         """
         return subprocess.Popen(
-            self._command(command, *arguments, begin=0, end=DAY),
+            [sys.executable, "-m", "consumer", *self._words(command, *arguments, begin=0, end=DAY)],
             env=self._environ(environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -219,9 +214,9 @@ class EvidenceTopics:
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
         )
 
-    def _command(self, command: str, *arguments: str, begin: int, end: int) -> list[str]:
+    def _words(self, command: str, *arguments: str, begin: int, end: int) -> list[str]:
         span = ("--from", as_time(self.day + begin), "--to", as_time(self.day + end))
-        return [sys.executable, "-m", "consumer", command, *span, *arguments]
+        return [command, *span, *arguments]
 
     def _environ(self, environ: dict[str, str]) -> dict[str, str]:
         return clean_environ() | self.environ | environ | {"COLUMNS": "200", "NO_COLOR": "1"}

@@ -10,6 +10,7 @@ The process that forks is multiprocessing's own; it ends with the process of the
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -17,14 +18,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import WeakSet
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["consumer.cli", "consumer.runtime.run", "consumer.checks.doctor", "consumer.checks.positions",
      "consumer.dead_letters.resubmission", "consumer.dead_letters.listing", "consumer.dead_letters.showing"]
 )  # fmt: skip
+
+_STARTED: WeakSet[BaseProcess] = WeakSet()
+
+
+@atexit.register
+def _end_what_is_left() -> None:
+    """Where a test has left one behind: multiprocessing would wait for its end. No daemons, which may start none."""
+    for process in _STARTED:
+        process.kill()
 
 
 class PreloadedProgram:
@@ -43,8 +55,9 @@ class PreloadedProgram:
         for path in (stdout, stderr):
             path.touch()  # whoever reads it does not wait for the program
         given = arguments, dict(environ), os.getcwd(), stdout, stderr
-        self._process = _FORKS.Process(target=_be, args=given, daemon=True)
+        self._process = _FORKS.Process(target=_be, args=given)
         self._process.start()
+        _STARTED.add(self._process)
         assert self._process.pid is not None, "it has been started"
         self.pid = self._process.pid
         self.returncode: int | None = None
