@@ -170,7 +170,7 @@ class GroupConsumer:
         """Read up to `most` records and partition ends, waiting up to `timeout` seconds.
 
         Raises:
-            StopError, StartError: the consumer cannot go on; nothing of this poll was handed on.
+            StopError, StartError: the consumer cannot go on, or a log was cut; nothing of this poll was handed on.
         """
         self._changed.clear()
         if self._failure is None:
@@ -193,7 +193,7 @@ class GroupConsumer:
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
         messages = [message for message in messages if message.error() is None or self._is_end(message)]
-        self._epochs.saw(messages)
+        self._starts.check_cuts(self._epochs.saw(messages))
         if self._are_same_topics(messages):
             self._go_on()
             return messages

@@ -65,20 +65,26 @@ class ReadEpochs:
         self._stretches[place] = []
         self._newest.pop(place, None)
 
-    def saw(self, messages: Iterable[Message]) -> None:
+    def saw(self, messages: Iterable[Message]) -> dict[Place, ReadTo]:
         """These were read, those of each partition in order, and some perhaps twice.
 
-        Ends of partitions among them say nothing.
+        Ends of partitions among them say nothing. Returns how far those partitions had been read of which a record was
+        read for the first time since the task began, and by a newer leader than what had been read. Until then the
+        client compares nothing when the leader changes: the log may have been cut meanwhile, and have grown past that.
         """
-        newest = self._newest
+        newest, in_doubt = self._newest, dict[Place, ReadTo]()
         for message in messages:
             place = message.topic() or "", message.partition() or 0
             epoch = message.leader_epoch()
             if newest.get(place) != epoch and message.error() is None:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
+                begun = self._begun.get(place, NOT_READ)
+                if not stretches and epoch is not None and begun.epoch != NO_EPOCH and epoch > begun.epoch:
+                    in_doubt[place] = begun
                 if not stretches or offset > stretches[-1][0]:
                     newest[place] = epoch
                     stretches.append((offset, NO_EPOCH if epoch is None else epoch))
+        return in_doubt
 
     def below(self, place: Place, offset: int) -> int:
         """The epoch of the last record below `offset`; NO_EPOCH: not known.

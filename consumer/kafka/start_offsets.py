@@ -10,7 +10,7 @@ and stops the start: see `positions`. A group that seems new is not believed eit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -36,7 +36,7 @@ from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .group import committed_by
 from .history import GroupHistory
-from .leader_epochs import NOT_READ, CutLogs, ReadTo
+from .leader_epochs import NOT_READ, CutLogs, Place, ReadTo
 from .positions import CommittedPosition, Positions, check_positions
 
 log = structlog.get_logger(__name__)
@@ -287,6 +287,20 @@ class StartOffsets:
             learns = None if complete else MAX_TIME
             starts[partition] = TaskStart(offers, checkouts, learns, end, (first.was_read, second.was_read))
         return starts
+
+    def check_cuts(self, read: Mapping[Place, ReadTo]) -> None:
+        """See that these logs still hold what was read of them.
+
+        Raises:
+            OffsetGoneError: one was cut, and has grown since.
+            StartError: the broker did not answer.
+        """
+        cut = self._cut_logs.of(read) if read and self._cut_logs is not None else {}
+        for (topic, partition), offset in cut.items():
+            raise OffsetGoneError(
+                f"{topic}[{partition}]: the log was cut and has grown since: what stands from offset {offset} on was "
+                f"never read. `opt-out positions` shows where group {self._settings.group_id} stands, and the ways on."
+            )
 
     def check_partitions(self, consumer: Consumer, timeout: float) -> None:
         """Ask how many partitions the topics have, waiting up to `timeout` seconds for each answer.

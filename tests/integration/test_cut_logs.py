@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ PATIENT = {"KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": 45_000, "recon
 """A member keeps its partitions while the broker is away, and comes back soon."""
 
 
-def read_to(deployment: Deployment) -> int:
-    """How far the checkouts were read, as far as that is committed."""
+def read_to(deployment: Deployment) -> tuple[int, int]:
+    """From where a start reads the checkouts, and how far they were read, as far as that is committed."""
     offset, text = deployment.committed(deployment.checkout_topic)[0]
     try:
-        return CheckoutCheckpoint.decode(text, offset).next_offset
+        return offset, CheckoutCheckpoint.decode(text, offset).next_offset
     except ValueError:
-        return 0
+        return offset, 0
 
 
 def test_a_log_that_was_cut_and_has_grown_stops_the_run_and_each_start_until_somebody_says_yes(
@@ -38,7 +39,12 @@ def test_a_log_that_was_cut_and_has_grown_stops_the_run_and_each_start_until_som
         deployment.flush()
         process = deployment.start()
         until(lambda: "first" in deployment.settled(), within=60, what="the first offer to be called")
-        until(lambda: read_to(deployment) == 40, within=60, what="all checkouts to be read, and that committed")
+        until(lambda: read_to(deployment) == (40, 40), within=60, what="all checkouts to be read and never read again")
+        assert process.terminate() == 0
+        # Of its partitions no record is read before the cut, so that the client has nothing to compare.
+        process = deployment.start()
+        until(lambda: process.lines("task begins"), within=60, what="the task to begin")
+        process.popen.send_signal(signal.SIGSTOP)
         own_broker.stop()
         own_broker.cut_log(deployment.checkout_topic, 0, 30)
         own_broker.start()
@@ -48,6 +54,7 @@ def test_a_log_that_was_cut_and_has_grown_stops_the_run_and_each_start_until_som
         for n in range(20):
             deployment.check_out(session=f"new-{n}")
         deployment.flush()
+        process.popen.send_signal(signal.SIGCONT)
 
         # Where the group shares anew before it reads on, it is the positions that tell.
         until(lambda: not process.running, within=60, what="the run to stop")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from consumer.core.watermark import Side
 from consumer.errors import OffsetGoneError, OptOutError, StartError, StopError, TopicMadeAnewError
 from consumer.kafka.config import consumer_config
 from consumer.kafka.consumer import GroupConsumer
-from consumer.kafka.leader_epochs import NOT_READ, ReadTo
+from consumer.kafka.leader_epochs import NOT_READ, Place, ReadTo
 from consumer.kafka.start_offsets import TaskStart
 from consumer.settings import KafkaSettings
 
@@ -80,6 +80,11 @@ class Starts:
     def __init__(self) -> None:
         self.read_to = NOT_READ, NOT_READ
         self.error: Exception | None = None
+        self.cut: set[Place] = set()
+
+    def check_cuts(self, read: Mapping[Place, ReadTo]) -> None:
+        if self.cut & read.keys():
+            raise OffsetGoneError("cut")
 
     def begin_group(self, consumer: Any, now: int) -> None:
         pass
@@ -213,6 +218,16 @@ def test_a_commit_carries_the_epoch_of_the_last_record_that_was_read() -> None:
     assert epochs_committed(world, 21, 6) == [3, 6]
     assert epochs_committed(world, 25, 6) == [3, 6]
     assert epochs_committed(world, 26, 6) == [4, 6]
+
+
+def test_the_first_record_of_a_newer_leader_is_handed_on_once_its_log_holds_what_was_read() -> None:
+    world = ConsumerWorld()
+    world.starts.read_to = ReadTo(20, 2), ReadTo(9, 3)
+    world.assign(0)
+    world.starts.cut = {("checkouts", 0)}
+    assert len(world.poll(Message("offers", 0, 20, epoch=3), Message("offers", 0, 21, epoch=4))) == 2
+    with pytest.raises(OffsetGoneError):
+        world.poll(Message("checkouts", 0, 9, epoch=4))
 
 
 def test_what_came_before_a_task_began_tells_nothing_of_its_epochs() -> None:

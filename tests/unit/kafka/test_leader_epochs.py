@@ -71,6 +71,18 @@ def test_a_task_that_begins_anew_knows_nothing_of_what_was_read_before() -> None
     assert epochs.below(PLACE, 4) == 5
 
 
+def test_the_first_record_of_a_newer_leader_leaves_in_doubt_what_was_read_before_it_and_no_other_does() -> None:
+    epochs = ReadEpochs()
+    epochs.begin(PLACE, ReadTo(3, 2))
+    assert epochs.saw([partition_end(*PLACE, 3)]) == {}
+    assert epochs.saw([record(3, 4), record(4, 4)]) == {PLACE: ReadTo(3, 2)}
+    assert epochs.saw([record(5, 6)]) == {}, "from the first record on the client compares"
+    epochs.begin(PLACE, ReadTo(6, 6))
+    assert epochs.saw([record(6, 6)]) == {}
+    epochs.begin(PLACE, ReadTo(7, NO_EPOCH))
+    assert epochs.saw([record(7, 9)]) == {}, "nothing is known to compare with"
+
+
 def test_a_record_without_an_epoch_leaves_the_position_without_one() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(3, 2))

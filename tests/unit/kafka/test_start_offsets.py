@@ -14,7 +14,7 @@ from consumer.core.checkpoint import CheckoutCheckpoint, OfferCheckpoint, Positi
 from consumer.core.provenance import Provenance
 from consumer.core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from consumer.core.task import Task
-from consumer.errors import PositionsError, StartError
+from consumer.errors import OffsetGoneError, PositionsError, StartError
 from consumer.events import OfferPresented, RecordRef
 from consumer.kafka.leader_epochs import NO_EPOCH, ReadTo
 from consumer.kafka.start_offsets import StartOffsets
@@ -240,7 +240,7 @@ class Cuts:
 
     def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
         self.asked.append(read)
-        return {(topic, 0): at for topic, at in self.cuts.items()}
+        return {(topic, 0): at for topic, at in self.cuts.items() if (topic, 0) in read}
 
 
 def read_along(epochs: tuple[int, int] = (2, 4)) -> Consumer:
@@ -269,6 +269,14 @@ def test_a_log_that_was_cut_and_has_grown_stops_the_start_and_whoever_is_given_t
     for ask in (lambda: cut.begin_group(consumer, SINCE), lambda: cut.of(consumer, [0])):  # type: ignore[arg-type]
         with pytest.raises(PositionsError, match=rf"{topic}\[0\]: the log no longer holds(?s:.*)--accept"):
             ask()
+
+
+def test_a_log_that_was_cut_since_the_task_began_is_named() -> None:
+    starts = cutting(Cuts(checkouts=5))
+    starts.check_cuts({})
+    starts.check_cuts({("offers", 0): ReadTo(9, 2)})
+    with pytest.raises(OffsetGoneError, match=r"checkouts\[0\]: the log was cut(?s:.*)from offset 5 on"):
+        starts.check_cuts({("checkouts", 0): ReadTo(40, 4)})
 
 
 def test_a_task_is_told_how_far_was_read_and_in_which_epochs() -> None:
