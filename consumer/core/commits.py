@@ -102,6 +102,10 @@ def _as_one(chains: list[Straddling]) -> Straddling:
     )
 
 
+def _with_dead(checkpoint: OfferCheckpoint, more: Collection[int]) -> OfferCheckpoint:
+    return replace(checkpoint, dead=checkpoint.dead.union(more))
+
+
 LEAST_METADATA = 640
 """Characters that metadata without any list fit into, whatever the topics and the API are called."""
 
@@ -249,9 +253,23 @@ class CommitPlanner:
     ) -> tuple[int, OfferCheckpoint] | None:
         """The offset to commit and its checkpoint, with `decided_to` as high as the room for the list allows.
 
+        What was dead-lettered as late never lowers `decided_to`: of that as much is listed as the rest leaves room for.
+
         Returns:
             None if the metadata does not fit however low `decided_to` is.
         """
+        fitted = self._fit_without_late(whole, lowest, pending, refused, doubted)
+        return None if fitted is None else (fitted[0], self._add_late(*fitted, refused))
+
+    def _fit_without_late(
+        self,
+        whole: OfferCheckpoint,
+        lowest: int,
+        pending: PendingChains,
+        refused: RefusedOffers,
+        doubted: Collection[Listed],
+    ) -> tuple[int, OfferCheckpoint] | None:
+        """As `fit_metadata`, with nothing said of what was late."""
         # More chains than characters can only be listed where they stand in long runs: twice as many is generous.
         most = 2 * self._limit
         newest = list(islice(pending.by_start.values(), most + 1))
@@ -260,10 +278,7 @@ class CommitPlanner:
         found: list[Chain | Listed] = [*newest, *pending.late_decided.values(), *open_ones]
         chains = sorted({id(one): one for one in found}.values(), key=lambda one: one.least_due)
 
-        # All that were late, where there is room: what `decided_to` tells as well might join what came in time.
-        everything = self._listing(whole, lowest, chains, len(chains), refused, all_late=True) if complete else None
-        if complete and everything is None:
-            everything = self._listing(whole, lowest, chains, len(chains), refused)
+        everything = self._listing(whole, lowest, chains, len(chains), refused) if complete else None
         if everything is not None:
             return everything
         low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, refused)
@@ -274,16 +289,13 @@ class CommitPlanner:
                 high = middle
             else:
                 low, best = middle, fitting
-        if best is None and refused.drop_late():
-            # Then some of these are decided after a restart, as if they had been on time: never lose, rather repeat.
-            return self.fit_metadata(whole, lowest, pending, refused, doubted)
         if best is None and self._settled_splits:
             # Then a chain may be told once more as another one: never lose, rather repeat.
             self._settled_splits.clear()
-            return self.fit_metadata(whole, lowest, pending, refused, doubted)
+            return self._fit_without_late(whole, lowest, pending, refused, doubted)
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self.fit_metadata(replace(whole, dead=frozenset()), lowest, pending, refused, doubted)
+            return self._fit_without_late(replace(whole, dead=frozenset()), lowest, pending, refused, doubted)
         return best
 
     def _listing(
@@ -293,8 +305,6 @@ class CommitPlanner:
         chains: list[Chain | Listed],
         count: int,
         refused: RefusedOffers,
-        *,
-        all_late: bool = False,
     ) -> tuple[int, OfferCheckpoint] | None:
         """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
         decided_to = whole.decided_to
@@ -303,16 +313,38 @@ class CommitPlanner:
         listed = {p.offset for chain in chains[:count] for p in chain.presentations}
         offset = max(self._planned, self._straddling.start(lowest, decided_to))
         first = offset * whole.unit
-        late = refused.late(MIN_TIME if all_late else decided_to)
         tried = replace(
             whole,
             decided_to=decided_to,
             # Below the offset nothing is read again.
             splits=frozenset(o for o in whole.splits.union(self._again_above(decided_to)) if o >= first),
-            dead=frozenset(o for o in whole.dead.union(late) if o >= first),
+            dead=frozenset(o for o in whole.dead if o >= first),
             unsettled=frozenset(listed.union(refused.unacknowledged())),
         )
-        return (offset, tried) if len(tried.encode(offset)) <= self._limit else None
+        return (offset, tried) if self._has_room(offset, tried) else None
+
+    def _add_late(self, offset: int, fitted: OfferCheckpoint, refused: RefusedOffers) -> OfferCheckpoint:
+        """The same, with what was late in `dead`, as far as there is room.
+
+        That is all of it, since what `decided_to` tells as well might join what came in time. Else it is what
+        `decided_to` does not tell, and else the part of that which it comes to last. A restart decides the others as if
+        they had been on time.
+        """
+        for told_by in (MIN_TIME, fitted.decided_to):
+            late = [one for one in refused.late(told_by) if one >= offset * fitted.unit]
+            if self._has_room(offset, _with_dead(fitted, late)):
+                return _with_dead(fitted, late)
+        low, high = 0, len(late)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._has_room(offset, _with_dead(fitted, late[:middle])):
+                low = middle
+            else:
+                high = middle
+        return _with_dead(fitted, late[:low])
+
+    def _has_room(self, offset: int, checkpoint: OfferCheckpoint) -> bool:
+        return len(checkpoint.encode(offset)) <= self._limit
 
     def _again_above(self, decided_to: int) -> Iterator[int]:
         """The splits of settled chains that a restart from a commit with this `decided_to` would decide anew."""

@@ -67,15 +67,12 @@ class RefusedOffers:
         """Those given up for a reason that no `decided_to` tells: each by the offset of its first presentation."""
         return frozenset(self._dead)
 
-    def late(self, decided_to: int) -> frozenset[int]:
-        """The same of those that were late, as far as this `decided_to` (ms) does not tell it."""
-        return frozenset(first for late_by, first in self._late if late_by > decided_to)
+    def late(self, decided_to: int) -> list[int]:
+        """The same of those that were late, as far as this `decided_to` (ms) does not tell it.
 
-    def drop_late(self) -> bool:
-        """Say nothing more of those that were late so far, for want of room. False: there is none."""
-        dropped = bool(self._late)
-        self._late.clear()
-        return dropped
+        First stand those that `decided_to` comes to last: where some find no room in a commit, these are needed most.
+        """
+        return [first for late_by, first in sorted(self._late, reverse=True) if late_by > decided_to]
 
     def unacknowledged(self) -> frozenset[int]:
         """All that may be in records whose dead letters are not written."""

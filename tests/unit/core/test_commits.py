@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -162,20 +163,34 @@ def test_where_there_is_little_room_what_d_tells_of_the_late_is_left_out() -> No
 
 
 def test_where_d_must_be_low_what_it_no_longer_tells_of_the_late_is_listed() -> None:
+    # Neighbours of what is dead: they add nothing to the length of the list.
     chains = [alone(offset, decide_at=20_000 + offset) for offset in range(0, 20_000, 100)]
-    late = [(offset, 20_000 + offset) for offset in range(50, 20_000, 2_000)]
-    found = fitted(chains, LIMIT, late=late)
+    late = [(offset, 20_000 + offset) for offset in range(50, 20_000)]
+    without = fitted(chains, LIMIT, dead=(49, 20_000))
+    assert without is not None
+    found = fitted(chains, LIMIT, dead=(49, 20_000), late=late)
     assert found is not None
-    decided_to = found[1].decided_to
-    assert 21_000 < decided_to < 30_000
-    assert found[1].dead == {offset for offset, watermark in late if watermark > decided_to} != set()
+    assert 21_000 < found[1].decided_to == without[1].decided_to < 30_000
+    assert {offset for offset, watermark in late if watermark > found[1].decided_to} <= found[1].dead
 
 
-def test_where_nothing_else_fits_the_late_are_not_told() -> None:
-    late = [(offset, 60_000) for offset in range(0, 90_000, 500)]
-    full = fitted([alone(100, decide_at=10_000)], LIMIT, dead=(1,), late=late)
-    assert full is not None
-    assert (full[1].dead, full[1].unsettled, full[1].decided_to) == ({1}, {100}, 50_000)
+@pytest.mark.parametrize("full", [False, True])
+def test_what_was_late_never_lowers_d_and_what_d_comes_to_last_is_listed(full: bool) -> None:
+    chains = [alone(offset, decide_at=20_000 + offset) for offset in range(100, 20_000, 100)]
+    chains = chains if full else chains[:5]
+    without = fitted(chains, LIMIT, dead=(1,))
+    assert without is not None
+    assert (without[1].decided_to < 50_000) is full
+    late = [(offset, 60_000 + offset) for offset in range(0, 90_000, 450)]
+    found = fitted(chains, LIMIT, dead=(1,), late=late)
+    assert found is not None
+    assert found[1].decided_to == without[1].decided_to
+    assert found[1].unsettled == without[1].unsettled
+    listed = sorted(found[1].dead - without[1].dead)
+    assert listed == [offset for offset, _ in late][len(late) - len(listed) :]
+    one_more = replace(found[1], dead=found[1].dead | {late[-1 - len(listed)][0]})
+    assert len(found[1].encode(0)) <= LIMIT < len(one_more.encode(0))
+    assert full or len(listed) > 5
 
 
 def chain(first: int, last: int, decide_at: int) -> Chain:

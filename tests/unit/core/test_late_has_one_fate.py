@@ -11,10 +11,15 @@ from support.guarded_instance import LATER, RULES, Instance
 from support.strategies import START
 
 from consumer.core.admission import Admission
-from consumer.core.checkpoint import OfferCheckpoint
+from consumer.core.chain import Chain
+from consumer.core.checkpoint import METADATA_LIMIT, OfferCheckpoint, Position
 from consumer.core.guards import SuspendedBy
+from consumer.core.rules import DecisionRules
 from consumer.core.task import Task
+from consumer.core.watermark import Side
 from consumer.events import OfferPresented
+
+STEADY = DecisionRules(window=1_000, checkout_grace=0, lookback=2_000, lateness=0, max_skew=10**9)
 
 
 def suspended() -> Instance:
@@ -151,3 +156,38 @@ def test_late_or_not_it_does_not_join_what_was_presented_of_the_offer_in_time() 
     assert shown.presented_at == START + 310
     instance.idle(2_000)
     assert [chain.begin - START for chain in instance.tasks[0].decide() if chain.offer_id == "o"] == [310]
+
+
+def full_of_waiting(offers: Position, checkouts: Position) -> tuple[Task, list[Chain]]:
+    """A task that has decided 2,000 offers, one a millisecond, from these positions on. Returns what it decided too."""
+    task = Task(STEADY, partitions=1, offers=offers, checkouts=checkouts)
+    for number in range(2_000):
+        task.offer(OfferPresented(f"s{number}", "ada", f"o{number}", 10_000 + number, number), 10_000 + number, LATER)
+    for side in Side:
+        task.idle(side, 50_000)
+    return task, task.decide()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("late", [0, 300, 900])
+def test_however_many_come_late_what_was_told_to_be_settled_stays_so(late: int, *, restarted: bool) -> None:
+    """Every other call waits, and the list of them takes more than half of the room. Then decisions are suspended."""
+    task, chains = full_of_waiting(Position(0), Position(0))
+    for chain in chains[::2]:
+        task.settle(chain)
+    plan = task.prepare_commit()
+    assert plan is not None
+    task.commit_acknowledged(plan)
+    if restarted:
+        task, _ = full_of_waiting(plan.offers, plan.checkouts)
+    for side in Side:
+        task.idle(side, 90_000)
+    for offset in range(2_000, 2_000 + 2 * late, 2):
+        event = OfferPresented(f"late {offset}", "ada", "o", 60_000 + offset, offset)
+        admission = task.offer(event, 60_000 + offset, LATER)
+        assert admission is Admission.LATE
+        give_up(task, offset, admission)
+    found = committed(task)
+    assert found.decided_to >= plan.decided_to, "else what is settled above it is called again after a restart"
+    assert len(found.unsettled) == 1_000
+    assert len(found.dead) == late or len(found.encode(0)) > METADATA_LIMIT - 5

@@ -265,7 +265,7 @@ def test_what_is_dead_and_believed_is_told_by_decided_to_as_well() -> None:
         shown = OfferPresented("s", "ada", "o", T, offset)
         assert restore.admission(shown, MIN_TIME, plausible=plausible) is Admission.SETTLED
     late_by = T + RULES.late_after
-    assert (restore.refused.late(late_by - 1), restore.refused.late(late_by)) == ({25}, set())
+    assert (restore.refused.late(late_by - 1), restore.refused.late(late_by)) == ([25], [])
     assert restore.refused.dead() == {26}
 
 
