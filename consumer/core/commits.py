@@ -330,11 +330,12 @@ class CommitPlanner:
         `decided_to` does not tell, and else the part of that which it comes to last. A restart decides the others as if
         they had been on time.
         """
+        first = offset * fitted.unit
         for told_by in (MIN_TIME, fitted.decided_to):
-            late = [one for one in refused.late(told_by) if one >= offset * fitted.unit]
+            late = [one for one in refused.late(told_by) if one >= first]
             if self._has_room(offset, _with_dead(fitted, late)):
                 return _with_dead(fitted, late)
-        low, high = 0, len(late)
+        low, high = 0, min(len(late), 2 * self._limit)  # twice the characters, as for the chains
         while high - low > 1:
             middle = (low + high) // 2
             if self._has_room(offset, _with_dead(fitted, late[:middle])):
