@@ -69,8 +69,9 @@ class ReadEpochs:
         """These were read, those of each partition in order, and some perhaps twice.
 
         Ends of partitions among them say nothing. Returns how far those partitions had been read of which a record was
-        read for the first time since the task began, and by a newer leader than what had been read. Until then the
+        read for the first time since the task began, and of another leader than what had been read. Until then the
         client compares nothing when the leader changes: the log may have been cut meanwhile, and have grown past that.
+        What is read again may be of an older one, of course.
         """
         newest, in_doubt = self._newest, dict[Place, ReadTo]()
         for message in messages:
@@ -78,12 +79,13 @@ class ReadEpochs:
             epoch = message.leader_epoch()
             if newest.get(place) != epoch and message.error() is None:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
-                begun = self._begun.get(place, NOT_READ)
-                if not stretches and epoch is not None and begun.epoch != NO_EPOCH and epoch > begun.epoch:
+                begun, told = self._begun.get(place, NOT_READ), _epoch_of(message)
+                newer, older = told > begun.epoch, told < begun.epoch and offset >= begun.offset
+                if not stretches and NO_EPOCH not in {told, begun.epoch} and (newer or older):
                     in_doubt[place] = begun
                 if not stretches or offset > stretches[-1][0]:
                     newest[place] = epoch
-                    stretches.append((offset, NO_EPOCH if epoch is None else epoch))
+                    stretches.append((offset, told))
         return in_doubt
 
     def below(self, place: Place, offset: int) -> int:
@@ -148,6 +150,11 @@ class CutLogs:
         from there (`auto.offset.reset`). So what comes first from below the offset was written behind a cut. That the
         epoch ends below the offset is not enough: a marker that ends a transaction is no record that anybody reads,
         and it may be of a newer epoch. Example: record 7 of epoch 3, its marker at 8 of epoch 4, read to 9.
+
+        Nor does an epoch that ends further on tell that nothing was cut: of one that it does not have, the broker tells
+        the end of the last one before. But epochs never fall within a log. So where a record behind the offset is of an
+        older epoch, what was read below is gone, and nobody tells from where on: the cut is put at 0. Example: read to
+        28, record 27 of epoch 4. A leader of epoch 3 that had written to 40 is elected, and record 28 is of epoch 3.
         """
         consumer.assign([TopicPartition(*place, to.offset, leader_epoch=to.epoch) for place, to in asked.items()])
         waiting = dict(asked)
@@ -173,4 +180,11 @@ class CutLogs:
                     consumer.pause([TopicPartition(*place)])
                     if offset is not None and offset < to.offset:
                         cut[place] = offset
+                    elif error is None and NO_EPOCH < _epoch_of(message) < to.epoch:
+                        cut[place] = 0
         return cut
+
+
+def _epoch_of(message: Message) -> int:
+    epoch = message.leader_epoch()
+    return NO_EPOCH if epoch is None else epoch

@@ -71,7 +71,7 @@ def test_a_task_that_begins_anew_knows_nothing_of_what_was_read_before() -> None
     assert epochs.below(PLACE, 4) == 5
 
 
-def test_the_first_record_of_a_newer_leader_leaves_in_doubt_what_was_read_before_it_and_no_other_does() -> None:
+def test_the_first_record_of_another_leader_leaves_in_doubt_what_was_read_before_it_and_no_other_does() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(3, 2))
     assert epochs.saw([partition_end(*PLACE, 3)]) == {}
@@ -79,6 +79,10 @@ def test_the_first_record_of_a_newer_leader_leaves_in_doubt_what_was_read_before
     assert epochs.saw([record(5, 6)]) == {}, "from the first record on the client compares"
     epochs.begin(PLACE, ReadTo(6, 6))
     assert epochs.saw([record(6, 6)]) == {}
+    epochs.begin(PLACE, ReadTo(7, 6))
+    assert epochs.saw([record(3, 4), record(7, 6)]) == {}, "it is read again"
+    epochs.begin(PLACE, ReadTo(7, 6))
+    assert epochs.saw([record(7, 5)]) == {PLACE: ReadTo(7, 6)}, "epochs never fall within a log"
     epochs.begin(PLACE, ReadTo(7, NO_EPOCH))
     assert epochs.saw([record(7, 9)]) == {}, "nothing is known to compare with"
 
@@ -154,6 +158,21 @@ def test_a_marker_of_a_newer_epoch_is_no_cut() -> None:
 
 def test_retention_that_has_deleted_what_was_read_is_no_cut() -> None:
     assert asked(PlayedLogs([record(40, 6)]), checkouts=(28, 4)) == {}
+
+
+def test_a_log_that_went_on_under_an_older_epoch_is_not_what_was_read() -> None:
+    """Record 27 was of epoch 4. A leader of epoch 3 that had written to 40 is elected: 28 lies before its end.
+
+    Where epoch 4 began is told by nobody.
+    """
+    assert asked(PlayedLogs([record(28, 3)]), checkouts=(28, 4)) == {PLACE: 0}
+    assert asked(PlayedLogs([record(40, 3)]), checkouts=(28, 4)) == {PLACE: 0}, "retention has deleted up to 40"
+    assert asked(PlayedLogs([record(28, 4)]), checkouts=(28, 4)) == {}
+
+
+@pytest.mark.parametrize("unknown", [None, NO_EPOCH])
+def test_a_record_whose_epoch_is_not_known_is_of_no_older_one(unknown: int | None) -> None:
+    assert asked(PlayedLogs([record(28, unknown)]), checkouts=(28, 4)) == {}
 
 
 def test_without_an_epoch_nothing_is_asked() -> None:
