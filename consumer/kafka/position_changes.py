@@ -276,10 +276,13 @@ class PositionChanges:
         for partition, offset in wanted.items():
             position = found.by_place[Side.OFFERS, partition]
             low, end = self._bounds(position)
-            first = max(low, position.offset)
+            stands = min(position.offset, position.cut_at)
+            first = max(low, stands)
+            # Behind a cut nothing was read, though what is committed lies further on: committed at 7, cut at 5.
             # Where no record is as young as that, the position stays. A gap without records is nothing to be missed.
             if position.offset >= 0 and first < offset < end and self._first_record(position, first, offset):
-                forward.append(f"{position.topic}[{partition}] from {position.offset} to {offset}")
+                whence = stands if stands == position.offset else f"its cut at {stands}"
+                forward.append(f"{position.topic}[{partition}] from {whence} to {offset}")
         if forward:
             more = f" and {len(forward) - _MOST_NAMED} more" if len(forward) > _MOST_NAMED else ""
             raise PositionsError(
@@ -301,11 +304,12 @@ class PositionChanges:
         settled_since: int = MAX_TIME,
     ) -> Iterator[tuple[Change, str]]:
         """Each offer from `wanted` on, where those of a moment (ms) begin, is decided anew, or from where the position
-        stands, if that is earlier. None: from where it stands. `settled_since` is as `WholeChains.before` takes it."""
+        stands or its log was cut, if that is earlier. None: from where it stands. `settled_since` is as
+        `WholeChains.before` takes it."""
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
         if offers.offset >= 0:
-            offset = max(low, min(offers.offset, offset))
+            offset = max(low, min(offers.offset, offers.cut_at, offset))
         moment = now if moment is None else moment
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])

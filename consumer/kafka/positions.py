@@ -184,17 +184,27 @@ class Positions:
         """Nothing is committed."""
         return all(position.offset < 0 for position in self.by_place.values())
 
-    def find_cuts(self, logs: CutLogs) -> None:
+    def find_cuts(self, logs: CutLogs, now: Provenance) -> None:
         """Have the broker asked whether it still has what was read of these logs.
+
+        It is not asked of a log that is known to be another one than was read, by `now` as in `doubts`: epochs count
+        the leaders of one log. Example: a mirror has kept epoch 7 with a commit, and its own log is of epoch 2.
 
         Raises:
             StartError: it did not answer.
         """
         of_place = {(position.topic, position.partition): place for place, position in self.by_place.items()}
-        read = {named: self.by_place[place].was_read for named, place in of_place.items()}
+        same = {named: place for named, place in of_place.items() if not self._is_another_log(*place, now)}
+        read = {named: self.by_place[place].was_read for named, place in same.items()}
         for named, offset in logs.of(read).items():
             place = of_place[named]
             self.by_place[place] = replace(self.by_place[place], cut_at=offset)
+
+    def _is_another_log(self, side: Side, partition: int, now: Provenance) -> bool:
+        offers = self.by_place.get((Side.OFFERS, partition))
+        whose = offers.provenance if offers is not None else None
+        topic_id = "offer_topic_id" if side is Side.OFFERS else "checkout_topic_id"
+        return whose is not None and not {"cluster", topic_id}.isdisjoint(whose.differences(now))
 
     def read_to(self, side: Side, partition: int) -> int:
         """The first offset of an input that had not been read, by what is committed with either."""

@@ -137,7 +137,7 @@ class StartOffsets:
     def _positions(self, consumer: Consumer, places: list[TopicPartition], *, with_cuts: bool) -> Positions:
         found = Positions(self.topics, committed_by(consumer, places), self._each)
         if with_cuts and self._cut_logs is not None:
-            found.find_cuts(self._cut_logs)
+            found.find_cuts(self._cut_logs, self._provenance)
         return found
 
     def check_really_new(self) -> None:

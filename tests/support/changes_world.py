@@ -105,7 +105,9 @@ class ChangesWorld:
     def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
         """As `CutLogs`: what was cut of the logs whose epochs are known."""
         self.held_against = {topic: to for (topic, _), to in read.items()}
-        return {(topic, 0): at for topic, at in self.cuts.items() if read[topic, 0].epoch != NO_EPOCH}
+        return {
+            place: self.cuts[place[0]] for place, to in read.items() if to.epoch != NO_EPOCH and place[0] in self.cuts
+        }
 
     @property
     def changes(self) -> PositionChanges:

@@ -14,7 +14,7 @@ from consumer.core.checkpoint import OfferCheckpoint, each_of, new_checkouts
 from consumer.core.provenance import Provenance
 from consumer.core.rules import MIN_TIME
 from consumer.errors import PositionsError, StartError
-from consumer.kafka.positions import Doubt, Doubted
+from consumer.kafka.positions import NOT_CUT, Doubt, Doubted
 from consumer.kafka.start_offsets import readable
 
 pytestmark = pytest.mark.usefixtures("one_record_tells")
@@ -451,6 +451,64 @@ def test_offers_whose_log_was_cut_and_has_grown_are_read_again_from_where_nothin
     assert found.next_offset <= cut, "nothing behind the cut counts as read"
     assert found.decided_to < OFFERS.decided_to or offset == 0
     assert not doubts(world)
+
+
+def cut_at_5() -> ChangesWorld:
+    """7 is committed, read to 9. The log was cut at 5 and has grown: 5 to 11 are new, and 5 and 6 were never read."""
+    world = ChangesWorld()
+    world.consumer.epochs["offers", 0] = 4
+    world.cuts["offers"] = 5
+    old, new = [NOW - 100_000 + n for n in range(5)], [NOW - 3_000 + 10 * n for n in range(2, 7)]
+    world.consumer.stamps["offers"] = [*old, NOW - 50_000, NOW - 40_000, *new]
+    world.consumer.stamps["checkouts"] = [NOW - 200_000 + n for n in range(12)]
+    world.consumer.high = 12
+    return world
+
+
+@pytest.mark.parametrize(("moment", "to"), [(NOW - 45_000, 6), (NOW - 2_985, 7), (NOW - 2_975, 8)])
+def test_a_way_back_to_behind_a_cut_would_miss_what_is_new_there(moment: int, to: int) -> None:
+    world = cut_at_5()
+    with pytest.raises(
+        PositionsError, match=rf"lies ahead of (?s:.*): offers\[0\] from its cut at 5 to {to}\. The offers"
+    ):
+        world.changes.reset_to(moment, NOW)
+    assert world.consumer.commits == []
+
+
+@pytest.mark.parametrize(("moment", "goes_on_at"), [(NOW - 60_000, 5), (NOW - 99_998, 2), (NOW, 5)])
+def test_a_way_back_to_before_a_cut_reads_all_that_is_new_behind_it(moment: int, goes_on_at: int) -> None:
+    """Where no record is as young as that, it goes on at the cut as well."""
+    world = cut_at_5()
+    world.changes.reset_to(moment, NOW)
+    offset, found = world.offers()
+    assert found.next_offset == goes_on_at
+    assert offset <= goes_on_at
+    assert found.decided_to < NOW - 50_000, "record 5 is not taken for settled"
+
+
+def test_epochs_of_another_cluster_or_topic_say_nothing_of_a_cut() -> None:
+    """A mirror may keep offsets, texts and the epochs of commits. But there its own leaders' epochs stand."""
+    other = replace(OURS, cluster="another", offer_topic_id="b", checkout_topic_id="c")
+    worlds = ChangesWorld(other), ChangesWorld(other)
+    for topic in ("offers", "checkouts"):
+        worlds[1].consumer.epochs[topic, 0] = 4
+        worlds[1].cuts[topic] = 0
+    assert worlds[0].accept() == worlds[1].accept()
+    assert [world.left(topic) for world in worlds[:1] for topic in ("offers", "checkouts")] == [
+        worlds[1].left(topic) for topic in ("offers", "checkouts")
+    ]
+    assert worlds[1].offers()[0] == 7
+    assert worlds[1].offers()[1].lost_below == MIN_TIME
+
+
+@pytest.mark.parametrize(("name", "other"), [("offer_topic_id", "checkouts"), ("checkout_topic_id", "offers")])
+def test_a_topic_that_was_made_anew_leaves_the_epochs_of_the_other_one(name: str, other: str) -> None:
+    world = ChangesWorld(replace(OURS, **{name: "another"}))
+    for topic in ("offers", "checkouts"):
+        world.consumer.epochs[topic, 0] = 4
+        world.cuts[topic] = 2
+    found = world.starts.positions(world.consumer, with_cuts=True)
+    assert {p.topic: p.cut_at for p in found.by_place.values() if p.cut_at != NOT_CUT} == {other: 2}
 
 
 def doubts(world: ChangesWorld) -> list[Doubted]:
