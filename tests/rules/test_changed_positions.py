@@ -265,3 +265,35 @@ def test_the_same_where_the_log_has_grown_past_what_was_read_since() -> None:
     assert world.starts.of(world.consumer, [0]), "a start goes on"
     world.changes.reset_to(START + 200_000, NOW)
     assert Reason.ABANDONED not in world.fates()["o"], "its purchase was read, and is lost"
+
+
+@examples(150)
+@given(OFFERS, CHECKOUTS, st.lists(TIMES, min_size=1, max_size=12).map(sorted), st.integers(0, 10), st.integers(0, 700))
+def test_a_way_back_misses_no_offer_that_was_written_behind_a_cut(
+    shown: list[Shown], done: list[Shown], new: list[int], cut: int, to: int
+) -> None:
+    """The offers' log lost its end, and has grown past what was read of it, or not. What is new was never read."""
+    assume(cut < len(shown))
+    world = TwoLogs(shown, [(-3_000, ""), (-2_000, ""), *done])
+    world.settle_by(400)
+    committed, before = world.offers()
+    assume(cut < before.next_offset)
+    world.consumer.epochs["offers", 0] = 4
+    world.cuts["offers"] = cut
+    # A log is dated in order: what is new is no older than what stands before it.
+    last = shown[cut - 1][0] if cut else 0
+    world.shown = world.shown[:cut] + [
+        OfferPresented(f"s-new{n}", "P", f"new{n}", START + 1_000 * max(at, last), cut + n) for n, at in enumerate(new)
+    ]
+    world.consumer.stamps["offers"] = [one.presented_at for one in world.shown]
+    moment = START + 1_000 * to
+    try:
+        world.changes.reset_to(moment, NOW)
+    except PositionsError:
+        unread = world.shown[min(committed, cut) :]
+        assert [one for one in unread if one.presented_at < moment], "and these it would have passed over"
+        return
+    late: list[OfferPresented] = []
+    made = {chain.offer_id for chain in world.chains(crashes=True, late=late)}
+    assert {one.offer_id for one in world.shown[cut:]} <= made | {one.offer_id for one in late}
+    assert not [one for one in late if one.offset >= cut]
