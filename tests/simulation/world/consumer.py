@@ -41,6 +41,8 @@ class SimulatedConsumer:
         self.paused: set[Place] = set()
         self.began: dict[Place, int] = {}
         self.unaware_until = 0.0
+        self.begins_anew = False
+        """Where a partition has no such offset, it is read from its first record on (`auto.offset.reset`)."""
 
     # --- the group
 
@@ -224,6 +226,8 @@ class SimulatedConsumer:
         messages: list[Message] = []
         for place in places:
             log, position = self._broker.logs[place], self._positions[place]
+            if self.begins_anew and (position < log.start or position > log.end):
+                self._positions[place] = position = log.start
             if position < log.start or position > log.end:
                 gone = KafkaError(KafkaError._AUTO_OFFSET_RESET, "no such offset")
                 messages.append(message(place, Record(position, -1, None, None), gone))

@@ -210,7 +210,7 @@ class SimulatedProcess:
                 record_reader=InlineRecordReader(broker, self),  # type: ignore[arg-type]
                 topic_watch=self.topic_watch,
                 provenance=broker.provenance,
-                cut_logs=CutLogs(lambda: self._read(lambda _: None), monotonic=self.loop.time),  # type: ignore[arg-type,return-value]
+                cut_logs=CutLogs(self._epoch_reader, monotonic=self.loop.time),  # type: ignore[arg-type]
                 history=GroupHistory(admin, lambda: self._read(None), settings.kafka, CODEC.decode_outcome),  # type: ignore[arg-type,return-value]
             )
         )
@@ -353,6 +353,11 @@ class SimulatedProcess:
     def _read(self, on_error: Any, **_: Any) -> SimulatedConsumer:
         self._consumers.append(SimulatedConsumer(self._broker, self, on_error))
         return self._consumers[-1]
+
+    def _epoch_reader(self) -> SimulatedConsumer:
+        reader = self._read(lambda _: None)
+        reader.begins_anew = True
+        return reader
 
     def tell(self, what: str) -> None:
         self._tell(f"{self.name} {what}")
