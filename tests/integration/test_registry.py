@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
@@ -80,17 +78,6 @@ class ShopProducer:
         self._deployment.produce(topic, event["session_id"], value, at)
 
 
-def opt_out(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "consumer", *arguments],
-        env=deployment.environ(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_producers_of_any_compatible_schema_are_read_and_outcomes_are_framed(
     real_kafka, apicurio: ApicurioRegistry, client: Registry, tmp_path: Path
 ) -> None:
@@ -99,14 +86,14 @@ def test_producers_of_any_compatible_schema_are_read_and_outcomes_are_framed(
         refused = deployment.start()
         assert refused.popen.wait(60) == 1
         assert "run `opt-out topics --register`" in refused.text()
-        told = opt_out(deployment, "topics", "--register")
+        told = deployment.command("topics", "--register")
         assert told.returncode == 0, told.stderr
         lines = [line for line in told.stdout.splitlines() if "has the id" in line]
         assert [line.partition(":")[0] for line in lines] == [
             f"{topic}-value" for topic in (deployment.outcome_topic, deployment.offer_topic, deployment.checkout_topic)
         ]
         assert all(line.endswith(", registered now") for line in lines)
-        again = opt_out(deployment, "topics", "--register")
+        again = deployment.command("topics", "--register")
         assert again.stdout.count("has the id") == 3
         assert "registered now" not in again.stdout
 

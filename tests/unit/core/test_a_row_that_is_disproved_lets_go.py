@@ -32,6 +32,26 @@ def a_day_in_a(instance: Instance) -> None:
     instance.checkout(90, "sold", task=A, session="a")
 
 
+def match_in_a(instance: Instance) -> None:
+    instance.offer(80, "sold", task=A, session="a")
+    instance.checkout(90, "sold", task=A, session="a")
+
+
+def read_further_in_a(instance: Instance) -> None:
+    instance.offer(110, task=A, session="l")
+    instance.checkout(110, task=A, session="l")
+    instance.turn()
+
+
+def row_and_match_in_b(instance: Instance) -> None:
+    """The row is judged, and then what disproves it is read."""
+    unmatched_in_b(instance)
+    instance.offer(45, task=B, session="later")
+    instance.checkout(45, task=B, session="later")
+    instance.turn()
+    match_in_b(instance, 50)
+
+
 def test_read_along_the_row_ends_by_its_own_partition() -> None:
     instance = Instance(2)
     unmatched_in_b(instance)
@@ -51,15 +71,9 @@ def test_read_along_the_row_ends_by_its_own_partition() -> None:
 def test_a_row_in_a_backlog_ends_by_a_newer_match_though_another_partition_has_been_read_further() -> None:
     instance = Instance(2)
     a_day_in_a(instance)
-    instance.offer(110, task=A, session="l")
-    instance.checkout(110, task=A, session="l")
-    instance.turn()
+    read_further_in_a(instance)
     assert instance.tasks[A].guard.ids.unmatched == 0, "foreign, and then matched"
-    unmatched_in_b(instance)
-    instance.offer(45, task=B, session="later")
-    instance.checkout(45, task=B, session="later")
-    instance.turn()
-    match_in_b(instance, 50)
+    row_and_match_in_b(instance)
     instance.idle(110)
     instance.turn()
     assert instance.guards.unmatched == 0, "none is in a row any more"
@@ -69,11 +83,8 @@ def test_a_row_in_a_backlog_ends_by_a_newer_match_though_another_partition_has_b
 def test_a_match_that_was_read_before_the_older_row_of_another_partition_disproves_it() -> None:
     """Only A tells that the producer was mended: nothing more is sold in B."""
     instance = Instance(2)
-    instance.offer(80, "sold", task=A, session="a")
-    instance.checkout(90, "sold", task=A, session="a")
-    instance.offer(110, task=A, session="l")
-    instance.checkout(110, task=A, session="l")
-    instance.turn()
+    match_in_a(instance)
+    read_further_in_a(instance)
     unmatched_in_b(instance)
     instance.idle(110)
     instance.turn()
@@ -86,8 +97,7 @@ def test_read_along_that_match_disproves_it() -> None:
     instance.idle(40)
     instance.turn()
     assert instance.guards.suspended_by is SuspendedBy.UNMATCHED
-    instance.offer(80, "sold", task=A, session="a")
-    instance.checkout(90, "sold", task=A, session="a")
+    match_in_a(instance)
     instance.idle(110)
     instance.turn()
     assert instance.guards.suspended_by is SuspendedBy.NONE
@@ -96,18 +106,11 @@ def test_read_along_that_match_disproves_it() -> None:
 def test_after_a_restart_a_partition_that_counts_nothing_postpones_no_end() -> None:
     """As above, but A has no foreign id at all: it was only read further before the restart."""
     instance = Instance(2)
-    instance.offer(80, "sold", task=A, session="a")
-    instance.checkout(90, "sold", task=A, session="a")
-    instance.offer(110, task=A, session="l")
-    instance.checkout(110, task=A, session="l")
-    instance.turn()
+    match_in_a(instance)
+    read_further_in_a(instance)
     instance.restart()
     assert instance.tasks[A].guard.ids.unmatched == 0
-    unmatched_in_b(instance)
-    instance.offer(45, task=B, session="later")
-    instance.checkout(45, task=B, session="later")
-    instance.turn()
-    match_in_b(instance, 50)
+    row_and_match_in_b(instance)
     instance.idle(115)
     instance.turn()
     assert instance.guards.unmatched == 0, "none is in a row any more"
