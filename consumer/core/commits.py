@@ -13,6 +13,7 @@ arrived out of order, which holds even if the metadata is lost.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -258,7 +259,7 @@ class CommitPlanner:
         Returns:
             None if the metadata does not fit however low `decided_to` is.
         """
-        fitted = self._fit_without_late(whole, lowest, pending, refused, doubted)
+        fitted = self._fit_without_late(whole, lowest, pending, refused.unacknowledged(), doubted)
         return None if fitted is None else (fitted[0], self._add_late(*fitted, refused))
 
     def _fit_without_late(
@@ -266,7 +267,7 @@ class CommitPlanner:
         whole: OfferCheckpoint,
         lowest: int,
         pending: PendingChains,
-        refused: RefusedOffers,
+        unacknowledged: Collection[int],
         doubted: Collection[Listed],
     ) -> tuple[int, OfferCheckpoint] | None:
         """As `fit_metadata`, with nothing said of what was late."""
@@ -278,13 +279,13 @@ class CommitPlanner:
         found: list[Chain | Listed] = [*newest, *pending.late_decided.values(), *open_ones]
         chains = sorted({id(one): one for one in found}.values(), key=lambda one: one.least_due)
 
-        everything = self._listing(whole, lowest, chains, len(chains), refused) if complete else None
+        everything = self._listing(whole, lowest, chains, len(chains), unacknowledged) if complete else None
         if everything is not None:
             return everything
-        low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, refused)
+        low, high, best = 0, len(chains), self._listing(whole, lowest, chains, 0, unacknowledged)
         while best is not None and high - low > 1:
             middle = (low + high) // 2
-            fitting = self._listing(whole, lowest, chains, middle, refused)
+            fitting = self._listing(whole, lowest, chains, middle, unacknowledged)
             if fitting is None:
                 high = middle
             else:
@@ -292,10 +293,10 @@ class CommitPlanner:
         if best is None and self._settled_splits:
             # Then a chain may be told once more as another one: never lose, rather repeat.
             self._settled_splits.clear()
-            return self._fit_without_late(whole, lowest, pending, refused, doubted)
+            return self._fit_without_late(whole, lowest, pending, unacknowledged, doubted)
         if best is None and whole.dead:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self._fit_without_late(replace(whole, dead=frozenset()), lowest, pending, refused, doubted)
+            return self._fit_without_late(replace(whole, dead=frozenset()), lowest, pending, unacknowledged, doubted)
         return best
 
     def _listing(
@@ -304,7 +305,7 @@ class CommitPlanner:
         lowest: int,
         chains: list[Chain | Listed],
         count: int,
-        refused: RefusedOffers,
+        unacknowledged: Collection[int],
     ) -> tuple[int, OfferCheckpoint] | None:
         """The checkpoint that lists the first `count` of these chains, due below the next; None if it is too long."""
         decided_to = whole.decided_to
@@ -319,7 +320,7 @@ class CommitPlanner:
             # Below the offset nothing is read again.
             splits=frozenset(o for o in whole.splits.union(self._again_above(decided_to)) if o >= first),
             dead=frozenset(o for o in whole.dead if o >= first),
-            unsettled=frozenset(listed.union(refused.unacknowledged())),
+            unsettled=frozenset(listed.union(unacknowledged)),
         )
         return (offset, tried) if self._has_room(offset, tried) else None
 
@@ -333,16 +334,12 @@ class CommitPlanner:
         first = offset * fitted.unit
         for told_by in (MIN_TIME, fitted.decided_to):
             late = [one for one in refused.late(told_by) if one >= first]
-            if self._has_room(offset, _with_dead(fitted, late)):
-                return _with_dead(fitted, late)
-        low, high = 0, min(len(late), 2 * self._limit)  # twice the characters, as for the chains
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._has_room(offset, _with_dead(fitted, late[:middle])):
-                low = middle
-            else:
-                high = middle
-        return _with_dead(fitted, late[:low])
+            with_all = _with_dead(fitted, late)
+            if not late or self._has_room(offset, with_all):
+                return with_all
+        counts = range(1, min(len(late), 2 * self._limit))  # twice the characters, as for the chains
+        count = bisect_left(counts, True, key=lambda n: not self._has_room(offset, _with_dead(fitted, late[:n])))
+        return _with_dead(fitted, late[:count])
 
     def _has_room(self, offset: int, checkpoint: OfferCheckpoint) -> bool:
         return len(checkpoint.encode(offset)) <= self._limit

@@ -151,12 +151,10 @@ class TaskGuard:
 
     def checkout_dated(self, written_at: int, *, plausible: bool) -> None:
         """A checkout was read, the next of the log, written at that time (ms)."""
-        if not plausible:
+        if plausible:
+            self.misdated.all_right(written_at)
+        else:
             self.misdated.add(written_at)
-            return
-        if self.misdated.times:
-            self.misdated.times.clear()
-        self.misdated.right_before = max(self.misdated.right_before, written_at)
 
     @property
     def has_landed(self) -> bool:
@@ -282,9 +280,8 @@ class Guards:
         self.resume_at = MIN_TIME
         self._silence = checkout_silence
         self._limit = unmatched_limit
-        self._unmatched, self._misdated = (
-            InstanceRow(unmatched_limit, max(unmatched_limit, _MOST_COUNTED)) for _ in range(2)
-        )
+        most = max(unmatched_limit, _MOST_COUNTED)
+        self._unmatched, self._misdated = InstanceRow(unmatched_limit, most), InstanceRow(unmatched_limit, most)
         self._lateness = lateness
         self._longest_gap = longest_gap(checkout_silence, lateness)
         self._newest_ever = MIN_TIME
@@ -392,7 +389,9 @@ class Guards:
             task.guard.unmatched_at_least = self._limit if self._unmatched.suspends else 0
 
     def _judge_misdated(self, tasks: Collection[Guarded]) -> None:
-        rows, again = ([t.guard.misdated for t in tasks if t.restoring is restoring] for restoring in (False, True))
-        self._misdated.judge(rows, again)
+        self._misdated.judge(
+            [task.guard.misdated for task in tasks if not task.restoring],
+            [task.guard.misdated for task in tasks if task.restoring],
+        )
         for task in tasks:
             task.guard.held_by_misdated = self._misdated.suspends

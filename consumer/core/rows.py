@@ -40,6 +40,11 @@ class TaskRow:
         self.right_before = max(self.right_before, before)
         self.keep(before)
 
+    def all_right(self, before: int) -> None:
+        """Something of this task is right, behind all that was read of it: nothing is left in a row."""
+        self.times.clear()
+        self.right_before = max(self.right_before, before)
+
     def keep(self, since: int, most: int = MAX_TIME) -> None:
         """Drop what is older (ms) than that, and the oldest where there are more than `most`."""
         times = self.times
@@ -79,8 +84,8 @@ class InstanceRow:
             self._left, self._right_before, self.suspends = TaskRow(), MIN_TIME, False
         self._right_before = max([self._right_before, *(row.right_before for row in (*rows, *others))])
         before, self._rows = self._rows, frozenset(rows)
-        for row in before - self._rows if self.suspends else ():
-            for at in row.times:
+        if self.suspends:
+            for at in (at for gone in before - self._rows for at in gone.times):
                 self._left.add(at)
         for row in self._rows:
             row.keep(self._right_before, self._most)

@@ -35,6 +35,11 @@ NO_EPOCH = -1
 """An epoch that is not known, as Kafka writes it."""
 
 
+def known_epoch(told: int | None) -> int:
+    """As the client tells it, or NO_EPOCH."""
+    return NO_EPOCH if told is None else told
+
+
 class ReadTo(NamedTuple):
     """How far a log had been read.
 
@@ -79,7 +84,7 @@ class ReadEpochs:
             epoch = message.leader_epoch()
             if newest.get(place) != epoch and message.error() is None:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
-                begun, told = self._begun.get(place, NOT_READ), _epoch_of(message)
+                begun, told = self._begun.get(place, NOT_READ), known_epoch(epoch)
                 newer, older = told > begun.epoch, told < begun.epoch and offset >= begun.offset
                 if not stretches and NO_EPOCH not in {told, begun.epoch} and (newer or older):
                     in_doubt[place] = begun
@@ -169,22 +174,14 @@ class CutLogs:
                     "Check the broker and the right to read the topic, then start again; nothing was read."
                 )
             for message in consumer.consume(len(waiting), _ROUND):
-                error, place, offset = (
-                    message.error(),
-                    (message.topic() or "", message.partition() or 0),
-                    message.offset(),
-                )
+                error, offset = message.error(), message.offset()
+                place = message.topic() or "", message.partition() or 0
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     why = error.str()
                 elif (to := waiting.pop(place, None)) is not None:
                     consumer.pause([TopicPartition(*place)])
                     if offset is not None and offset < to.offset:
                         cut[place] = offset
-                    elif error is None and NO_EPOCH < _epoch_of(message) < to.epoch:
+                    elif error is None and NO_EPOCH < known_epoch(message.leader_epoch()) < to.epoch:
                         cut[place] = 0
         return cut
-
-
-def _epoch_of(message: Message) -> int:
-    epoch = message.leader_epoch()
-    return NO_EPOCH if epoch is None else epoch

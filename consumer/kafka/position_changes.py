@@ -27,7 +27,8 @@ from .settled_since import SettledSince
 from .start_offsets import StartOffsets, readable
 from .whole_chains import Beginning, WholeChains
 
-_MOST_NAMED = 4  # partitions
+_MOST_NAMED = 4
+"""Partitions that a message names."""
 
 _LATE = "dead-lettered as late, since their checkouts may be gone, that were"
 

@@ -19,7 +19,7 @@ from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
-from .leader_epochs import NO_EPOCH, CutLogs, ReadTo
+from .leader_epochs import NO_EPOCH, CutLogs, ReadTo, known_epoch
 
 _MOST_NAMED = 4
 """Partitions of one doubt that a message names."""
@@ -113,7 +113,7 @@ class CommittedPosition:
                 doubt = Doubt.FOREIGN
             if isinstance(checkpoint, OfferCheckpoint) and checkpoint.each != each:
                 doubt = Doubt.OTHER_EACH
-        epoch = NO_EPOCH if place.leader_epoch is None else place.leader_epoch
+        epoch = known_epoch(place.leader_epoch)
         return cls(side, place.topic, place.partition, offset, metadata, checkpoint, doubt, epoch)
 
     def read_to(self, side: Side) -> int:
