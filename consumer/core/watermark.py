@@ -35,7 +35,7 @@ class InputWatermark:
 
     `first` and `newest` are the times (ms) of the first and of the newest event that could move it, for the guards;
     MIN_TIME while there is none. So is `complete_to`: all that the log held then (wall clock) was read. More may still
-    be on its way, so it moves nothing. `clock_ahead`: by how much (ms) the wall clock is known to be ahead of another
+    be on its way, so it moves nothing. `clock_ahead`: by how much (ms) the wall clock is, or may be, ahead of another
     one. `behind_to` (ms): of the events since `newest` that are older, the newest one; MIN_TIME: none was.
     """
 
@@ -109,8 +109,11 @@ class InputWatermark:
         return MIN_TIME if self.value == MIN_TIME else self.value + self._lag
 
     def idle(self, asked_at: int) -> None:
-        """Move although nothing comes: at `asked_at` (ms, wall clock) all that the log held had been read."""
-        self.value = max(self.value, asked_at - self._lag)
+        """Move although nothing comes: at `asked_at` (ms, wall clock) all that the log held had been read.
+
+        As with a record it stays behind the clock that ours is, or may be, ahead of.
+        """
+        self.value = max(self.value, asked_at - self.clock_ahead - self._lag)
 
 
 class Watermarks:
@@ -142,7 +145,7 @@ class Watermarks:
         return min(self.offers.value, self.checkouts.value)
 
     def allow_for_clock(self, ahead: int) -> None:
-        """The wall clock is known to be `ahead` (ms) of another one: no record moves a watermark beyond that one."""
+        """The wall clock is, or may be, `ahead` (ms) of another one: nothing moves a watermark beyond that one."""
         self.offers.clock_ahead = self.checkouts.clock_ahead = ahead
 
     def input_to_pause(self, *, calls_wait: bool = False) -> Side | None:

@@ -37,7 +37,7 @@ STALE = 2 * PERIOD
 """Seconds for which an answer counts. Unseen by us a time server slews a clock by 500 ppm, 0.6 s in that time."""
 
 RECHECK = 10.0
-"""Seconds after which a clock that differs is held against the others again: it may have been slewed right."""
+"""Seconds after which a clock that differs, or may, is held against the others again: it may have been slewed right."""
 
 FIRST_WAIT, MOST_WAIT = 1.0, 60.0
 """Seconds until an API that did not answer is asked again; twice as many each time, up to the most."""
@@ -79,7 +79,8 @@ class ClockFinding(NamedTuple):
     """What was found: by how many seconds at least our clock is ahead (negative: behind), and of whose.
 
     `ahead_of_any`: by how many it is ahead of the one that is furthest behind. Two witnesses may contradict each other,
-    and no watermark passes either.
+    and no watermark passes either. One whose answer took long tells little: then by how many it may be ahead, beyond
+    `TOLERANCE`. For example: the API answers after 9 s, and the clock is ahead by 8 s. That is not known, and counts.
     """
 
     state: ClockState
@@ -121,6 +122,11 @@ class Sample(NamedTuple):
     least: float
     most: float
     taken: float
+
+    @property
+    def width(self) -> float:
+        """Seconds between the two bounds: how long the answer took, and what it cuts off."""
+        return self.most - self.least
 
     def ahead(self, drift: float) -> float:
         """By how much at least our clock is ahead; negative: behind. `drift`: the wall clock less the monotonic one."""
@@ -293,9 +299,10 @@ class ClockCheck:
     # --- inside
 
     def _is_sure(self) -> bool:
-        """Whether somebody has told the time since a record waited for that; then none waits for a while."""
-        now = self._monotonic()
-        if any(one.taken >= self._doubted_at and one.most < float("inf") for one in self._samples.copy().values()):
+        """Whether somebody has told the time since a record waited for that; then none waits for a while. By an answer
+        that took longer than max_skew our clock might be so far behind, and a right date would look wrong."""
+        now, most = self._monotonic(), max(self._max_skew, TOLERANCE)
+        if any(one.taken >= self._doubted_at and one.width <= most for one in self._samples.copy().values()):
             self._doubted_at, self._sure_until = float("inf"), now + RECHECK
         return now < self._sure_until
 
@@ -319,7 +326,8 @@ class ClockCheck:
             # The others tell when they do.
             counts = is_fresh or (name == API and self._undated <= one.taken)
             if counts:
-                most = max(most, ahead)
+                may_be = drift - one.least - TOLERANCE if one.most < float("inf") else 0.0
+                most = max(most, ahead, may_be)
             if counts and abs(ahead) > abs(worst):
                 worst, witness = ahead, name
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
@@ -328,22 +336,22 @@ class ClockCheck:
             wrong = abs(worst) > max(self._max_skew, TOLERANCE)
             return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most)
         if confirmed:
-            return ClockFinding(ClockState.CONFIRMED)
+            return ClockFinding(ClockState.CONFIRMED, ahead_of_any=most)
         nobody = self._ask is None or now - self._undated <= STALE
-        return ClockFinding(ClockState.BELIEVED if nobody else ClockState.UNKNOWN)
+        return ClockFinding(ClockState.BELIEVED if nobody else ClockState.UNKNOWN, ahead_of_any=most)
 
     def _ask_if_due(self) -> None:
         if self._ask is None:
             return
         now, state = self._monotonic(), self.finding.state
-        differs = state in {ClockState.DIFFERS, ClockState.WRONG}
+        holds = state in {ClockState.DIFFERS, ClockState.WRONG} or self.finding.ahead_of_any > 0
         at_start = self._answered == float("-inf")
-        if not (self._wanted or differs or at_start or self._calls_wait_since < float("inf")):
+        if not (self._wanted or holds or at_start or self._calls_wait_since < float("inf")):
             return
         if self._answered >= self._asked:
             self._unanswered = 0
             doubted = self._doubted_at < float("inf")
-            due = self._answered + (FIRST_WAIT if doubted else RECHECK if differs else PERIOD)
+            due = self._answered + (FIRST_WAIT if doubted else RECHECK if holds else PERIOD)
         else:
             due = self._asked + min(FIRST_WAIT * 2 ** min(self._unanswered - 1, _MOST_DOUBLINGS), MOST_WAIT)
         if now < due:

@@ -15,7 +15,7 @@ from support.loop_world import EndsNow, LoopWorld, assign, revoke
 
 from consumer.core.checkpoint import OfferCheckpoint
 from consumer.core.guards import SuspendedBy
-from consumer.core.watermark import Side
+from consumer.core.watermark import TOLERANCE, Side
 from consumer.delivery.gate import Opening
 from consumer.errors import ClockError
 from consumer.events import Outcome
@@ -240,6 +240,26 @@ def test_a_clock_that_is_behind_and_yet_confirmed_finds_no_record_implausible_th
     assert world.check.finding.state is ClockState.CONFIRMED
     world.show(0, at=world.true + MAX_SKEW, stamp=world.true)
     assert (world.sink.dead, world.runner.task.undecided) == ([], 1)
+
+
+@pytest.mark.parametrize("took", [0.1, 5.0, 13.0])
+def test_no_watermark_passes_what_an_answer_that_took_long_leaves_possible(took: float) -> None:
+    world = ClockWorld(wrong=10.0, witness=False)
+    world.show(0)
+    world.check.api_told(world.true + took, world.true, world.true + took)
+    world.true += took
+    # A producer whose clock is as wrong as ours, and a quiet log, would both move it.
+    world.show(1, at=world.wall(), stamp=world.wall())
+    world.go(3 * IDLE_AFTER)
+    assert world.watermark <= world.true - LATENESS + TOLERANCE
+    answered = world.questions
+    world.witness = True
+    world.go(70)
+    assert world.questions > answered, "it is asked again"
+    assert world.check.finding.state is ClockState.DIFFERS
+    world.wrong = 0.0
+    world.go(DUE)
+    assert world.called == ["o0", "o1"]
 
 
 def test_an_event_from_2099_is_dead_lettered_once_the_clock_is_confirmed_and_not_before() -> None:

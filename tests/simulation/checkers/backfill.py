@@ -36,6 +36,9 @@ class BackfillTruth(TruthChecker):
 _JOINED_NO_CHAIN = frozenset({Reason.LATE, Reason.IMPLAUSIBLE_TIME})
 """Reasons of outcomes of single records. Another record may hold the same offer with the same date, and join."""
 
+_STAYS = frozenset({Outcome.OPTED_OUT, Outcome.NOT_FOUND, Outcome.PURCHASED})
+"""Of several outcomes of one chain these are not put aside by a later one, but for a purchase, which tells the most."""
+
 
 class Expected(NamedTuple):
     """A chain of the range, and why it may be settled; each with all doubts about undated checkouts.
@@ -83,7 +86,7 @@ class BackfillChecker:
                 key = chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)
                 if o.reason in _JOINED_NO_CHAIN:
                     records.add((o.source.partition, o.source.offset))
-                elif chains.get(key) not in {Outcome.OPTED_OUT, Outcome.NOT_FOUND}:
+                elif o.outcome is Outcome.PURCHASED or chains.get(key) not in _STAYS:
                     chains[key] = o.outcome
         return chains, records
 
@@ -117,6 +120,8 @@ class BackfillChecker:
             self.home.update(((partition, offset), one) for offset in fate.offsets)
             if self._is_mine(partition, fate):
                 self.chains.append(one)
+                if self._plan.has_gaps and fate.begin < self._range.shown_between()[0]:
+                    self._excused.add(fate.session_id)  # its begin may be given up, and its rest is another chain
         mine = {self._name(one.fate) for one in self.chains if one.partition == partition}
         for session_id, partner_code, offer_id, *_ in mine ^ whole:
             if not self._plan.has_gaps and not self._is_exception(partition, partner_code, offer_id):
@@ -195,7 +200,8 @@ class BackfillChecker:
         self._check_end([process], done.keys())
 
     def _check_outcomes(self, outcomes: Collection[OfferOutcome]) -> Counter[int]:
-        """Each is of a chain of the range, and right. Returns how many there are of each chain."""
+        """Each is of a chain of the range, and right. Returns how many times each chain was settled: 0, if its last
+        presentation was given up."""
         done: Counter[int] = Counter()
         for o in outcomes:
             spot = o.source.partition, o.source.offset
@@ -206,7 +212,7 @@ class BackfillChecker:
             if o.reason not in _JOINED_NO_CHAIN:
                 done[chain_key(o.session_id, o.partner_code, o.offer_id, o.presented_at)] += 1
             elif one is not None and spot[1] == one.offset:
-                done[one.key] = max(1, done[one.key])  # given up for a gap
+                done[one.key] += 0  # given up: it has a fate, and is not settled once more
             if o.reason is Reason.IMPLAUSIBLE_TIME or not self._is_strict(o.session_id, spot[0]):
                 continue
             if o.reason is Reason.LATE and self._plan.has_gaps:

@@ -33,7 +33,7 @@ class CommitChecker:
         with suppress(UnreadableMetadata):
             decided_to = OfferCheckpoint.decode(metadata, offset).decided_to
             if written.event.presented_at < decided_to - self._scenario.rules.late_after:
-                self._outputs.is_too_late((written.partition, written.offset))
+                self._outputs.is_too_late(written)
 
     def on_loss(self) -> None:
         """The metadata of what is committed is about to be lost: everything from there on may be called again."""
@@ -89,7 +89,10 @@ class CommitChecker:
                 if not self._outputs.is_settled(topic, partition, record):
                     raise Violation(f"committed {offset} of {topic}[{partition}]: {record.offset} is not settled")
             if topic == OFFERS:
-                self._calls.on_commit(partition, _decided_to(metadata, offset))
+                decided_to = _decided_to(metadata, offset)
+                self._calls.on_commit(partition, decided_to)
+                # Where the list of what is open leaves less room, less is said to be decided: a restart repeats more.
+                self._outputs.on_commit(partition, decided_to - self._scenario.rules.late_after)
         self._check_retained({**committed, **offsets})
 
     def _check_retained(self, committed: dict[Place, tuple[int, str]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from simulation.checkers.expected import ExpectedFates, Spot
 from simulation.checkers.head import HEAD
 from simulation.checkers.violation import Violation
-from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, callable_reason, implausible
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Written, callable_reason, implausible
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Insurer
 
@@ -39,7 +39,7 @@ class OutputChecker:
         self._rejected: set[Spot] = set()
         self._quarantined: set[Spot] = set()
         self._skipped: dict[tuple[str, int], int] = {}
-        self._too_late: set[Spot] = set()
+        self._too_late: dict[Spot, Written] = {}
         self._lost: list[tuple[int, int, int]] = []
         self._seen = {place: 0 for place in broker.logs if place[0] in (broker.outcome_topic, broker.dead_letter_topic)}
 
@@ -69,13 +69,19 @@ class OutputChecker:
         """An operator has said that all below may be left as it is."""
         self._skipped[topic, partition] = max(offset, self._skipped.get((topic, partition), 0))
 
-    def is_too_late(self, spot: Spot) -> None:
+    def is_too_late(self, written: Written) -> None:
         """When the presentation was written, a commit had long said that all of its time is decided."""
-        self._too_late.add(spot)
+        self._too_late[written.partition, written.offset] = written
+
+    def on_commit(self, partition: int, late_before: int) -> None:
+        """A commit says that what was presented before this time (ms) is late; what is not, a restart takes in time."""
+        self._too_late = {
+            spot: one for spot, one in self._too_late.items() if spot[0] != partition or one.dated < late_before
+        }
 
     def on_loss(self, partition: int, checkouts: int) -> None:
         """The metadata is lost: how much was forgotten is told by the first checkout from this offset on."""
-        self._too_late = {spot for spot in self._too_late if spot[0] != partition}
+        self._too_late = {spot: one for spot, one in self._too_late.items() if spot[0] != partition}
         self._lost.append((partition, checkouts, self._broker.clock.ms))
 
     # --- outcomes
@@ -264,9 +270,9 @@ class OutputChecker:
         for (topic, *spot), written in self._expected.inputs.items():
             if not self.is_settled(topic, spot[0], Record(written.offset, 0, written.key, written.value)):
                 raise Violation(f"{topic}{spot} {written.event} was lost")
-        for spot in self._too_late:
+        for spot, written in self._too_late.items():
             if (OFFERS, *spot) not in self._letters:
-                raise Violation(f"{self._expected.shown[spot].event} came far too late, and is not dead-lettered")
+                raise Violation(f"{written.event} came far too late, and is not dead-lettered")
         for spot, kinds in self._outcomes.items():
             may = self._expected.reasons(spot)
             if not self._expected.strict(spot) or len(may) > 1:

@@ -115,6 +115,33 @@ def test_an_answer_that_took_long_tells_as_much_less() -> None:
     assert clocks.state is ClockState.DIFFERS
 
 
+def test_of_an_answer_that_took_long_the_worst_that_it_allows_holds_the_watermarks() -> None:
+    clocks = Clocks(wrong=8.0)
+    clocks.api(took=9.0)
+    assert clocks.state is ClockState.CONFIRMED
+    assert clocks.check.finding.ahead_of_any == pytest.approx(8.0 - TOLERANCE)
+    clocks.api(took=0.5)
+    assert (clocks.state, clocks.check.finding.ahead_of_any) == (ClockState.DIFFERS, pytest.approx(6.5))
+    clocks.wrong = 0.0
+    clocks.api(took=0.5)
+    assert (clocks.state, clocks.check.finding.ahead_of_any) == (ClockState.CONFIRMED, 0.0)
+
+
+def test_an_answer_that_took_longer_than_max_skew_finds_no_record_ahead_of_the_time() -> None:
+    clocks = Clocks(wrong=-SKEW)
+    waiting: Any = offer(0, 0)
+    waiting.timestamp = lambda: (1, 0)
+    clocks.check.waits(waiting)
+    clocks.true += SKEW + 1
+    clocks.api(clocks.true - SKEW - 1, took=SKEW + 1)
+    assert clocks.state is ClockState.CONFIRMED
+    assert clocks.check.waits_beyond < LONGEST
+    clocks.wrong = 0.0
+    clocks.api(took=0.5)
+    assert clocks.state is ClockState.CONFIRMED
+    assert clocks.check.waits_beyond >= LONGEST
+
+
 @pytest.mark.parametrize(("wrong", "state"), [(2.0, "CONFIRMED"), (2.1, "DIFFERS"), (-2.1, "DIFFERS"), (-301, "WRONG")])
 def test_a_broker_tells_the_time_to_the_millisecond(wrong: float, state: str) -> None:
     clocks = Clocks(wrong=wrong)
