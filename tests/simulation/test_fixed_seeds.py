@@ -82,9 +82,9 @@ this one began by the length of the other was not told, and a restart took what 
 was taken for the chain's, which a backfill let go without a call; the checker of a dry run counted the chain twice.
 80000771: of two records of one time the second was taken for what an open offer is told by, and a backfill of offsets
 up to it counted none that is open.
-95000692: a process was frozen while the API told it the time, so that the answer left 13 s open; its clock stepped ahead
-by 10 s, counted as confirmed, and a quiet partition was decided up to a time that was still to come.
-95000701: a chain was called, and told as bought after a restart; the checker of a backfill by force took the call to count.
+95000692: a process was frozen while the API told it the time, so that the answer left 13 s open; its clock stepped
+ahead by 10 s, counted as confirmed, and a quiet partition was decided up to a time that was still to come.
+95000701: a chain was called, and told as bought after a restart; the checker of a backfill by force let the call count.
 95001611: what is gone from the log made the first part of a chain late, and the rest was another chain.
 95004351: what had been given up was given up once more by force, and counted as a chain that was settled twice.
 95007008: a commit had room for less than the one before, and what was late by that one came in time after a restart.
