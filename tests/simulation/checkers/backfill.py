@@ -121,7 +121,7 @@ class BackfillChecker:
             if self._is_mine(partition, fate):
                 self.chains.append(one)
                 if self._plan.has_gaps and fate.begin < self._range.shown_between()[0]:
-                    self._excused.add(fate.session_id)  # its begin may be given up, and its rest is another chain
+                    self._excused.add(fate.session_id)  # its begin may be given up, as in `_check_outcomes`
         mine = {self._name(one.fate) for one in self.chains if one.partition == partition}
         for session_id, partner_code, offer_id, *_ in mine ^ whole:
             if not self._plan.has_gaps and not self._is_exception(partition, partner_code, offer_id):
@@ -202,6 +202,10 @@ class BackfillChecker:
     def _check_outcomes(self, outcomes: Collection[OfferOutcome]) -> Counter[int]:
         """Each is of a chain of the range, and right. Returns how many times each chain was settled: 0, if its last
         presentation was given up."""
+        if self._plan.has_gaps:  # of a chain that is given up in part the rest is another one
+            given_up = [o.session_id for o in outcomes if o.reason is Reason.LATE]
+            self._excused.update(given_up)
+            self._faults["dead-lettered as late, since a part of the log is gone"] += len(given_up)
         done: Counter[int] = Counter()
         for o in outcomes:
             spot = o.source.partition, o.source.offset
@@ -214,9 +218,6 @@ class BackfillChecker:
             elif one is not None and spot[1] == one.offset:
                 done[one.key] += 0  # given up: it has a fate, and is not settled once more
             if o.reason is Reason.IMPLAUSIBLE_TIME or not self._is_strict(o.session_id, spot[0]):
-                continue
-            if o.reason is Reason.LATE and self._plan.has_gaps:
-                self._faults["dead-lettered as late, since a part of the log is gone"] += 1
                 continue
             if one is None or one.fate.last != o.presented_at:
                 raise Violation(f"{o.offer_id} at {spot} is told, and no chain ends there: {one}")
