@@ -15,7 +15,7 @@ WORKERS ?= 4
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
-.PHONY: help install demo test lint schemas kafka acceptance torture simulate mutants fuzz bench manual containers sbom audit lock clean
+.PHONY: help install demo test lint schemas kafka acceptance torture simulate mutants fuzz bench parts manual containers sbom audit lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,13 +57,13 @@ mutants: $(INSTALLED) ## break what decides, commits, reads and calls in 5,000 p
 fuzz: $(INSTALLED) ## what comes from outside, sixty times as many examples as in the tests (10 minutes)
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest --numprocesses $(WORKERS) tests/fuzz $(ARGS)
 
-bench: $(INSTALLED) ## figures of this machine: the whole way against Kafka Streams and others, and its parts (15 minutes on two cores)
-	@$(BIN)/python tests/benchmarks/bench_whole_way.py
-	@$(BIN)/python tests/benchmarks/bench_latency.py
-	@$(BIN)/python tests/benchmarks/bench_open.py
+bench: $(INSTALLED) ## the table of the manual's page on performance, of this machine (under 15 minutes on two cores, nothing beside it)
+	@$(BIN)/python tests/benchmarks/run_all.py $(ARGS)
+
+parts: $(INSTALLED) ## figures of single parts: the join, codecs, shared sessions, the report, metrics
 	@$(BIN)/python tests/benchmarks/bench_join.py
-	@$(BIN)/python tests/benchmarks/bench_calls.py
 	@$(BIN)/python tests/benchmarks/bench_codecs.py
+	@$(BIN)/python tests/benchmarks/bench_sessions.py
 	@$(BIN)/python tests/benchmarks/bench_report.py
 	@$(BIN)/python tests/benchmarks/bench_metrics.py
 

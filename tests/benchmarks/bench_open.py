@@ -7,7 +7,7 @@ densely in each row, and all the spans of the rules are longer, so that as many 
 says; the largest has the defaults. Each task is filled until as many are decided as are presented, and only then
 measured. An event's cost is that of taking it, deciding, settling, and its share of a commit for each 50,000 events;
 decoding is not in it. The tasks take turns, slice by slice, and the median slice is shown, so that what else runs on
-the machine falls on all of them alike.
+the machine falls on all of them alike. Each reason that was decided is held to what the session did.
 
 Python's own time is what grows, if anything: with more open sessions less of them is in the processor's cache.
 """
@@ -32,11 +32,13 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.whole_way.machine import head
+from benchmarks.whole_way.rows import Row, add
 
+from consumer.core.chain import Chain
 from consumer.core.checkpoint import Position
 from consumer.core.rules import DecisionRules
 from consumer.core.task import Task
-from consumer.events import CheckoutCompleted, OfferPresented
+from consumer.events import CheckoutCompleted, OfferPresented, Reason
 from consumer.runtime.run import spare_the_collector
 
 BEGIN = 10**12
@@ -108,10 +110,12 @@ class Filled:
         of = spans(open_at_a_time / most)
         self.task = Task(of.rules, partitions=1, offers=Position(0), checkouts=Position(0))
         self.costs: list[float] = []
+        self.decided: list[Chain] = []
         self._events = events(of, spans(1.0).life / most)
         self._taken = 0
         while self.task.decided_to <= BEGIN + of.rules.window:
             self.take(list(islice(self._events, SLICE)))
+            self.judge()
 
     def measure(self) -> None:
         """One slice more."""
@@ -119,6 +123,19 @@ class Filled:
         began = time.process_time()
         self.take(made)
         self.costs.append((time.process_time() - began) / len(made) * 1e6)
+        self.judge()
+
+    def judge(self) -> None:
+        """Hold what was decided to what the sessions did: the n-th offer is of the n-th session.
+
+        Raises:
+            SystemExit: one was decided wrongly.
+        """
+        for chain in self.decided:
+            expected = Reason.ABANDONED if chain.start % 2 else Reason.DECLINED if chain.start % 6 else Reason.PURCHASED
+            if chain.reason is not expected:
+                raise SystemExit(f"the offer at {chain.start} is {chain.reason}, and should be {expected}")
+        self.decided.clear()
 
     def take(self, made: list[Event]) -> None:
         """What the service does with events, without the world around it."""
@@ -131,6 +148,7 @@ class Filled:
             if number % TURN == 0:
                 for chain in task.decide():
                     task.settle(chain)
+                    self.decided.append(chain)
         self._taken += len(made)
         if self._taken % COMMIT_EVERY == 0 and (plan := task.prepare_commit()) is not None:
             task.commit_acknowledged(plan)
@@ -156,6 +174,13 @@ def main() -> None:
         cost = median(one.costs)
         table.add_row(f"{count:,}", f"{cost / first:.2f}", f"{cost:.1f}", f"{one.task.undecided:,}")
     Console(width=110).print(table)
+    fewest, most = (filled[pick(arguments.open)] for pick in (min, max))
+    low, high = median(fewest.costs), median(most.costs)
+    times = max(arguments.open) // min(arguments.open)
+    words = f"{high:.1f} us with {max(arguments.open):,} open to {low:.1f} us with {min(arguments.open):,}"
+    add(
+        Row(f"an event's cost, {times} times as many open", f"{high / low:.2f} x", words, "<= 1.1 x", high <= 1.1 * low)
+    )
 
 
 if __name__ == "__main__":

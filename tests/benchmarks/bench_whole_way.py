@@ -5,7 +5,8 @@
 Everybody reads the same two topics of a real Kafka, as a backlog of sessions that come, end and are decided as event
 time passes, and writes a verdict for each offer. Each runs as a process of its own; the runs take turns, and the median
 of the rounds is shown; Quix and the calls over HTTP run once. Ratios are to the day's loop of the same run. Each
-offer's fate is held to the reference decision. With 500,000 presentations Java has more of its time to get warm.
+offer's fate is held to the reference decision, and a wrong one of the service makes this program fail. With 500,000
+presentations Java has more of its time to get warm.
 
 Processor time is that of the contender's process, user and system, from its first records to the last offer's first
 verdict; the broker shares the machine. None of the others makes a call: so the service stands there twice, with its
@@ -39,6 +40,7 @@ import brokers
 from benchmarks.whole_way.contenders import DAYS_LOOP, Contender, days_loop, kafka_streams, product, quix
 from benchmarks.whole_way.machine import head
 from benchmarks.whole_way.measured import watched
+from benchmarks.whole_way.rows import Row, add
 from benchmarks.whole_way.sessions import SessionPlan, Sessions
 from benchmarks.whole_way.topics import Topics
 from benchmarks.whole_way.verdicts import Judged, judge, read_verdicts
@@ -47,6 +49,9 @@ from consumer.audit.decision import Fate
 
 ONCE = {"calls", "quix"}
 """Who runs in the first round only: the slowest, of which the median of three is not worth its minutes."""
+
+OURS = {"product", "two", "calls"}
+"""Whoever has to be right."""
 
 EVERYBODY = ["loop", "product", "two", "calls", "streams", "quix"]
 
@@ -75,6 +80,7 @@ class Comparison:
     def __init__(self, topics: Topics, events: int, expected: Sequence[Fate], folder: Path) -> None:
         self._topics, self._events, self._expected, self._folder = topics, events, expected, folder
         self.runs: defaultdict[str, list[Run]] = defaultdict(list)
+        self.cores = os.cpu_count() or 1
 
     def run(self, contender: Contender) -> None:
         """Run it once more.
@@ -143,6 +149,39 @@ class Comparison:
         """The events a second of one to those of the other, in a line."""
         rates = [median(run.rate for run in self.runs[who.name]) for who in (one, other)]
         return f"{rates[0] / rates[1]:.2f} x  {one.name} : {other.name}"
+
+    def median_of(self, who: Contender) -> tuple[float, float, str]:
+        """Events a second, microseconds of processor time an event, and in words the mistakes of its worst run."""
+        runs = self.runs[who.name]
+        return (
+            median(run.rate for run in runs),
+            median(run.cpu_us for run in runs),
+            in_words(max((run.judged for run in runs), key=lambda judged: (judged.wrong, judged.silent))),
+        )
+
+
+def rows_of(comparison: Comparison, contenders: dict[str, Contender]) -> Iterator[Row]:
+    """What the table of all benchmarks has of it."""
+    found = {name: comparison.median_of(one) for name, one in contenders.items()}
+    if "product" not in found:
+        return
+    rate, cpu, _ = found["product"]
+    if "loop" in found:
+        loop, loop_cpu, _ = found["loop"]
+        words = f"{rate:,.0f} to {loop:,.0f} events/s"
+        yield Row("whole way, to a day's loop", f"{rate / loop:.2f} x", words, ">= 0.8 x", rate >= 0.8 * loop)
+        words = f"{cpu:.1f} to {loop_cpu:.1f} us of CPU an event"
+        yield Row("whole way, CPU to a day's loop", f"{cpu / loop_cpu:.2f} x", words, "<= 16 us", cpu <= 16)
+    for name in ("streams", "quix"):
+        if name in found:
+            other, other_cpu, wrong = found[name]
+            words = f"{rate:,.0f} to {other:,.0f} events/s, {cpu:.1f} to {other_cpu:.1f} us; {wrong}"
+            who = f"whole way, to {contenders[name].name}"
+            yield Row(who, f"{rate / other:.2f} x", words, ">= 2 x, and right", rate >= 2 * other)
+    if "two" in found:
+        two, _, _ = found["two"]
+        words = f"{two:,.0f} to {rate:,.0f} events/s, {comparison.cores} cores with the broker on them"
+        yield Row("two instances, to one", f"{two / rate:.2f} x", words, ">= 1.8 x", two >= 1.8 * rate)
 
 
 def in_words(judged: Judged) -> str:
@@ -237,6 +276,11 @@ def compare(bootstrap: str, arguments: argparse.Namespace, contenders: dict[str,
         if one in contenders and other in contenders:
             print(comparison.ratio(contenders[one], contenders[other]))
     print("settings:", *(f"  {one.name}: {one.settings}" for one in everybody), sep="\n")
+    for name in OURS & contenders.keys():
+        for run in comparison.runs[contenders[name].name]:
+            if run.judged.wrong or run.judged.silent:
+                raise SystemExit(f"{contenders[name].name}: {in_words(run.judged)}")
+    add(*rows_of(comparison, contenders))
 
 
 if __name__ == "__main__":

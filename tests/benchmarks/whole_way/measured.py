@@ -142,8 +142,17 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def resident_of(pid: int | str = "self") -> int:
+    """Bytes of a process that are in memory."""
+    return _status_of(pid, "VmRSS:")
+
+
 def _peak_of(pid: int) -> int:
+    return _status_of(pid, "VmHWM:")
+
+
+def _status_of(pid: int | str, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0
