@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -184,6 +184,15 @@ def rows_of(comparison: Comparison, contenders: dict[str, Contender]) -> Iterato
         yield Row("two instances, to one", f"{two / rate:.2f} x", words, ">= 1.8 x", two >= 1.8 * rate)
 
 
+def must_be_right(name: str, runs: Iterable[Run]) -> None:
+    """Raises:
+    SystemExit: one of the runs told a fate wrongly, or did not tell it.
+    """
+    for run in runs:
+        if run.judged.wrong or run.judged.silent:
+            raise SystemExit(f"{name}: {in_words(run.judged)}")
+
+
 def in_words(judged: Judged) -> str:
     """What it got wrong."""
     parts = []
@@ -277,9 +286,7 @@ def compare(bootstrap: str, arguments: argparse.Namespace, contenders: dict[str,
             print(comparison.ratio(contenders[one], contenders[other]))
     print("settings:", *(f"  {one.name}: {one.settings}" for one in everybody), sep="\n")
     for name in OURS & contenders.keys():
-        for run in comparison.runs[contenders[name].name]:
-            if run.judged.wrong or run.judged.silent:
-                raise SystemExit(f"{contenders[name].name}: {in_words(run.judged)}")
+        must_be_right(contenders[name].name, comparison.runs[contenders[name].name])
     add(*rows_of(comparison, contenders))
 
 
