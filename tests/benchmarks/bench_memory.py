@@ -64,7 +64,7 @@ BEGIN = 1_700_000_000_000
 DOWN, UP = "ACME", "HARBOR"
 """A partner of whose calls none is answered, and one whose calls all are."""
 
-SLICE, SLICES = 3_000, 10
+SLICE, SLICES = 3_000, 20
 """Offers that come at a time while the others wait, and how often."""
 
 
