@@ -73,10 +73,15 @@ class ReadEpochs:
     def saw(self, messages: Iterable[Message]) -> dict[Place, ReadTo]:
         """These were read, those of each partition in order, and some perhaps twice.
 
-        Ends of partitions among them say nothing. Returns how far those partitions had been read of which a record was
-        read for the first time since the task began, and of another leader than what had been read. Until then the
-        client compares nothing when the leader changes: the log may have been cut meanwhile, and have grown past that.
-        What is read again may be of an older one, of course.
+        Ends of partitions among them say nothing. Returns how far those partitions had been read that the log may have
+        been cut below since:
+
+        - A record is the first since the task began, and of another leader than what had been read. Until then the
+          client compares nothing when the leader changes. What is read again may be of an older one, of course.
+        - A record below what had been read is of a newer leader than that. Example: read to 28, record 27 of epoch 4,
+          and after a restart from 20 record 25 is of epoch 6. The client had only read to 21 when it compared.
+        - A record is of an older leader than the one before it: epochs never fall within a log. The client does not
+          find out, since of an epoch that it does not have the broker tells the end of the last one before.
         """
         newest, in_doubt = self._newest, dict[Place, ReadTo]()
         for message in messages:
@@ -84,14 +89,24 @@ class ReadEpochs:
             epoch = message.leader_epoch()
             if newest.get(place) != epoch and message.error() is None:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
-                begun, told = self._begun.get(place, NOT_READ), known_epoch(epoch)
-                newer, older = told > begun.epoch, told < begun.epoch and offset >= begun.offset
-                if not stretches and NO_EPOCH not in {told, begun.epoch} and (newer or older):
-                    in_doubt[place] = begun
+                told = known_epoch(epoch)
                 if not stretches or offset > stretches[-1][0]:
+                    if (read_to := self._in_doubt(place, offset, told)) is not None:
+                        in_doubt.setdefault(place, read_to)
                     newest[place] = epoch
                     stretches.append((offset, told))
         return in_doubt
+
+    def _in_doubt(self, place: Place, offset: int, told: int) -> ReadTo | None:
+        """How far had been read of what this record, of another leader than the one before it, leaves in doubt."""
+        begun, stretches = self._begun.get(place, NOT_READ), self._stretches[place]
+        if NO_EPOCH not in {told, begun.epoch}:
+            if told > begun.epoch and (offset < begun.offset or not stretches):
+                return begun
+            if told < begun.epoch and offset >= begun.offset and not stretches:
+                return begun
+        before = max((known for _, known in stretches), default=NO_EPOCH)
+        return ReadTo(offset, before) if NO_EPOCH < told < before else None
 
     def below(self, place: Place, offset: int) -> int:
         """The epoch of the last record below `offset`; NO_EPOCH: not known.

@@ -87,6 +87,26 @@ def test_the_first_record_of_another_leader_leaves_in_doubt_what_was_read_before
     assert epochs.saw([record(7, 9)]) == {}, "nothing is known to compare with"
 
 
+def test_a_record_below_what_was_read_that_a_newer_leader_wrote_leaves_it_in_doubt() -> None:
+    epochs = ReadEpochs()
+    epochs.begin(PLACE, ReadTo(28, 4))
+    assert epochs.saw([record(20, 3), record(22, 4)]) == {}, "it is read again"
+    assert epochs.saw([record(25, 6)]) == {PLACE: ReadTo(28, 4)}
+    epochs.begin(PLACE, ReadTo(28, 4))
+    assert epochs.saw([record(20, 4), record(28, 6)]) == {}, "from there on the client compares"
+
+
+def test_a_record_of_an_older_leader_than_the_one_before_it_leaves_in_doubt_what_was_read() -> None:
+    epochs, read = ReadEpochs(), [record(26, 2), record(27, 4)]
+    epochs.begin(PLACE, ReadTo(26, 2))
+    epochs.saw(read)
+    assert epochs.saw([*read, record(28, 3)]) == {PLACE: ReadTo(28, 4)}
+    epochs.begin(PLACE, ReadTo(26, 2))
+    epochs.saw([*read, record(28, None)])
+    assert epochs.saw([record(29, 4)]) == {}, "there was no epoch between"
+    assert epochs.saw([record(30, 3)]) == {PLACE: ReadTo(30, 4)}
+
+
 def test_a_record_without_an_epoch_leaves_the_position_without_one() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(3, 2))
