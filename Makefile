@@ -12,6 +12,10 @@ ARGS ?=
 # Each of them has a Kafka of its own. The tests mostly wait: four keep two cores busy.
 WORKERS ?= 4
 
+# What was compiled is kept, whatever the environment says: each Python that starts would compile anew what it imports of
+# this tree, and each run of the tests would rewrite the assertions of all of them.
+export PYTHONDONTWRITEBYTECODE :=
+
 # How many seeds `make simulate` runs.
 SEEDS ?= 10000
 
