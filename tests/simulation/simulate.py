@@ -86,6 +86,9 @@ def main() -> int:
         return replay(options.seed, kinds)
     first = secrets.randbelow(10**9) if options.first is None else options.first
     print(f"seeds {first} to {first + options.seeds - 1}", flush=True)
+    again = " ".join(
+        ["python tests/simulation/simulate.py", *(["--with", *map(repr, options.kinds)] if kinds != ON else [])]
+    )
     began, faults, unjudged, done, failed = time.monotonic(), Counter[str](), Counter[str](), [], 0
     with multiprocessing.Pool() as pool:
         for result in pool.imap_unordered(partial(run, kinds=kinds), range(first, first + options.seeds), chunksize=8):
@@ -95,7 +98,7 @@ def main() -> int:
             if result.failure:
                 failed += 1
                 print(f"seed {result.seed} FAILED: {result.failure.splitlines()[-1]}")
-                print(f"  again, with its trace: python tests/simulation/simulate.py --seed {result.seed}", flush=True)
+                print(f"  again, with its trace: {again} --seed {result.seed}", flush=True)
             if failed >= 10 or (options.minutes and time.monotonic() - began > 60 * options.minutes):
                 pool.terminate()
                 break
