@@ -82,6 +82,7 @@ class ReadEpochs:
           and after a restart from 20 record 25 is of epoch 6. The client had only read to 21 when it compared.
         - A record is of an older leader than the one before it: epochs never fall within a log. The client does not
           find out, since of an epoch that it does not have the broker tells the end of the last one before.
+        - What had been read was read again, and its last record is of an older leader than it was.
         """
         newest, in_doubt = self._newest, dict[Place, ReadTo]()
         for message in messages:
@@ -106,6 +107,8 @@ class ReadEpochs:
             if told < begun.epoch and offset >= begun.offset and not stretches:
                 return begun
         before = max((known for _, known in stretches), default=NO_EPOCH)
+        if NO_EPOCH < before < begun.epoch and offset >= begun.offset:
+            return begun
         return ReadTo(offset, before) if NO_EPOCH < told < before else None
 
     def below(self, place: Place, offset: int) -> int:
@@ -175,8 +178,10 @@ class CutLogs:
         the end of the last one before. But epochs never fall within a log. So where a record behind the offset is of an
         older epoch, what was read below is gone, and nobody tells from where on: the cut is put at 0. Example: read to
         28, record 27 of epoch 4. A leader of epoch 3 that had written to 40 is elected, and record 28 is of epoch 3.
+        Had it written to 28, nothing behind that would tell. So the last offset that was read is read again: where a
+        record stands there, it is of the same epoch as it was.
         """
-        consumer.assign([TopicPartition(*place, to.offset, leader_epoch=to.epoch) for place, to in asked.items()])
+        consumer.assign([TopicPartition(*place, to.offset - 1, leader_epoch=to.epoch) for place, to in asked.items()])
         waiting = dict(asked)
         cut: dict[Place, int] = {}
         deadline = self._monotonic() + self._timeout
@@ -195,8 +200,11 @@ class CutLogs:
                     why = error.str()
                 elif (to := waiting.pop(place, None)) is not None:
                     consumer.pause([TopicPartition(*place)])
-                    if offset is not None and offset < to.offset:
-                        cut[place] = offset
-                    elif error is None and NO_EPOCH < known_epoch(message.leader_epoch()) < to.epoch:
+                    told = NO_EPOCH if error is not None else known_epoch(message.leader_epoch())
+                    if offset == to.offset - 1 and error is None and told in {to.epoch, NO_EPOCH}:
+                        continue
+                    if NO_EPOCH < told < to.epoch:
                         cut[place] = 0
+                    elif offset is not None and offset < to.offset:
+                        cut[place] = offset
         return cut

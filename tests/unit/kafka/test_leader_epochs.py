@@ -80,7 +80,7 @@ def test_the_first_record_of_another_leader_leaves_in_doubt_what_was_read_before
     epochs.begin(PLACE, ReadTo(6, 6))
     assert epochs.saw([record(6, 6)]) == {}
     epochs.begin(PLACE, ReadTo(7, 6))
-    assert epochs.saw([record(3, 4), record(7, 6)]) == {}, "it is read again"
+    assert epochs.saw([record(3, 4), record(6, 6), record(7, 6)]) == {}, "it is read again"
     epochs.begin(PLACE, ReadTo(7, 6))
     assert epochs.saw([record(7, 5)]) == {PLACE: ReadTo(7, 6)}, "epochs never fall within a log"
     epochs.begin(PLACE, ReadTo(7, NO_EPOCH))
@@ -156,7 +156,7 @@ def asked(logs: PlayedLogs, **read: tuple[int, int]) -> dict[Place, int]:
 def test_the_broker_is_asked_for_all_partitions_at_once_with_their_epochs() -> None:
     logs = PlayedLogs([partition_end("offers", 0, 9)], [record(28, 6)])
     assert asked(logs, offers=(9, 3), checkouts=(28, 4)) == {}
-    assert logs.assigned == [("offers", 0, 9, 3), ("checkouts", 0, 28, 4)]
+    assert logs.assigned == [("offers", 0, 8, 3), ("checkouts", 0, 27, 4)]
     assert logs.closed
 
 
@@ -190,9 +190,24 @@ def test_a_log_that_went_on_under_an_older_epoch_is_not_what_was_read() -> None:
     assert asked(PlayedLogs([record(28, 4)]), checkouts=(28, 4)) == {}
 
 
+def test_where_an_older_log_ends_at_what_was_read_its_last_record_tells_that_the_log_was_cut() -> None:
+    """Record 27 was of epoch 4. A leader of epoch 3 that had written to 28 is elected, and writes on under epoch 5."""
+    assert asked(PlayedLogs([record(27, 3), record(28, 5)]), checkouts=(28, 4)) == {PLACE: 0}
+    assert asked(PlayedLogs([record(27, 5)]), checkouts=(28, 4)) == {PLACE: 27}, "cut there, and written anew"
+    assert asked(PlayedLogs([record(27, 4), record(28, 5)]), checkouts=(28, 4)) == {}
+
+
+def test_what_was_read_leaves_a_doubt_where_its_last_record_is_found_to_be_of_an_older_leader() -> None:
+    epochs = ReadEpochs()
+    epochs.begin(PLACE, ReadTo(28, 4))
+    assert epochs.saw([record(20, 3), record(27, 3)]) == {}, "it is read again"
+    assert epochs.saw([record(28, 5)]) == {PLACE: ReadTo(28, 4)}
+
+
 @pytest.mark.parametrize("unknown", [None, NO_EPOCH])
 def test_a_record_whose_epoch_is_not_known_is_of_no_older_one(unknown: int | None) -> None:
     assert asked(PlayedLogs([record(28, unknown)]), checkouts=(28, 4)) == {}
+    assert asked(PlayedLogs([record(27, unknown)]), checkouts=(28, 4)) == {}
 
 
 def test_without_an_epoch_nothing_is_asked() -> None:
