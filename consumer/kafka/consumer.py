@@ -21,7 +21,7 @@ from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
 from .causes import Causes
-from .leader_epochs import ReadEpochs
+from .leader_epochs import CUT_OR_NOT, ReadEpochs
 from .positions import Positions
 from .start_offsets import StartOffsets, TaskStart
 from .topic_watch import TopicWatch
@@ -60,6 +60,8 @@ _LOOK = 30.0
 _LOOK_TIMEOUT = 2.0
 """Seconds that such a look waits: meanwhile nothing is read, and the next one comes soon enough."""
 
+_SHARED_ANEW = "the group shares its partitions anew, and what was read just before waits meanwhile"
+
 
 class RebalanceListener(Protocol):
     """Who runs the tasks. Called within `GroupConsumer.poll` and `GroupConsumer.close`, on the poll thread."""
@@ -90,6 +92,7 @@ class GroupConsumer:
             client tells that by itself, None.
         topic_watch: sees that a topic was made anew; None: nobody does.
         causes: is told of the errors.
+        on_unread: is told why records that were read wait; with nothing, that none does. Any may be a purchase.
     """
 
     def __init__(
@@ -103,8 +106,10 @@ class GroupConsumer:
         is_spare: Callable[[str], bool] | None = None,
         topic_watch: TopicWatch | None = None,
         causes: Causes | None = None,
+        on_unread: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._topic_watch = topic_watch
+        self._on_unread = on_unread
         self._causes = causes or Causes(settings)
         self._waiting: list[Message] = []
         """Read, and not to be handed on while the topics may have been made anew."""
@@ -172,6 +177,8 @@ class GroupConsumer:
         Raises:
             StopError, StartError: the consumer cannot go on, or a log was cut; nothing of this poll was handed on.
         """
+        if not self._waiting:
+            self._on_unread("")
         self._changed.clear()
         if self._failure is None:
             # Before the records are in hand: this may wait, and calls would leave while purchases are not applied.
@@ -193,12 +200,11 @@ class GroupConsumer:
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
         messages = [message for message in messages if message.error() is None or self._is_end(message)]
-        self._starts.check_cuts(self._epochs.saw(messages))
-        if self._are_same_topics(messages):
+        if (none_cut := self._is_none_cut(messages)) and self._are_same_topics(messages):
             self._go_on()
             return messages
         self._waiting = messages
-        if len(messages) >= most:
+        if len(messages) >= most or not none_cut:
             self._hold()
         return []
 
@@ -256,6 +262,7 @@ class GroupConsumer:
     # --- the consumer's callbacks
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._on_unread(_SHARED_ANEW)
         try:
             whole = self._assignment.add(assigned)
             # What is still given to a member that leaves is given on; and a client that closes is told no starts.
@@ -313,6 +320,7 @@ class GroupConsumer:
         self, consumer: Consumer, gone: list[TopicPartition], how: Callable[[list[int]], None], word: str
     ) -> None:
         partitions = [partition for partition in self._assignment.remove(gone) if partition in self._partitions]
+        self._on_unread(_SHARED_ANEW)
         if partitions:
             try:
                 how(partitions)
@@ -320,6 +328,7 @@ class GroupConsumer:
                 self._failure = error
         self._assignment.stop_reading(consumer, self._places(partitions))
         self._partitions.difference_update(partitions)
+        self._epochs.drop(self._places(partitions))
         self._changed.update(partitions)
         self._assigned = bool(self._partitions)
         self._paused = {place for place in self._paused if place[1] in self._partitions}
@@ -348,6 +357,16 @@ class GroupConsumer:
             self._starts.check_partitions(self._consumer, _LOOK_TIMEOUT)
         except KafkaException as error:
             log.info("the broker does not tell how many partitions there are", error=str(error.args[0]))
+
+    def _is_none_cut(self, messages: list[Message]) -> bool:
+        """Whether no log was cut below what was read of it, by these; in doubt they wait until the broker tells."""
+        if in_doubt := self._epochs.saw(messages):
+            self._on_unread(CUT_OR_NOT)
+            if why := self._starts.check_cuts(in_doubt):
+                self._trouble(why)
+                return False
+            in_doubt.clear()
+        return True
 
     def _are_same_topics(self, messages: list[Message]) -> bool:
         """Whether nothing speaks against it; else the records wait until the broker has told.

@@ -24,6 +24,15 @@ from ..core.checkpoint import Position
 from ..errors import StartError
 from .end_offsets import TIMEOUT
 
+WHILE_RUNNING = 10.0
+"""Seconds that a look at cuts may take while the service runs: meanwhile no signal is heeded."""
+
+CUT_OR_NOT = (
+    "whether a log was cut below what was read of it is not known yet, and records wait until it is: see that the "
+    "brokers answer, and that the topics may be read"
+)
+"""Why records wait."""
+
 _ROUND = 0.2
 """Seconds that a look for answers waits."""
 
@@ -63,18 +72,27 @@ class ReadEpochs:
         self._newest: dict[Place, int | None] = {}
         self._stretches: dict[Place, list[tuple[int, int]]] = {}
         """By partition, the first offset of each stretch and its epoch."""
+        self._in_doubt: dict[Place, ReadTo] = {}
 
     def begin(self, place: Place, read_to: ReadTo) -> None:
         """A task begins; `read_to` is what its commit says."""
+        self._forget(place)
         self._begun[place] = read_to
-        self._stretches[place] = []
-        self._newest.pop(place, None)
+
+    def drop(self, places: Iterable[TopicPartition]) -> None:
+        """Tasks have gone."""
+        for place in places:
+            self._forget((place.topic, place.partition))
+
+    def _forget(self, place: Place) -> None:
+        for known in (self._begun, self._newest, self._stretches, self._in_doubt):
+            known.pop(place, None)
 
     def saw(self, messages: Iterable[Message]) -> dict[Place, ReadTo]:
         """These were read, those of each partition in order, and some perhaps twice.
 
         Ends of partitions among them say nothing. Returns how far those partitions had been read that the log may have
-        been cut below since:
+        been cut below since. They stand there, and are returned again, until the caller removes them:
 
         - A record is the first since the task began, and of another leader than what had been read. Until then the
           client compares nothing when the leader changes. What is read again may be of an older one, of course.
@@ -84,7 +102,7 @@ class ReadEpochs:
           find out, since of an epoch that it does not have the broker tells the end of the last one before.
         - What had been read was read again, and its last record is of an older leader than it was.
         """
-        newest, in_doubt = self._newest, dict[Place, ReadTo]()
+        newest = self._newest
         for message in messages:
             place = message.topic() or "", message.partition() or 0
             epoch = message.leader_epoch()
@@ -92,13 +110,13 @@ class ReadEpochs:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
                 told = known_epoch(epoch)
                 if not stretches or offset > stretches[-1][0]:
-                    if (read_to := self._in_doubt(place, offset, told)) is not None:
-                        in_doubt.setdefault(place, read_to)
+                    if (read_to := self._doubted(place, offset, told)) is not None:
+                        self._in_doubt.setdefault(place, read_to)
                     newest[place] = epoch
                     stretches.append((offset, told))
-        return in_doubt
+        return self._in_doubt
 
-    def _in_doubt(self, place: Place, offset: int, told: int) -> ReadTo | None:
+    def _doubted(self, place: Place, offset: int, told: int) -> ReadTo | None:
         """How far had been read of what this record, of another leader than the one before it, leaves in doubt."""
         begun, stretches = self._begun.get(place, NOT_READ), self._stretches[place]
         if NO_EPOCH not in {told, begun.epoch}:
@@ -149,10 +167,10 @@ class CutLogs:
         self._timeout = timeout
         self._monotonic = monotonic
 
-    def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
+    def of(self, read: Mapping[Place, ReadTo], timeout: float | None = None) -> dict[Place, int]:
         """Of each log that was cut below what was read of it, the first offset behind the cut at which anything stands.
 
-        Where no epoch is known nothing is asked, and nothing told.
+        Where no epoch is known nothing is asked, and nothing told. `timeout`: seconds, where it is another one.
 
         Raises:
             StartError: the broker did not answer in time.
@@ -162,11 +180,11 @@ class CutLogs:
             return {}
         consumer = self._reader()
         try:
-            return self._ask(consumer, asked)
+            return self._ask(consumer, asked, self._timeout if timeout is None else timeout)
         finally:
             consumer.close()
 
-    def _ask(self, consumer: Consumer, asked: Mapping[Place, ReadTo]) -> dict[Place, int]:
+    def _ask(self, consumer: Consumer, asked: Mapping[Place, ReadTo], timeout: float) -> dict[Place, int]:
         """Read on, in each log, behind what was read of it.
 
         The client has the broker tell where the epoch ends before it reads. Where that is below the offset it goes on
@@ -184,14 +202,15 @@ class CutLogs:
         consumer.assign([TopicPartition(*place, to.offset - 1, leader_epoch=to.epoch) for place, to in asked.items()])
         waiting = dict(asked)
         cut: dict[Place, int] = {}
-        deadline = self._monotonic() + self._timeout
+        deadline = self._monotonic() + timeout
         why = "it does not answer"
         while waiting:
             if self._monotonic() > deadline:
                 topic, partition = min(waiting)
                 raise StartError(
                     f"{topic}[{partition}]: the broker does not tell whether it still has what was read of it: {why}. "
-                    "Check the broker and the right to read the topic, then start again; nothing was read."
+                    "Nothing is read on before it tells. Check the broker and the right to read the topic; what has "
+                    "ended is to be started again then."
                 )
             for message in consumer.consume(len(waiting), _ROUND):
                 error, offset = message.error(), message.offset()

@@ -36,7 +36,7 @@ from ..settings import KafkaSettings
 from .end_offsets import TIMEOUT, bounds
 from .group import committed_by
 from .history import GroupHistory
-from .leader_epochs import NOT_READ, CutLogs, Place, ReadTo
+from .leader_epochs import NOT_READ, WHILE_RUNNING, CutLogs, Place, ReadTo
 from .positions import CommittedPosition, Positions, check_positions
 
 log = structlog.get_logger(__name__)
@@ -288,19 +288,22 @@ class StartOffsets:
             starts[partition] = TaskStart(offers, checkouts, learns, end, (first.was_read, second.was_read))
         return starts
 
-    def check_cuts(self, read: Mapping[Place, ReadTo]) -> None:
-        """See that these logs still hold what was read of them.
+    def check_cuts(self, read: Mapping[Place, ReadTo]) -> str:
+        """See that these logs still hold what was read of them, while running. Returns why that is not told, if so.
 
         Raises:
             OffsetGoneError: one was cut, and has grown since.
-            StartError: the broker did not answer.
         """
-        cut = self._cut_logs.of(read) if read and self._cut_logs is not None else {}
+        try:
+            cut = self._cut_logs.of(read, WHILE_RUNNING) if read and self._cut_logs is not None else {}
+        except StartError as error:
+            return str(error)
         for (topic, partition), offset in cut.items():
             raise OffsetGoneError(
                 f"{topic}[{partition}]: the log was cut and has grown since: what stands from offset {offset} on was "
                 f"never read. `opt-out positions` shows where group {self._settings.group_id} stands, and the ways on."
             )
+        return ""
 
     def check_partitions(self, consumer: Consumer, timeout: float) -> None:
         """Ask how many partitions the topics have, waiting up to `timeout` seconds for each answer.

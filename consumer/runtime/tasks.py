@@ -114,6 +114,7 @@ class Tasks:
             edges.is_spare,
             edges.topic_watch,
             edges.causes,
+            health.records_wait,
         )
 
     # --- told by the consumer

@@ -101,6 +101,7 @@ class Health:
         self._turned_at = self._boottime()
         self._last = Heartbeat(monotonic())
         self._calm_from = monotonic()
+        self._unread = ""
 
     def turned(
         self,
@@ -126,6 +127,10 @@ class Health:
             # In one step: what comes after the wait has its whole time.
             self._last = replace(self._last, ended=self._note_stall(), waits_for=None)
 
+    def records_wait(self, why: str) -> None:
+        """Why records that were read, or may have been, are not applied for now; empty: none wait."""
+        self._unread = why
+
     def waiting_for(self) -> tuple[str, float] | None:
         """What the loop waits for that only a broker can end, and since how many seconds it has not turned."""
         last = self._last
@@ -136,7 +141,12 @@ class Health:
         return max(0.0, self._monotonic() - self._last.ended)
 
     def unattended(self) -> str:
-        """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns."""
+        """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns.
+
+        What was read and is not applied may have bought any offer, however short the wait is.
+        """
+        if why := self._unread:
+            return why
         now = self._monotonic()
         age = self._age(now)
         if age > STALL:

@@ -77,7 +77,7 @@ def test_a_start_is_refused_where_a_log_was_cut_and_an_operator_answers(topic: s
 def test_the_second_judge_notices_a_service_that_takes_a_cut_log_for_the_old_one(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CutLogs, "of", lambda self, read: {})
+    monkeypatch.setattr(CutLogs, "of", lambda self, read, timeout=None: {})
     assert "invariant broken" in (run(seed, kinds=kinds_of(["cut logs"])).failure or "")
     monkeypatch.undo()
     assert run(seed, kinds=kinds_of(["cut logs"])).failure is None

@@ -102,7 +102,7 @@ class ChangesWorld:
     def starts(self) -> StartOffsets:
         return StartOffsets(KAFKA, self.rules, 1, self.now, each=self.each, cut_logs=self)  # type: ignore[arg-type]
 
-    def of(self, read: Mapping[Place, ReadTo]) -> dict[Place, int]:
+    def of(self, read: Mapping[Place, ReadTo], timeout: float | None = None) -> dict[Place, int]:
         """As `CutLogs`: what was cut of the logs whose epochs are known."""
         self.held_against = {topic: to for (topic, _), to in read.items()}
         return {

@@ -81,10 +81,16 @@ class Starts:
         self.read_to = NOT_READ, NOT_READ
         self.error: Exception | None = None
         self.cut: set[Place] = set()
+        self.untold = ""
+        self.asked: list[set[Place]] = []
+        self.on_ask: Callable[[], object] = lambda: None
 
-    def check_cuts(self, read: Mapping[Place, ReadTo]) -> None:
-        if self.cut & read.keys():
+    def check_cuts(self, read: Mapping[Place, ReadTo]) -> str:
+        self.asked.append(set(read))
+        self.on_ask()
+        if not self.untold and self.cut & read.keys():
             raise OffsetGoneError("cut")
+        return self.untold
 
     def begin_group(self, consumer: Any, now: int) -> None:
         pass
@@ -93,6 +99,7 @@ class Starts:
         pass
 
     def of(self, consumer: Any, partitions: Any) -> dict[int, TaskStart]:
+        self.on_ask()
         if self.error is not None:
             raise self.error
         return {partition: TaskStart(Position(3), Position(4), None, read_to=self.read_to) for partition in partitions}
@@ -104,9 +111,11 @@ class Tasks:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         self.error: OptOutError | None = None
+        self.on_told: Callable[[], object] = lambda: None
 
     def _note(self, word: str, what: Any) -> None:
         self.told.append((word, what))
+        self.on_told()
         if self.error is not None:
             raise self.error
 
@@ -134,9 +143,19 @@ class ConsumerWorld:
             clients.append(Client(on_error))
             return clients[0]
 
+        self.unread = ""
+        """Why no call may leave for the sake of what was read, as the gate is told it."""
         self.source = GroupConsumer(
-            make, SETTINGS, self.starts, self.tasks, self.trouble.append, lambda: 0.0, is_spare, watch
-        )  # type: ignore[arg-type] # the part of it that is used
+            make,
+            SETTINGS,
+            self.starts,  # type: ignore[arg-type] # the part of it that is used
+            self.tasks,
+            self.trouble.append,
+            lambda: 0.0,
+            is_spare,
+            watch,
+            on_unread=lambda why: setattr(self, "unread", why),
+        )
         self.client = clients[0]
         self.source.subscribe(0)
 
@@ -228,6 +247,72 @@ def test_the_first_record_of_a_newer_leader_is_handed_on_once_its_log_holds_what
     assert len(world.poll(Message("offers", 0, 20, epoch=3), Message("offers", 0, 21, epoch=4))) == 2
     with pytest.raises(OffsetGoneError):
         world.poll(Message("checkouts", 0, 9, epoch=4))
+
+
+# --- rule 1: no call leaves while what was read is in hand and a broker is waited for
+
+
+def test_no_call_leaves_while_a_broker_is_asked_of_cuts_with_purchases_in_hand() -> None:
+    world, told = ConsumerWorld(), list[str]()
+    world.starts.read_to = NOT_READ, ReadTo(9, 3)
+    world.assign(0)
+    world.poll()
+    assert not world.unread
+    world.starts.on_ask = lambda: told.append(world.unread)
+    assert len(world.poll(Message("checkouts", 0, 9, epoch=4))) == 1
+    assert len(told) == 1
+    assert "whether a log was cut" in told[0]
+    assert world.unread, "they are handed on, and not applied yet"
+    world.poll()
+    assert not world.unread
+
+
+def test_no_call_leaves_while_the_group_shares_anew_with_purchases_in_hand() -> None:
+    world, told = ConsumerWorld(), list[str]()
+    world.assign(0)
+    world.poll()
+    world.starts.on_ask = world.tasks.on_told = lambda: told.append(world.unread)
+    client = world.client
+    world.poll(Message("checkouts", 0, 9), then=[lambda: client.on_assign(client, world.places(1))])
+    assert told
+    assert all(told), "the starts of the new task, then its begin"
+    told.clear()
+    world.poll()
+    assert not world.unread
+    world.poll(Message("checkouts", 0, 10), then=[lambda: client.on_revoke(client, world.places(1))])
+    assert told
+    assert all(told), "the calls of what goes are waited for"
+
+
+def test_where_the_broker_does_not_tell_of_cuts_records_wait_and_it_is_asked_again() -> None:
+    world = ConsumerWorld()
+    world.starts.read_to = ReadTo(20, 2), ReadTo(9, 3)
+    world.assign(0)
+    world.starts.untold = "it does not answer"
+    assert world.poll(Message("checkouts", 0, 9, epoch=4)) == []
+    assert world.poll(Message("offers", 0, 20, epoch=2)) == []
+    assert world.unread
+    assert world.trouble == ["it does not answer"] * 2
+    assert world.client.paused >= {("checkouts", 0), ("offers", 0)}
+    world.starts.untold = ""
+    assert offsets(world.poll()) == [9, 20]
+    assert world.starts.asked == [{("checkouts", 0)}] * 3
+    assert offsets(world.poll(Message("checkouts", 0, 10, epoch=4))) == [10]
+    assert not world.unread
+    assert len(world.starts.asked) == 3, "it has told"
+
+
+def test_a_doubt_goes_with_its_task() -> None:
+    world = ConsumerWorld()
+    world.starts.read_to = NOT_READ, ReadTo(9, 3)
+    world.assign(0)
+    world.starts.untold = "it does not answer"
+    world.poll(Message("checkouts", 0, 9, epoch=4))
+    asked = len(world.starts.asked)
+    world.poll(then=[lambda: world.client.on_revoke(world.client, world.places(0))])
+    assert len(world.starts.asked) == asked
+    world.poll()
+    assert not world.unread
 
 
 def test_what_came_before_a_task_began_tells_nothing_of_its_epochs() -> None:

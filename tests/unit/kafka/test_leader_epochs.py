@@ -20,6 +20,14 @@ def record(offset: int, epoch: int | None, place: Place = PLACE) -> Message:
     return Message(*place, offset, epoch=epoch)
 
 
+def doubted(epochs: ReadEpochs, messages: list[Message]) -> dict[Place, ReadTo]:
+    """What these leave in doubt; the broker then tells that the logs are whole."""
+    in_doubt = epochs.saw(messages)
+    found = dict(in_doubt)
+    in_doubt.clear()
+    return found
+
+
 # --- which epoch goes with a position
 
 
@@ -74,37 +82,50 @@ def test_a_task_that_begins_anew_knows_nothing_of_what_was_read_before() -> None
 def test_the_first_record_of_another_leader_leaves_in_doubt_what_was_read_before_it_and_no_other_does() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(3, 2))
-    assert epochs.saw([partition_end(*PLACE, 3)]) == {}
-    assert epochs.saw([record(3, 4), record(4, 4)]) == {PLACE: ReadTo(3, 2)}
-    assert epochs.saw([record(5, 6)]) == {}, "from the first record on the client compares"
+    assert doubted(epochs, [partition_end(*PLACE, 3)]) == {}
+    assert doubted(epochs, [record(3, 4), record(4, 4)]) == {PLACE: ReadTo(3, 2)}
+    assert doubted(epochs, [record(5, 6)]) == {}, "from the first record on the client compares"
     epochs.begin(PLACE, ReadTo(6, 6))
-    assert epochs.saw([record(6, 6)]) == {}
+    assert doubted(epochs, [record(6, 6)]) == {}
     epochs.begin(PLACE, ReadTo(7, 6))
-    assert epochs.saw([record(3, 4), record(6, 6), record(7, 6)]) == {}, "it is read again"
+    assert doubted(epochs, [record(3, 4), record(6, 6), record(7, 6)]) == {}, "it is read again"
     epochs.begin(PLACE, ReadTo(7, 6))
-    assert epochs.saw([record(7, 5)]) == {PLACE: ReadTo(7, 6)}, "epochs never fall within a log"
+    assert doubted(epochs, [record(7, 5)]) == {PLACE: ReadTo(7, 6)}, "epochs never fall within a log"
     epochs.begin(PLACE, ReadTo(7, NO_EPOCH))
-    assert epochs.saw([record(7, 9)]) == {}, "nothing is known to compare with"
+    assert doubted(epochs, [record(7, 9)]) == {}, "nothing is known to compare with"
 
 
 def test_a_record_below_what_was_read_that_a_newer_leader_wrote_leaves_it_in_doubt() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(28, 4))
-    assert epochs.saw([record(20, 3), record(22, 4)]) == {}, "it is read again"
-    assert epochs.saw([record(25, 6)]) == {PLACE: ReadTo(28, 4)}
+    assert doubted(epochs, [record(20, 3), record(22, 4)]) == {}, "it is read again"
+    assert doubted(epochs, [record(25, 6)]) == {PLACE: ReadTo(28, 4)}
     epochs.begin(PLACE, ReadTo(28, 4))
-    assert epochs.saw([record(20, 4), record(28, 6)]) == {}, "from there on the client compares"
+    assert doubted(epochs, [record(20, 4), record(28, 6)]) == {}, "from there on the client compares"
 
 
 def test_a_record_of_an_older_leader_than_the_one_before_it_leaves_in_doubt_what_was_read() -> None:
     epochs, read = ReadEpochs(), [record(26, 2), record(27, 4)]
     epochs.begin(PLACE, ReadTo(26, 2))
     epochs.saw(read)
-    assert epochs.saw([*read, record(28, 3)]) == {PLACE: ReadTo(28, 4)}
+    assert doubted(epochs, [*read, record(28, 3)]) == {PLACE: ReadTo(28, 4)}
     epochs.begin(PLACE, ReadTo(26, 2))
     epochs.saw([*read, record(28, None)])
-    assert epochs.saw([record(29, 4)]) == {}, "there was no epoch between"
-    assert epochs.saw([record(30, 3)]) == {PLACE: ReadTo(30, 4)}
+    assert doubted(epochs, [record(29, 4)]) == {}, "there was no epoch between"
+    assert doubted(epochs, [record(30, 3)]) == {PLACE: ReadTo(30, 4)}
+
+
+def test_a_doubt_stays_until_the_broker_has_told_or_the_task_has_gone() -> None:
+    epochs = ReadEpochs()
+    epochs.begin(PLACE, ReadTo(3, 2))
+    epochs.saw([record(3, 4)])
+    assert epochs.saw([]) == {PLACE: ReadTo(3, 2)}
+    epochs.drop([TopicPartition(*PLACE)])
+    assert epochs.saw([]) == {}
+    epochs.begin(PLACE, ReadTo(3, 2))
+    epochs.saw([record(3, 4)])
+    epochs.begin(PLACE, ReadTo(5, 4))
+    assert epochs.saw([record(5, 4)]) == {}
 
 
 def test_a_record_without_an_epoch_leaves_the_position_without_one() -> None:
@@ -200,8 +221,8 @@ def test_where_an_older_log_ends_at_what_was_read_its_last_record_tells_that_the
 def test_what_was_read_leaves_a_doubt_where_its_last_record_is_found_to_be_of_an_older_leader() -> None:
     epochs = ReadEpochs()
     epochs.begin(PLACE, ReadTo(28, 4))
-    assert epochs.saw([record(20, 3), record(27, 3)]) == {}, "it is read again"
-    assert epochs.saw([record(28, 5)]) == {PLACE: ReadTo(28, 4)}
+    assert doubted(epochs, [record(20, 3), record(27, 3)]) == {}, "it is read again"
+    assert doubted(epochs, [record(28, 5)]) == {PLACE: ReadTo(28, 4)}
 
 
 @pytest.mark.parametrize("unknown", [None, NO_EPOCH])

@@ -54,6 +54,15 @@ def test_a_wait_for_the_brokers_is_a_loop_that_stands_still() -> None:
     assert state() == OPEN
 
 
+def test_no_call_leaves_while_records_that_were_read_wait_however_short_that_is() -> None:
+    health = Health(95.0, lambda: 100.0)
+    state = attended(health)
+    health.records_wait("the broker is asked")
+    assert state() == (Opening.CLOSED, "the broker is asked")
+    health.records_wait("")
+    assert state() == OPEN
+
+
 def test_no_call_leaves_while_it_is_in_doubt_whether_the_topics_are_the_same() -> None:
     watch = TopicWatch(None, {"offers": "an id"})  # type: ignore[arg-type]
     state = same_topics(watch)
