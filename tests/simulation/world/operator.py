@@ -38,6 +38,11 @@ class Operator:
         self._broker = broker
         self._tell = tell
 
+    def _epoch_reader(self) -> SimulatedConsumer:
+        reader = SimulatedConsumer(self._broker, self, lambda _: None)
+        reader.begins_anew = True
+        return reader
+
     def answer(self, settings: Settings, before: int) -> bool:
         """`opt-out positions --accept`, or `--reset-to` a time `before` all (ms).
 
@@ -58,7 +63,7 @@ class Operator:
                 whose,
                 each=each_of(settings.input.offers.each),
                 # While it asks no time passes: each look counts as a second.
-                cut_logs=CutLogs(lambda: consumer, monotonic=count().__next__),  # type: ignore[arg-type,return-value]
+                cut_logs=CutLogs(self._epoch_reader, monotonic=count().__next__),  # type: ignore[arg-type]
             ),
             SettledSince(lambda: consumer, settings.kafka, PlainCodec().decode_outcome, rules.max_skew),  # type: ignore[arg-type,return-value]
             group=settings.kafka.group_id,
