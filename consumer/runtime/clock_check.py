@@ -81,12 +81,14 @@ class ClockFinding(NamedTuple):
     `ahead_of_any`: by how many it is ahead of the one that is furthest behind. Two witnesses may contradict each other,
     and no watermark passes either. One whose answer took long tells little: then by how many it may be ahead, beyond
     `TOLERANCE`. For example: the API answers after 9 s, and the clock is ahead by 8 s. That is not known, and counts.
+    `surely_ahead`: the same without what is only possible.
     """
 
     state: ClockState
     ahead: float = 0.0
     witness: str = ""
     ahead_of_any: float = 0.0
+    surely_ahead: float = 0.0
 
     @property
     def confirmed(self) -> bool:
@@ -204,11 +206,11 @@ class ClockCheck:
             return GateState(Opening.CLOSED, f"{finding.words}, more than join.max_skew: have the clock set right")
         if self._unread:
             return _UNREAD_CHECKOUTS
-        if (ahead := self._decided_by - self._wall()) > TOLERANCE:
+        if (ahead := self._decided_by - self._wall() + finding.surely_ahead) > TOLERANCE:
             return GateState(
                 Opening.CLOSED,
-                f"the clock of this machine was set back, and calls were decided by it when it was {ahead:.0f} s ahead "
-                "of what it shows now: they wait until it has come there again, since what is bought until then counts",
+                f"the clock of this machine is ahead, or was and is set back, and calls were decided {ahead:.0f} s "
+                "before others have that time: they wait until these have, since what is bought until then counts",
             )
         return self._told_lately() if finding.state is ClockState.UNKNOWN else OPEN
 
@@ -256,10 +258,12 @@ class ClockCheck:
         self._wanted = True
 
     def decided(self, by: float) -> None:
-        """Calls are decided that no clock before `by` (s) would have decided. None leaves before our clock shows that.
+        """Calls are decided that no clock before `by` (s) would have decided. None leaves before our clock shows that,
+        and all that ours is known to be ahead of.
 
         For example: our clock and one producer's are an hour ahead, and nobody tells the time at first. What is decided
-        by them waits until somebody does, and our clock is set right: it was decided an hour too early.
+        by them waits until somebody does, and our clock is set right: it was decided an hour too early. If they are
+        three minutes ahead, it waits for three minutes, though nobody sets them.
         """
         self._decided_by = max(self._decided_by, by)
 
@@ -319,7 +323,7 @@ class ClockCheck:
     def _judge(self) -> ClockFinding:
         now = self._monotonic()
         drift = self._wall() - now
-        confirmed, worst, witness, most = False, 0.0, "", 0.0
+        confirmed, worst, witness, most, sure = False, 0.0, "", 0.0, 0.0
         for name, one in self._samples.copy().items():
             ahead, is_fresh = one.ahead(drift), now - one.taken <= STALE
             # What the API disproved it has to take back: it can be asked, unless it has answered without a Date since.
@@ -327,18 +331,17 @@ class ClockCheck:
             counts = is_fresh or (name == API and self._undated <= one.taken)
             if counts:
                 may_be = drift - one.least - TOLERANCE if one.most < float("inf") else 0.0
-                most = max(most, ahead, may_be)
+                most, sure = max(most, ahead, may_be), max(sure, ahead)
             if counts and abs(ahead) > abs(worst):
                 worst, witness = ahead, name
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
             confirmed = confirmed or (is_fresh and one.most < float("inf"))
         if abs(worst) > TOLERANCE:
             wrong = abs(worst) > max(self._max_skew, TOLERANCE)
-            return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most)
-        if confirmed:
-            return ClockFinding(ClockState.CONFIRMED, ahead_of_any=most)
+            return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most, sure)
         nobody = self._ask is None or now - self._undated <= STALE
-        return ClockFinding(ClockState.BELIEVED if nobody else ClockState.UNKNOWN, ahead_of_any=most)
+        state = ClockState.CONFIRMED if confirmed else ClockState.BELIEVED if nobody else ClockState.UNKNOWN
+        return ClockFinding(state, ahead_of_any=most, surely_ahead=sure)
 
     def _ask_if_due(self) -> None:
         if self._ask is None:
