@@ -262,7 +262,7 @@ class GroupConsumer:
     # --- the consumer's callbacks
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        self._on_unread(_SHARED_ANEW)
+        self._on_unread(_SHARED_ANEW if self._partitions else "")
         try:
             whole = self._assignment.add(assigned)
             # What is still given to a member that leaves is given on; and a client that closes is told no starts.

@@ -284,6 +284,12 @@ def test_no_call_leaves_while_the_group_shares_anew_with_purchases_in_hand() -> 
     assert all(told), "the calls of what goes are waited for"
 
 
+def test_a_member_that_had_no_task_has_no_call_to_wait() -> None:
+    world = ConsumerWorld()
+    world.assign(0)
+    assert not world.unread
+
+
 def test_where_the_broker_does_not_tell_of_cuts_records_wait_and_it_is_asked_again() -> None:
     world = ConsumerWorld()
     world.starts.read_to = ReadTo(20, 2), ReadTo(9, 3)
