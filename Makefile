@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 # What a test run is given besides: make test ARGS="tests/unit -k watermark"
 ARGS ?=
 
-# Each of them has a Kafka of its own. The tests mostly wait: four keep two cores busy.
-WORKERS ?= 4
+# Each of them has a Kafka of its own. The tests mostly wait: six keep two cores busy.
+WORKERS ?= 6
 
 # What was compiled is kept, whatever the environment says: each Python that starts would compile anew what it imports of
 # this tree, and each run of the tests would rewrite the assertions of all of them.

@@ -17,8 +17,13 @@ from hypothesis import settings as hypothesis_settings
 from consumer.core.horizon import Horizon
 from consumer.hiding import IN_USE
 
+# A loaded machine must not fail a property.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 # For `make mutants`: whether a mutant lives must not depend on luck, and nobody reads a shrunk example.
-hypothesis_settings.register_profile("mutants", derandomize=True, phases=(Phase.explicit, Phase.generate))
+hypothesis_settings.register_profile(
+    "mutants", deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
+)
 
 _SEARCH = pytest.StashKey[brokers.Search]()
 _USED = pytest.StashKey[str]()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.builders import NOW, checkout, end, offer, raw
 from support.kafka import Message
@@ -407,6 +407,16 @@ def judged(log: list[Drawn], limit: int) -> tuple[list[int], bool]:
     return dead, False
 
 
+def is_mass_anywhere(log: list[Drawn], limit: int) -> bool:
+    """Whether so many are late somewhere, over the border of two spans too: a task counts what it has given up."""
+    late_ones = [r.offset for r in log if r.late]
+    return any(
+        sum(offset <= other < offset + SPAN for other in late_ones) > limit
+        or sum(offset <= other < offset + BURST_SPAN for other in late_ones) >= BURST
+        for offset in late_ones
+    )
+
+
 LIMITS = st.sampled_from((1, 3, 100, 100))
 
 
@@ -415,6 +425,8 @@ LIMITS = st.sampled_from((1, 3, 100, 100))
 def test_what_is_kept_back_depends_on_the_log_alone(
     log: list[Drawn], limit: int, batches: list[tuple[int, bool]]
 ) -> None:
+    # What is a mass only over a border hangs on which task lives to see it.
+    assume(judged(log, limit)[1] or not is_mass_anywhere(log, limit))
     world = OfferWorld(limit)
     dead: list[int] = []
     at = turn = 0
