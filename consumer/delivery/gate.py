@@ -25,6 +25,9 @@ from .partner import PendingCall
 LOOK_S = 0.25
 """Seconds between two looks at a gate that is not open."""
 
+FRESH_S = 0.01
+"""Seconds for which it counts that the gate was open, for what only connects. Before a call leaves all is asked anew."""
+
 TRIAL_S = 2.5
 """Seconds after a call that was settled one at a time until the next: its outcome is to be written meanwhile, by which
 the condition learns whether it may open."""
@@ -66,6 +69,8 @@ class Gate:
     def __init__(self, conditions: Sequence[Condition], now: Callable[[], float]) -> None:
         self._conditions = tuple(conditions)
         self._now = now
+        self._opening = Opening.OPEN
+        self._looked_at = float("-inf")
         self._openings = [Opening.OPEN] * len(self._conditions)
         self._reasons = [""] * len(self._conditions)
         self._trial_until = 0.0
@@ -76,10 +81,12 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether it was open when it was last looked at."""
-        return all(opening is Opening.OPEN for opening in self._openings)
+        return self._opening is Opening.OPEN
 
     def lets_begin(self, others_in_flight: int) -> bool:
         """Whether a call may be begun now, which connects first, beside so many that are in flight."""
+        if self.is_open and self._now() < self._looked_at + FRESH_S:
+            return True
         return self._lets(others_in_flight, max(self._begun_at, self._left_at))
 
     def begun(self) -> None:
@@ -125,7 +132,7 @@ class Gate:
 
     def _look(self) -> Opening:
         """Ask every condition, and log each that has changed. Returns how far the gate is open."""
-        opening = Opening.OPEN
+        opening, self._looked_at = Opening.OPEN, self._now()
         for place, ask in enumerate(self._conditions):
             state = ask()
             opening = min(opening, state.opening)
@@ -133,6 +140,7 @@ class Gate:
             if state.opening is not self._openings[place]:
                 self._log_change(self._openings[place], state)
                 self._openings[place] = state.opening
+        self._opening = opening
         return opening
 
     def _log_change(self, before: Opening, state: GateState) -> None:

@@ -69,12 +69,23 @@ def test_a_condition_that_closes_stops_retries_too_and_leaves_those_in_flight_al
 def test_a_call_given_out_just_before_a_condition_closes_takes_its_place_again() -> None:
     async def main() -> None:
         switch = Switch(CLOSED)
-        switch.script = [OPEN, OPEN, OPEN, OPEN]
+        switch.script = [OPEN, OPEN]
         world = DeliveryWorld(lambda _: OK, concurrency=2, conditions=[switch])
         world.submit("a", "b", "c")
         await world.until(50.0)
-        assert world.offers() == ["a"], "the fourth look was that of the first call as it left"
+        assert world.offers() == ["a"], "the second look was that of the first call as it left"
         assert (world.delivery.queued, world.delivery.in_flight) == (2, 0)
+
+    virtual_time.run(main())
+
+
+def test_each_call_asks_anew_as_it_leaves_though_the_gate_was_open_just_before() -> None:
+    async def main() -> None:
+        switch = Switch()
+        world = DeliveryWorld(lambda _: OK, concurrency=10, conditions=[switch])
+        world.submit(*numbered(10))
+        await world.until_results(10)
+        assert 10 <= switch.asked < 20, "what only connects believes what was found just before"
 
     virtual_time.run(main())
 
