@@ -26,7 +26,7 @@ LOOK_S = 0.25
 """Seconds between two looks at a gate that is not open."""
 
 FRESH_S = 0.01
-"""Seconds for which it counts that the gate was open, for what only connects. Before a call leaves all is asked anew."""
+"""Seconds for which an open gate counts for what only connects. Before a call leaves all is asked anew."""
 
 TRIAL_S = 2.5
 """Seconds after a call that was settled one at a time until the next: its outcome is to be written meanwhile, by which
