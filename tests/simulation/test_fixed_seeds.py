@@ -14,7 +14,7 @@ FOUND = (
     53006946, 53010721, 53013143, 60000585, 60003008, 60003300, 60003509, 62004555,
     62010847, 62016391, 62017575, 63001556, 64000031, 64002209, 66001974,
     70006647, 74000928, 78001049, 80000771, 78000176,
-    95000692, 95000701, 95001611, 95004351, 95007008, 95014091,
+    95000692, 95000701, 95001611, 95004351, 95007008, 95014091, 97003231,
 )  # fmt: skip
 """Seeds that broke an invariant once.
 
@@ -88,6 +88,7 @@ ahead by 10 s, counted as confirmed, and a quiet partition was decided up to a t
 95001611 and 95014091: what is gone from the log made the first part of a chain late, and the rest was another chain.
 95004351: what had been given up was given up once more by force, and counted as a chain that was settled twice.
 95007008: a commit had room for less than the one before, and what was late by that one came in time after a restart.
+97003231: an instance of a backfill that had nothing to do ended before the others, while a part of the log was gone.
 """
 
 

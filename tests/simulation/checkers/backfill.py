@@ -20,6 +20,7 @@ from simulation.world.insurer import Insurer
 from support.chain_begins import is_begin_unknown
 
 from consumer.audit.decision import Fate
+from consumer.backfill.end import Left
 from consumer.backfill.told import chain_key
 from consumer.core.guards import SuspendedBy
 from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
@@ -301,7 +302,7 @@ class BackfillChecker:
         self._faults[f"a run is {'complete' if complete else 'suspended' if suspended else 'not complete'}"] += 1
         done_at = max(self._plan.scope.done_at(p) for p in range(self._scenario.partitions))
         for p in processes:
-            if p is not last and complete:
+            if p is not last and (complete or last.report.left == Left(0, 0, ())):
                 continue  # it did not know what the others had left, and one of them has settled it
             if not (p.report.is_complete or suspended or p.report.cut_off) and done_at <= self._decides_to(p):
                 raise Violation(f"{p.name} is not complete, for no reason: {p.report}")
