@@ -24,7 +24,7 @@ from .causes import Causes
 from .leader_epochs import CUT_OR_NOT, ReadEpochs
 from .positions import Positions
 from .start_offsets import StartOffsets, TaskStart
-from .topic_watch import TopicWatch
+from .topic_watch import IN_DOUBT, TopicWatch
 
 log = structlog.get_logger(__name__)
 
@@ -377,10 +377,11 @@ class GroupConsumer:
         watch = self._topic_watch
         if watch is None:
             return True
-        if messages:
-            # The newest of a batch will do: the next batch has one of each partition that goes on.
-            last = messages[-1]
+        # The newest of a batch will do: the next batch has one of each partition that goes on.
+        for last in messages[-1:]:
             watch.saw_epoch(last.topic() or "", last.partition() or 0, last.leader_epoch())
+        if not watch.certain:
+            self._on_unread(IN_DOUBT)  # also once it is: what has waited is to be applied before a call leaves
         watch.look()
         return watch.certain
 
@@ -391,8 +392,7 @@ class GroupConsumer:
 
     def _go_on(self) -> None:
         if self._held:
-            self._held = False
-            places = self._places(self._partitions)
+            self._held, places = False, self._places(self._partitions)
             self._consumer.resume([p for p in places if (p.topic, p.partition) not in self._paused])
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:

@@ -35,6 +35,13 @@ PATIENCE = 2 * _TIMEOUT
 another log; that costs nothing while it is far less than lateness, since nothing younger than that is decided."""
 
 
+IN_DOUBT = (
+    "after trouble it is not known yet whether the topics are the same, and records wait until it is: see that the "
+    "brokers answer, and that Describe on the topics is allowed"
+)
+"""Why no call leaves, and records wait."""
+
+
 class TopicWatch:
     """One question at a time. Not thread-safe.
 

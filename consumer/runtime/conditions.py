@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..delivery.gate import OPEN, Condition, GateState, Opening
-from ..kafka.topic_watch import TopicWatch
+from ..kafka.topic_watch import IN_DOUBT, TopicWatch
 from ..kafka.writes import Writes
 from ..server.health import Health
 
@@ -39,12 +39,6 @@ def same_topics(watch: TopicWatch) -> Condition:
     """The topics are those that the run began with. While that is in doubt records wait, purchases among them."""
 
     def state() -> GateState:
-        return OPEN if watch.certain else GateState(Opening.CLOSED, _IN_DOUBT)
+        return OPEN if watch.certain else GateState(Opening.CLOSED, IN_DOUBT)
 
     return state
-
-
-_IN_DOUBT = (
-    "after trouble it is not known yet whether the topics are the same, and records wait until it is: see that the "
-    "brokers answer, and that Describe on the topics is allowed"
-)

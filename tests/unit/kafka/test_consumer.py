@@ -284,6 +284,24 @@ def test_no_call_leaves_while_the_group_shares_anew_with_purchases_in_hand() -> 
     assert all(told), "the calls of what goes are waited for"
 
 
+def test_no_call_leaves_until_what_waited_for_the_topics_is_applied() -> None:
+    """That they are the same opens the gate for the one reason: what was bought meanwhile has to be applied first."""
+    watch = Watch()
+    world = ConsumerWorld(watch=watch)
+    world.assign(2)
+    world.poll()
+    watch.certain = False
+    assert world.poll(record(2)) == []
+    watch.on_look = lambda: setattr(watch, "certain", True)
+    assert offsets(world.poll(record(3))) == [2, 3]
+    assert world.unread, "they are handed on, and not applied yet"
+    world.poll()
+    assert not world.unread
+    watch.certain = False
+    assert offsets(world.poll(record(4))) == [4]
+    assert world.unread, "nor may one have waited before"
+
+
 def test_a_member_that_had_no_task_has_no_call_to_wait() -> None:
     world = ConsumerWorld()
     world.assign(0)
@@ -503,6 +521,7 @@ class Watch:
         self.certain = True
         self.error: OptOutError | None = None
         self.doubts, self.epochs = 0, list[Any]()
+        self.on_look: Callable[[], object] = lambda: None
 
     def doubt(self) -> None:
         self.doubts += 1
@@ -511,6 +530,7 @@ class Watch:
         self.epochs.append(seen)
 
     def look(self) -> None:
+        self.on_look()
         if self.error is not None:
             raise self.error
 
