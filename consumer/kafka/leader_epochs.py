@@ -100,7 +100,8 @@ class ReadEpochs:
           and after a restart from 20 record 25 is of epoch 6. The client had only read to 21 when it compared.
         - A record is of an older leader than the one before it: epochs never fall within a log. The client does not
           find out, since of an epoch that it does not have the broker tells the end of the last one before.
-        - What had been read was read again, and its last record is of an older leader than it was.
+        - What had been read was read again, and its last record is of an older leader than it was. What comes first
+          behind it tells, be it of the same one.
         """
         newest = self._newest
         for message in messages:
@@ -108,16 +109,20 @@ class ReadEpochs:
             epoch = message.leader_epoch()
             if newest.get(place) != epoch and message.error() is None:
                 stretches, offset = self._stretches.setdefault(place, []), message.offset() or 0
-                told = known_epoch(epoch)
+                told, again = known_epoch(epoch), offset < self._begun.get(place, NOT_READ).offset
                 if not stretches or offset > stretches[-1][0]:
-                    if (read_to := self._doubted(place, offset, told)) is not None:
+                    other = not stretches or told != stretches[-1][1]
+                    if (other or not again) and (read_to := self._doubted(place, offset, told)) is not None:
                         self._in_doubt.setdefault(place, read_to)
-                    newest[place] = epoch
-                    stretches.append((offset, told))
+                    if other:
+                        stretches.append((offset, told))
+                    if not again:  # the first of these is looked at though no epoch changes there
+                        newest[place] = epoch
         return self._in_doubt
 
     def _doubted(self, place: Place, offset: int, told: int) -> ReadTo | None:
-        """How far had been read of what this record, of another leader than the one before it, leaves in doubt."""
+        """How far had been read of what this record leaves in doubt, which is of another leader than the one before it,
+        or the first behind what was read again."""
         begun, stretches = self._begun.get(place, NOT_READ), self._stretches[place]
         if NO_EPOCH not in {told, begun.epoch}:
             if told > begun.epoch and (offset < begun.offset or not stretches):

@@ -225,6 +225,18 @@ def test_what_was_read_leaves_a_doubt_where_its_last_record_is_found_to_be_of_an
     assert doubted(epochs, [record(28, 5)]) == {PLACE: ReadTo(28, 4)}
 
 
+def test_what_was_read_leaves_that_doubt_too_where_the_older_log_goes_on_behind_it() -> None:
+    """After the start was checked, a leader of epoch 3 that had written to 40 is elected: no epoch changes at 28."""
+    epochs, again = ReadEpochs(), [record(20, 3), record(27, 3)]
+    epochs.begin(PLACE, ReadTo(28, 4))
+    assert doubted(epochs, again) == {}, "it is read again"
+    assert doubted(epochs, [*again, record(28, 3)]) == {PLACE: ReadTo(28, 4)}
+    assert doubted(epochs, [record(29, 3)]) == {}, "the broker was asked"
+    epochs.begin(PLACE, ReadTo(28, 4))
+    assert doubted(epochs, [record(20, 3), record(27, 4), record(28, 4), record(29, 4)]) == {}
+    assert [epochs.below(PLACE, offset) for offset in (21, 27, 28, 30)] == [3, 3, 4, 4]
+
+
 @pytest.mark.parametrize("unknown", [None, NO_EPOCH])
 def test_a_record_whose_epoch_is_not_known_is_of_no_older_one(unknown: int | None) -> None:
     assert asked(PlayedLogs([record(28, unknown)]), checkouts=(28, 4)) == {}
