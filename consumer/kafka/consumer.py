@@ -374,11 +374,11 @@ class GroupConsumer:
         Raises:
             TopicMadeAnewError: a topic is not the one that it was.
         """
-        watch = self._topic_watch
-        if watch is None:
+        if (watch := self._topic_watch) is None:
             return True
-        # The newest of a batch will do: the next batch has one of each partition that goes on.
-        for last in messages[-1:]:
+        if messages:
+            # The newest of a batch will do: the next batch has one of each partition that goes on.
+            last = messages[-1]
             watch.saw_epoch(last.topic() or "", last.partition() or 0, last.leader_epoch())
         if not watch.certain:
             self._on_unread(IN_DOUBT)  # also once it is: what has waited is to be applied before a call leaves
