@@ -56,7 +56,7 @@ class BackPressure:
                 # Checkouts are read on: each may be a purchase that takes back a call that waits, or what ends a
                 # suspension. But reading them has to wait for records that wait, which would else be kept in memory
                 # without end.
-                sides = {Side.OFFERS, *(runner.waiting() if runner.task in reads_on else sides)}
+                sides = {Side.OFFERS, *(runner.waiting.sides if runner.task in reads_on else sides)}
             if runner.task in self.kept_checkouts.stopped:
                 sides.add(Side.CHECKOUTS)
             wanted.update((self._topics[side], runner.partition) for side in sides)

@@ -272,10 +272,10 @@ class Loop:
         self._edges.delivery.release(notes)
 
     def _decide(self, withdrawn: dict[TaskRunner, list[int]], now: int) -> None:
-        """Apply what was buffered, take back calls, ask the guards, and hand over the calls of what is due."""
+        """Apply what waited, take back calls, ask the guards, and hand over the calls of what is due."""
         runners, delivery = self.tasks.runners.values(), self._edges.delivery
         for runner in runners:
-            if runner.buffering and (starts := runner.drain_buffer(now)):
+            if runner.waiting and (starts := runner.drain_waiting(now)):
                 withdrawn.setdefault(runner, []).extend(starts)
         for runner, starts in withdrawn.items():
             delivery.withdraw(runner, starts)
@@ -287,8 +287,8 @@ class Loop:
                 self._clock_check.decided(runner.task.watermark / 1000 + self._lateness)
                 delivery.submit(calls)
         self._has_more_due = any(runner.task.due.has_more for runner in runners)
-        # What is still buffered, or due, is tried again in the next turn, whatever comes.
-        self.tasks.changed = self._has_more_due or any(runner.buffering for runner in runners)
+        # What still waits, or is due, is tried again in the next turn, whatever comes.
+        self.tasks.changed = self._has_more_due or any(runner.waiting for runner in runners)
         self._restoring = tuple(partition for partition, runner in self.tasks.runners.items() if runner.task.restoring)
 
     def _check_edges(self) -> None:
@@ -340,8 +340,8 @@ class Loop:
             idle=self._idleness.facts(side, runner.partition),
             clock_confirmed=self._clock_check.finding.confirmed,
             in_doubt=watch is not None and not watch.certain,
-            schema=runner.schema_waits.get(side),
-            waits_for_clock=not task.restoring and side in runner.waiting(),
+            schema=runner.waiting.schemas.get(side),
+            waits_for_clock=not task.restoring and side in runner.waiting.sides,
             kept_back=side is Side.OFFERS and runner.late_run.suspended,
             full=side is Side.OFFERS and self._back_pressure.full and not task.restoring,
             offers_stopped=side is Side.OFFERS and task in self._back_pressure.stops_offers and not task.restoring,

@@ -27,6 +27,7 @@ from .outcomes import NOT_ADMITTED, Outcomes, fate_without_call
 from .reports import Reports, refused_in_words
 from .same_record import is_same
 from .unreadable import sessions_of
+from .waiting_records import WaitingRecords
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +51,7 @@ class TaskRunner:
         outstanding: calls that are with the delivery, or whose record is fetched to be dead-lettered.
         draining: no new calls: the task is about to go.
         left_out: records of both inputs that are of another kind, so far.
-        buffering: records wait, for the task to be restored, for our clock to tell whether they are ahead of it, or for
-            the schema that they were written with.
-        schema_waits: which inputs wait for a schema, and why that is not known.
+        waiting: its records that may not be applied yet.
     """
 
     def __init__(
@@ -71,8 +70,8 @@ class TaskRunner:
         self.partition = partition
         self.task = task
         self.outstanding = self.left_out = 0
-        self.draining = self.buffering = False
-        self.schema_waits: dict[Side, str] = {}
+        self.draining = False
+        self.waiting = WaitingRecords(edges.clock_check)
         self._topics = topics
         self._codec, self._mode = edges.codec, edges.mode
         self._outputs, self._record_reader = edges.outputs, edges.record_reader
@@ -81,15 +80,13 @@ class TaskRunner:
         self._bad_records = bad_records
         self._counts = counts or Counts(edges.clock.wall)
         self._outcomes = Outcomes(edges, topics[Side.OFFERS], partition, self._counts)
-        self._buffered: tuple[list[Message], list[Message]] = ([], [])
-        """Records that wait: see `buffering`."""
         self._decided_before = task.decided_to
         """What was due up to then (ms) was decided before the start."""
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
-        self._closed = self._checkouts_wait_for_clock = False
-        self._maybe_told: set[int] = set()
-        """Starts of chains whose call is made anew as another one, of which the insurer may have heard before."""
+        self._closed = False
+        self._former_tries: dict[int, CallResult] = {}
+        """By the start of its chain, what came of a call that is to be made anew as another one."""
         self.first_calls = FirstCalls(task, checkouts_end)
         self._misdated = misdated or Misdated(edges.clock.wall)
         self._reports = Reports(partition, self._counts, task.restore_warnings)
@@ -103,9 +100,8 @@ class TaskRunner:
         Returns:
             The starts of the chains that it bought, or may have bought, after they were decided: no call is to be made.
         """
-        if self._buffered[side] or (self._restoring and self._must_wait(side, message)):
-            self._buffered[side].append(message)
-            self.buffering = True
+        if self.waiting.records[side] or (self._restoring and self._must_wait(side, message)):
+            self.waiting.add(side, message)
             return NONE
         if side is Side.OFFERS and self.late_run.kept:
             self.late_run.keep(message, now)
@@ -126,18 +122,11 @@ class TaskRunner:
                 self.on_message(Side.OFFERS, message, now)
         return judged
 
-    def drain_buffer(self, now: int) -> list[int]:
-        """Apply what was kept back, as far as the restoring now allows. Returns what `on_message` does, for all."""
+    def drain_waiting(self, now: int) -> list[int]:
+        """Apply what waited, as far as that is possible now. Returns what `on_message` does, for all."""
         withdrawn: list[int] = []
-        self.buffering = self._checkouts_wait_for_clock = False
-        self.schema_waits.clear()
-        for side in Side:
-            waiting = self._buffered[side].copy()
-            self._buffered[side].clear()
-            for message in waiting:
-                withdrawn += self.on_message(side, message, now)
-        if not self._checkouts_wait_for_clock:
-            self._clock_check.checkouts_wait(self, False)
+        for side, message in self.waiting.drain():
+            withdrawn += self.on_message(side, message, now)
         return withdrawn
 
     def pauses(self) -> set[Side]:
@@ -146,16 +135,13 @@ class TaskRunner:
             return set(Side)
         if self.task.restoring:
             stops = {side: self.task.restore_until(side) for side in Side}
-            return self.waiting() | {s for s, at in stops.items() if at is not None and self.task.next_offset(s) >= at}
+            read = {s for s, at in stops.items() if at is not None and self.task.next_offset(s) >= at}
+            return self.waiting.sides | read
         stopped = {self._ahead(), Side.OFFERS if self.late_run.suspended else None}
-        return self.waiting() | {side for side in Side if side in stopped}
+        return self.waiting.sides | {side for side in Side if side in stopped}
 
     def _ahead(self) -> Side | None:
         return self.task.watermarks.input_to_pause(calls_wait=self.outstanding + self.first_calls.waiting > 0)
-
-    def waiting(self) -> set[Side]:
-        """The inputs of which records wait; see `buffering`."""
-        return {side for side in Side if self._buffered[side]}
 
     def _must_wait(self, side: Side, message: Message) -> bool:
         """Whether it may not be applied yet. While restoring, what had not been read before has to wait."""
@@ -190,8 +176,9 @@ class TaskRunner:
         except DecodeError as error:
             return self._take_unreadable(side, message, error, now)
         except SchemaWaitError as error:
-            self.schema_waits[side] = str(error)
-            return self._wait(side, message)
+            self._bad_records[side].read -= 1  # it will be, once it is applied
+            self.waiting.add_for_schema(side, message, str(error))
+            return NONE
 
     def _apply_offer(self, message: Message, value: bytes, now: int) -> Sequence[int]:
         offset = message.offset() or 0
@@ -226,17 +213,8 @@ class TaskRunner:
         return NONE
 
     def _wait_for_clock(self, side: Side, message: Message) -> Sequence[int]:
-        """It is dated ahead of our clock, which nobody confirms: it may be the clock that is behind. It waits."""
-        self._clock_check.waits(message)
-        if side is Side.CHECKOUTS:
-            self._checkouts_wait_for_clock = True
-            self._clock_check.checkouts_wait(self, True)
-        return self._wait(side, message)
-
-    def _wait(self, side: Side, message: Message) -> Sequence[int]:
         self._bad_records[side].read -= 1  # it will be, once it is applied
-        self._buffered[side].append(message)
-        self.buffering = True
+        self.waiting.add_for_clock(side, message)
         return NONE
 
     def _carry_out(self, effect: CheckoutEffect, checkout: CheckoutCompleted) -> Sequence[int]:
@@ -326,11 +304,11 @@ class TaskRunner:
         calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
         stands = (at_once or self.late_run.suspended or self._mode.is_bounded) and self._ahead() is Side.CHECKOUTS
-        for chain in self.first_calls.take(at_once=stands):
+        for chain in () if self.waiting.withhold_calls else self.first_calls.take(at_once=stands):
             if chain.is_withheld:
-                self._settle_withheld(chain)
+                self._settle_withheld(chain, self._with_former_tries(chain))
             elif (note := self._releases.note_of(chain)) is not None:
-                self._release(chain, note)
+                self._release(chain, note, self._with_former_tries(chain))
             else:
                 calls.append(call_of(chain, self, self._topics[Side.OFFERS], self.partition))
         self.outstanding += len(calls)
@@ -338,20 +316,22 @@ class TaskRunner:
 
     def withholds(self, call: OptOutCall) -> Withheld | None:
         """See `CallOwner`. Asked on another thread: it reads flags and looks up keys, which needs no lock."""
-        if self.draining or self._closed or self.task.pending_chain(call.chain_start).is_withheld:
+        if self.draining or self._closed or self.waiting.withhold_calls:
+            return Withheld()
+        if self.task.pending_chain(call.chain_start).is_withheld:
             return Withheld()
         note = self._releases.note_of(call)
         return None if note is None else Withheld(released=note)
 
     def on_result(self, result: CallResult) -> None:
-        """A call was settled, was given up since the task is draining or the offer let go, or is to be dead-lettered.
+        """A call was settled, is to be dead-lettered, or was given up: its offer is let go, its task is draining, or
+        checkouts wait for a schema, until which it is put off.
 
         After the partition is gone the outcome of a call that was settled is written all the same, since the call was
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        if chain.start in self._maybe_told:
-            result = result._replace(maybe_recorded=True)
+        result = self._with_former_tries(chain, result) or result
         withheld = chain.is_withheld and not self._closed
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or withheld):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
@@ -368,6 +348,9 @@ class TaskRunner:
                 self._reports.purchase(chain.bought_by, chain)
             if not self._closed:
                 self.task.settle(chain)
+        elif not (self.draining or self._closed):
+            self._former_tries[chain.start] = result
+            self.first_calls.keep(chain)
 
     def on_record_fetched(self, result: CallResult, record: Record | None) -> OptOutCall | None:
         """The record of a refused call was read again: it is dead-lettered, and settled once that is acknowledged.
@@ -386,8 +369,7 @@ class TaskRunner:
         note = self._releases.note_of(chain) if record is None else None
         if record is None and note is None and not (self.draining or self._closed):
             self._reports.record_gone(chain, self._topics[Side.OFFERS], result)
-            if result.maybe_recorded:
-                self._maybe_told.add(chain.start)
+            self._former_tries[chain.start] = result
             return result.call
         self.outstanding -= 1
         if self._closed:
@@ -405,7 +387,15 @@ class TaskRunner:
     def close(self) -> None:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
         self._closed = True
-        self._clock_check.checkouts_wait(self, False)
+        self.waiting.close()
+
+    def _with_former_tries(self, chain: Chain, result: CallResult | None = None) -> CallResult | None:
+        """The result, if any, with what came of the calls before it that were made for this chain."""
+        former = self._former_tries.pop(chain.start, None)
+        if former is None or result is None:
+            return result or former
+        maybe_recorded = former.maybe_recorded or result.maybe_recorded
+        return result._replace(attempts=former.attempts + result.attempts, maybe_recorded=maybe_recorded)
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         told = result is not None and result.maybe_recorded

@@ -376,7 +376,7 @@ def _holding(runner: TaskRunner) -> list[Side]:
 
 def _cause_in_words(runner: TaskRunner, holder: Holder) -> str:
     side, cause = holder
-    schema = f" ({runner.schema_waits[side]})" if cause is Cause.SCHEMA and side in runner.schema_waits else ""
+    schema = f" ({runner.waiting.schemas[side]})" if cause is Cause.SCHEMA and side in runner.waiting.schemas else ""
     return cause.value + schema
 
 

@@ -328,17 +328,17 @@ def test_what_only_our_clock_says_is_ahead_waits_and_keeps_its_place(side: Side,
     assert world.questions == 1, "others are asked, though no topic has been quiet for long"
     if not waits:
         world.go(2 * HELD)  # for so long it is seen whether many more come
-    assert (world.runner.buffering, world.runner.task.next_offset(side) == before) == (waits, waits)
+    assert (bool(world.runner.waiting), world.runner.task.next_offset(side) == before) == (waits, waits)
     assert world.loop.tasks.bad_records[side].read <= 1 + side, "it counts as read once"
     world.true += AHEAD
     world.turn()
-    assert not world.runner.buffering, "the clock has come there"
+    assert not world.runner.waiting, "the clock has come there"
 
 
 def test_a_record_that_cannot_be_read_and_is_stamped_ahead_waits_too() -> None:
     world = ClockWorld(witness=False)
     world.turn([Message("checkouts", 0, 1, b"s", b"\xff", timestamp=int((T + AHEAD) * 1000))])
-    assert (world.runner.buffering, world.sink.dead) == (True, [])
+    assert (bool(world.runner.waiting), world.sink.dead) == (True, [])
     world.true += AHEAD
     world.turn()
     assert world.sink.dead == [(1, "undecodable")]

@@ -68,7 +68,7 @@ def test_with_too_much_unsettled_and_decisions_held_what_waits_for_our_clock_sti
     world.turn()
     assert world.consumer.paused == {"offers"}, "checkouts may take back calls that wait"
     world.turn([checkout(0, 1_500_000)])
-    assert world.runner.waiting() == {Side.CHECKOUTS}
+    assert world.runner.waiting.sides == {Side.CHECKOUTS}
     assert world.consumer.paused == set(TOPICS), "or all that is written until the clock is mended is kept in memory"
 
 

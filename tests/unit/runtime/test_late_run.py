@@ -277,7 +277,7 @@ def test_nothing_from_the_first_on_is_committed_and_a_restart_suspends_again() -
     for _ in range(3):
         again = OfferWorld(3, *world.committed())
         again.read(*many(0, 5), *many(5, 10, at=LATE))
-        again.runner.drain_buffer(NOW)
+        again.runner.drain_waiting(NOW)
         assert (again.dead, again.suspended) == ([], True)
         assert again.runner.task.next_offset(Side.OFFERS) == 5
         world = again
@@ -338,10 +338,10 @@ def test_what_only_our_clock_finds_ahead_is_no_mass_and_waits_for_the_time() -> 
     assert not world.suspended
     world.wait(HELD)
     assert world.dead == [0]
-    assert world.runner.waiting() == {Side.OFFERS}
+    assert world.runner.waiting.sides == {Side.OFFERS}
     world.now += 10 + CLOCK_TOLERANCE
     world.clock_check.waits_beyond = MAX_TIME
-    world.runner.drain_buffer(world.now)
+    world.runner.drain_waiting(world.now)
     assert (world.dead, world.suspended, world.runner.task.undecided) == ([0], False, 9)
 
 
@@ -438,7 +438,7 @@ def test_what_is_kept_back_depends_on_the_log_alone(
             world = OfferWorld(limit, *committed)
             at = next((n for n, r in enumerate(log) if r.offset >= committed[0].offset), len(log))
         world.read(*(late(r.offset, LATE if r.late else W) for r in log[at : at + size]))
-        world.runner.drain_buffer(world.now)
+        world.runner.drain_waiting(world.now)
         world.wait(0)
         at, turn = at + size, turn + 1
     # A dead letter may be written once more after a restart; none is lost.

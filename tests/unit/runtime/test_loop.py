@@ -266,10 +266,10 @@ def test_guards_are_asked_while_records_are_buffered(world: LoopWorld) -> None:
     world.turn([offer(0, 10_000), offer(1, 10_000, session="s2")])
     asked = judged(world)
     world.turn()
-    assert (world.runner.buffering, asked) == (True, [1])
+    assert (bool(world.runner.waiting), asked) == (True, [1])
     world.turn([checkout(0, 10_000)])
     world.turn()
-    assert (world.runner.buffering, asked) == (False, [1, 1])
+    assert (bool(world.runner.waiting), asked) == (False, [1, 1])
     assert world.runner.task.next_offset(Side.OFFERS) == 2
 
 

@@ -152,9 +152,9 @@ def test_checkouts_that_the_offers_commit_does_not_know_of_wait_for_the_offers_a
     assert runner.task.restoring
     assert runner.task.next_offset(Side.OFFERS) == 1
     assert runner.pauses() == {Side.OFFERS, Side.CHECKOUTS}
-    runner.drain_buffer(NOW)
+    runner.drain_waiting(NOW)
     assert not runner.task.restoring
-    runner.drain_buffer(NOW)
+    runner.drain_waiting(NOW)
     assert [runner.task.next_offset(side) for side in Side] == [2, 4]
 
 
@@ -248,7 +248,7 @@ def test_a_record_at_the_end_of_the_rebuild_waits_and_those_after_it_too() -> No
     assert Side.OFFERS in runner.pauses()
     runner.on_message(Side.CHECKOUTS, checkout(0, AT), NOW)
     assert not runner.task.restoring
-    runner.drain_buffer(NOW)
+    runner.drain_waiting(NOW)
     assert runner.task.next_offset(Side.OFFERS) == 4
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 from support.builders import NOW, checkout, offer
 from support.loop_world import LoopWorld
 from support.runner_world import AT, RULES, FakeRecordReader, Sink, edges, limits, record
 from support.standing_world import LATENESS, StandingWorld
 from support.waiting_codec import WaitingCodec, behind
 
+from consumer.calls import CallResult, Withheld
 from consumer.core.checkpoint import Position
 from consumer.core.rules import MAX_TIME
 from consumer.core.task import Task
@@ -50,24 +52,24 @@ def test_a_record_and_all_behind_it_wait_and_are_read_in_their_order_once_the_sc
     for _ in range(3):
         assert world.next_offsets() == (1, 0)
         assert world.runner.pauses() == {Side.OFFERS}
-        assert (world.limits[Side.OFFERS].read, world.sink.dead, world.runner.buffering) == (1, [], True)
-        assert world.runner.schema_waits == {Side.OFFERS: "schema id 7: the registry does not answer"}
-        world.runner.drain_buffer(NOW)
+        assert (world.limits[Side.OFFERS].read, world.sink.dead, bool(world.runner.waiting)) == (1, [], True)
+        assert world.runner.waiting.schemas == {Side.OFFERS: "schema id 7: the registry does not answer"}
+        world.runner.drain_waiting(NOW)
     world.codec.known.add(7)
-    world.runner.drain_buffer(NOW)
+    world.runner.drain_waiting(NOW)
     assert (world.next_offsets(), world.limits[Side.OFFERS].read) == ((3, 0), 3)
-    assert world.runner.schema_waits == {Side.OFFERS: "schema id 8: the registry does not answer"}
+    assert world.runner.waiting.schemas == {Side.OFFERS: "schema id 8: the registry does not answer"}
     world.codec.known.add(8)
-    world.runner.drain_buffer(NOW)
+    world.runner.drain_waiting(NOW)
     assert (world.next_offsets(), world.limits[Side.OFFERS].read) == ((4, 0), 4)
-    assert (world.runner.schema_waits, world.runner.waiting(), world.runner.buffering) == ({}, set(), False)
+    assert (world.runner.waiting.schemas, world.runner.waiting.sides, bool(world.runner.waiting)) == ({}, set(), False)
 
 
 def test_however_many_wait_they_are_no_unusable_records() -> None:
     world = SchemaWorld(max_run=0)
     for offset in range(1_100):
         world.runner.on_message(Side.CHECKOUTS, behind(7, checkout(offset, AT)), NOW)
-    world.runner.drain_buffer(NOW)
+    world.runner.drain_waiting(NOW)
     assert (world.next_offsets(), world.sink.dead) == ((0, 0), [])
 
 
@@ -78,9 +80,9 @@ def test_a_waiting_checkout_closes_no_gate_and_one_ahead_of_the_clock_does() -> 
     world.runner.on_message(Side.CHECKOUTS, behind(7, checkout(1, AT + 1)), NOW)
     assert world.clock_check.gate().opening is Opening.CLOSED
     world.clock_check.waits_beyond = MAX_TIME
-    world.runner.drain_buffer(NOW)
+    world.runner.drain_waiting(NOW)
     assert world.next_offsets() == (0, 1)
-    assert world.runner.waiting() == {Side.CHECKOUTS}
+    assert world.runner.waiting.sides == {Side.CHECKOUTS}
     assert world.clock_check.gate().opening is Opening.OPEN
 
 
@@ -95,7 +97,7 @@ def test_what_is_kept_back_behind_a_straggler_may_wait_for_its_schema_afterwards
     assert world.runner.judge_late_run(NOW)
     assert (world.sink.dead, world.next_offsets()[0]) == ([(1, "late")], 2)
     world.codec.known.add(7)
-    world.runner.drain_buffer(NOW)
+    world.runner.drain_waiting(NOW)
     assert world.next_offsets()[0] == 3
 
 
@@ -109,18 +111,17 @@ def test_a_record_of_an_unknown_schema_is_not_the_one_that_was_read() -> None:
     assert is_same(codec, framed, shown)
 
 
-@pytest.mark.parametrize("side", ["offers", "checkouts"])
-def test_calls_that_were_decided_go_on_and_are_committed_up_to_what_waits(side: str) -> None:
+def test_calls_that_were_decided_go_on_while_offers_wait_and_are_committed_up_to_these() -> None:
     world = LoopWorld(codec=(codec := WaitingCodec()))
     world.begin()
     world.decide()
-    waiting = offer(1, 21_000, session="s2", offer_id="o2") if side == "offers" else checkout(0, 21_000)
-    world.turn([behind(7, waiting)])
+    world.turn([behind(7, offer(1, 21_000, session="s2", offer_id="o2"))])
+    assert world.runner.withholds(world.delivery.calls[0]) is None
     world.delivery.answer()
     for _ in range(3):
         world.turn([])
     assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
-    assert world.consumer.paused == {side}
+    assert world.consumer.paused == {"offers"}
     assert world.sink.dead == []
     world.commit()
     assert world.consumer.commits[-1]["offers", 0] == 1
@@ -128,7 +129,81 @@ def test_calls_that_were_decided_go_on_and_are_committed_up_to_what_waits(side: 
     codec.known.add(7)
     world.turn([])
     assert world.consumer.paused == set()
-    assert world.runner.task.next_offset(Side[side.upper()]) == (2 if side == "offers" else 1)
+    assert world.runner.task.next_offset(Side.OFFERS) == 2
+
+
+def given_back(world: LoopWorld, *, maybe_recorded: bool = False) -> None:
+    """The gate has found that the first call may not leave now, and it is given back."""
+    (call, *others) = world.delivery.calls
+    assert world.runner.withholds(call) == Withheld()
+    world.delivery.calls = others
+    world.delivery.results.put(CallResult(call, None, None, 1, None, maybe_recorded))
+    world.turn([])
+
+
+def test_calls_wait_while_checkouts_do_and_are_made_once_these_are_read() -> None:
+    """Any of those checkouts may be the purchase of what is to be called."""
+    world = LoopWorld(codec=(codec := WaitingCodec()))
+    world.begin()
+    world.decide()
+    world.turn([behind(7, checkout(0, 21_000))])
+    given_back(world)
+    for _ in range(3):
+        world.turn([])
+    assert (world.delivery.calls, world.sink.outcomes, world.runner.outstanding) == ([], [], 0)
+    assert (world.runner.task.unsettled, world.runner.first_calls.waiting) == (1, 1)
+    assert world.consumer.paused == {"checkouts"}
+    world.commit()
+    assert [commit["offers", 0] for commit in world.consumer.commits] in ([], [0])
+    codec.known.add(7)
+    world.turn([])
+    assert [call.offer_id for call in world.delivery.calls] == ["o1"]
+    assert world.runner.withholds(world.delivery.calls[0]) is None
+    world.delivery.answer()
+    world.turn([])
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.OPTED_OUT]
+
+
+@pytest.mark.parametrize("buys", [0, 1], ids=["by the one that waits", "by a readable one behind it"])
+def test_what_a_waiting_checkout_or_one_behind_it_buys_is_not_called(buys: int) -> None:
+    world = LoopWorld(codec=(codec := WaitingCodec()))
+    world.begin()
+    world.decide()
+    first, second = (checkout(at, 21_000, *(["o1"] if at == buys else []), session="s1") for at in (0, 1))
+    world.turn([behind(7, first), second])
+    given_back(world)
+    codec.known.add(7)
+    world.turn([])
+    world.turn([])
+    assert world.delivery.calls == []
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.PURCHASED]
+
+
+def test_that_a_call_may_have_been_recorded_is_not_forgotten_while_it_waits_for_a_schema() -> None:
+    world = LoopWorld(codec=(codec := WaitingCodec()))
+    world.begin()
+    world.decide()
+    world.turn([behind(7, checkout(0, 21_000))])
+    given_back(world, maybe_recorded=True)
+    with capture_logs() as lines:
+        world.turn([checkout(1, 21_000, "o1", session="s1")])
+        codec.known.add(7)
+        world.turn([])
+    assert [outcome.outcome for outcome in world.sink.outcomes] == [Outcome.PURCHASED]
+    assert [line["offer_id"] for line in lines if line["event"] == "purchase_after_opt_out"] == ["o1"]
+
+
+def test_calls_of_a_task_whose_checkouts_wait_are_not_handed_over_where_all_else_stands_still() -> None:
+    """As where the memory is full: what would be read next is the checkouts, and these are what waits."""
+    world = SchemaWorld()
+    world.runner.on_message(Side.OFFERS, offer(0, AT), NOW)
+    world.runner.on_message(Side.OFFERS, offer(1, NOW, offer_id="o2"), NOW)
+    world.runner.on_message(Side.CHECKOUTS, checkout(0, NOW), NOW)
+    world.runner.on_message(Side.CHECKOUTS, behind(7, checkout(1, NOW)), NOW)
+    assert world.runner.decide(at_once=True) == []
+    world.codec.known.add(7)
+    world.runner.drain_waiting(NOW)
+    assert [call.offer_id for call in world.runner.decide(at_once=True)] == ["o1"]
 
 
 def test_it_is_told_why_the_watermark_stands_still_and_until_when() -> None:
