@@ -5,9 +5,6 @@ has come, and one that is behind takes every record for one out of the future. O
 the `Date` of any answer, the brokers by the stamp of what they append, where a topic's timestamps are of that kind.
 None is believed more than the others: the one that differs most counts, since waiting can be mended and a call cannot.
 
-What is kept of a witness is its time against our monotonic clock. So a jump of the wall clock shows in the same
-moment, and that it was mended too, without asking again.
-
     UNKNOWN    nobody has told the time lately: no idle watermark, no call; what is dated ahead of our clock waits
     CONFIRMED  all agree
     BELIEVED   nobody can tell: the API's answers have no Date; the clock is believed as if it were confirmed
@@ -22,19 +19,14 @@ from enum import Enum
 from typing import NamedTuple
 
 import structlog
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
+from confluent_kafka import Message
 
 from ..core.watermark import CLOCK_TOLERANCE, TOLERANCE
 from ..delivery.gate import OPEN, GateState, Opening
 from ..events import OfferPresented
+from .witnesses import PERIOD, STALE, Witnesses
 
 log = structlog.get_logger(__name__)
-
-PERIOD = 600.0
-"""Seconds after which a quiet deployment asks again. A clock that nobody sets drifts by 100 ppm at the most: 0.06 s."""
-
-STALE = 2 * PERIOD
-"""Seconds for which an answer counts. Unseen by us a time server slews a clock by 500 ppm, 0.6 s in that time."""
 
 RECHECK = 10.0
 """Seconds after which a clock that differs, or may, is held against the others again: it may have been slewed right."""
@@ -52,17 +44,8 @@ CALLS_WAIT = 30.0
 """Seconds for which calls wait for somebody to tell the time. Then they leave one at a time: an API that does not
 answer our question may answer a call, and that tells the time as well."""
 
-STAMP_EVERY = 1.0
-"""Seconds between two looks at the stamp of a record that was read."""
-
 NO_RECORD = 2**63
 """A time (ms) that no record can bear: dates and stamps are longs."""
-
-API, BROKER, RECORDS = "the API", "a broker", "the brokers' stamps of records"
-"""The witnesses, in words."""
-
-DATE_RESOLUTION, STAMP_RESOLUTION = 1.0, 0.001
-"""Seconds: what a Date and a record's stamp cut off."""
 
 
 class ClockState(Enum):
@@ -118,25 +101,6 @@ BELIEVED = ClockFinding(ClockState.BELIEVED)
 """What is found where nobody can tell."""
 
 
-class Sample(NamedTuple):
-    """What a witness told: its time less our monotonic clock lies between two bounds, in seconds."""
-
-    least: float
-    most: float
-    taken: float
-
-    @property
-    def width(self) -> float:
-        """Seconds between the two bounds: how long the answer took, and what it cuts off."""
-        return self.most - self.least
-
-    def ahead(self, drift: float) -> float:
-        """By how much at least our clock is ahead; negative: behind. `drift`: the wall clock less the monotonic one."""
-        if drift > self.most:
-            return drift - self.most
-        return min(0.0, drift - self.least)
-
-
 class ClockCheck:
     """Collects what others say of the time, and judges our wall clock by it.
 
@@ -145,7 +109,8 @@ class ClockCheck:
     Args:
         wall, monotonic: our clocks, in seconds.
         max_skew: seconds, as in the rules.
-        ask: asks the API for the time without waiting; the answer comes by `api_told`. None: there is no witness.
+        ask: asks the API for the time without waiting; the answer comes by `api_told`. None: it does not tell.
+        boottime: as `server.health.since_boot`; None: as `monotonic`.
 
     Attributes:
         finding: what was found by the last `look`.
@@ -160,17 +125,15 @@ class ClockCheck:
         *,
         max_skew: float,
         ask: Callable[[], None] | None = None,
+        boottime: Callable[[], float] | None = None,
     ) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._max_skew = max_skew
         self._ask = ask
-        self._samples: dict[str, Sample] = {}
-        self._answered = self._undated = float("-inf")
-        """When the API last answered, and when without a Date (monotonic)."""
+        self._witnesses = Witnesses(wall, monotonic, boottime or monotonic)
         self._asked = float("-inf")
         self._unanswered = 0
-        self._next_stamp = float("-inf")
         self._next_reminder = float("-inf")
         self._wanted = False
         self._calls_wait_since = float("inf")
@@ -179,25 +142,19 @@ class ClockCheck:
         self._unread: set[object] = set()
         self._decided_by = float("-inf")
         """What our clock showed at least when something was decided by it (s)."""
-        self._drift = wall() - monotonic()
         self.finding = self._judge()
         self.waits_beyond = NO_RECORD
         self._told_that_believed = False
 
-    # --- what others say; from any thread
+    # --- from any thread
 
     def api_told(self, told: float | None, sent: float, received: float) -> None:
-        """The API answered: its Date in seconds since the epoch, if it has one; when it was asked and has answered by
-        our monotonic clock."""
-        self._answered = received
-        if told is None:
-            self._undated = received
-        else:
-            self._samples[API] = Sample(told - received, told + DATE_RESOLUTION - sent, received)
+        """See `Witnesses`."""
+        self._witnesses.api_told(told, sent, received)
 
     def broker_told(self, told: float, sent: float, received: float) -> None:
-        """A broker appended a record of ours: the stamp that it gave (s), and when it was sent and acknowledged."""
-        self._samples[BROKER] = Sample(told - received, told + STAMP_RESOLUTION - sent, received)
+        """See `Witnesses`."""
+        self._witnesses.broker_told(told, sent, received)
 
     def gate(self) -> GateState:
         """A condition of all calls; see `delivery.gate`."""
@@ -227,19 +184,8 @@ class ClockCheck:
     # --- on the poll thread
 
     def read(self, messages: Sequence[Message]) -> None:
-        """Records were read. By the clock of a broker that stamped one it is at least so late."""
-        now = self._monotonic()
-        if not messages or now < self._next_stamp:
-            return
-        self._next_stamp = now + STAMP_EVERY
-        kind, stamp = messages[-1].timestamp()
-        if kind == TIMESTAMP_LOG_APPEND_TIME:
-            before = self._samples.get(RECORDS)
-            least = stamp / 1000 - now
-            # One that was written long ago takes back nothing of what a newer one has told; but not for ever, since the
-            # clock of a broker may have been ahead, and was put right.
-            if before is None or least >= before.least or now - before.taken > PERIOD:
-                self._samples[RECORDS] = Sample(least, float("inf"), now)
+        """Records were read; see `Witnesses`."""
+        self._witnesses.read(messages)
 
     def waits(self, message: Message) -> None:
         """A record waits, since our clock says that it is ahead of the time, and nobody has told the time since.
@@ -249,8 +195,7 @@ class ClockCheck:
         """
         self.want()
         self._doubted_at = min(self._doubted_at, self._monotonic())
-        api = self._samples.get(API)
-        if api is None or self._monotonic() - api.taken > STALE:
+        if not self._witnesses.api_tells:
             self.read((message,))
 
     def want(self) -> None:
@@ -281,7 +226,7 @@ class ClockCheck:
 
     def look(self) -> bool:
         """Judge the clock, and ask if it is time. To be called once a turn. Returns whether the finding is another."""
-        self._forget_after_jump()
+        self._witnesses.note_jump()
         before, self.finding = self.finding, self._judge()
         state = self.finding.state
         if state is not ClockState.UNKNOWN:
@@ -306,40 +251,27 @@ class ClockCheck:
         """Whether somebody has told the time since a record waited for that; then none waits for a while. By an answer
         that took longer than max_skew our clock might be so far behind, and a right date would look wrong."""
         now, most = self._monotonic(), max(self._max_skew, TOLERANCE)
-        if any(one.taken >= self._doubted_at and one.width <= most for one in self._samples.copy().values()):
+        if self._witnesses.told_since(self._doubted_at, most):
             self._doubted_at, self._sure_until = float("inf"), now + RECHECK
         return now < self._sure_until
-
-    def _forget_after_jump(self) -> None:
-        """A machine that was suspended wakes with a monotonic clock that stood still: what was told before tells
-        nothing. The API is asked again; what the brokers told is forgotten, since they are not asked, and no write of
-        ours would make them tell again while nothing may be called."""
-        drift = self._wall() - self._monotonic()
-        if abs(drift - self._drift) > TOLERANCE:
-            for name in (BROKER, RECORDS):
-                self._samples.pop(name, None)
-        self._drift = drift
 
     def _judge(self) -> ClockFinding:
         now = self._monotonic()
         drift = self._wall() - now
         confirmed, worst, witness, most, sure = False, 0.0, "", 0.0, 0.0
-        for name, one in self._samples.copy().items():
-            ahead, is_fresh = one.ahead(drift), now - one.taken <= STALE
-            # What the API disproved it has to take back: it can be asked, unless it has answered without a Date since.
-            # The others tell when they do.
-            counts = is_fresh or (name == API and self._undated <= one.taken)
-            if counts:
-                may_be = drift - one.least - TOLERANCE if one.most < float("inf") else 0.0
-                most, sure = max(most, ahead, may_be), max(sure, ahead)
-            if counts and abs(ahead) > abs(worst):
+        for name, one, is_fresh in self._witnesses.heard():
+            ahead = one.ahead(drift)
+            # What was told long ago is wide since clocks drift, and not since its answer took long.
+            may_be = drift - one.least - TOLERANCE if is_fresh and one.most < float("inf") else 0.0
+            most, sure = max(most, ahead, may_be), max(sure, ahead)
+            if abs(ahead) > abs(worst):
                 worst, witness = ahead, name
             # A record's stamp may be old: it tells of a clock that is behind, and confirms none.
             confirmed = confirmed or (is_fresh and one.most < float("inf"))
         if abs(worst) > TOLERANCE:
             wrong = abs(worst) > max(self._max_skew, TOLERANCE)
             return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most, sure)
-        nobody = self._ask is None or now - self._undated <= STALE
+        nobody = self._ask is None or now - self._witnesses.undated <= STALE
         state = ClockState.CONFIRMED if confirmed else ClockState.BELIEVED if nobody else ClockState.UNKNOWN
         return ClockFinding(state, ahead_of_any=most, surely_ahead=sure)
 
@@ -348,13 +280,13 @@ class ClockCheck:
             return
         now, state = self._monotonic(), self.finding.state
         holds = state in {ClockState.DIFFERS, ClockState.WRONG} or self.finding.ahead_of_any > 0
-        at_start = self._answered == float("-inf")
+        at_start = self._witnesses.answered == float("-inf")
         if not (self._wanted or holds or at_start or self._calls_wait_since < float("inf")):
             return
-        if self._answered >= self._asked:
+        if self._witnesses.answered >= self._asked:
             self._unanswered = 0
             doubted = self._doubted_at < float("inf")
-            due = self._answered + (FIRST_WAIT if doubted else RECHECK if holds else PERIOD)
+            due = self._witnesses.answered + (FIRST_WAIT if doubted else RECHECK if holds else PERIOD)
         else:
             due = self._asked + min(FIRST_WAIT * 2 ** min(self._unanswered - 1, _MOST_DOUBLINGS), MOST_WAIT)
         if now < due:

@@ -151,6 +151,7 @@ def live_edges(
         time.monotonic,
         max_skew=settings.join.max_skew.total_seconds(),
         ask=(lambda: api_clock.ask(clock_check.api_told)) if uses_date else None,
+        boottime=since_boot,
     )
     provenance = find_provenance(admin, settings)
     writes = Writes(kafka.outcome_topic, kafka.commit_interval.total_seconds())

@@ -19,9 +19,10 @@ from consumer.core.watermark import TOLERANCE, Side
 from consumer.delivery.gate import Opening
 from consumer.errors import ClockError
 from consumer.events import Outcome
-from consumer.runtime.clock_check import DATE_RESOLUTION, ClockCheck, ClockState
+from consumer.runtime.clock_check import ClockCheck, ClockState
 from consumer.runtime.edges import Clock
 from consumer.runtime.late_run import HELD
+from consumer.runtime.witnesses import DATE_RESOLUTION, STALE
 
 LATENESS, MAX_SKEW, WINDOW, IDLE_AFTER = 300.0, 300.0, 1_800.0, 5.0
 T = 1_000_000.0
@@ -424,3 +425,47 @@ def test_what_was_decided_an_hour_too_early_is_not_called_once_the_clock_is_set_
     world.go(5)
     assert (world.check.finding.state, world.true < T + 100) == (ClockState.CONFIRMED, True)
     assert world.leave == [], "it was shown a minute ago, and may be bought for half an hour"
+
+
+def disproved_by_a_broker(witness: bool | None) -> ClockWorld:
+    """An outcome was written, whose topic has the brokers' stamps; our clock is an hour ahead."""
+    world = ClockWorld(wrong=3_600.0, witness=witness)
+    world.check.broker_told(world.true, world.true - 0.01, world.true)
+    return world
+
+
+@pytest.mark.parametrize("witness", [None, False], ids=["answers without a Date", "no answers"])
+def test_a_clock_that_a_broker_disproved_stays_disproved_though_nothing_is_written_any_more(
+    witness: bool | None,
+) -> None:
+    """While it is wrong nothing is called, so no outcome is stamped, and the broker tells nothing more."""
+    world = disproved_by_a_broker(witness)
+    world.go(STALE - 10)
+    world.show(1)
+    world.go(60)
+    assert world.check.finding.state is ClockState.WRONG
+    assert (world.called, world.leave) == ([], [])
+    world.wrong, world.witness = 0.0, None
+    world.go(DUE)
+    assert world.called == ["o1"]
+
+
+def test_nor_is_it_believed_again_where_the_api_is_not_asked() -> None:
+    world = disproved_by_a_broker(None)
+    world.check._ask = None
+    world.go(2 * STALE)
+    assert world.check.finding.state is ClockState.WRONG
+
+
+def test_a_clock_that_jumps_ahead_is_held_against_what_brokers_told_before() -> None:
+    world = ClockWorld(witness=None)
+    for _ in range(3):
+        world.check.broker_told(world.true, world.true - 0.01, world.true)
+        world.go(100)
+    assert world.check.finding.state is ClockState.CONFIRMED
+    world.wrong = 3_600.0
+    world.go(LATENESS)
+    world.show(1)
+    world.go(30)
+    assert world.check.finding.state is ClockState.WRONG
+    assert (world.called, world.leave) == ([], [])

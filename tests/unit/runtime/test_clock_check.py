@@ -14,17 +14,8 @@ from support.loop_world import LoopWorld
 
 from consumer.core.watermark import CLOCK_TOLERANCE, Side
 from consumer.delivery.gate import Opening
-from consumer.runtime.clock_check import (
-    CALLS_WAIT,
-    DATE_RESOLUTION,
-    MOST_WAIT,
-    PERIOD,
-    RECHECK,
-    STALE,
-    TOLERANCE,
-    ClockCheck,
-    ClockState,
-)
+from consumer.runtime.clock_check import CALLS_WAIT, MOST_WAIT, RECHECK, TOLERANCE, ClockCheck, ClockState
+from consumer.runtime.witnesses import DATE_RESOLUTION, PERIOD, STALE
 
 SKEW = 300.0
 LONGEST = 2**63 - 1
@@ -37,13 +28,21 @@ class Clocks:
 
     def __init__(self, *, wrong: float = 0.0, ask: bool = True, max_skew: float = SKEW) -> None:
         self.true, self.wrong = T, wrong
+        self.suspended = 0.0
+        """Seconds for which the machine was suspended, so that its monotonic clock stood still."""
         self.questions: list[float] = []
         asked: Callable[[], None] | None = (lambda: self.questions.append(self.true - T)) if ask else None
-        self.check = ClockCheck(lambda: self.true + self.wrong, lambda: self.true - 77.0, max_skew=max_skew, ask=asked)
+        self.check = ClockCheck(
+            lambda: self.true + self.wrong,
+            lambda: self.mono,
+            max_skew=max_skew,
+            ask=asked,
+            boottime=lambda: self.true - 55.0,
+        )
 
     @property
     def mono(self) -> float:
-        return self.true - 77.0
+        return self.true - self.suspended - 77.0
 
     def api(self, told: float | None = None, *, took: float = 0.0, date: bool = True) -> None:
         """The API answers now what was asked `took` seconds ago, by default with the true time."""
@@ -230,14 +229,51 @@ def test_a_jump_shows_at_once_and_that_it_was_mended_too() -> None:
     assert clocks.check.gate().opening is Opening.OPEN
 
 
-def test_a_machine_that_was_suspended_waits_for_the_api_alone() -> None:
+@pytest.mark.parametrize("witness", ["api", "broker"])
+def test_a_machine_that_was_suspended_knows_for_how_long(witness: str) -> None:
+    clocks = Clocks()
+    getattr(clocks, witness)()
+    clocks.suspended, clocks.true = 600.0, clocks.true + 600.0
+    assert clocks.state is ClockState.CONFIRMED
+    clocks.wrong = 3.0 + DATE_RESOLUTION
+    assert clocks.state is ClockState.DIFFERS, "what was told goes on telling"
+
+
+def test_what_a_broker_told_before_a_jump_counts_until_the_api_tells() -> None:
+    """As where a virtual machine was paused, which its clocks do not know, and its wall clock was set right then."""
     clocks = Clocks()
     clocks.api()
     clocks.broker()
+    clocks.record(clocks.true)
     assert clocks.state is ClockState.CONFIRMED
-    clocks.wrong = 3_600.0  # the monotonic clock stood still
+    clocks.wrong = 3_600.0
     assert clocks.state is ClockState.WRONG
+    clocks.go(1)
     clocks.api(clocks.true + 3_600.0)
+    assert clocks.state is ClockState.CONFIRMED
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_what_a_broker_told_long_ago_tells_less_and_less_and_confirms_nothing(ask: bool) -> None:
+    clocks = Clocks(ask=ask)
+    clocks.broker()
+    clocks.true += STALE + 1.0
+    assert clocks.state is (ClockState.UNKNOWN if ask else ClockState.BELIEVED)
+    clocks.wrong = 600.0
+    assert clocks.state is ClockState.WRONG
+    clocks.true += 100_000.0
+    clocks.wrong = 50.0
+    assert clocks.state is (ClockState.UNKNOWN if ask else ClockState.BELIEVED), "two clocks may have drifted so far"
+    clocks.wrong = 3_600.0
+    assert clocks.state is ClockState.WRONG
+
+
+def test_what_a_broker_disproved_long_ago_the_api_takes_back() -> None:
+    clocks = Clocks()
+    clocks.broker(clocks.true - 400.0)
+    clocks.true += STALE + 1.0
+    assert clocks.state is ClockState.WRONG
+    clocks.api()
     assert clocks.state is ClockState.CONFIRMED
 
 
