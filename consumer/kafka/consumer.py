@@ -21,10 +21,11 @@ from ..errors import OffsetGoneError, OptOutError, StartError, StopError
 from ..settings import KafkaSettings
 from .assignment import Assignment
 from .causes import Causes
-from .leader_epochs import CUT_OR_NOT, ReadEpochs
+from .leader_epochs import ReadEpochs
+from .log_doubts import LogDoubts
 from .positions import Positions
 from .start_offsets import StartOffsets, TaskStart
-from .topic_watch import IN_DOUBT, TopicWatch
+from .topic_watch import TopicWatch
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +131,7 @@ class GroupConsumer:
         self._changed: set[int] = set()
         self._paused: set[tuple[str, int]] = set()
         self._epochs = ReadEpochs()
+        self._doubts = LogDoubts(self._epochs, starts, topic_watch, self._trouble, on_unread)
         self._assigned = False
         self._consumer = consumer(self._on_error)
 
@@ -200,11 +202,11 @@ class GroupConsumer:
             # its records, so they must not be dropped.
             messages = [message for message in messages if message.partition() not in self._changed]
         messages = [message for message in messages if message.error() is None or self._is_end(message)]
-        if (none_cut := self._is_none_cut(messages)) and self._are_same_topics(messages):
+        if (are_uncut := self._doubts.are_uncut(messages)) and self._doubts.are_of_same_topics(messages):
             self._go_on()
             return messages
         self._waiting = messages
-        if len(messages) >= most or not none_cut:
+        if len(messages) >= most or not are_uncut:
             self._hold()
         return []
 
@@ -235,16 +237,25 @@ class GroupConsumer:
             answers = self._commit(offsets)
         except KafkaException as error:
             cause = error.args[0]
+            if cause.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+                return self._commit_each(plans)
             level = log.info if cause.code() in _LOST_MEMBERSHIP else log.warning
             level("commit failed", error=str(cause), partitions=sorted(plans))
             return set()
         for answer in answers:
             if answer.error is not None:
                 log.warning("commit failed", topic=answer.topic, partition=answer.partition, error=str(answer.error))
-                if answer.error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
-                    self._tasks.metadata_refused(answer.partition)
         acknowledged = {(answer.topic, answer.partition) for answer in answers if answer.error is None}
         return {partition for partition in plans if all((topic, partition) in acknowledged for topic in self._topics)}
+
+    def _commit_each(self, plans: Mapping[int, CommitPlan]) -> set[int]:
+        """The broker takes no metadata as long as that of one of these tasks, and the client does not say of which one.
+        What it took of the others is not known either."""
+        if len(plans) > 1:
+            return {partition for one, plan in plans.items() for partition in self.commit({one: plan})}
+        for partition in plans:
+            self._tasks.metadata_refused(partition)
+        return set()
 
     def positions(self) -> Positions:
         """What the group has committed, for all partitions. Waits for the broker.
@@ -357,33 +368,6 @@ class GroupConsumer:
             self._starts.check_partitions(self._consumer, _LOOK_TIMEOUT)
         except KafkaException as error:
             log.info("the broker does not tell how many partitions there are", error=str(error.args[0]))
-
-    def _is_none_cut(self, messages: list[Message]) -> bool:
-        """Whether no log was cut below what was read of it, by these; in doubt they wait until the broker tells."""
-        if in_doubt := self._epochs.saw(messages):
-            self._on_unread(CUT_OR_NOT)
-            if why := self._starts.check_cuts(in_doubt):
-                self._trouble(why)
-                return False
-            in_doubt.clear()
-        return True
-
-    def _are_same_topics(self, messages: list[Message]) -> bool:
-        """Whether nothing speaks against it; else the records wait until the broker has told.
-
-        Raises:
-            TopicMadeAnewError: a topic is not the one that it was.
-        """
-        if (watch := self._topic_watch) is None:
-            return True
-        if messages:
-            # The newest of a batch will do: the next batch has one of each partition that goes on.
-            last = messages[-1]
-            watch.saw_epoch(last.topic() or "", last.partition() or 0, last.leader_epoch())
-        if not watch.certain:
-            self._on_unread(IN_DOUBT)  # also once it is: what has waited is to be applied before a call leaves
-        watch.look()
-        return watch.certain
 
     def _hold(self) -> None:
         # Again at each poll: what was not to be paused may have been resumed since.

@@ -112,13 +112,11 @@ class StartOffsets:
                 try:
                     self.check_really_new()
                 except PositionsError:
-                    # Another member of the new group may have begun it since, and told outcomes already.
-                    positions = self.positions(consumer)
-                    if positions.none_at_all:
+                    if not self._is_begun(consumer):  # and outcomes are told already
                         raise
                 else:
                     self.commit_start_from(consumer, now)
-                    return
+                return
             check_positions(self._settings.group_id, positions, self._provenance, self._count)
         except KafkaException as error:
             raise StartError(
@@ -402,12 +400,12 @@ class StartOffsets:
         Raises:
             StartError: the broker did not take all of them.
         """
+        if at_first and self._is_begun(consumer):
+            return
         try:
             answers = consumer.commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
-            positions = self.positions(consumer)
-            if at_first and not positions.none_at_all:  # another member of the new group was quicker
-                check_positions(self._settings.group_id, positions, self._provenance, self._count)
+            if at_first and self._is_begun(consumer):
                 return
             raise StartError(
                 f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
@@ -423,6 +421,15 @@ class StartOffsets:
                     f"group {self._settings.group_id}: where to start was committed in part only, not for "
                     f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, {then}."
                 )
+
+    def _is_begun(self, consumer: Consumer) -> bool:
+        """Whether another member of a new group was quicker. What it has committed stands: it may have said that the
+        group starts at the end of the log as it was then, and offers may have been presented since."""
+        positions = self.positions(consumer)
+        if positions.none_at_all:
+            return False
+        check_positions(self._settings.group_id, positions, self._provenance, self._count)
+        return True
 
 
 def readable(moment: int) -> str:

@@ -198,23 +198,24 @@ class Loop:
         messages = self.tasks.consumer.poll(BATCH, 0.0 if self._has_more_due else wait)
         if messages:
             self._busy_until = moment + BUSY
-        self._keys.look(messages)
-        self._clock_check.read(messages)
-        clock_changed = self._clock_check.look()
-        ahead = int(1000 * self._clock_check.finding.ahead_of_any)
-        for runner in self.tasks.runners.values():
-            runner.task.watermarks.allow_for_clock(ahead)
-        now = self._now()
-        withdrawn = self._apply(messages, now) if messages else {}
-        self.tasks.judge_late_runs(now)
-        moved = self._idleness.look(
-            {partition: runner.task for partition, runner in self.tasks.runners.items()}, self._topics
-        )
-        self._let_go()
-        self.tasks.settle_results()
-        changed, was_full = bool(messages) or moved or clock_changed or self.tasks.changed, self._back_pressure.full
-        if changed:
-            self._decide(withdrawn, now)
+        with self._health.applying():
+            self._keys.look(messages)
+            self._clock_check.read(messages)
+            clock_changed = self._clock_check.look()
+            ahead = int(1000 * self._clock_check.finding.ahead_of_any)
+            for runner in self.tasks.runners.values():
+                runner.task.watermarks.allow_for_clock(ahead)
+            now = self._now()
+            withdrawn = self._apply(messages, now) if messages else {}
+            self.tasks.judge_late_runs(now)
+            moved = self._idleness.look(
+                {partition: runner.task for partition, runner in self.tasks.runners.items()}, self._topics
+            )
+            self._let_go()
+            self.tasks.settle_results()
+            changed, was_full = bool(messages) or moved or clock_changed or self.tasks.changed, self._back_pressure.full
+            if changed:
+                self._decide(withdrawn, now)
         if changed or was_full:
             self.tasks.consumer.pause(self._back_pressure.wanted(self.tasks.runners.values(), self.suspension))
             # First calls that wait for checkouts wait no longer: nothing is read on before calls are made.

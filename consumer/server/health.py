@@ -30,6 +30,10 @@ STALL = 5.0
 """Seconds without a turn after which nobody reads what was bought, or hears that the tasks are another's. The longest
 turns that have a reason, a full batch and a commit, take half of that."""
 
+IN_HAND = 1.0
+"""Seconds for which calls may leave while records that were read are applied. A full batch takes less, unless it waits,
+as for room in the producer's queue."""
+
 CALM = 2.0
 """Seconds of turns after a stall until the loop knows again what is so: the group's answer to a member that was stopped
 comes within a heartbeat's way to the broker and back."""
@@ -102,6 +106,7 @@ class Health:
         self._last = Heartbeat(monotonic())
         self._calm_from = monotonic()
         self._unread = ""
+        self._in_hand_since = float("inf")
 
     def turned(
         self,
@@ -131,6 +136,15 @@ class Health:
         """Why records that were read, or may have been, are not applied for now; empty: none wait."""
         self._unread = why
 
+    @contextmanager
+    def applying(self) -> Iterator[None]:
+        """While what was read is applied, and calls are taken back for it."""
+        self._in_hand_since = self._monotonic()
+        try:
+            yield
+        finally:
+            self._in_hand_since = float("inf")
+
     def waiting_for(self) -> tuple[str, float] | None:
         """What the loop waits for that only a broker can end, and since how many seconds it has not turned."""
         last = self._last
@@ -143,11 +157,15 @@ class Health:
     def unattended(self) -> str:
         """Why it cannot be known now whether a call may still leave, in words; empty: the loop turns.
 
-        What was read and is not applied may have bought any offer, however short the wait is.
+        What was read and is not applied may have bought any offer.
         """
         if why := self._unread:
             return why
         now = self._monotonic()
+        if (waits := now - self._in_hand_since) > IN_HAND:
+            return (
+                f"what was read may tell what was bought, and is not applied for {waits:.0f} s: see what it waits for"
+            )
         age = self._age(now)
         if age > STALL:
             return f"the loop that reads what was bought has not turned for {age:.0f} s: see what it waits for"

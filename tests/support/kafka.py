@@ -156,18 +156,22 @@ class Consumer:
         self._ask("commit")
         self.commits.append({(p.topic, p.partition): p.offset for p in offsets})
         self.metadata = {(p.topic, p.partition): p.metadata or "" for p in offsets}
-        taken = [p for p in offsets if self._refusal(p) is None]
+        taken = [p for p in offsets if self._refusal(p) is None and not self._is_too_long(p)]
         self.texts |= {(p.topic, p.partition, p.offset): p.metadata or "" for p in taken}
         self.committed_offsets.update({(p.topic, p.partition): p.offset for p in taken})
         self.epochs.update({(p.topic, p.partition): -1 if p.leader_epoch is None else p.leader_epoch for p in taken})
+        if any(self._is_too_long(place) for place in offsets):
+            # For all of the request, as the real client does, though the broker has taken the others.
+            raise KafkaException(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE))
         return [
             SimpleNamespace(topic=p.topic, partition=p.partition, offset=p.offset, error=self._refusal(p))
             for p in offsets
         ]
 
+    def _is_too_long(self, place: TopicPartition) -> bool:
+        return len(place.metadata or "") > self.most_metadata
+
     def _refusal(self, place: TopicPartition) -> object | None:
-        if len(place.metadata or "") > self.most_metadata:
-            return KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE)
         return self.refused.get(place.topic)
 
     def _ask(self, question: str) -> None:

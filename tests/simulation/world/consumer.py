@@ -298,6 +298,10 @@ class SimulatedConsumer:
             raise KafkaException(KafkaError(getattr(KafkaError, what), what))
         if what in (CommitFault.REFUSED, CommitFault.ANSWER_LOST):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, what.value))
+        if too_large := [p for p in offsets if len(p.metadata or "") >= self._broker.metadata_limit]:
+            # As the real client does, though the broker has taken the others, and without a word of which it is.
+            self._process.refused("OFFSET_METADATA_TOO_LARGE", [place.partition for place in too_large])
+            raise KafkaException(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE, "not taken"))
         return [p if (p.topic, p.partition) in taken else self._failed(p) for p in offsets]
 
     def _note_epochs(self, offsets: list[TopicPartition], taken: set[Place]) -> None:
@@ -305,11 +309,7 @@ class SimulatedConsumer:
         self._broker.group.epochs.update({place: epoch for place, epoch in epochs.items() if place in taken})
 
     def _failed(self, place: TopicPartition) -> Any:
-        too_large = len(place.metadata or "") >= self._broker.metadata_limit
-        if too_large:
-            self._process.refused("OFFSET_METADATA_TOO_LARGE", [place.partition])
-        code = KafkaError.OFFSET_METADATA_TOO_LARGE if too_large else KafkaError.UNKNOWN_TOPIC_OR_PART
-        error = KafkaError(code, "not taken")
+        error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "not taken")
         return SimpleNamespace(topic=place.topic, partition=place.partition, offset=place.offset, error=error)
 
     def _ask(self, what: str) -> None:

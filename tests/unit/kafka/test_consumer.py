@@ -349,13 +349,22 @@ def test_what_came_before_a_task_began_tells_nothing_of_its_epochs() -> None:
 
 def test_a_task_of_which_one_partition_was_refused_is_not_committed() -> None:
     world = ConsumerWorld()
-    refused = answer(1, KafkaError.OFFSET_METADATA_TOO_LARGE)
-    member = answer(2, KafkaError.UNKNOWN_MEMBER_ID)
-    world.client.answers = [[*acknowledged(0), answer(1, topic="offers"), refused, answer(2, topic="offers"), member]]
+    refused = answer(1, KafkaError.UNKNOWN_TOPIC_OR_PART)
+    world.client.answers = [[*acknowledged(0), answer(1, topic="offers"), refused]]
     with capture_logs() as logs:
-        assert world.source.commit({0: PLAN, 1: PLAN, 2: PLAN}) == {0}
-    assert [line["partition"] for line in logs] == [1, 2]
-    assert world.tasks.told == [("metadata refused", 1)], "the other refusal says nothing of the metadata"
+        assert world.source.commit({0: PLAN, 1: PLAN}) == {0}
+    assert [line["partition"] for line in logs] == [1]
+
+
+def test_of_tasks_whose_metadata_is_too_long_together_each_is_committed_alone_and_the_long_one_made_shorter() -> None:
+    """For all of a request the client raises what the broker answered for one partition, and does not say for which."""
+    world = ConsumerWorld()
+    too_large = KafkaError.OFFSET_METADATA_TOO_LARGE
+    world.client.answers = [too_large, acknowledged(0), too_large, acknowledged(2)]
+    assert world.source.commit({0: PLAN, 1: PLAN, 2: PLAN}) == {0, 2}
+    assert world.tasks.told == [("metadata refused", 1)]
+    asked = [commit["offsets"] for commit in world.client.commits]
+    assert [{place.partition for place in commit} for commit in asked] == [{0, 1, 2}, {0}, {1}, {2}]
 
 
 @pytest.mark.parametrize("answers", [None, [], [answer(0)], [answer(0, topic="offers")]])

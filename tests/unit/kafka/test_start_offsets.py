@@ -215,6 +215,22 @@ def test_a_member_that_begins_the_group_first_may_be_of_another_api() -> None:
     production.begin_group(consumer, SINCE)
 
 
+def test_where_the_first_member_of_a_new_group_begins_stands_though_another_one_found_nothing_before() -> None:
+    """With `latest` that other one would begin later, and pass over what was presented between the two."""
+    consumer = broker(low=0, at=7)
+    first, second = starts(), starts()
+    asked = second.check_really_new
+
+    def asked_slowly() -> None:
+        asked()
+        first.begin_group(consumer, SINCE)
+        consumer.commits.clear()
+
+    second.check_really_new = asked_slowly  # type: ignore[method-assign]
+    second.begin_group(consumer, SINCE + 1_000)
+    assert consumer.commits == []
+
+
 @pytest.mark.parametrize("lost_below", [MIN_TIME, 690, 700])
 def test_a_raised_lookback_reads_further_back_but_finds_no_checkout_that_is_lost_for_good(lost_below: int) -> None:
     consumer = broker(low=0, at=1)

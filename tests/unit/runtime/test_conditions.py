@@ -6,7 +6,7 @@ from consumer.delivery.gate import OPEN, Opening
 from consumer.kafka.topic_watch import TopicWatch
 from consumer.kafka.writes import Writes
 from consumer.runtime.conditions import attended, recorded, same_topics
-from consumer.server.health import CALM, STALL, Health
+from consumer.server.health import CALM, IN_HAND, STALL, Health
 
 
 def test_calls_go_one_at_a_time_then_freely_and_not_at_all_while_writes_fail() -> None:
@@ -60,6 +60,19 @@ def test_no_call_leaves_while_records_that_were_read_wait_however_short_that_is(
     health.records_wait("the broker is asked")
     assert state() == (Opening.CLOSED, "the broker is asked")
     health.records_wait("")
+    assert state() == OPEN
+
+
+def test_no_call_leaves_while_what_was_read_waits_to_be_applied() -> None:
+    now = 100.0
+    health = Health(95.0, lambda: now)
+    state = attended(health)
+    with health.applying():
+        now += IN_HAND
+        assert state() == OPEN, "a full batch"
+        now += 0.5
+        assert state().opening is Opening.CLOSED
+        assert "is not applied for 2 s" in state().reason
     assert state() == OPEN
 
 
