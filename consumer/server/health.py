@@ -164,7 +164,7 @@ class Health:
         now = self._monotonic()
         if (waits := now - self._in_hand_since) > IN_HAND:
             return (
-                f"what was read may tell what was bought, and is not applied for {waits:.0f} s: see what it waits for"
+                f"records that were read, purchases perhaps, are not applied for {waits:.0f} s: see what they wait for"
             )
         age = self._age(now)
         if age > STALL:
