@@ -20,11 +20,14 @@ class FirstCalls:
     Args:
         task: whose chains they are.
         checkouts_end: where the log of its checkouts ended as it began, as an offset.
+
+    Attributes:
+        checkouts_end: the same.
     """
 
     def __init__(self, task: Task, checkouts_end: int) -> None:
         self._task = task
-        self._checkouts_end = checkouts_end
+        self.checkouts_end = checkouts_end
         self._kept: list[Chain] = []
 
     def keep(self, chain: Chain) -> None:
@@ -41,7 +44,7 @@ class FirstCalls:
 
         `at_once`: all of them, since neither input is read on before something is called.
         """
-        if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self._checkouts_end):
+        if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self.checkouts_end):
             return []
         kept, self._kept = self._kept, []
         return kept

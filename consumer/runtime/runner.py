@@ -250,6 +250,12 @@ class TaskRunner:
                 f"{self._topics[side]}[{self.partition}] ends at {offset}, but was read up to {stop} before: it was "
                 "truncated or re-created. Find out what is gone; `opt-out positions --accept` says what that costs."
             )
+        if side is Side.CHECKOUTS and offset < self.first_calls.checkouts_end:
+            raise TruncatedLogError(
+                f"{self._topics[side]}[{self.partition}] ends at {offset}, and ended at "
+                f"{self.first_calls.checkouts_end} when the task began: it was truncated or re-created since. Start "
+                "again: `opt-out positions` says where that would go on, and what is gone of what was read."
+            )
         self.task.read_to(side, offset)
 
     def _take_not_admitted(

@@ -72,7 +72,7 @@ def test_no_call_leaves_while_what_was_read_waits_to_be_applied() -> None:
         assert state() == OPEN, "a full batch"
         now += 0.5
         assert state().opening is Opening.CLOSED
-        assert "is not applied for 2 s" in state().reason
+        assert "are not applied for 2 s" in state().reason
     assert state() == OPEN
 
 

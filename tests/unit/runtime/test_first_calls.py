@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from support.builders import checkout, offer
+import pytest
+from support.builders import checkout, end, offer
 from support.loop_world import LoopWorld
 from support.runner_world import AT, Sink, edges, limits, make, pass_time
 from support.runner_world import RULES as RUNNER_RULES
@@ -11,6 +12,7 @@ from consumer.calls import OptOutCall
 from consumer.core.checkpoint import Position
 from consumer.core.task import Task
 from consumer.core.watermark import Side
+from consumer.errors import TruncatedLogError
 from consumer.events import Outcome
 from consumer.runtime.runner import TaskRunner
 
@@ -47,6 +49,20 @@ def test_a_call_waits_until_the_checkouts_are_read_that_were_there_and_is_made_o
     assert decide(runner) == ["o1"]
     assert decide(runner) == []
     assert runner.outstanding == 1
+
+
+def test_a_log_that_ends_below_where_it_ended_stops_the_run_and_leaves_no_call_waiting_for_what_is_gone() -> None:
+    runner, _ = begun(end=2)
+    runner.on_message(Side.CHECKOUTS, checkout(0, AT + 9_000, session="another"), AT)
+    with pytest.raises(TruncatedLogError, match=r"checkouts\[0\] ends at 1, and ended at 2 when the task began"):
+        runner.on_message(Side.CHECKOUTS, end("checkouts", 1), AT)
+
+
+def test_the_end_of_the_offers_says_nothing_of_the_checkouts() -> None:
+    runner, _ = begun(end=2)
+    runner.on_message(Side.OFFERS, end("offers", 1), AT)
+    runner.on_message(Side.CHECKOUTS, end("checkouts", 2), AT)
+    assert decide(runner) == ["o1"]
 
 
 def test_an_offer_whose_purchase_was_there_is_not_called() -> None:
