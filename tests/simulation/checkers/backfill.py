@@ -1,19 +1,20 @@
 """Checks a backfill: the chains of its range and no others, each once, none too early; and that its end says the truth.
 
 It goes by the reference decision, over the presentations from the first one on that the run reads. What stands before
-that may change where a chain begins: `_is_exception` says of which offers alone.
+that may change where a chain begins: `_is_exception` says of which offers alone. So may what is read, and given up since
+checkouts are gone: see `_begin_elsewhere`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from simulation.checkers.head import head_came_late
 from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
-from simulation.workload.scenario import CODEC, Scenario, callable_reason
+from simulation.workload.scenario import CHECKOUTS, CODEC, Scenario, Written, callable_reason
 from simulation.world.backfill import BackfillPlan, BackfillProcess, RehearsalProcess
 from simulation.world.broker import Broker, Place
 from simulation.world.insurer import Insurer
@@ -21,7 +22,7 @@ from support.chain_begins import is_begin_unknown
 
 from consumer.audit.decision import Fate
 from consumer.backfill.end import Left
-from consumer.backfill.told import chain_key
+from consumer.backfill.told import chain_key, key_of
 from consumer.core.guards import SuspendedBy
 from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 
@@ -121,14 +122,53 @@ class BackfillChecker:
             self.home.update(((partition, offset), one) for offset in fate.offsets)
             if self._is_mine(partition, fate):
                 self.chains.append(one)
-                if self._plan.has_gaps and fate.begin < self._range.shown_between()[0]:
-                    self._excused.add(fate.session_id)  # its begin may be given up, as in `_check_outcomes`
+        if self._plan.has_gaps and self._broker.logs[CHECKOUTS, partition].start > 0:
+            unknown = self._begin_elsewhere(partition, view)
+            self._excused.update(unknown)
+            self._faults["where chains begin is not known, since a part of the log is gone"] += len(unknown)
         mine = {self._name(one.fate) for one in self.chains if one.partition == partition}
         for session_id, partner_code, offer_id, *_ in mine ^ whole:
             if not self._plan.has_gaps and not self._is_exception(partition, partner_code, offer_id):
                 raise Violation(f"{offer_id} has other chains, seen from where the range is read: {mine ^ whole}")
             self._excused.add(session_id)
             self._faults["where the chains of an offer begin is not known"] += 1
+
+    def _begin_elsewhere(self, partition: int, view: Iterable[Written]) -> set[str]:
+        """The sessions in which a chain of the range may be another one, and no outcome says so.
+
+        What was presented before some time joins no chain, since its purchase may be gone: a run learns that time from
+        the log. What is left of a chain begins later, lasts longer, and may take in the next one. So each time is tried
+        for each offer, up to the first presentation whose outcome would tell that it is given up: `_check_outcomes`
+        sees that.
+        """
+        found, of_offer = set[str](), defaultdict[tuple[str, str, str], list[Written]](list)
+        for w in view:
+            if isinstance(e := w.event, OfferPresented):
+                of_offer[e.session_id, e.partner_code, e.offer_id].append(w)
+        for (session_id, *_), left in of_offer.items():
+            chains = self._mine_of(partition, left)
+            while left:
+                gone = min(w.dated for w in left)
+                if not all(self._is_silent(w) for w in left if w.dated == gone):
+                    break
+                left = [w for w in left if w.dated > gone]
+                if {fate for fate in chains if fate.last > gone} != self._mine_of(partition, left):
+                    found.add(session_id)
+                    break
+        return found
+
+    def _mine_of(self, partition: int, view: Iterable[Written]) -> set[Fate]:
+        return {fate for fate, _ in self._scenario.fates(partition, iter(view)) if self._is_mine(partition, fate)}
+
+    def _is_silent(self, w: Written) -> bool:
+        """Whether a presentation is given up without an outcome: another range's, or told already."""
+        assert isinstance(shown := w.event, OfferPresented)
+        if not self._range.contains(w.partition, shown):
+            return True
+        told = self._told.get(key_of(shown))
+        if self._plan.scope.force:
+            return told is Outcome.PURCHASED
+        return told is not None or (w.partition, w.offset) in self._given_up
 
     @staticmethod
     def _name(fate: Fate) -> tuple[str, str, str, int, int]:
