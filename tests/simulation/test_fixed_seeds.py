@@ -96,6 +96,7 @@ ahead by 10 s, counted as confirmed, and a quiet partition was decided up to a t
 def test_no_fixed_seed_breaks_an_invariant(seed: int) -> None:
     assert run(seed).failure is None
 
+
 FOUND_IN_CUT_LOGS = (691407986,)
 """The same of seeds with logs that lose their end.
 

@@ -1,8 +1,8 @@
 """Checks a backfill: the chains of its range and no others, each once, none too early; and that its end says the truth.
 
 It goes by the reference decision, over the presentations from the first one on that the run reads. What stands before
-that may change where a chain begins: `_is_exception` says of which offers alone. So may what is read, and given up since
-checkouts are gone: see `_begin_elsewhere`.
+that may change where a chain begins: `_is_exception` says of which offers alone. So may what is read, and is given up
+since checkouts are gone: see `_begin_elsewhere`.
 """
 
 from __future__ import annotations
@@ -141,28 +141,29 @@ class BackfillChecker:
         for each offer, up to the first presentation whose outcome would tell that it is given up: `_check_outcomes`
         sees that.
         """
-        found, of_offer = set[str](), defaultdict[tuple[str, str, str], list[Written]](list)
+        of_offer = defaultdict[tuple[str, str, str], list[Written]](list)
         for w in view:
             if isinstance(e := w.event, OfferPresented):
                 of_offer[e.session_id, e.partner_code, e.offer_id].append(w)
-        for (session_id, *_), left in of_offer.items():
-            chains = self._mine_of(partition, left)
-            while left:
-                gone = min(w.dated for w in left)
-                if not all(self._is_silent(w) for w in left if w.dated == gone):
-                    break
-                left = [w for w in left if w.dated > gone]
-                if {fate for fate in chains if fate.last > gone} != self._mine_of(partition, left):
-                    found.add(session_id)
-                    break
-        return found
+        return {session_id for (session_id, *_), shown in of_offer.items() if self._may_be_others(partition, shown)}
+
+    def _may_be_others(self, partition: int, shown: Sequence[Written]) -> bool:
+        chains = self._mine_of(partition, shown)
+        for gone in sorted({w.dated for w in shown}):
+            if not all(self._is_silent(w) for w in shown if w.dated == gone):
+                return False
+            left = self._mine_of(partition, (w for w in shown if w.dated > gone))
+            if left != {fate for fate in chains if fate.last > gone}:
+                return True
+        return False
 
     def _mine_of(self, partition: int, view: Iterable[Written]) -> set[Fate]:
         return {fate for fate, _ in self._scenario.fates(partition, iter(view)) if self._is_mine(partition, fate)}
 
     def _is_silent(self, w: Written) -> bool:
         """Whether a presentation is given up without an outcome: another range's, or told already."""
-        assert isinstance(shown := w.event, OfferPresented)
+        shown = w.event
+        assert isinstance(shown, OfferPresented)
         if not self._range.contains(w.partition, shown):
             return True
         told = self._told.get(key_of(shown))
