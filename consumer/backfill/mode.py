@@ -9,7 +9,8 @@ from ..core.chain import Chain
 from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
-from ..events import Mode, OfferPresented, Outcome
+from ..dead_letters.letter import RecordIdentity
+from ..events import Mode, OfferPresented, Outcome, RecordRef
 from ..runtime.mode import RunMode
 from .scope import BackfillScope
 from .told import KnownFate, Told
@@ -77,7 +78,8 @@ class BackfillMode(RunMode):
 
     def dead_letters(self, side: Side, partition: int, offset: int, timestamp: int) -> bool:
         """See `RunMode.dead_letters`. Offsets of a range are the offers' own: its checkouts go by their stamps."""
-        if self._told is not None and (self._topics[side], partition, offset) in self._told.dead:
+        record = RecordIdentity(RecordRef(self._topics[side], partition, offset), timestamp)
+        if self._told is not None and record in self._told.dead:
             return False
         if side is Side.OFFERS:
             return self.scope.range.is_of(partition, offset, timestamp)

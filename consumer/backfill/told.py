@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
+from ..dead_letters.letter import entry_of
+from ..dead_letters.records import RecordSet
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 from ..kafka.end_offsets import TIMEOUT
 from ..kafka.reader import NotAllReadError, Span, read_all, spans
+from ..kafka.record import Record
 from ..runtime.outcomes import CUT_OFF, NOT_ADMITTED
 from ..settings import KafkaSettings
 from .scope import Range, moment
@@ -48,7 +51,7 @@ class GivenUp(NamedTuple):
 
 @dataclass(slots=True)
 class Told:
-    """The fates of the chains of a range, by the chain; and which records are dead letters.
+    """The fates of the chains of a range, by the chain; and which records are dead letters, or were put back as such.
 
     A chain takes some hundred bytes: a hash of 16 bytes stands for its names and its time.
 
@@ -63,7 +66,7 @@ class Told:
     """
 
     fates: dict[int, KnownFate] = field(default_factory=dict)
-    dead: set[tuple[str, int, int]] = field(default_factory=set)
+    dead: RecordSet = field(default_factory=RecordSet)
     cut_off: set[int] = field(default_factory=set)
     open: set[int] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
@@ -198,8 +201,7 @@ class ToldReader:
             (told if outcome.presented_at >= since else before).add(outcome)
         told.unknown += [f"{topic}[{partition}], of which nothing is left" for partition in sorted(cut)]
         for message in self._records(kafka.dead_letter_topic, self._spans(kafka.dead_letter_topic, since)):
-            if place := _source_of(message):
-                told.dead.add(place)
+            told.dead.add(entry_of(Record.of(message)))
         return told
 
     def _spans(self, topic: str, since: int) -> list[Span]:
@@ -224,21 +226,6 @@ class ToldReader:
 _AHEAD = 3_600_000
 """Records stamped up to an hour before an offer was presented are looked at too: whose clock stamps them is a setting
 of the topic, and no clock of a deployment that calls is off by so much."""
-
-
-def _source_of(message: Message) -> tuple[str, int, int] | None:
-    """Where a dead letter came from; None: it does not say so."""
-    told = message.headers() or []
-    headers = dict(told.items() if isinstance(told, dict) else told)
-    try:
-        topic, partition, offset = (_text(headers[f"source.{name}"]) for name in ("topic", "partition", "offset"))
-        return topic, int(partition), int(offset)
-    except (KeyError, ValueError):
-        return None
-
-
-def _text(value: str | bytes | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def _unread(topic: str, why: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..events import RecordRef
 from ..kafka.dead_letter import ADDED, HEADERS_LEFT_OUT, VALUE_LEFT_OUT, Headers
@@ -20,7 +20,10 @@ RESUBMITTED = "resubmitted"
 """What a note has in the place of a reason."""
 
 _NOTE = ("reason", "source.topic", "source.partition", "source.offset", "resubmitted.from", "resubmitted.to")
-"""The headers of a note, in their order."""
+"""The headers of a note, in their order. With one more an older version takes it for a dead letter."""
+
+_TIMESTAMP = " timestamp="
+"""Behind the dead letter in `resubmitted.from`, before the timestamp of the record (ms)."""
 
 
 class LetterForm(Enum):
@@ -34,6 +37,20 @@ class LetterForm(Enum):
     UNTOLD = "the record, without the headers that say where it is from and why"
     BARE = "the record without its own headers"
     STUB = "a stub: the record's place, sizes and hashes"
+
+
+class RecordIdentity(NamedTuple):
+    """Which record it is.
+
+    Its place alone does not tell: where a topic was made anew, or a log was cut and has grown again, another one stands
+    there.
+
+    Attributes:
+        timestamp: its own (ms); -1 if it has none.
+    """
+
+    source: RecordRef
+    timestamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,11 @@ class DeadLetter:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
 
+    @property
+    def identity(self) -> RecordIdentity | None:
+        """Of the record; None where it is not told where that stood."""
+        return None if self.source is None else RecordIdentity(self.source, self.timestamp)
+
 
 @dataclass(frozen=True, slots=True)
 class ResubmissionNote:
@@ -70,12 +92,14 @@ class ResubmissionNote:
         place, written_at: of the note.
         source: where the record stood first. That, and not the dead letter, is what is not to be done twice: after a
             crash two dead letters may be of one record.
+        timestamp: of the record (ms); None in a note of a version before 0.7.2, which does not tell it.
         letter, target: the dead letter, and where the record stands now, as `topic[partition]@offset`.
     """
 
     place: RecordRef
     written_at: int
     source: RecordRef
+    timestamp: int | None
     letter: str
     target: str
 
@@ -90,7 +114,7 @@ def entry_of(record: Record) -> Entry:
     if record.key is None and record.value is None and names == _NOTE:
         _, topic, partition, offset, letter, target = (_text(value) for _, value in record.headers)
         if (source := _source(topic, partition, offset)) is not None:
-            return ResubmissionNote(place, record.timestamp, source, letter, target)
+            return ResubmissionNote(place, record.timestamp, source, *_timestamp_and_letter(letter), target)
     untold = DeadLetter(
         place, record.timestamp, LetterForm.UNTOLD, "", "", None, -1, record.key, record.value, record.headers
     )
@@ -108,10 +132,11 @@ def entry_of(record: Record) -> Entry:
     return DeadLetter(place, record.timestamp, form, reason, error, source, stamp, record.key, record.value, own)
 
 
-def note_of(source: RecordRef, letter: RecordRef, target: RecordRef) -> Headers:
+def note_of(record: RecordIdentity, letter: RecordRef, target: RecordRef) -> Headers:
     """The headers of a note."""
-    told = RESUBMITTED, source.topic, str(source.partition), str(source.offset), named(letter), named(target)
-    return list(zip(_NOTE, told, strict=True))
+    topic, partition, offset = record.source
+    from_ = f"{named(letter)}{_TIMESTAMP}{record.timestamp}"
+    return list(zip(_NOTE, (RESUBMITTED, topic, str(partition), str(offset), from_, named(target)), strict=True))
 
 
 def named(place: RecordRef) -> str:
@@ -124,6 +149,12 @@ def _source(topic: str, partition: str, offset: str) -> RecordRef | None:
     if not topic or numbers[0] is None or numbers[1] is None or min(numbers[0], numbers[1]) < 0:
         return None
     return RecordRef(topic, numbers[0], numbers[1])
+
+
+def _timestamp_and_letter(told: str) -> tuple[int | None, str]:
+    letter, _, timestamp = told.partition(_TIMESTAMP)
+    number = _number(timestamp)
+    return (None, told) if number is None else (number, letter)
 
 
 def _number(text: str) -> int | None:

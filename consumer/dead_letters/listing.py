@@ -67,7 +67,7 @@ def listing(topic: DeadLetterTopic, selection: Selection, newest: int) -> Docume
             continue
         source = entry.source
         key = entry.reason or NOT_TOLD, "" if source is None else source.topic, entry.place.partition
-        counts.setdefault(key, CountOfLetters()).add(entry, resubmitted=source is not None and source in done)
+        counts.setdefault(key, CountOfLetters()).add(entry, resubmitted=entry.identity in done)
         if newest:
             item = (entry.written_at, *entry.place[1:]), entry
             (heapq.heappush if len(kept) < newest else heapq.heappushpop)(kept, item)
@@ -105,7 +105,7 @@ def _row(letter: DeadLetter, done: Resubmitted) -> list[object]:
         letter.reason or NOT_TOLD,
         None if source is None else named(source),
         letter.form.name.lower(),
-        source is not None and source in done,
+        letter.identity in done,
         letter.error if letter.form is not LetterForm.UNTOLD else letter.form.value,
     ]
 

@@ -19,10 +19,11 @@ from ..events import RecordRef
 from ..kafka.record import Record
 from ..kafka.transactions import Outgoing, RecordTooLargeError, Transactions
 from ..settings import KafkaSettings
-from .letter import RESUBMITTED_FROM, DeadLetter, ResubmissionNote, named, note_of
+from .letter import RESUBMITTED_FROM, DeadLetter, RecordIdentity, ResubmissionNote, named, note_of
 from .originals import Originals
 from .prospects import Obstacle, Prospects, side_of
-from .topic import DeadLetterTopic, Ranges, RecordSet, Resubmitted
+from .records import RecordSet
+from .topic import DeadLetterTopic, Ranges, Resubmitted
 
 BATCH, BATCH_BYTES = 500, 4_000_000
 """The most records of one transaction, and about the most bytes: it holds up whoever reads their topics."""
@@ -66,10 +67,10 @@ class Selection(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What is to be re-submitted: a dead letter, where its record stood, and the record."""
+    """What is to be re-submitted: a dead letter, which record it is of, and the record."""
 
     letter: DeadLetter
-    source: RecordRef
+    identity: RecordIdentity
     record: Record
 
 
@@ -182,13 +183,14 @@ class Resubmission:
             if isinstance(entry, ResubmissionNote) or not self._selection.takes(entry):
                 continue
             missing.discard(entry.place[1:])
-            if entry.source is not None and (entry.source in taken or (entry.source in self._done and not self._again)):
+            identity = entry.identity
+            if identity in taken or (identity in self._done and not self._again):
                 tally.count(ALREADY, entry)
                 continue
             record = self._record_of(entry, tally)
-            if record is not None and entry.source is not None:
-                taken.add(entry.source)
-                yield Candidate(entry, entry.source, record)
+            if record is not None and identity is not None:
+                taken.add(entry)
+                yield Candidate(entry, identity, record)
         for partition, offset in sorted(missing):
             raise OptOutError(
                 f"{named(RecordRef(self._topic.name, partition, offset))} is no dead letter of those that you mean: "
@@ -242,8 +244,8 @@ def _outgoing(one: Candidate) -> Outgoing:
 def _notes(batch: Sequence[Candidate], offsets: Sequence[int]) -> list[Outgoing]:
     """Beside each dead letter, where its record stands now."""
     return [
-        Outgoing(*letter.place[:2], None, None, note_of(source, letter.place, source._replace(offset=offset)))
-        for (letter, source, _), offset in zip(batch, offsets, strict=True)
+        Outgoing(*letter.place[:2], None, None, note_of(of, letter.place, of.source._replace(offset=offset)))
+        for (letter, of, _), offset in zip(batch, offsets, strict=True)
     ]
 
 

@@ -17,6 +17,7 @@ from ..settings import KafkaSettings
 from .letter import DeadLetter, LetterForm, ResubmissionNote, named
 from .originals import Originals
 from .prospects import Prospects, side_of
+from .records import RecordSet
 from .topic import DeadLetterTopic
 
 MOST_SHOWN = 4_096
@@ -49,7 +50,13 @@ def find_letter(topic: DeadLetterTopic, partition: int, offset: int) -> tuple[De
     if found.source is None:
         return found, []
     behind = topic.entries({partition: (low, end)})
-    return found, [note for note in behind if isinstance(note, ResubmissionNote) and note.source == found.source]
+    return found, [note for note in behind if isinstance(note, ResubmissionNote) and _is_of(note, found)]
+
+
+def _is_of(note: ResubmissionNote, letter: DeadLetter) -> bool:
+    one = RecordSet()
+    one.add(note)
+    return letter.identity in one
 
 
 class ShownLetter:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias
 
@@ -11,11 +10,11 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ..errors import OptOutError
-from ..events import RecordRef
 from ..kafka.end_offsets import TIMEOUT, bounds
 from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
-from .letter import DeadLetter, Entry, ResubmissionNote, entry_of
+from .letter import DeadLetter, Entry, RecordIdentity, ResubmissionNote, entry_of
+from .records import RecordSet
 
 Ranges: TypeAlias = dict[int, tuple[int, int]]
 """By partition, the first offset and the one behind the last."""
@@ -131,20 +130,6 @@ def partitions_of(consumer: Consumer, topic: str) -> int:
     return len(told.partitions)
 
 
-class RecordSet:
-    """Places of records: a number for each."""
-
-    def __init__(self) -> None:
-        self._offsets: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
-
-    def add(self, place: RecordRef) -> None:
-        """One more."""
-        self._offsets[place.topic, place.partition].add(place.offset)
-
-    def __contains__(self, place: RecordRef) -> bool:
-        return place.offset in self._offsets.get((place.topic, place.partition), ())
-
-
 class Resubmitted:
     """Which records were re-submitted, by the notes in the dead-letter topic.
 
@@ -159,7 +144,7 @@ class Resubmitted:
     def __init__(self, topic: DeadLetterTopic, partitions: Collection[int] = ()) -> None:
         self._topic = topic
         self._partitions = partitions
-        self._sources = RecordSet()
+        self._records = RecordSet()
         self._read_to: dict[int, int] = {}
         self._begins: dict[int, int] = {}
 
@@ -177,12 +162,12 @@ class Resubmitted:
                 shortened.discard(partition)
                 self._begins[partition] = entry.written_at
             if isinstance(entry, ResubmissionNote):
-                self._sources.add(entry.source)
+                self._records.add(entry)
         self._read_to = {partition: end for partition, (_, end) in there.items()}
         return there
 
-    def __contains__(self, source: RecordRef) -> bool:
-        return source in self._sources
+    def __contains__(self, record: RecordIdentity | None) -> bool:
+        return record in self._records
 
     def begin_after(self, letter: DeadLetter) -> int | None:
         """When the oldest entry of its partition was written (ms), if a note of its record may have stood before that.

@@ -24,7 +24,8 @@ from consumer.audit.decision import Fate
 from consumer.backfill.end import Left
 from consumer.backfill.told import chain_key, key_of
 from consumer.core.guards import SuspendedBy
-from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
+from consumer.dead_letters.letter import RecordIdentity
+from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
 
 
 class BackfillTruth(TruthChecker):
@@ -318,7 +319,8 @@ class BackfillChecker:
                 told = self._plan.told
                 if headers["reason"] in {"late", "implausible_time"}:
                     continue  # told by its outcome: a crash may have come between the two
-                if (topic, int(partition), int(offset)) in told.dead:
+                source = RecordRef(topic, int(partition), int(offset))
+                if RecordIdentity(source, int(headers["source.timestamp"])) in told.dead:
                     raise Violation(f"{topic}[{partition}]@{offset} is a dead letter already, and is written again")
 
     def _check_end(self, processes: Sequence[BackfillProcess], known: Collection[int]) -> None:

@@ -14,7 +14,8 @@ from consumer.backfill.told import KnownFate, Told, chain_key
 from consumer.core.chain import Chain
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
-from consumer.events import Mode, OfferPresented, Outcome, Reason
+from consumer.dead_letters.letter import DeadLetter, LetterForm
+from consumer.events import Mode, OfferPresented, Outcome, Reason, RecordRef
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 TOPICS = "offers", "checkouts"
@@ -66,10 +67,16 @@ def test_by_force_all_that_is_told_is_settled_once_more_but_what_is_bought() -> 
 def test_a_record_that_cannot_be_read_is_dead_lettered_if_it_is_in_the_range_and_has_no_dead_letter(
     force: bool,
 ) -> None:
-    backfill = mode(Told(dead={("offers", 0, 7), ("checkouts", 1, 7)}), force=force)
+    told = Told()
+    for topic, partition in (("offers", 0), ("checkouts", 1)):
+        source, place = RecordRef(topic, partition, 7), RecordRef("dead", partition, 0)
+        told.dead.add(DeadLetter(place, 9, LetterForm.WHOLE, "undecodable", "", source, 1_500, b"k", b"v", ()))
+    backfill = mode(told, force=force)
     assert backfill.dead_letters(Side.OFFERS, 0, 6, 1_500)
     assert not backfill.dead_letters(Side.OFFERS, 0, 7, 1_500)
+    assert backfill.dead_letters(Side.OFFERS, 0, 7, 1_501), "another record stood there, of a topic made anew"
     assert not backfill.dead_letters(Side.CHECKOUTS, 1, 7, 1_500)
+    assert backfill.dead_letters(Side.CHECKOUTS, 1, 7, 1_499)
     assert not backfill.dead_letters(Side.OFFERS, 0, 6, 2_000)
     assert mode().dead_letters(Side.OFFERS, 0, 7, 1_500)
     offsets = BackfillMode(TOPICS, BackfillScope(OffsetRange({0: 5}, {0: 10}, 100, {0: 200}), RULES), None)

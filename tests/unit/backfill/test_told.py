@@ -12,6 +12,7 @@ from support.outcomes import outcome_of
 
 from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
+from consumer.dead_letters.letter import RecordIdentity, note_of
 from consumer.errors import DecodeError, StartError
 from consumer.events import (
     MOST_ELEMENTS,
@@ -23,6 +24,8 @@ from consumer.events import (
     Reason,
     RecordRef,
 )
+from consumer.kafka.dead_letter import Headers, forms
+from consumer.kafka.record import Record
 from consumer.runtime.outcomes import CUT_OFF, NOT_ADMITTED
 from consumer.settings import KafkaSettings
 
@@ -232,6 +235,16 @@ class TwoTopics:
     def unassign(self) -> None: ...
 
 
+def as_read(headers: Headers) -> list[tuple[str, str | bytes | None]]:
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in headers]
+
+
+def letter(offset: int, record: Record) -> Message:
+    """The dead letter of a record, as the service writes it."""
+    form = next(forms(record, "undecodable", "why"))
+    return Message("dead", record.partition, offset, form.key, form.value, headers=as_read(form.headers))
+
+
 def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_out() -> None:
     outcomes = [
         outcome_of(at=T - 1, offer_id="before"),
@@ -248,16 +261,46 @@ def test_both_topics_are_read_and_what_is_another_s_or_of_another_time_is_left_o
         return values[value]
 
     records = [Message("outcomes", 0, number, b"k", value) for number, value in enumerate([*values, b"garbage", None])]
-    source = [("source.topic", b"offers"), ("source.partition", b"2"), ("source.offset", b"7")]
-    dead = [Message("dead", 0, 0, b"k", b"v", headers=source), Message("dead", 0, 1, b"k", b"v")]
+    dead = [letter(0, Record("offers", 0, 7, T, b"k", b"v")), Message("dead", 0, 1, b"k", b"v")]
     consumer = TwoTopics({"outcomes": records, "dead": dead})
     told = ToldReader(consumer, decode).read(KAFKA, EventTimeRange(T, T + 10))  # type: ignore[arg-type]
     assert [told.of(OfferPresented("s", "ada", one.offer_id, one.presented_at, 0)) is not None for one in outcomes] == [
         False, True, True, False, False,
     ]  # fmt: skip
-    assert told.dead == {("offers", 2, 7)}
+    assert RecordIdentity(RecordRef("offers", 0, 7), T) in told.dead
     assert told.unknown == ["outcomes[0]@5, which cannot be read: it is garbage"], "it may tell of a call"
     assert all(asked < T for asked in consumer.asked_from.values()), "a stamp may be before the presentation's date"
+
+
+def test_a_dead_letter_or_a_note_is_of_the_record_with_that_timestamp_and_not_of_another_in_its_place() -> None:
+    """The topic was made anew, or its log was cut and has grown again."""
+    place = RecordRef("dead", 0, 0)
+    old, noted, by_older = (RecordRef("offers", 0, offset) for offset in (7, 8, 9))
+    note = note_of(RecordIdentity(noted, T), place, noted)
+    without = [(name, value if name != "resubmitted.from" else "dead[0]@0") for name, value in
+               note_of(RecordIdentity(by_older, T), place, by_older)]  # fmt: skip
+    dead = [
+        letter(0, Record(*old, T, b"k", b"v")),
+        Message("dead", 0, 1, headers=as_read(note), timestamp=T + 5),
+        Message("dead", 0, 2, headers=as_read(without), timestamp=T + 5),
+    ]
+    reader = ToldReader(TwoTopics({"outcomes": [], "dead": dead}), lambda value: outcome_of())  # type: ignore[arg-type]
+    told = reader.read(KAFKA, EventTimeRange(T, T + 10))
+    stamps = T - 1, T, T + 5, T + 6
+    assert [[RecordIdentity(one, stamp) in told.dead for stamp in stamps] for one in (old, noted, by_older)] == [
+        [False, True, False, False],
+        [False, True, False, False],
+        [True, True, True, False],
+    ]
+
+
+def test_a_record_that_has_headers_like_a_dead_letter_s_tells_of_no_other() -> None:
+    """It was too large for ours, so that those which it has are its own."""
+    own = next(forms(Record("offers", 0, 7, T, b"k", b"v"), "late", "why")).headers
+    dead = [Message("dead", 0, 0, b"k", b"v", headers=as_read([*own, ("trace", "x")]))]
+    reader = ToldReader(TwoTopics({"outcomes": [], "dead": dead}), lambda value: outcome_of())  # type: ignore[arg-type]
+    told = reader.read(KAFKA, EventTimeRange(T, T + 10))
+    assert RecordIdentity(RecordRef("offers", 0, 7), T) not in told.dead
 
 
 def test_a_topic_that_is_not_read_to_its_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

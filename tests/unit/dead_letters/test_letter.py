@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.dead_letters.letter import DeadLetter, LetterForm, ResubmissionNote, entry_of, named, note_of
+from consumer.dead_letters.letter import (
+    DeadLetter,
+    LetterForm,
+    RecordIdentity,
+    ResubmissionNote,
+    entry_of,
+    named,
+    note_of,
+)
 from consumer.events import RecordRef
 from consumer.kafka.dead_letter import Form, Headers, forms
 from consumer.kafka.record import Record
@@ -97,19 +105,39 @@ def test_what_the_service_did_not_write_tells_nothing(change) -> None:
 
 def test_a_note_is_known_again_and_is_no_dead_letter() -> None:
     source, letter, target = RecordRef("offers", 3, 812), RecordRef("dead", 3, 7), RecordRef("offers", 3, 900)
-    # Others pass notes over by these names.
-    assert note_of(source, letter, target) == [
+    headers = note_of(RecordIdentity(source, SOURCE.timestamp), letter, target)
+    # Others pass notes over by these names. Versions before 0.7.2 take what has others beside them for a dead letter.
+    assert headers == [
         ("reason", "resubmitted"),
         ("source.topic", "offers"),
         ("source.partition", "3"),
         ("source.offset", "812"),
-        ("resubmitted.from", "dead[3]@7"),
+        ("resubmitted.from", "dead[3]@7 timestamp=1790000000000"),
         ("resubmitted.to", "offers[3]@900"),
     ]
-    record = Record("dead", 3, 8, 5, None, None, as_read(note_of(source, letter, target)))
-    assert entry_of(record) == ResubmissionNote(RecordRef("dead", 3, 8), 5, source, "dead[3]@7", "offers[3]@900")
+    record = Record("dead", 3, 8, 5, None, None, as_read(headers))
+    assert entry_of(record) == ResubmissionNote(
+        RecordRef("dead", 3, 8), 5, source, SOURCE.timestamp, "dead[3]@7", "offers[3]@900"
+    )
     assert isinstance(entry_of(record._replace(value=b"")), DeadLetter)
     assert isinstance(entry_of(record._replace(key=b"k")), DeadLetter)
+
+
+@pytest.mark.parametrize(
+    ("told", "letter", "timestamp"),
+    [
+        ("dead[3]@7", "dead[3]@7", None),
+        ("dead[3]@7 timestamp=-1", "dead[3]@7", -1),
+        ("dead[3]@7 timestamp=soon", "dead[3]@7 timestamp=soon", None),
+        ("dead[3]@7 timestamp=", "dead[3]@7 timestamp=", None),
+        ("", "", None),
+    ],
+)
+def test_a_note_of_an_older_version_tells_no_timestamp(told: str, letter: str, timestamp: int | None) -> None:
+    source = RecordRef("offers", 3, 812)
+    headers = dict(note_of(RecordIdentity(source, 5), RecordRef("dead", 3, 7), RecordRef("offers", 3, 900)))
+    record = Record("dead", 3, 8, 9, None, None, as_read([*(headers | {"resubmitted.from": told}).items()]))
+    assert entry_of(record) == ResubmissionNote(RecordRef("dead", 3, 8), 9, source, timestamp, letter, "offers[3]@900")
 
 
 def test_a_place_is_named_in_one_way() -> None:

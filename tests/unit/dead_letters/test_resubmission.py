@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from consumer.dead_letters import resubmission
-from consumer.dead_letters.letter import DeadLetter, Entry, LetterForm, entry_of, named
+from consumer.dead_letters.letter import DeadLetter, Entry, LetterForm, ResubmissionNote, entry_of, named
 from consumer.dead_letters.prospects import Obstacle
 from consumer.dead_letters.resubmission import ALREADY, DONE, Resubmission, Selection
 from consumer.dead_letters.topic import Ranges
@@ -132,6 +133,40 @@ def test_each_record_is_written_once_however_many_dead_letters_it_has() -> None:
     assert carried_out(topic, again=True) == ([b"k1", b"k2"], {DONE: 2, ALREADY: 2})
 
 
+def test_what_stands_in_the_place_of_a_record_that_was_resubmitted_is_another_one() -> None:
+    """The topic was made anew, or its log was cut and has grown again."""
+    topic = MemoryTopic()
+    topic.add(7, stamp=1_000)
+    assert carried_out(topic) == ([b"k7"], {DONE: 1})
+    topic.add(7, stamp=9_000)
+    assert carried_out(topic) == ([b"k7"], {DONE: 1, ALREADY: 1})
+    topic.add(7, stamp=500)
+    assert carried_out(topic) == ([b"k7"], {DONE: 1, ALREADY: 2}), "younger than no note, and another record"
+    assert carried_out(topic) == ([], {ALREADY: 3})
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_records_that_stood_in_one_place_are_both_written_in_one_run(again: bool) -> None:
+    topic = MemoryTopic()
+    for stamp in (1_000, 9_000, 1_000):
+        topic.add(7, stamp=stamp)
+    assert carried_out(topic, again=again) == ([b"k7", b"k7"], {DONE: 2, ALREADY: 1})
+    assert carried_out(topic) == ([], {ALREADY: 3})
+
+
+def test_a_note_of_an_older_version_is_of_each_record_in_that_place_that_is_no_younger() -> None:
+    topic = MemoryTopic()
+    topic.add(7, stamp=999)
+    carried_out(topic)
+    note = topic.log[1]
+    assert isinstance(note, ResubmissionNote)
+    topic.log[1] = replace(note, timestamp=None)
+    assert carried_out(topic) == ([], {ALREADY: 1})
+    topic.add(7, stamp=1_000)
+    assert carried_out(topic) == ([b"k7"], {DONE: 1, ALREADY: 1})
+    assert carried_out(topic) == ([], {ALREADY: 2})
+
+
 def test_a_record_whose_note_may_be_deleted_is_not_there_twice() -> None:
     topic = MemoryTopic()
     topic.add(1)
@@ -162,12 +197,13 @@ def test_what_was_known_when_the_run_was_planned_is_known_though_it_is_deleted_m
 
 def test_the_note_is_of_the_record_and_names_where_it_stands_now() -> None:
     topic = MemoryTopic()
-    topic.add(7)
+    topic.add(7, stamp=1_000)
     carried_out(topic)
     note = topic.log[1]
     assert not isinstance(note, DeadLetter)
-    assert (note.source, note.letter, note.target) == (
+    assert (note.source, note.timestamp, note.letter, note.target) == (
         RecordRef(OFFERS, 0, 7),
+        1_000,
         "dead[0]@0",
         named(RecordRef(OFFERS, 0, 1_000)),
     )

@@ -8,9 +8,10 @@ from typing import Any
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.rules import DecisionRules
-from consumer.dead_letters.letter import DeadLetter, LetterForm, ResubmissionNote
+from consumer.dead_letters.letter import DeadLetter, Entry, LetterForm, ResubmissionNote
 from consumer.dead_letters.prospects import Obstacle, Prospects
-from consumer.dead_letters.showing import MOST_SHOWN, ShownLetter
+from consumer.dead_letters.showing import MOST_SHOWN, ShownLetter, find_letter
+from consumer.dead_letters.topic import Ranges
 from consumer.errors import OptOutError
 from consumer.events import RecordRef
 from consumer.kafka.record import Record
@@ -113,8 +114,36 @@ def test_a_record_without_a_value_has_none() -> None:
 
 
 def test_it_tells_when_it_was_resubmitted_and_as_what() -> None:
-    note = ResubmissionNote(RecordRef("dead", 3, 9), NOW, SOURCE, "dead[3]@7", "offers[3]@900")
+    note = ResubmissionNote(RecordRef("dead", 3, 9), NOW, SOURCE, NOW, "dead[3]@7", "offers[3]@900")
     text, told = shown(OFFER, notes=[note])
     assert "as offers[3]@900" in text
     assert "left out without --again, since it was re-submitted; it would be read" in text
     assert told["resubmitted"] == [{"at": NOW, "as": "offers[3]@900", "from": "dead[3]@7"}]
+
+
+class TopicOfEntries:
+    """A dead-letter topic that has these in its partition 3, from the offset 7 on."""
+
+    name = "dead"
+
+    def __init__(self, *entries: Entry) -> None:
+        self._entries = entries
+
+    def ranges(self, partitions: Any) -> Ranges:
+        return {3: (7, 7 + len(self._entries))}
+
+    def entries(self, ranges: Ranges) -> list[Entry]:
+        begin, end = ranges[3]
+        return [*self._entries[begin - 7 : end - 7]]
+
+
+def test_notes_of_another_record_that_stood_in_the_same_place_are_not_its_own() -> None:
+    letter = DeadLetter(
+        RecordRef("dead", 3, 7), NOW + 5, LetterForm.WHOLE, "undecodable", "why", SOURCE, NOW, b"s1", OFFER, ()
+    )
+    notes = [
+        ResubmissionNote(RecordRef("dead", 3, 8 + n), written_at, SOURCE, timestamp, "dead[3]@7", "offers[3]@900")
+        for n, (written_at, timestamp) in enumerate(((NOW - 9, None), (NOW - 8, NOW - 10), (NOW + 6, NOW), (NOW, None)))
+    ]
+    topic = TopicOfEntries(letter, *notes)
+    assert find_letter(topic, 3, 7) == (letter, notes[2:])  # type: ignore[arg-type]
