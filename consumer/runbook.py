@@ -40,6 +40,7 @@ LINES: Mapping[str, str] = {
     "new credentials refused": "new-credentials-are-refused",
     "new credentials not taken over": "new-credentials-are-not-taken-over",
     "nothing but 404s": "nothing-but-404s",
+    "too many partners without a 204": "nothing-but-404s",
     "404s are believed": "404s-are-believed",
     "rejected": "rejected",
     "rejected, and its record is gone": "rejected-and-the-record-is-gone",

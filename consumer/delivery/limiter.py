@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from asyncio import TimerHandle
 from collections import deque
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 Member = TypeVar("Member")
@@ -41,7 +42,9 @@ class Pacer:
 class CredentialLimiter(Generic[Member]):
     """One credential: the rate limit and the Retry-After gate that its partners share, and whose turn it is."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, credential: Hashable, rate: float) -> None:
+        self.credential = credential
+        """What its partners had when they were made. One that got another since keeps this one."""
         self.pacer = Pacer(rate)
         self.gated_until = -math.inf
         self.turn: deque[Member] = deque()

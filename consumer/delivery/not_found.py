@@ -33,6 +33,8 @@ class NotFoundGuard:
     A limit of 0 believes every 404 at once, which is how an operator accepts them.
     """
 
+    __slots__ = ("believe_at", "limit", "run", "tripped")
+
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.tripped = False
@@ -57,6 +59,10 @@ class NotFoundGuard:
         # However slowly they came: a partner with few calls must not be believed for its few calls.
         self.tripped = self.run >= self.limit
         return self.tripped
+
+    def use_up(self) -> None:
+        """As many may have come as are believed without a 204: the next one trips the guard."""
+        self.run = max(0, self.limit - 1)
 
     def belief(self, now: float) -> Belief:
         """What to do with a 404 that has been counted."""

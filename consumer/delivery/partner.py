@@ -12,12 +12,11 @@ from typing import NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from ..calls import Answer, AnswerKind, OptOutCall
-from ..settings import DeliverySettings
 from ..snapshot import STOPS
 from .breaker import Breaker
 from .limiter import CredentialLimiter
-from .not_found import Belief, NotFoundGuard
-from .rejected_requests import RejectionGuard
+from .not_found import Belief
+from .runs import Runs
 
 _SPEAKS_FOR: Mapping[AnswerKind, str] = {
     AnswerKind.CREDENTIALS: "credentials",
@@ -95,10 +94,10 @@ class Partner:
         self,
         code: str,
         limiter: CredentialLimiter[Partner],
-        settings: DeliverySettings,
-        max_refused_run: int,
+        runs: Runs,
         random: Random,
     ) -> None:
+        """`runs` is what was counted of this partner before."""
         self.code = code
         self.limiter = limiter
         self.fresh: deque[PendingCall] = deque()
@@ -124,8 +123,9 @@ class Partner:
         """The credentials are refused: one probe at a time."""
         self.probe: PendingCall | None = None
         self.breaker = Breaker(random)
-        self.not_found = NotFoundGuard(settings.not_found_limit)
-        self.refusals = RejectionGuard(max_refused_run if settings.rejected == "dead-letter" else None)
+        self.runs = runs
+        self.not_found = runs.not_found
+        self.refusals = runs.refusals
         self.listed = False
         self.timer: TimerHandle | None = None
         self._fault_probe_at = -math.inf

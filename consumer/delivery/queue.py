@@ -27,6 +27,7 @@ from .gate import LOOK_S, Condition, Gate
 from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
 from .retries import Retries
+from .runs import KeptRuns
 from .scheduler import Scheduler
 
 REFUSED_RETRY_S = 300.0
@@ -71,9 +72,9 @@ class Delivery:
         self._on_result = on_result
         self._random = random
         self._settings = settings
-        self._max_refused_run = max_refused_run
+        self._runs = KeptRuns(settings, max_refused_run)
         self._loop = asyncio.get_running_loop()
-        self._scheduler = Scheduler(settings, credential_of, self._new_partner, self._pump)
+        self._scheduler = Scheduler(settings, credential_of, self._new_partner, self._on_forget, self._pump)
         self._retries = Retries(self._due)
         self._gate = Gate(conditions, self._loop.time)
         self._look_again: asyncio.TimerHandle | None = None
@@ -185,7 +186,10 @@ class Delivery:
         )
 
     def _new_partner(self, code: str, limiter: CredentialLimiter[Partner]) -> Partner:
-        return Partner(code, limiter, self._settings, self._max_refused_run, self._random)
+        return Partner(code, limiter, self._runs.take(code), self._random)
+
+    def _on_forget(self, partner: Partner) -> None:
+        self._runs.keep(partner.code, partner.runs)
 
     # -- making calls ---------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ class RejectionGuard:
     dead-lettered, with no 204 and no believed 404 between. `limit` None: none is, and none is counted.
     """
 
+    __slots__ = ("_limit", "in_a_row")
+
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self.in_a_row = 0
@@ -25,6 +27,10 @@ class RejectionGuard:
             return False
         self.in_a_row += 1
         return self.in_a_row == self._limit + 1
+
+    def use_up(self) -> None:
+        """As many may have come in a row as may be dead-lettered: the next one is not."""
+        self.in_a_row = self._limit or 0
 
     def accepted(self) -> bool:
         """A request was taken for what it is, so path and body are right; True if that ends a run past the limit."""

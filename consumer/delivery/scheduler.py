@@ -13,8 +13,8 @@ from .limiter import CredentialLimiter
 from .partner import Partner, PendingCall
 
 MOST_IDLE = 1_000
-"""How many partners without a call are remembered, with what their answers have told: whether the breaker is open, how
-many 404s have come in a row. A producer may write any number of partner codes; an insurer has some hundreds."""
+"""How many partners without a call are known, with all that their answers have told. Of others only their runs are
+kept. A producer may write any number of partner codes; an insurer has some hundreds."""
 
 
 class Scheduler:
@@ -25,12 +25,17 @@ class Scheduler:
         settings: DeliverySettings,
         credential_of: Callable[[str], Hashable],
         new_partner: Callable[[str, CredentialLimiter[Partner]], Partner],
+        on_forget: Callable[[Partner], None],
         on_wake: Callable[[], None],
     ) -> None:
-        """`new_partner` makes one, by its code; `on_wake` is called on the loop when `next` may have a call again."""
+        """`new_partner` makes one, by its code, and `on_forget` takes it back.
+
+        `on_wake` is called on the loop when `next` may have a call again.
+        """
         self._settings = settings
         self._credential_of = credential_of
         self._new_partner = new_partner
+        self._on_forget = on_forget
         self._on_wake = on_wake
         self._loop = asyncio.get_running_loop()
         self._share = 1.0
@@ -53,7 +58,7 @@ class Scheduler:
             credential = self._credential_of(code)
             limiter = self._limiters.get(credential)
             if limiter is None:
-                limiter = self._limiters[credential] = CredentialLimiter(self._rate())
+                limiter = self._limiters[credential] = CredentialLimiter(credential, self._rate())
             limiter.members += 1
             partner = self._partners[code] = self._new_partner(code, limiter)
         return partner
@@ -133,13 +138,14 @@ class Scheduler:
 
     def _forget(self, partner: Partner) -> None:
         del self._partners[partner.code]
+        self._on_forget(partner)
         self._waiting.discard(partner)
         self._parked.discard(partner)
         timers = [partner.timer, partner.belief_timer]
         limiter = partner.limiter
         limiter.members -= 1
         if not limiter.members:
-            del self._limiters[self._credential_of(partner.code)]
+            del self._limiters[limiter.credential]
             timers.append(limiter.timer)
         for timer in timers:
             if timer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from random import Random
 
 from support.owner import OWNER, Owner
@@ -46,6 +46,7 @@ class DeliveryWorld:
         insurer: Insurer,
         *,
         shared_key: bool = False,
+        credential_of: Callable[[str], Hashable] | None = None,
         random: Random | None = None,
         max_refused_run: int = 100,
         conditions: Sequence[Condition] = (),
@@ -65,7 +66,7 @@ class DeliveryWorld:
             self._call,
             DeliverySettings.model_validate({"rate_limit": 0, **settings}),
             self._on_result,
-            credential_of=lambda partner: "key" if shared_key else partner,
+            credential_of=credential_of or (lambda partner: "key" if shared_key else partner),
             random=random or Random(1),
             max_refused_run=max_refused_run,
             conditions=conditions,

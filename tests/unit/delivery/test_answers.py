@@ -14,6 +14,7 @@ from consumer.delivery.answers import Effect, effect_of
 from consumer.delivery.limiter import CredentialLimiter
 from consumer.delivery.not_found import UNCONFIRMED_S
 from consumer.delivery.partner import Partner, PendingCall
+from consumer.delivery.runs import Runs
 from consumer.settings import DeliverySettings
 
 NOW = 1_000.0
@@ -83,7 +84,7 @@ def pending_call(partner: Partner) -> PendingCall:
 
 def effect(kind: AnswerKind, state: State, rejected: str = "hold") -> Effect:
     settings = DeliverySettings.model_validate({"not_found_limit": LIMIT, "rejected": rejected})
-    partner = Partner("P", CredentialLimiter(10.0), settings, LIMIT, Random(1))
+    partner = Partner("P", CredentialLimiter("key", 10.0), Runs(settings, LIMIT), Random(1))
     pending = pending_call(partner)
     state(partner, pending)
     take_note(partner, pending, kind, NOW)

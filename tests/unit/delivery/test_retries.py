@@ -14,6 +14,7 @@ from consumer.delivery import retries
 from consumer.delivery.limiter import CredentialLimiter
 from consumer.delivery.partner import Partner, PendingCall
 from consumer.delivery.retries import Retries
+from consumer.delivery.runs import Runs
 from consumer.settings import DeliverySettings
 
 
@@ -25,7 +26,7 @@ class Due:
         self.steps: list[tuple[float, list[str]]] = []
         self.on_due: Callable[[], object] = lambda: None
         self.retries = Retries(self._on_due)
-        self._partner = Partner("P", CredentialLimiter(10.0), DeliverySettings(), 100, Random(1))
+        self._partner = Partner("P", CredentialLimiter("key", 10.0), Runs(DeliverySettings(), 100), Random(1))
 
     def push(self, offer_id: str, seconds: float) -> None:
         (call,) = make_calls([offer_id])

@@ -20,11 +20,13 @@ from support.delivery_world import (
     never,
     numbered,
     slow_down,
+    states,
 )
 from support.owner import OWNER, Owner
 
 from consumer.calls import Answer, OptOutCall
-from consumer.delivery import queue
+from consumer.delivery import queue, runs
+from consumer.delivery import scheduler as scheduler_file
 from consumer.delivery.partner import Partner, PendingCall
 from consumer.delivery.scheduler import MOST_IDLE
 from consumer.events import Outcome
@@ -225,18 +227,116 @@ def test_a_partner_is_forgotten_whatever_it_was_answered(answer: Answer, shared_
     virtual_time.run(main())
 
 
-def test_what_a_partner_without_a_call_has_shown_is_remembered_while_few_others_come() -> None:
+def test_404s_in_a_row_are_counted_on_however_many_others_come_between() -> None:
     async def main() -> None:
         world = DeliveryWorld(lambda call: NOT_FOUND if call.partner_code == "slow" else OK, not_found_limit=2)
         world.submit("first", partner="slow")
         await world.until(61.0)
         assert world.outcomes() == {"first": Outcome.NOT_FOUND}, "believed, with no 204"
-        for number in range(MOST_IDLE - 1):
+        for number in range(2 * MOST_IDLE):
             world.submit("other", partner=f"P{number}")
-        await world.until(62.0)
+        await world.until(70.0)
+        assert "slow" not in {partner.code for partner in world.delivery._scheduler.partners()}
         world.submit("second", partner="slow")
         await world.until(200.0)
         assert "second" not in world.outcomes(), "two in a row are not believed, however slowly they come"
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "most"), [(NOT_FOUND, Outcome.NOT_FOUND, 9), (REFUSED, Outcome.DEAD_LETTERED, 10)]
+)
+def test_partners_in_turn_lose_no_more_offers_than_one_alone(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, outcome: Outcome, most: int
+) -> None:
+    monkeypatch.setattr(scheduler_file, "MOST_IDLE", 3)
+
+    async def main() -> None:
+        right = {"P3"}
+        world = DeliveryWorld(
+            lambda call: OK if call.partner_code in right else answer,
+            not_found_limit=10,
+            rejected="dead-letter",
+            max_refused_run=10,
+        )
+        for number in range(20):
+            for partner in range(9):
+                world.submit(f"o{number}", partner=f"P{partner}")
+                await world.until(world.loop.time() + 10.0)
+        lost = Counter(result.call.partner_code for _, result in world.results if result.outcome is outcome)
+        assert lost == {f"P{number}": most for number in range(9) if number != 3}
+        right.update(f"P{number}" for number in range(9))
+        await world.until(world.loop.time() + 1_000.0)
+        assert len(world.results) == 20 * 9, "those that were held are told once the route is right"
+
+    virtual_time.run(main())
+
+
+def test_once_more_runs_are_open_than_are_kept_no_404_of_a_forgotten_partner_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler_file, "MOST_IDLE", 3)
+    monkeypatch.setattr(runs, "MOST_KEPT", 2)
+
+    async def main() -> None:
+        world = DeliveryWorld(lambda call: OK if call.offer_id == "known" else NOT_FOUND, not_found_limit=3)
+        for number in range(6):
+            for partner in range(9):
+                world.submit(f"o{number}", partner=f"P{partner}")
+                await world.until(world.loop.time() + 10.0)
+        lost = Counter(result.call.partner_code for _, result in world.results)
+        assert max(lost.values()) == 2, "as many as a partner alone loses"
+        world.submit("o", partner="new")
+        await world.until(world.loop.time() + 1_000.0)
+        assert states(world.delivery.snapshot())["new"].startswith("nothing but 404s")
+        world.submit("known", partner="new")
+        await world.until(world.loop.time() + 200.0)
+        assert "new" not in states(world.delivery.snapshot()), "a 204 begins the count anew"
+        (told,) = [result for _, result in world.results if result.call.offer_id == "o"]
+        assert told.outcome is Outcome.NOT_FOUND
+
+    virtual_time.run(main())
+
+
+def test_a_partner_whose_credential_changed_is_forgotten_with_the_limiter_that_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler_file, "MOST_IDLE", 2)
+
+    async def main() -> None:
+        keys: dict[str, str] = {}
+        world = DeliveryWorld(lambda _: OK, credential_of=lambda code: keys.get(code, f"key of {code}"))
+        scheduler = world.delivery._scheduler
+        scheduler.idle(scheduler.partner("P"))
+        for new_key in ("new key", "key of Q"):
+            keys["P"] = new_key
+            for code in ("Q", "R", "S"):
+                scheduler.idle(scheduler.partner(code))
+            assert set(scheduler._limiters) == {"key of R", "key of S"}, "only those of the partners that are known"
+            keys.clear()
+            scheduler.idle(scheduler.partner("P"))
+
+    virtual_time.run(main())
+
+
+def test_the_limiter_of_another_partner_is_not_forgotten_with_one_whose_credential_changed_to_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler_file, "MOST_IDLE", 2)
+
+    async def main() -> None:
+        keys = {"P": "old"}
+        world = DeliveryWorld(lambda _: OK, credential_of=lambda code: keys.get(code, "shared"))
+        scheduler = world.delivery._scheduler
+        scheduler.idle(scheduler.partner("P"))
+        keys["P"] = "shared"
+        shared = scheduler.partner("Q").limiter
+        scheduler.idle(scheduler.partner("R"))
+        scheduler.idle(scheduler.partner("S"))
+        assert {partner.code for partner in scheduler.partners()} == {"Q", "R", "S"}
+        assert scheduler.partner("P").limiter is shared
+        assert set(scheduler._limiters) == {"shared"}
 
     virtual_time.run(main())
 
