@@ -9,7 +9,7 @@ from consumer.runtime.witnesses import API, BROKER, DRIFT, STALE, Sample, Witnes
 T = 1_000_000.0
 
 
-class Told:
+class ToldClocks:
     """Witnesses, and our three clocks, in seconds."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def test_a_sample_that_is_widened_tells_less_and_one_that_is_moved_as_much() -> 
 
 
 def test_a_suspended_machine_goes_on_with_what_it_was_told() -> None:
-    told = Told()
+    told = ToldClocks()
     told.api(T)
     told.broker(T)
     told.go(3_600.0, suspended=True)
@@ -57,7 +57,7 @@ def test_a_suspended_machine_goes_on_with_what_it_was_told() -> None:
 
 
 def test_after_a_jump_a_broker_is_heard_until_the_api_tells() -> None:
-    told = Told()
+    told = ToldClocks()
     told.api(T)
     told.broker(T)
     told.go(1.0, jump=100.0)
@@ -71,7 +71,7 @@ def test_after_a_jump_a_broker_is_heard_until_the_api_tells() -> None:
 
 
 def test_a_jump_within_the_tolerance_is_none() -> None:
-    told = Told()
+    told = ToldClocks()
     told.broker(T)
     told.go(1.0, jump=1.5)
     told.api(told.wall)
@@ -79,7 +79,7 @@ def test_a_jump_within_the_tolerance_is_none() -> None:
 
 
 def test_a_broker_is_heard_for_ever_by_so_much_less_and_the_api_until_it_answers_without_a_date() -> None:
-    told = Told()
+    told = ToldClocks()
     told.api(T)
     told.broker(T)
     told.go(STALE)
@@ -92,7 +92,7 @@ def test_a_broker_is_heard_for_ever_by_so_much_less_and_the_api_until_it_answers
 
 
 def test_it_is_known_since_when_and_how_well_somebody_told_the_time() -> None:
-    told = Told()
+    told = ToldClocks()
     told.broker(T)
     began = told.monotonic
     assert told.witnesses.told_since(began, 1.0)
