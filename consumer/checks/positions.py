@@ -20,7 +20,7 @@ from ..kafka.end_offsets import bounds
 from ..kafka.history import GroupHistory, find_provenance
 from ..kafka.leader_epochs import CutLogs
 from ..kafka.position_changes import Change, PositionChanges
-from ..kafka.positions import CommittedPosition, Positions, check_partition_count, refusal
+from ..kafka.positions import CommittedPosition, Positions, check_positions
 from ..kafka.settled_since import SettledSince
 from ..kafka.start_offsets import StartOffsets, readable
 from ..kafka.topics import TopicConfig, look_at_topics
@@ -136,11 +136,9 @@ class PositionsCommand:
     def _why_refused(self, positions: Positions, logs: Mapping[tuple[Side, int], tuple[int, int]]) -> str:
         """Why a start would be refused; empty if it would go on."""
         try:
-            check_partition_count(self._group, positions, self._partitions)
+            check_positions(self._group, positions, self._provenance, self._partitions, logs)
         except StartError as error:
             return str(error)
-        if doubts := list(positions.doubts(self._provenance, logs)):
-            return refusal(self._group, doubts)
         return _ahead(positions)
 
 

@@ -238,8 +238,14 @@ class Positions:
                     yield Doubted(_OF_DIFFERENCE[name], side, self._topics[side], position.partition, detail)
 
 
-def check_positions(group: str, positions: Positions, now: Provenance, partitions: int) -> None:
-    """Refuse what is in doubt.
+def check_positions(
+    group: str,
+    positions: Positions,
+    now: Provenance,
+    partitions: int,
+    logs: Mapping[tuple[Side, int], tuple[int, int]] | None = None,
+) -> None:
+    """Refuse what is in doubt. `now` and `logs` are as `Positions.doubts` takes them.
 
     Raises:
         PositionsError: some of the positions are not ours, or of another log, name or API.
@@ -248,7 +254,7 @@ def check_positions(group: str, positions: Positions, now: Provenance, partition
     """
     check_partition_count(group, positions, partitions)
     check_told(group, positions, now)
-    if doubts := list(positions.doubts(now)):
+    if doubts := list(positions.doubts(now, logs)):
         raise PositionsError(refusal(group, doubts))
 
 

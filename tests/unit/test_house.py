@@ -26,7 +26,6 @@ WITHOUT_A_TEST_BESIDE_IT = {
     "backfill/run.py": "wires clients and drives the loop: integration/test_backfill.py",
     "calls.py": "types only",
     "checks/check.py": "a type only",
-    "checks/positions.py": "wires clients and shows what they tell: integration/test_positions.py",
     "codecs/bounded_answer.py": "bounds what a real client reads: unit/codecs/test_registry_client.py",
     "codecs/codec.py": "an interface only",
     "codecs/decimals.py": "unit/codecs/test_resolution.py, and by fields: unit/codecs/test_inputs.py",
