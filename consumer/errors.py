@@ -57,6 +57,10 @@ class PositionsError(StartError):
     """What the group has committed is not what this service left there, or not of what it reads now."""
 
 
+class MetadataTooLongError(StartError):
+    """The broker takes less metadata with a commit than there is to be said."""
+
+
 class GapError(StartError):
     """Retention has deleted records that a backfill needs to decide its range."""
 

@@ -18,9 +18,10 @@ from ..core.provenance import Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 from ..core.still_held import still_held
 from ..core.watermark import Side
-from ..errors import PositionsError
+from ..errors import MetadataTooLongError, PositionsError
 from .end_offsets import bounds
 from .first_records import first_records
+from .kept_offers import KeptOffers, kept_in_words
 from .members import need_empty_group
 from .positions import CommittedPosition, Doubt, Positions, check_partition_count, in_words
 from .settled_since import SettledSince
@@ -85,6 +86,7 @@ class PositionChanges:
         self._rules = rules
         self._partitions = partitions
         self._unmatched_limit = unmatched_limit
+        self._kept = KeptOffers(consumer, starts, rules, provenance, self._first_record)
 
     def accept(self, now: int) -> list[Change]:
         """Say yes to what is committed. Returns what had to be changed for that; `now` is the wall clock (ms).
@@ -96,10 +98,13 @@ class PositionChanges:
         positions = self._positions()
         if positions.none_at_all:
             return self._started(now)
-        changes: list[tuple[Change, str]] = []
-        for partition in range(self._partitions):
-            changes += self._accepted(partition, positions, now)
-        return self._commit(changes, positions)
+        try:
+            return self._commit(self._all_accepted(positions, now), positions)
+        except MetadataTooLongError:
+            # What is committed was taken: so much room is there, however little the broker allows.
+            self._kept.room = max(len(found.metadata) for found in positions.by_place.values())
+        positions = self._positions()
+        return self._commit(self._all_accepted(positions, now), positions)
 
     def reset_to(self, moment: int, now: int) -> list[Change]:
         """Go back to the offers of `moment` and the checkouts that these need. Times are wall clock (ms).
@@ -153,6 +158,9 @@ class PositionChanges:
                 changes.append(_change(checkouts, checkouts.offset, what))
         return changes
 
+    def _all_accepted(self, found: Positions, now: int) -> list[tuple[Change, str]]:
+        return [one for partition in range(self._partitions) for one in self._accepted(partition, found, now)]
+
     def _accepted(self, partition: int, found: Positions, now: int) -> Iterator[tuple[Change, str]]:
         offers, checkouts = (found.by_place[side, partition] for side in Side)
         differs = set(offers.provenance.differences(self._provenance)) if offers.provenance else set()
@@ -178,8 +186,17 @@ class PositionChanges:
             )
         if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved and offers.doubt is None:
             if differs or checkouts_doubted or not self._is_there(offers):
+                offset = max(offers.offset, self._bounds(offers)[0])
                 read_to = 0 if checkouts_anew else self._bounds(checkouts)[1]
-                yield self._known_offers(offers, offers.checkpoint, read_to, now, lost_below)
+                kept = self._kept.said_again(offers.checkpoint, offset, read_to, now, lost_below)
+                fitted = self._kept.with_room(offers, kept, offset)
+                if fitted is None:
+                    known = replace(checkouts, checkpoint=None) if checkouts_doubted else checkouts
+                    guard = self._still_held(checkouts, now)
+                    yield from self._back_to(partition, offers, known, now, lost_below, guard, kept=kept)
+                    return
+                what = kept_in_words(offers, offset, kept, fitted, offset)
+                yield _change(offers, offset, what), fitted.encode(offset)
         elif offers.doubt is Doubt.MISSING or offers_anew or not self._is_there(offers):
             yield self._offers_anew(offers, now, lost_below, at_first=offers_anew)
         elif offers.doubt or checkouts_doubted or not is_same_log:
@@ -189,30 +206,6 @@ class PositionChanges:
             return
         if checkouts_change is not None:
             yield checkouts_change
-
-    def _known_offers(
-        self, offers: CommittedPosition, kept: OfferCheckpoint, checkouts_end: int, now: int, lost_below: int
-    ) -> tuple[Change, str]:
-        """What is settled stays settled. An offer of which checkouts may be gone is late, whatever is kept here; and of
-        any other all are there, so that what was decided of it is found again."""
-        offset = max(offers.offset, self._bounds(offers)[0])
-        kept = replace(
-            kept,
-            next_offset=max(kept.next_offset, offset),
-            next_checkout=min(kept.next_checkout, checkouts_end),
-            splits=frozenset(one for one in kept.splits if one >= offset * kept.unit),
-            dead=frozenset(one for one in kept.dead if one >= offset * kept.unit),
-            unsettled=frozenset(one for one in kept.unsettled if one >= offset * kept.unit),
-            provenance=self._provenance.at(now),
-            trusted_since=MIN_TIME,  # nobody has watched the inputs until now
-            lost_below=lost_below,
-        )
-        what = "goes on under the present names and API; what is settled is not repeated"
-        if (gone := offset - offers.offset) > 0:
-            what = (
-                f"goes on behind {gone} records that retention deleted: those of them that were not settled are missed"
-            )
-        return _change(offers, offset, what), kept.encode(offset)
 
     def _offers_anew(
         self, offers: CommittedPosition, now: int, lost_below: int, *, at_first: bool
@@ -303,10 +296,11 @@ class PositionChanges:
         wanted: int | None = None,
         moment: int | None = None,
         settled_since: int = MAX_TIME,
+        kept: OfferCheckpoint | None = None,
     ) -> Iterator[tuple[Change, str]]:
         """Each offer from `wanted` on, where those of a moment (ms) begin, is decided anew, or from where the position
         stands or its log was cut, if that is earlier. None: from where it stands. `settled_since` is as
-        `WholeChains.before` takes it."""
+        `WholeChains.before` takes it. What is `kept` stays settled, as far as there is room to say so."""
         low, end = self._bounds(offers)
         offset = offers.offset if wanted is None else wanted
         if offers.offset >= 0:
@@ -315,11 +309,23 @@ class PositionChanges:
         if offset != wanted and (record := self._first_record(offers, offset, end)) is not None:
             moment = min(moment, record.timestamp()[1])
         whole = WholeChains(self._consumer, self._starts, self._rules)
-        beginning = whole.before(partition, offset, moment, now, offers, settled_since)
+        settled = settled_since if kept is None else kept.decided_to + 1
+        beginning = whole.before(partition, offset, moment, now, offers, settled)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
         checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, guard, same=same)
         late_below = horizon + self._rules.lookback
+        if kept is not None:
+            fitted = self._kept.from_further_back(offers, kept, beginning, horizon)
+            if fitted is None:
+                yield from self._back_to(partition, offers, checkouts, now, lost_below, guard)
+                return
+            text = fitted.encode(beginning.offers)
+            what = kept_in_words(offers, offset, kept, fitted, beginning.offers)
+            if late_below > moment:
+                what += f"; but offers are {_LATE} presented before {readable(late_below)}"
+            yield from ((_change(offers, beginning.offers, what), text), checkouts_change)
+            return
         what = (
             f"{end - offset} records are read again: each offer not bought among them is called, again if it was before"
         )
@@ -396,23 +402,12 @@ class PositionChanges:
         first part, or a part of it, the next start is still refused, or reads more than it must."""
         offers, checkouts = ([one for one in changes if one[0].topic == topic] for topic in self._starts.topics)
         first = [_place(change, text) for change, text in checkouts]
-        first += [place for change, text in offers if (place := _lost(change, text, found))]
+        was = {change.partition: found.by_place[Side.OFFERS, change.partition] for change, _ in offers}
+        first += [one for c, text in offers if (one := self._kept.what_is_lost(was[c.partition], c.offset, text))]
         for places in (first, [_place(change, text) for change, text in offers]):
             if places:
                 self._starts.commit(self._consumer, places)
         return [change for change, _ in changes]
-
-
-def _lost(change: Change, text: str, found: Positions) -> TopicPartition | None:
-    """The offers' position as it was found, with no more than what a change says is lost for good; None if it says
-    nothing of that. It is true whatever else the broker takes: the checkouts' log may grow past what was read of it
-    before the change is made again, and then nothing else says that some are lost."""
-    was = found.by_place[Side.OFFERS, change.partition]
-    lost_below = OfferCheckpoint.decode(text, change.offset).lost_below
-    if not isinstance(was.checkpoint, OfferCheckpoint) or lost_below <= was.lost_below:
-        return None
-    same = replace(was.checkpoint, lost_below=lost_below).encode(was.offset)
-    return TopicPartition(was.topic, was.partition, was.offset, metadata=same, leader_epoch=was.epoch)
 
 
 def _place(change: Change, text: str) -> TopicPartition:

@@ -33,6 +33,7 @@ from ..core.rules import MAX_TIME, MIN_TIME, DecisionRules
 from ..core.watermark import Side
 from ..errors import OffsetGoneError, PartitionsChangedError, PositionsError, StartError
 from ..settings import KafkaSettings
+from .commit_refusals import refused_commit, refused_part
 from .end_offsets import TIMEOUT, bounds
 from .group import committed_by
 from .history import GroupHistory
@@ -407,20 +408,11 @@ class StartOffsets:
         except KafkaException as error:
             if at_first and self._is_begun(consumer):
                 return
-            raise StartError(
-                f"group {self._settings.group_id}: where to start could not be committed: {error.args[0]}. Nothing was "
-                "read. Stop the members of the group that run, then start again."
-            ) from error
+            raise refused_commit(self._settings.group_id, error.args[0]) from error
         for answer in answers:
             if answer.error is not None:
-                # In a group that has run, what the others say must not be deleted.
-                then = (
-                    "delete the group (kafka-consumer-groups --delete), then start again" if at_first else "do it again"
-                )
-                raise StartError(
-                    f"group {self._settings.group_id}: where to start was committed in part only, not for "
-                    f"{answer.topic}[{answer.partition}]: {answer.error}. Nothing was read. Mend the cause, {then}."
-                )
+                place = f"{answer.topic}[{answer.partition}]"
+                raise refused_part(self._settings.group_id, place, answer.error, at_first=at_first)
 
     def _is_begun(self, consumer: Consumer) -> bool:
         """Whether another member of a new group was quicker. What it has committed stands: it may have said that the

@@ -92,8 +92,8 @@ def test_a_start_by_any_time_that_can_be_set_can_be_logged(moment: str, offset: 
 
 def test_a_start_of_which_only_a_part_was_committed_stops() -> None:
     consumer = broker(low=0, at=7)
-    consumer.refused = {"offers": "too large"}
-    with pytest.raises(StartError, match=r"offers\[0\]: too large"):
+    consumer.refused = {"offers": KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)}
+    with pytest.raises(StartError, match=r"not for offers\[0\]: .*TOPIC_AUTHORIZATION_FAILED"):
         begin(consumer)
 
 
