@@ -88,11 +88,11 @@ class ReadEpochs:
         for known in (self._begun, self._newest, self._stretches, self._in_doubt):
             known.pop(place, None)
 
-    def saw(self, messages: Iterable[Message]) -> dict[Place, ReadTo]:
+    def saw(self, messages: Iterable[Message]) -> Mapping[Place, ReadTo]:
         """These were read, those of each partition in order, and some perhaps twice.
 
         Ends of partitions among them say nothing. Returns how far those partitions had been read that the log may have
-        been cut below since. They stand there, and are returned again, until the caller removes them:
+        been cut below since. They are returned again until they are known to be `whole`:
 
         - A record is the first since the task began, and of another leader than what had been read. Until then the
           client compares nothing when the leader changes. What is read again may be of an older one, of course.
@@ -119,6 +119,10 @@ class ReadEpochs:
                     if not again:  # the first of these is looked at though no epoch changes there
                         newest[place] = epoch
         return self._in_doubt
+
+    def whole(self) -> None:
+        """The broker still has all that `saw` has returned."""
+        self._in_doubt.clear()
 
     def _doubted(self, place: Place, offset: int, told: int) -> ReadTo | None:
         """How far had been read of what this record leaves in doubt, which is of another leader than the one before it,
@@ -158,24 +162,17 @@ class CutLogs:
 
     Args:
         reader: makes a consumer with `config.epoch_reader_config`; it is in no group.
-        timeout: seconds in which the broker has to answer for all partitions.
         monotonic: a clock in seconds.
     """
 
-    def __init__(
-        self,
-        reader: Callable[[], Consumer],
-        timeout: float = TIMEOUT,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, reader: Callable[[], Consumer], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
-        self._timeout = timeout
         self._monotonic = monotonic
 
-    def of(self, read: Mapping[Place, ReadTo], timeout: float | None = None) -> dict[Place, int]:
+    def of(self, read: Mapping[Place, ReadTo], timeout: float = TIMEOUT) -> dict[Place, int]:
         """Of each log that was cut below what was read of it, the first offset behind the cut at which anything stands.
 
-        Where no epoch is known nothing is asked, and nothing told. `timeout`: seconds, where it is another one.
+        Where no epoch is known nothing is asked, and nothing told. `timeout`: seconds for all answers together.
 
         Raises:
             StartError: the broker did not answer in time.
@@ -185,7 +182,7 @@ class CutLogs:
             return {}
         consumer = self._reader()
         try:
-            return self._ask(consumer, asked, self._timeout if timeout is None else timeout)
+            return self._ask(consumer, asked, timeout)
         finally:
             consumer.close()
 

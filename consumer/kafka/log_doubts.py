@@ -49,7 +49,7 @@ class LogDoubts:
             if why := self._starts.check_cuts(in_doubt):
                 self._on_trouble(why)
                 return False
-            in_doubt.clear()
+            self._epochs.whole()
         return True
 
     def are_of_same_topics(self, messages: Sequence[Message]) -> bool:

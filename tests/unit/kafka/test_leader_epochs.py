@@ -22,9 +22,8 @@ def record(offset: int, epoch: int | None, place: Place = PLACE) -> Message:
 
 def doubted(epochs: ReadEpochs, messages: list[Message]) -> dict[Place, ReadTo]:
     """What these leave in doubt; the broker then tells that the logs are whole."""
-    in_doubt = epochs.saw(messages)
-    found = dict(in_doubt)
-    in_doubt.clear()
+    found = dict(epochs.saw(messages))
+    epochs.whole()
     return found
 
 
@@ -170,7 +169,7 @@ class PlayedLogs:
 
 def asked(logs: PlayedLogs, **read: tuple[int, int]) -> dict[Place, int]:
     seconds = count()
-    cut_logs = CutLogs(lambda: logs, 30.0, lambda: float(next(seconds)))  # type: ignore[arg-type,return-value]
+    cut_logs = CutLogs(lambda: logs, lambda: float(next(seconds)))  # type: ignore[arg-type,return-value]
     return cut_logs.of({(topic, 0): ReadTo(*to) for topic, to in read.items()})
 
 

@@ -26,6 +26,9 @@ class DoubtedEpochs:
     def saw(self, messages: Sequence[Message]) -> dict[Place, ReadTo]:
         return self.doubts
 
+    def whole(self) -> None:
+        self.doubts.clear()
+
 
 class CutStarts:
     """Brokers that tell, do not tell, or tell of a cut."""
