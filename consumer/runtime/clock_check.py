@@ -24,7 +24,7 @@ from confluent_kafka import Message
 from ..core.watermark import CLOCK_TOLERANCE, TOLERANCE
 from ..delivery.gate import OPEN, GateState, Opening
 from ..events import OfferPresented
-from .witnesses import PERIOD, STALE, Witnesses
+from .witnesses import PERIOD, Witnesses
 
 log = structlog.get_logger(__name__)
 
@@ -194,7 +194,7 @@ class ClockCheck:
         knows. Its stamp goes on telling where the API does not: while it waits, no newer one is read that could.
         """
         self.want()
-        self._doubted_at = min(self._doubted_at, self._monotonic())
+        self._doubted_at = min(self._doubted_at, self._witnesses.now)
         if not self._witnesses.api_tells:
             self.read((message,))
 
@@ -256,8 +256,7 @@ class ClockCheck:
         return now < self._sure_until
 
     def _judge(self) -> ClockFinding:
-        now = self._monotonic()
-        drift = self._wall() - now
+        drift = self._witnesses.drift
         confirmed, worst, witness, most, sure = False, 0.0, "", 0.0, 0.0
         for name, one, is_fresh in self._witnesses.heard():
             ahead = one.ahead(drift)
@@ -271,7 +270,7 @@ class ClockCheck:
         if abs(worst) > TOLERANCE:
             wrong = abs(worst) > max(self._max_skew, TOLERANCE)
             return ClockFinding(ClockState.WRONG if wrong else ClockState.DIFFERS, worst, witness, most, sure)
-        nobody = self._ask is None or now - self._witnesses.undated <= STALE
+        nobody = self._ask is None or self._witnesses.undated
         state = ClockState.CONFIRMED if confirmed else ClockState.BELIEVED if nobody else ClockState.UNKNOWN
         return ClockFinding(state, ahead_of_any=most, surely_ahead=sure)
 

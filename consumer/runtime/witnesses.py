@@ -1,7 +1,7 @@
 """What others say of the time: the API by the `Date` of its answers, the brokers by the stamps of what they append.
 
-What is kept of a witness is its time against our monotonic clock. So a jump of the wall clock shows in the same
-moment, and that it was mended too, without asking again.
+What is kept of a witness is its time against a clock of ours that is never set, and goes on while the machine is
+suspended. So a jump of the wall clock shows in the same moment, and that it was mended too, without asking again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ DATE_RESOLUTION, STAMP_RESOLUTION = 1.0, 0.001
 
 
 class Sample(NamedTuple):
-    """What a witness told: its time less our monotonic clock lies between two bounds, in seconds."""
+    """What a witness told: its time less that of our clock that is never set lies between two bounds, in seconds.
+
+    `taken`: when, by that clock.
+    """
 
     least: float
     most: float
@@ -49,12 +52,8 @@ class Sample(NamedTuple):
         """It tells less, by so many seconds."""
         return self._replace(least=self.least - by, most=self.most + by)
 
-    def moved(self, by: float) -> Sample:
-        """Our monotonic clock stood still for so many seconds."""
-        return self._replace(least=self.least + by, most=self.most + by)
-
     def ahead(self, drift: float) -> float:
-        """By how much at least our clock is ahead; negative: behind. `drift`: the wall clock less the monotonic one."""
+        """By how much at least our clock is ahead; negative: behind. `drift`: the wall clock less the other one."""
         if drift > self.most:
             return drift - self.most
         return min(0.0, drift - self.least)
@@ -70,7 +69,7 @@ class Witnesses:
         boottime: seconds that also pass while the machine is suspended, when `monotonic` stands still.
 
     Attributes:
-        answered, undated: when the API last answered, and when without a Date (monotonic).
+        answered: when the API last answered (monotonic).
     """
 
     def __init__(
@@ -78,28 +77,28 @@ class Witnesses:
     ) -> None:
         self._wall, self._monotonic, self._boottime = wall, monotonic, boottime
         self._samples: dict[str, Sample] = {}
-        self.answered = self.undated = float("-inf")
+        self.answered = self._undated = float("-inf")
         self._next_stamp = self._jumped_at = float("-inf")
-        self._drift = wall() - monotonic()
+        self._drift = self.drift
         self._stood = boottime() - monotonic()
-        """Seconds that the monotonic clock has stood still, and some constant."""
+        """Seconds that the monotonic clock had stood still at the last look, and some constant."""
 
     def api_told(self, told: float | None, sent: float, received: float) -> None:
         """The API answered: its Date in seconds since the epoch, if it has one; when it was asked and has answered by
         our monotonic clock."""
         self.answered = received
         if told is None:
-            self.undated = received
+            self._undated = self._boottime()
         else:
-            self._samples[API] = Sample(told - received, told + DATE_RESOLUTION - sent, received)
+            self._samples[API] = self._sample(told, DATE_RESOLUTION, sent, received)
 
     def broker_told(self, told: float, sent: float, received: float) -> None:
         """A broker appended a record of ours: the stamp that it gave (s), and when it was sent and acknowledged."""
-        self._samples[BROKER] = Sample(told - received, told + STAMP_RESOLUTION - sent, received)
+        self._samples[BROKER] = self._sample(told, STAMP_RESOLUTION, sent, received)
 
     def read(self, messages: Sequence[Message]) -> None:
         """Records were read. By the clock of a broker that stamped one it is at least so late."""
-        now = self._monotonic()
+        now = self.now
         if not messages or now < self._next_stamp:
             return
         self._next_stamp = now + STAMP_EVERY
@@ -113,26 +112,36 @@ class Witnesses:
                 self._samples[RECORDS] = Sample(least, float("inf"), now)
 
     @property
+    def now(self) -> float:
+        """By the clock that is never set."""
+        return self._boottime()
+
+    @property
+    def drift(self) -> float:
+        """Our wall clock less that one."""
+        return self._wall() - self._boottime()
+
+    @property
+    def undated(self) -> bool:
+        """Whether the API has lately answered without a Date."""
+        return self.now - self._undated <= STALE
+
+    @property
     def api_tells(self) -> bool:
         """Whether the API has told the time lately."""
         return self._tells_since(float("-inf"))
 
     def told_since(self, moment: float, most: float) -> bool:
-        """Whether somebody has told the time since then (monotonic), to so many seconds at least."""
+        """Whether somebody has told the time since then, to so many seconds at least."""
         return any(one.taken >= moment and one.width <= most for one in self._samples.copy().values())
 
     def note_jump(self) -> None:
-        """A machine that was suspended wakes with a monotonic clock that stood still: what was told before is moved by
-        as much. If our clock jumps beside that, it was set, rightly or not: what was told before is held against it
-        until the API tells. For example: it jumps an hour ahead, and only the brokers have told that it was right."""
-        stood = self._boottime() - self._monotonic()
-        if (more := stood - self._stood) > STAMP_RESOLUTION:
-            for name, one in self._samples.copy().items():
-                self._samples[name] = one.moved(more)
-            self._stood = stood
-        drift = self._wall() - self._monotonic()
-        if abs(drift - self._drift - max(0.0, more)) > TOLERANCE:
-            self._jumped_at = self._monotonic()
+        """If our clock jumps it was set, rightly or not: what was told before is held against it until the API tells.
+        For example: it jumps an hour ahead, and only the brokers have told that it was right."""
+        self._stood = self._boottime() - self._monotonic()
+        drift = self.drift
+        if abs(drift - self._drift) > TOLERANCE:
+            self._jumped_at = self.now
         self._drift = drift
 
     def heard(self) -> Iterator[tuple[str, Sample, bool]]:
@@ -141,17 +150,23 @@ class Witnesses:
         What the API disproved it has to take back: it can be asked, unless it has answered without a Date since. A
         broker cannot be asked, and what it told counts until the API tells better.
         """
-        now, api_tells = self._monotonic(), self._tells_since(self._jumped_at)
+        now, api_tells = self.now, self._tells_since(self._jumped_at)
         for name, one in self._samples.copy().items():
             age = now - one.taken
             if name == API:
-                if age <= STALE or self.undated <= one.taken:
+                if age <= STALE or self._undated <= one.taken:
                     yield name, one, age <= STALE
             elif age <= STALE and (one.taken > self._jumped_at or not api_tells):
                 yield name, one, True
             elif name == BROKER and not api_tells:
                 yield name, one.widened(DRIFT * age), False
 
+    def _sample(self, told: float, resolution: float, sent: float, received: float) -> Sample:
+        """`sent` and `received` are monotonic. If the machine was suspended between the two, it told less."""
+        stood = self._boottime() - self._monotonic()
+        received += stood
+        return Sample(told - received, told + resolution - sent - min(stood, self._stood), received)
+
     def _tells_since(self, moment: float) -> bool:
         api = self._samples.get(API)
-        return api is not None and api.taken > moment and api.taken >= self._monotonic() - STALE
+        return api is not None and api.taken > moment and api.taken >= self.now - STALE
