@@ -4,20 +4,23 @@ A straggler is dead-lettered: nobody can know whether it was bought. A mass of t
 that is wrong, and dead-lettering it would lose its opt-outs. So the first of them, and all that follows it, is kept
 back until the records behind it tell:
 
-- More than `limit` of the SPAN offsets from the first one on are late or ahead, or BURST of any BURST_SPAN of them: the
+- More than `limit` of the SPAN records from the first one on are late or ahead, or BURST of any BURST_SPAN of them: the
   offers of this partition are suspended. Nothing of what is kept back is dead-lettered, applied or committed, and no
   more is read.
 - Else, once SPAN offsets are read or HELD seconds have passed, they are stragglers, and the task goes on. That is said
   of those alone which were found late or ahead: what is late only by an offer that stood between is kept back in turn.
 
 So it is a function of the log from the first of them on. Whoever reads on after a restart or a rebalance finds the same
-first one, since nothing behind it is committed, and suspends again. Stragglers are counted for SPAN offsets, as long as
+first one, since nothing behind it is committed, and suspends again. Stragglers are counted for SPAN records, as long as
 this task lives: where too many come so slowly, or make one another late, it suspends then too, the first ones lost. The
 next task counts anew, so that each loses less than BURST where all are late.
 
 An on-time presentation does not disprove a mass: behind a link that was down for two hours, those of others come in
 between, and its own last ones are on time. For a late one nothing does, since the watermark never falls. One that is
 ahead is plausible once a clock was put right. Hence all is judged anew each REMINDER seconds.
+
+Records of another kind, which `input.offers.when` passes over, are none of these: in a topic of page events, of which
+one in twenty presents an offer, a mass is one of the offers.
 
 Checkouts are read on, up to a window ahead of the offers, as always when one input is behind: a purchase still takes
 back a call that waits, and memory stays bounded.
@@ -38,7 +41,7 @@ from .edges import Edges
 from .suspension import when
 
 SPAN = 1_000
-"""Offsets that tell what the first of them is."""
+"""Records that tell what the first of them is; to keep them in memory, offsets."""
 
 BURST = 20
 """As many late or implausible ones of BURST_SPAN offsets are a mass too, however high the limit. The backlog of an
@@ -46,7 +49,7 @@ outage is written at once, so that it stands one behind the other; spread over m
 are more than one shopper's device sends that was off for hours, all of it in one partition."""
 
 BURST_SPAN = 2 * BURST
-"""Offsets. A mass is at least half of them: on-time offers come in between, and transactions take offsets too. A slow
+"""Records. A mass is at least half of them: on-time offers come in between, and transactions take offsets too. A slow
 producer of one offer in ten, which the default limit of 100 in SPAN bears, has 20 of 40 by chance never."""
 
 HELD = 10.0
@@ -67,7 +70,7 @@ class LateRun:
     """What is kept back of one task's offers.
 
     Args:
-        limit: late or implausible presentations in SPAN offsets that are still stragglers, if they are no burst; 0: all
+        limit: late or implausible presentations in SPAN records that are still stragglers, if they are no burst; 0: all
             are stragglers, and nothing is kept back.
         task: whose presentations they are.
         topic: of the offers.
@@ -95,12 +98,21 @@ class LateRun:
         self._since: float | None = None
         self._refused: dict[int, int] = {}
         """When those that are kept back were presented (ms), by offset."""
-        self._counted: deque[int] = deque()
-        """Offsets of those, behind those of the last SPAN that were found to be stragglers."""
+        self._counted: deque[tuple[int, int]] = deque()
+        """Places of those and their offsets, behind those of the last SPAN records that were found to be stragglers."""
+        self._passed, self._passed_to = 0, -1
+        """Records of another kind so far, and the last of them."""
+        self._places: dict[int, int] = {}
+        """By the offset of what is counted or was, its place: its offset less the records of another kind before it."""
 
     def keeps(self, offset: int) -> bool:
         """Whether a late or implausible presentation at this offset is to be kept back: it was not judged yet."""
         return self._limit > 0 and offset >= self._judged_below and offset not in self._judged
+
+    def passed_over(self, offset: int) -> None:
+        """A record is of another kind. Once those are kept back they are read twice."""
+        if offset > self._passed_to:
+            self._passed, self._passed_to = self._passed + 1, offset
 
     def keep(self, message: Message, now: int) -> None:
         """Keep a message back, and see whether it is one too many. `now` is the wall clock (ms)."""
@@ -113,10 +125,11 @@ class LateRun:
         if self.suspended or offset >= first + SPAN or (presented_at := self._refused_at(message, now)) is None:
             return
         self._refused[offset] = presented_at
-        self._counted.append(offset)
-        while self._counted[0] <= offset - SPAN:
+        place = self._place_of(offset)
+        self._counted.append((place, offset))
+        while self._counted[0][0] <= place - SPAN:
             self._counted.popleft()
-        if len(self._counted) > self._limit or self._is_burst(offset):
+        if len(self._counted) > self._limit or self._is_burst(place):
             self.suspended = True
             self._report(first)
 
@@ -140,11 +153,19 @@ class LateRun:
 
     def _uncount(self, first: int) -> None:
         """Those from offset `first` on are judged once more, and are counted then."""
-        while self._counted and self._counted[-1] >= first:
+        while self._counted and self._counted[-1][1] >= first:
             self._counted.pop()
 
+    def _place_of(self, offset: int) -> int:
+        """Of one that is counted next. What was on time when it was first read stands behind the others."""
+        after = self._counted[-1][0] + 1 if self._counted else 0
+        place = self._places.setdefault(offset, max(after, offset - self._passed))
+        if len(self._places) > 2 * SPAN:
+            self._places = {at: one for at, one in self._places.items() if one > place - SPAN}
+        return place
+
     def _is_burst(self, newest: int) -> bool:
-        return len(self._counted) >= BURST and self._counted[-BURST] > newest - BURST_SPAN
+        return len(self._counted) >= BURST and self._counted[-BURST][0] > newest - BURST_SPAN
 
     def _refused_at(self, message: Message, now: int) -> int | None:
         """When it was presented, if it would be late or implausible; what cannot be read is neither.
@@ -160,6 +181,7 @@ class LateRun:
         except (DecodeError, SchemaWaitError):
             return None
         if not shown:
+            self.passed_over(message.offset() or 0)
             return None
         if not isinstance(shown, OfferPresented):
             shown = shown[0]  # the others are of the same time

@@ -208,6 +208,9 @@ class TaskRunner:
     def _pass_over(self, side: Side, offset: int) -> Sequence[int]:
         """It is of another kind, by `input.….when`, or presents nothing, by `input.offers.each`."""
         self.task.read_to(side, offset + 1)
+        if side is Side.OFFERS:
+            self.late_run.passed_over(offset)
+        self._bad_records[side].read -= 1  # or those of another kind would thin out what is wrong with ours
         self.left_out += 1
         self._counts.left_out[side] += 1
         return NONE
