@@ -1,12 +1,23 @@
-"""Stops the service when so much of an input is unreadable that the input, not a record, must be wrong."""
+"""Stops the service when so much of an input is unreadable that the input, not a record, must be wrong.
+
+What is dead-lettered in a row is settled only once a usable record follows, or nothing for a while. So when the service
+stops, the row is not committed, and whoever starts again finds it whole, and stops. Otherwise a supervisor that starts
+it again and again would drain the topic, a hundred records each time.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 
 from ..errors import TooManyDeadLettersError
 
 _SPAN = 1_000
+
+QUIET = 2.0
+"""Seconds after which the last of a row is settled though nothing usable follows: a producer that is wrong and writes
+more slowly than that drains a hundred records in minutes, and each stop is told."""
 
 
 class BadRecordLimit:
@@ -18,15 +29,21 @@ class BadRecordLimit:
         topic: for the message.
         max_run: how many in a row are one too many, less one.
         max_ratio: the same as a part of the last 1,000.
+        monotonic: a clock in seconds.
     """
 
-    def __init__(self, topic: str, max_run: int, max_ratio: float) -> None:
+    def __init__(
+        self, topic: str, max_run: int, max_ratio: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.read = 0
         self._topic = topic
         self._max_run = max_run
         self._most = int(max_ratio * _SPAN)
         self._run = 0
         self._bad: deque[int] = deque()
+        self._monotonic = monotonic
+        self._bad_at = float("-inf")
+        self._acknowledged: list[Callable[[], None]] = []
 
     def bad(self, error: str) -> None:
         """The record counted last is bad.
@@ -36,6 +53,7 @@ class BadRecordLimit:
         """
         self._run = self._run + 1 if self._bad and self._bad[-1] == self.read - 1 else 1
         self._bad.append(self.read)
+        self._bad_at = self._monotonic()
         while self._bad[0] <= self.read - _SPAN:
             self._bad.popleft()
         if self._run > self._max_run or len(self._bad) > self._most:
@@ -45,3 +63,14 @@ class BadRecordLimit:
                 "foreign producer must not drain the topic: mend the producer, or, if these records are to be "
                 "dead-lettered, raise dead_letter.max_run and dead_letter.max_ratio, and start again."
             )
+
+    def acknowledged(self, settle: Callable[[], None]) -> None:
+        """The dead letter of a bad record is acknowledged; `settle` is called once the record's row has ended."""
+        self._acknowledged.append(settle)
+
+    def settle(self) -> None:
+        """Settle what is acknowledged of a row that has ended. To be called once a turn, when no record is in hand."""
+        if self._acknowledged and (self._bad[-1] != self.read or self._monotonic() >= self._bad_at + QUIET):
+            settles, self._acknowledged = self._acknowledged, []
+            for settle in settles:
+                settle()

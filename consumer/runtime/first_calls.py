@@ -7,7 +7,7 @@ read within moments. Only then is it certain that nothing that was known is call
 
 from __future__ import annotations
 
-from ..calls import CallOwner, CallTrace, OptOutCall
+from ..calls import CallOwner, CallResult, CallTrace, OptOutCall
 from ..core.chain import Chain
 from ..core.task import Task
 from ..core.watermark import Side
@@ -23,16 +23,24 @@ class FirstCalls:
 
     Attributes:
         checkouts_end: the same.
+        fresh: one was kept since they were looked through last.
     """
 
     def __init__(self, task: Task, checkouts_end: int) -> None:
         self._task = task
         self.checkouts_end = checkouts_end
+        self.fresh = False
         self._kept: list[Chain] = []
+        self._former_tries: dict[int, CallResult] = {}
 
     def keep(self, chain: Chain) -> None:
-        """It is decided to be called."""
+        """It is decided to be called, or its call was given back."""
         self._kept.append(chain)
+        self.fresh = True
+
+    def keep_on(self, chains: list[Chain]) -> None:
+        """Of those that were taken these may not be called yet after all."""
+        self._kept = chains
 
     @property
     def waiting(self) -> int:
@@ -46,8 +54,21 @@ class FirstCalls:
         """
         if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self.checkouts_end):
             return []
+        self.fresh = False
         kept, self._kept = self._kept, []
         return kept
+
+    def note_tries(self, chain: Chain, result: CallResult) -> None:
+        """What came of its call, which is to be made anew as another one."""
+        self._former_tries[chain.start] = result
+
+    def with_former_tries(self, chain: Chain, result: CallResult | None = None) -> CallResult | None:
+        """The result, if any, with what came of the calls before it that were made for this chain."""
+        former = self._former_tries.pop(chain.start, None)
+        if former is None or result is None:
+            return result or former
+        maybe_recorded = former.maybe_recorded or result.maybe_recorded
+        return result._replace(attempts=former.attempts + result.attempts, maybe_recorded=maybe_recorded)
 
 
 def call_of(chain: Chain, owner: CallOwner, topic: str, partition: int) -> OptOutCall:

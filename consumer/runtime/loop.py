@@ -50,6 +50,11 @@ log = structlog.get_logger(__name__)
 BATCH = 5_000
 """Records a turn at the most: at 100,000 a second the loop still comes round twenty times a second."""
 
+LEAST_BATCH = 100
+
+LONG = 0.5
+"""Seconds that the records of a turn may take. Fewer are read at a time where they take longer."""
+
 TURN = 0.02
 """Seconds that a turn waits for records: bounds how late a decision, a settled call or a signal is noticed."""
 
@@ -144,6 +149,7 @@ class Loop:
             retention=self._retention,
         )
         self._portion, self._has_more_due = portion, False
+        self._batch = BATCH
         self._restoring: tuple[int, ...] = ()
         self._stopping = False
         self._busy_until = 0.0
@@ -195,7 +201,8 @@ class Loop:
         """One turn, in the order that the head of the module says."""
         moment = self._edges.clock.monotonic()
         wait = BUSY_TURN if moment < self._busy_until else TURN
-        messages = self.tasks.consumer.poll(BATCH, 0.0 if self._has_more_due else wait)
+        messages = self.tasks.consumer.poll(self._batch, 0.0 if self._has_more_due else wait)
+        begun_at = self._edges.clock.monotonic()
         if messages:
             self._busy_until = moment + BUSY
         with self._health.applying():
@@ -216,6 +223,7 @@ class Loop:
             changed, was_full = bool(messages) or moved or clock_changed or self.tasks.changed, self._back_pressure.full
             if changed:
                 self._decide(withdrawn, now)
+        self._adapt_batch(len(messages), self._edges.clock.monotonic() - begun_at)
         if changed or was_full:
             self.tasks.consumer.pause(self._back_pressure.wanted(self.tasks.runners.values(), self.suspension))
             # First calls that wait for checkouts wait no longer: nothing is read on before calls are made.
@@ -228,6 +236,14 @@ class Loop:
         self._snapshots.look(stopping=self._stopping)
 
     # --- the steps of a turn
+
+    def _adapt_batch(self, records: int, took: float) -> None:
+        """Read fewer at a time where they take long, such as records of sixty offers each: results are settled and
+        calls are allowed between two batches."""
+        if took > LONG:
+            self._batch = max(LEAST_BATCH, self._batch // 2)
+        elif records == self._batch and took < LONG / 4:
+            self._batch = min(BATCH, 2 * self._batch)
 
     def _apply(self, messages: Sequence[Message], now: int) -> dict[TaskRunner, list[int]]:
         """Hand each record to its task. Returns the starts of the chains whose calls are to be taken back."""
@@ -300,6 +316,8 @@ class Loop:
             self.stop()
         edges.outputs.poll()
         edges.outputs.check()
+        for limit in self.tasks.bad_records:
+            limit.settle()
         edges.delivery.check()
         edges.record_reader.check()
 

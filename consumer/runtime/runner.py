@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -85,8 +85,7 @@ class TaskRunner:
         self._restoring = True
         """Whether `task` may be: asked once more by each record until it is not, since it never is again."""
         self._closed = False
-        self._former_tries: dict[int, CallResult] = {}
-        """By the start of its chain, what came of a call that is to be made anew as another one."""
+        self._notes_seen = self._releases.notes
         self.first_calls = FirstCalls(task, checkouts_end)
         self._misdated = misdated or Misdated(edges.clock.wall)
         self._reports = Reports(partition, self._counts, task.restore_warnings)
@@ -124,10 +123,7 @@ class TaskRunner:
 
     def drain_waiting(self, now: int) -> list[int]:
         """Apply what waited, as far as that is possible now. Returns what `on_message` does, for all."""
-        withdrawn: list[int] = []
-        for side, message in self.waiting.drain():
-            withdrawn += self.on_message(side, message, now)
-        return withdrawn
+        return [start for side, message in self.waiting.drain() for start in self.on_message(side, message, now)]
 
     def pauses(self) -> set[Side]:
         """The inputs to be read no further for now."""
@@ -240,7 +236,9 @@ class TaskRunner:
         if dead and not self._mode.dead_letters(side, self.partition, offset, message.timestamp()[1]):
             self.task.acknowledged(offset, side)
         elif dead:
-            self._dead_letter(side, message, error.reason, str(error))
+            settle = partial(self.task.acknowledged, offset, side)
+            on_ack = partial(self._bad_records[side].acknowledged, settle)
+            self._dead_letter(side, message, error.reason, str(error), on_ack)
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
             self._bad_records[side].bad(str(error))
@@ -281,12 +279,13 @@ class TaskRunner:
         if admission is Admission.IMPLAUSIBLE:
             seems = self._misdated.offer(event, message.timestamp()[1], self._topics[Side.OFFERS], self.partition)
             why += f"; it seems to be {seems}"
-        self._dead_letter(Side.OFFERS, message, reason.value.lower(), f"presented_at {event.presented_at}: {why}")
+        told = f"presented_at {event.presented_at}: {why}"
+        self._dead_letter(Side.OFFERS, message, reason.value.lower(), told, partial(self.task.acknowledged, offset))
         for one in shown:
             self._outcomes.not_admitted(one, reason, why)
 
-    def _dead_letter(self, side: Side, message: Message, reason: str, error: str) -> None:
-        record, on_ack = Record.of(message), partial(self.task.acknowledged, message.offset() or 0, side)
+    def _dead_letter(self, side: Side, message: Message, reason: str, error: str, on_ack: Callable[[], None]) -> None:
+        record = Record.of(message)
         self._reports.dead_letter(side, record, reason, error, self.task.watermark)
         self._outputs.dead_letter(record, reason=reason, error=error, on_ack=on_ack)
 
@@ -310,27 +309,37 @@ class TaskRunner:
             else:
                 self._outcomes.not_called(chain, fate)
                 self.task.settle(chain)
-        calls: list[OptOutCall] = []
         # Where neither input is read on before something is called, waiting for the checkouts would be for ever.
         stands = (at_once or self.late_run.suspended or self._mode.is_bounded) and self._ahead() is Side.CHECKOUTS
-        for chain in () if self.waiting.withhold_calls else self.first_calls.take(at_once=stands):
-            if chain.is_withheld:
-                self._settle_withheld(chain, self._with_former_tries(chain))
-            elif (note := self._releases.note_of(chain)) is not None:
-                self._release(chain, note, self._with_former_tries(chain))
-            else:
-                calls.append(call_of(chain, self, self._topics[Side.OFFERS], self.partition))
+        calls = self._take_first_calls(stands)
         self.outstanding += len(calls)
         return calls
 
+    def _take_first_calls(self, at_once: bool) -> list[OptOutCall]:
+        """Those to be made now, of what is decided to be called; what may not be called any more is settled."""
+        held, notes = self.waiting.withhold_calls, self._releases.notes
+        if held and not self.first_calls.fresh and notes is self._notes_seen:
+            return []
+        self._notes_seen = notes
+        to_call: list[Chain] = []
+        for chain in self.first_calls.take(at_once=at_once or held):
+            if chain.is_withheld:
+                self._settle_withheld(chain, self.first_calls.with_former_tries(chain))
+            elif (note := self._releases.note_of(chain)) is not None:
+                self._release(chain, note, self.first_calls.with_former_tries(chain))
+            else:
+                to_call.append(chain)
+        if held:
+            self.first_calls.keep_on(to_call)
+            return []
+        return [call_of(chain, self, self._topics[Side.OFFERS], self.partition) for chain in to_call]
+
     def withholds(self, call: OptOutCall) -> Withheld | None:
         """See `CallOwner`. Asked on another thread: it reads flags and looks up keys, which needs no lock."""
-        if self.draining or self._closed or self.waiting.withhold_calls:
-            return Withheld()
-        if self.task.pending_chain(call.chain_start).is_withheld:
+        if self.draining or self._closed or self.task.pending_chain(call.chain_start).is_withheld:
             return Withheld()
         note = self._releases.note_of(call)
-        return None if note is None else Withheld(released=note)
+        return Withheld(released=note) if note is not None or self.waiting.withhold_calls else None
 
     def on_result(self, result: CallResult) -> None:
         """A call was settled, is to be dead-lettered, or was given up: its offer is let go, its task is draining, or
@@ -340,7 +349,7 @@ class TaskRunner:
         made; nothing is committed. What was not settled is left to whoever reads on.
         """
         chain = self.task.pending_chain(result.call.chain_start)
-        result = self._with_former_tries(chain, result) or result
+        result = self.first_calls.with_former_tries(chain, result) or result
         withheld = chain.is_withheld and not self._closed
         if result.outcome is Outcome.DEAD_LETTERED and not (self._closed or withheld):
             self._record_reader.ask(result.call.source, partial(self.on_record_fetched, result))
@@ -358,7 +367,7 @@ class TaskRunner:
             if not self._closed:
                 self.task.settle(chain)
         elif not (self.draining or self._closed):
-            self._former_tries[chain.start] = result
+            self.first_calls.note_tries(chain, result)
             self.first_calls.keep(chain)
 
     def on_record_fetched(self, result: CallResult, record: Record | None) -> OptOutCall | None:
@@ -378,7 +387,7 @@ class TaskRunner:
         note = self._releases.note_of(chain) if record is None else None
         if record is None and note is None and not (self.draining or self._closed):
             self._reports.record_gone(chain, self._topics[Side.OFFERS], result)
-            self._former_tries[chain.start] = result
+            self.first_calls.note_tries(chain, result)
             return result.call
         self.outstanding -= 1
         if self._closed:
@@ -397,14 +406,6 @@ class TaskRunner:
         """The partition is gone: from now on nothing that comes back may change what is committed."""
         self._closed = True
         self.waiting.close()
-
-    def _with_former_tries(self, chain: Chain, result: CallResult | None = None) -> CallResult | None:
-        """The result, if any, with what came of the calls before it that were made for this chain."""
-        former = self._former_tries.pop(chain.start, None)
-        if former is None or result is None:
-            return result or former
-        maybe_recorded = former.maybe_recorded or result.maybe_recorded
-        return result._replace(attempts=former.attempts + result.attempts, maybe_recorded=maybe_recorded)
 
     def _release(self, chain: Chain, note: str | None, result: CallResult | None = None) -> None:
         told = result is not None and result.maybe_recorded

@@ -94,8 +94,8 @@ class Tasks:
         self._topics = kafka.offer_topic, kafka.checkout_topic
         self._revoke_timeout = kafka.revoke_timeout.total_seconds()
         self.bad_records = (
-            BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio),
-            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio),
+            BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio, edges.clock.monotonic),
+            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio, edges.clock.monotonic),
         )
         self._late_limit = dead.late_run
         self.misdated = Misdated(edges.clock.wall)
@@ -225,6 +225,7 @@ class Tasks:
                 result = results.get_nowait()
         except queue.Empty:
             pass
+        self.changed = self.changed or any(runner.first_calls.fresh for runner in self.runners.values())
         fetched = self._edges.record_reader.results
         while not fetched.empty():
             on_fetched, record = fetched.get_nowait()

@@ -53,8 +53,15 @@ def edges(**made: Any) -> Edges:
     return Edges(**{**unused, "codec": CODEC, "clock": Clock(wall=lambda: NOW / 1000), **made})
 
 
+class LimitWithoutRows(BadRecordLimit):
+    """Settles each bad record as soon as its dead letter is acknowledged, as once its row has ended."""
+
+    def acknowledged(self, settle: Callable[[], None]) -> None:
+        settle()
+
+
 def limits(max_run: int) -> tuple[BadRecordLimit, BadRecordLimit]:
-    return BadRecordLimit("offers", max_run, 1.0), BadRecordLimit("checkouts", max_run, 1.0)
+    return LimitWithoutRows("offers", max_run, 1.0), LimitWithoutRows("checkouts", max_run, 1.0)
 
 
 def make(offers: Position = BEGIN, checkouts: Position = BEGIN, max_run: int = 100) -> tuple[TaskRunner, Sink]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import TooManyDeadLettersError
-from consumer.runtime.bad_record_limit import BadRecordLimit
+from consumer.runtime.bad_record_limit import QUIET, BadRecordLimit
 
 
 def read(limit: BadRecordLimit, *, good: int = 0, bad: int = 0) -> None:
@@ -35,3 +35,52 @@ def test_what_was_read_more_than_1000_records_ago_counts_no_more() -> None:
     read(limit, bad=2)
     read(limit, good=998, bad=1)
     read(limit, good=500, bad=1)
+
+
+class RowOfBad:
+    """A limit whose time the test lets pass, and what it has settled."""
+
+    def __init__(self) -> None:
+        self.now, self.settled = 0.0, list[int]()
+        self.limit = BadRecordLimit("offers", max_run=100, max_ratio=1.0, monotonic=lambda: self.now)
+
+    def bad(self, *offsets: int) -> None:
+        for offset in offsets:
+            read(self.limit, bad=1)
+            self.limit.acknowledged(lambda offset=offset: self.settled.append(offset))
+        self.limit.settle()
+
+
+def test_bad_records_in_a_row_are_settled_once_a_good_one_follows() -> None:
+    """Or each start of a service that stops for them would find only those that the one before had not committed."""
+    row = RowOfBad()
+    row.bad(1, 2, 3)
+    assert row.settled == []
+    read(row.limit, good=1)
+    row.limit.settle()
+    assert row.settled == [1, 2, 3]
+    row.bad(5)
+    assert row.settled == [1, 2, 3]
+
+
+def test_the_last_of_a_topic_is_settled_once_nothing_follows_for_a_while() -> None:
+    row = RowOfBad()
+    row.bad(1)
+    row.now = QUIET - 0.1
+    row.bad(2)
+    row.now += QUIET - 0.1
+    row.limit.settle()
+    assert row.settled == []
+    row.now += 0.1
+    row.limit.settle()
+    assert row.settled == [1, 2]
+
+
+def test_what_is_acknowledged_late_is_settled_as_what_came_in_time() -> None:
+    row = RowOfBad()
+    read(row.limit, bad=1, good=0)
+    read(row.limit, good=1)
+    row.limit.settle()
+    row.limit.acknowledged(lambda: row.settled.append(1))
+    row.limit.settle()
+    assert row.settled == [1]

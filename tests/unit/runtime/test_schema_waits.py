@@ -234,3 +234,57 @@ def test_no_watermark_passes_what_waits() -> None:
     world.pass_time(3 * round(LATENESS))
     assert world.runner.task.watermark < at
     assert world.runner.task.watermark - before < 60_000
+
+
+def test_a_call_that_is_given_back_in_the_turn_in_which_the_schema_is_told_is_made_again() -> None:
+    world = LoopWorld(codec=(codec := WaitingCodec()))
+    world.begin()
+    world.decide()
+    (call,) = world.delivery.calls
+    world.turn([behind(7, checkout(0, 21_000, session="another"))])
+    assert world.runner.withholds(call) is not None, "the delivery's thread gives it up"
+    codec.known.add(7)
+    settle = world.loop.tasks.settle_results
+
+    def just_missed(wait: float = 0.0) -> None:
+        settle(wait)
+        world.delivery.answer(None)  # it comes behind the look at the results, before what waited is applied
+
+    world.loop.tasks.settle_results = just_missed  # type: ignore[method-assign]
+    world.turn()
+    world.loop.tasks.settle_results = settle  # type: ignore[method-assign]
+    assert not world.runner.waiting
+    for _ in range(3):
+        world.turn()
+    assert world.runner.first_calls.waiting == 0
+    assert [one.offer_id for one in world.delivery.calls] == ["o1"]
+
+
+class ReleasesOfSchemaWaits:
+    """Releases that the test changes."""
+
+    def __init__(self) -> None:
+        self.notes: dict[tuple[str, str], str] = {}
+        self.is_new = False
+
+    def note_of(self, offer: object) -> str | None:
+        return self.notes.get((offer.partner_code, offer.offer_id))  # type: ignore[attr-defined]
+
+    def changed(self, now: float) -> bool:
+        new, self.is_new = self.is_new, False
+        return new
+
+
+def test_an_offer_is_let_go_whose_call_waits_since_a_schema_is_not_told() -> None:
+    """The schema was deleted, for example, so that it is never told: the operator lets the offers go one by one."""
+    releases = ReleasesOfSchemaWaits()
+    world = LoopWorld(releases, codec=WaitingCodec())  # type: ignore[arg-type]
+    world.begin()
+    world.decide()
+    world.turn([behind(7, checkout(0, 21_000, session="another"))])
+    world.delivery.answer(None)  # given back
+    world.turn()
+    releases.notes, releases.is_new = {("P", "o1"): "ops: no such offer"}, True
+    for _ in range(3):
+        world.turn()
+    assert [one.outcome.name for one in world.sink.outcomes] == ["RELEASED"]
