@@ -8,6 +8,7 @@
     │   ├── OffsetGoneError      the broker no longer has a committed offset
     │   ├── ClockError           what is committed lies in the future of this machine's clock
     │   ├── PositionsError       what is committed is not ours, or of another topic, cluster or API
+    │   ├── MetadataTooLongError  the broker takes less metadata than a commit has
     │   └── GapError             the log no longer has all that a backfill needs
     ├── StopError                the service must not go on: exit 1
     │   ├── PartitionsChangedError  the partition count changed while running

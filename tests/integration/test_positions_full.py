@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from brokers import Broker
-from confluent_kafka import Consumer, Producer, TopicPartition
+from brokers.producers import ordered_producer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from support.deployment import now
 
@@ -41,7 +42,7 @@ def full(offers: OfferCheckpoint) -> OfferCheckpoint:
 
 
 def write(broker: Broker, topic: str, count: int, since: int, until: int) -> None:
-    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    producer = ordered_producer(broker.bootstrap_servers)
     for n in range(count):
         producer.produce(topic, b"x", b"k", partition=0, timestamp=since + (until - since) * n // count)
         if n % 10_000 == 0:
