@@ -68,9 +68,14 @@ class BadRecordLimit:
         """The dead letter of a bad record is acknowledged; `settle` is called once the record's row has ended."""
         self._acknowledged.append(settle)
 
-    def settle(self) -> None:
-        """Settle what is acknowledged of a row that has ended. To be called once a turn, when no record is in hand."""
-        if self._acknowledged and (self._bad[-1] != self.read or self._monotonic() >= self._bad_at + QUIET):
+    def settle(self, *, at_once: bool = False) -> None:
+        """Settle what is acknowledged of a row that has ended. To be called once a turn, when no record is in hand.
+
+        `at_once`: also of one that has not, since the task goes to another or the service was asked to stop.
+        """
+        if not self._acknowledged:
+            return
+        if at_once or self._bad[-1] != self.read or self._monotonic() >= self._bad_at + QUIET:
             settles, self._acknowledged = self._acknowledged, []
             for settle in settles:
                 settle()

@@ -233,12 +233,18 @@ class Tasks:
             if call is not None:
                 self._edges.delivery.retry_refused(call)
 
-    def commit(self, partitions: list[int], flush: float) -> None:
-        """Commit what is settled of these tasks, once all outcomes are acknowledged; waits `flush` seconds for that."""
+    def commit(self, partitions: list[int], flush: float, *, at_end: bool = False) -> None:
+        """Commit what is settled of these tasks, once all outcomes are acknowledged; waits `flush` seconds for that.
+
+        `at_end`: they are about to go.
+        """
         if not self._edges.outputs.flush(flush):
             log.warning("commit put off: outcomes are not acknowledged yet", partitions=partitions)
             return
         self._edges.outputs.check()
+        if at_end:
+            for limit in self.bad_records:
+                limit.settle(at_once=True)
         plans: dict[int, CommitPlan] = {}
         now = int(self._edges.clock.wall() * 1000)
         trusted = not self._silence_may_be_missed(now)
@@ -295,7 +301,7 @@ class Tasks:
         in_flight = sum(runner.outstanding for runner in runners)
         if in_flight:
             log.warning("calls still in flight: they are repeated by whoever reads on", calls=in_flight)
-        self.commit(partitions, max(LEAST_FLUSH, deadline - monotonic()))
+        self.commit(partitions, max(LEAST_FLUSH, deadline - monotonic()), at_end=True)
 
     def _drop(self, partitions: list[int]) -> None:
         for partition in partitions:

@@ -84,3 +84,10 @@ def test_what_is_acknowledged_late_is_settled_as_what_came_in_time() -> None:
     row.limit.acknowledged(lambda: row.settled.append(1))
     row.limit.settle()
     assert row.settled == [1]
+
+
+def test_a_row_that_goes_on_is_settled_as_its_task_goes_or_the_service_stops() -> None:
+    row = RowOfBad()
+    row.bad(1, 2)
+    row.limit.settle(at_once=True)
+    assert row.settled == [1, 2]
