@@ -107,7 +107,7 @@ def _with_dead(checkpoint: OfferCheckpoint, more: Collection[int]) -> OfferCheck
     return replace(checkpoint, dead=checkpoint.dead.union(more))
 
 
-LEAST_METADATA = 640
+LEAST_METADATA = 656
 """Characters that metadata without any list fit into, whatever the topics and the API are called."""
 
 

@@ -7,6 +7,7 @@ does not know is compared with nothing: older versions wrote none of it, and not
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from urllib.parse import quote, unquote
@@ -15,6 +16,9 @@ from .rules import MIN_TIME
 
 LONGEST = 64
 """Characters of one text as it is stored. Of a longer one stands a hash, so that the list keeps its room."""
+
+UNMAPPED = "none"
+"""The mapping of inputs whose records have our own shape. It is not written."""
 
 SECOND, MINUTE = 1_000, 60_000
 
@@ -31,6 +35,7 @@ class Provenance:
         committed_at: wall clock (ms), rounded down (`date_step`): or a position that stays the same would be committed
             anew each time.
         scope: of a backfill its range and rules, in a text of its own; empty for the deployment.
+        mapping: a hash of how the inputs are read, as far as that decides a fate (`InputsSettings.mapping`); `UNMAPPED`.
     """
 
     cluster: str = ""
@@ -41,6 +46,7 @@ class Provenance:
     base_url: str = ""
     committed_at: int = MIN_TIME
     scope: str = ""
+    mapping: str = ""
 
     def at(self, now: int, step: int = MINUTE) -> Provenance:
         """The same, committed at `now` (wall clock, ms), rounded down to a multiple of `step`."""
@@ -64,10 +70,13 @@ class Provenance:
     def encode(self) -> str:
         """As one field of the metadata: texts percent-encoded and joined by commas, `-` for what is not known.
 
-        The scope stands there only if there is one: the deployment's metadata is as it was before there were any.
+        The scope and, behind it, the mapping stand there only if there is one: without, the metadata is as it was
+        before there were any. Before a mapping the scope always stands.
         """
         committed_at = "-" if self.committed_at == MIN_TIME else str(self.committed_at)
-        texts = [_stored(getattr(self, name)) for name in TEXTS if self.scope or name != "scope"]
+        mapped = self.mapping not in ("", UNMAPPED)
+        count = len(TEXTS) if mapped else len(TEXTS) - 1 if self.scope else len(TEXTS) - 2
+        texts = [_stored(getattr(self, name)) for name in TEXTS[:count]]
         return ",".join([*texts, committed_at])
 
     @classmethod
@@ -78,10 +87,12 @@ class Provenance:
             ValueError: not such a text.
         """
         *texts, committed_at = text.split(",")
-        if len(texts) not in (len(TEXTS) - 1, len(TEXTS)):
-            raise ValueError(f"{len(texts) + 1} parts of provenance instead of {len(TEXTS)}")
+        if not len(TEXTS) - 2 <= len(texts) <= len(TEXTS):
+            raise ValueError(f"{len(texts) + 1} parts of provenance instead of {len(TEXTS) - 1}")
         if committed_at != "-" and not (committed_at.isascii() and committed_at.isdigit() and len(committed_at) < 19):
             raise ValueError(f"{committed_at[:30]!r} is no time")
+        if len(texts) == len(TEXTS) and not _MAPPING.fullmatch(texts[-1]):
+            raise ValueError(f"{texts[-1][:30]!r} is no hash of a mapping")
         known = {name: "" if stored == "-" else unquote(stored) for name, stored in zip(TEXTS, texts, strict=False)}
         return cls(**known, committed_at=MIN_TIME if committed_at == "-" else int(committed_at))
 
@@ -97,6 +108,8 @@ _IDS = {
     "offer_topic_id": "the offer topic's id",
     "checkout_topic_id": "the checkout topic's id",
 }
+
+_MAPPING = re.compile("m[0-9a-f]{8}")
 
 TEXTS = tuple(field.name for field in fields(Provenance) if field.name != "committed_at")
 

@@ -22,7 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from ..core.provenance import Provenance
+from ..core.provenance import UNMAPPED, Provenance
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, RecordRef
 from ..settings import KafkaSettings, Settings
@@ -68,6 +68,7 @@ def find_provenance(admin: AdminClient, settings: Settings) -> Provenance:
         offer_topic=kafka.offer_topic,
         checkout_topic=kafka.checkout_topic,
         base_url=_spelt_alike(settings.api.base_url),
+        mapping=settings.input.mapping or UNMAPPED,
     )
 
 

@@ -168,10 +168,13 @@ class PositionChanges:
         # On another cluster a mirror may have kept the offsets; in a topic that was made anew they mean nothing.
         offers_anew = "offer_topic_id" in differs and not moved
         checkouts_anew = "checkout_topic_id" in differs and not moved
+        # By another mapping neither D and the lists are of use, nor which checkouts were old enough to be forgotten.
+        remapped = "mapping" in differs
+        reread = remapped and (offers_anew or not self._is_there(offers))
         read_to = max([0, *(p.read_to(Side.CHECKOUTS) for p in (offers, checkouts))])
         cut = not checkouts_anew and read_to > self._same_to(checkouts)
         checkouts_doubted = bool(
-            checkouts.doubt or moved or cut or "checkout_topic_id" in differs or not self._is_there(checkouts)
+            checkouts.doubt or moved or cut or "checkout_topic_id" in differs or reread or not self._is_there(checkouts)
         )
         is_same_log = "offer_topic_id" not in differs and offers.read_to(Side.OFFERS) <= self._same_to(offers)
         lost_below, checkouts_change = offers.lost_below, None
@@ -182,9 +185,10 @@ class PositionChanges:
                 # The old log stood when this was committed: what it held by then is gone, however old the new one is.
                 lost_below = max(lost_below, read_until + self._rules.max_skew + self._rules.lateness)
             checkouts_change, lost_below = self._checkouts_anew(
-                checkouts, now, lost_below, at_first=checkouts_anew, whole=same and not cut, cut=cut
+                checkouts, now, lost_below, at_first=checkouts_anew or reread, whole=same and not cut, cut=cut
             )
-        if isinstance(offers.checkpoint, OfferCheckpoint) and is_same_log and not moved and offers.doubt is None:
+        goes_on = is_same_log and not moved and not remapped and offers.doubt is None
+        if isinstance(offers.checkpoint, OfferCheckpoint) and goes_on:
             if differs or checkouts_doubted or not self._is_there(offers):
                 offset = max(offers.offset, self._bounds(offers)[0])
                 read_to = 0 if checkouts_anew else self._bounds(checkouts)[1]
@@ -199,7 +203,7 @@ class PositionChanges:
                 yield _change(offers, offset, what), fitted.encode(offset)
         elif offers.doubt is Doubt.MISSING or offers_anew or not self._is_there(offers):
             yield self._offers_anew(offers, now, lost_below, at_first=offers_anew)
-        elif offers.doubt or checkouts_doubted or not is_same_log:
+        elif offers.doubt or checkouts_doubted or remapped or not is_same_log:
             # It may stand within a chain. And of checkouts in doubt nothing that stands with their position is known.
             known = replace(checkouts, checkpoint=None) if checkouts_doubted else checkouts
             yield from self._back_to(partition, offers, known, now, lost_below, self._still_held(checkouts, now))
@@ -313,7 +317,10 @@ class PositionChanges:
         beginning = whole.before(partition, offset, moment, now, offers, settled)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
-        checkouts_change, horizon = self._checkouts_back_to(checkouts, beginning, lost_below, now, guard, same=same)
+        remapped = whose is not None and "mapping" in whose.differences(self._provenance)
+        checkouts_change, horizon = self._checkouts_back_to(
+            checkouts, beginning, lost_below, now, guard, same=same, remapped=remapped
+        )
         late_below = horizon + self._rules.lookback
         if kept is not None:
             fitted = self._kept.from_further_back(offers, kept, beginning, horizon)
@@ -350,15 +357,18 @@ class PositionChanges:
         guard: GuardState,
         *,
         same: bool,
+        remapped: bool,
     ) -> tuple[tuple[Change, str], int]:
         """The change, and the time (ms) below which checkouts may be missing, as far as that is known.
 
         `same`: the topic is known to be the same, so that its very first record is the first checkout there was.
+        `remapped`: what was old enough to be forgotten was so by another mapping.
         """
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, wanted, horizon = self._bounds(found)[0], beginning.checkouts, beginning.horizon
         offset = wanted if found.offset < 0 else max(low, min(wanted, found.offset))
-        if ours is not None and offset == found.offset and (horizon is None or ours.horizon <= horizon):
+        stays = offset == found.offset and not remapped
+        if ours is not None and stays and (horizon is None or ours.horizon <= horizon):
             # They stay for offers that stay, which may be older than that time, and whose checkouts are all there.
             change = _change(found, offset, "stays: all that is wanted stands behind it")
             return (change, found.metadata), ours.horizon

@@ -58,6 +58,10 @@ class Doubt(Enum):
         "this was committed with another input.offers.each, or with none, and does not tell which offers of a record "
         "are settled"
     )
+    OTHER_MAPPING = (
+        "this was committed with another mapping of the inputs (input.offers and input.checkouts: format, fields, when "
+        "or time), and by the one of now other offers may be due by the time that all is decided to"
+    )
 
 
 _OF_DIFFERENCE = {
@@ -68,6 +72,7 @@ _OF_DIFFERENCE = {
     "checkout_topic": Doubt.RENAMED,
     "base_url": Doubt.OTHER_API,
     "scope": Doubt.OTHER_SCOPE,
+    "mapping": Doubt.OTHER_MAPPING,
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +20,8 @@ class InputSettings(Group):
 
     names: ClassVar[tuple[str, ...]]
     """The fields of the event."""
+    deciding: ClassVar[tuple[str, ...]]
+    """Those by which a fate is decided."""
 
     format: Literal["avro", "registry", "json"] = Field(
         default="avro", description="Avro as avro.format says, Avro with a schema registry's id, or JSON."
@@ -37,6 +41,15 @@ class InputSettings(Group):
     def maps(self) -> bool:
         """Whether its records have another shape than our schema."""
         return bool(self.fields or self.when or self.time != "ms")
+
+    @property
+    def decides(self) -> dict[str, str]:
+        """What of all this decides a fate, and is not as it is where nothing is set. Of the registry's Avro the framing
+        differs and no more; and a field's own name is where it is found anyway."""
+        usual = {"format": "avro", "when": "", "time": "ms"} | {name: name for name in self.deciding}
+        given = {"format": "json" if self.format == "json" else "avro", "when": self.when or "", "time": self.time}
+        given |= {name: self.fields[name] for name in self.deciding if name in self.fields}
+        return {name: text.strip() for name, text in given.items() if text.strip() != usual[name]}
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -118,12 +131,14 @@ class OfferInputSettings(InputSettings):
         "price",
         "metadata",
     )
+    deciding = ("session_id", "partner_code", "offer_id", "presented_at")
 
 
 class CheckoutInputSettings(InputSettings):
     """The topic of the checkouts completed."""
 
     names = ("event_id", "session_id", "checkout_id", "completed_at", "purchased_offer_ids", "metadata")
+    deciding = ("session_id", "completed_at", "purchased_offer_ids")
 
 
 class InputsSettings(Group):
@@ -131,3 +146,12 @@ class InputsSettings(Group):
 
     offers: OfferInputSettings = OfferInputSettings()
     checkouts: CheckoutInputSettings = CheckoutInputSettings()
+
+    @property
+    def mapping(self) -> str:
+        """A hash of what decides a fate; empty where nothing is mapped. `each` is hashed by itself, see
+        `core.checkpoint.each_of`."""
+        decides = self.offers.decides, self.checkouts.decides
+        if not any(decides):
+            return ""
+        return f"m{sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]}"

@@ -11,12 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 from support.kafka import Message, partition_end
 
-from consumer.core.provenance import Provenance
+from consumer.core.provenance import UNMAPPED, Provenance
 from consumer.errors import DecodeError, StartError
 from consumer.events import Mode, RecordRef
 from consumer.kafka import history as history_module
 from consumer.kafka.history import LAST_OUTCOMES, GroupHistory, find_provenance
-from consumer.settings import ApiSettings, KafkaSettings, Settings
+from consumer.settings import ApiSettings, InputsSettings, KafkaSettings, OfferInputSettings, Settings
 
 KAFKA = KafkaSettings(group_id="g", offer_topic="offers", checkout_topic="checkouts", outcome_topic="outcomes")
 MOST = 100
@@ -102,7 +102,14 @@ SETTINGS = Settings(kafka=KAFKA, api=ApiSettings(base_url="https://api.example/x
 
 def test_whose_a_commit_is_is_found_out_from_the_cluster_and_the_settings() -> None:
     found = find_provenance(Admin(), SETTINGS)  # type: ignore[arg-type]
-    assert found == Provenance("c", "o", "k", "offers", "checkouts", "https://api.example/x")
+    assert found == Provenance("c", "o", "k", "offers", "checkouts", "https://api.example/x", mapping=UNMAPPED)
+
+
+def test_whose_a_commit_is_tells_how_the_inputs_are_mapped() -> None:
+    offers = OfferInputSettings(format="json", when="kind == 'shown'")
+    settings = SETTINGS.model_copy(update={"input": InputsSettings(offers=offers)})
+    found = find_provenance(Admin(), settings)  # type: ignore[arg-type]
+    assert found.mapping == settings.input.mapping != ""
 
 
 @pytest.mark.parametrize(

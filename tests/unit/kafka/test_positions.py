@@ -14,7 +14,7 @@ from consumer.errors import PositionsError, StartError
 from consumer.kafka.positions import Doubt, Positions, check_positions, refusal
 
 TOPICS = ("offers", "checkouts")
-OURS = Provenance("c", "o-id", "k-id", *TOPICS, "https://api.example/x")
+OURS = Provenance("c", "o-id", "k-id", *TOPICS, "https://api.example/x", mapping="m0123abcd")
 OFFERS = OfferCheckpoint((1_000, 0, 2_000, True), 1, 5_000, 9, 4, provenance=OURS.at(1_790_000_000_000))
 CHECKOUTS = CheckoutCheckpoint(1, 4, 0)
 
@@ -71,6 +71,7 @@ def test_the_mark_of_new_checkouts_is_none_for_offers() -> None:
         ("offer_topic", Doubt.RENAMED, "offers"),
         ("checkout_topic", Doubt.RENAMED, "checkouts"),
         ("base_url", Doubt.OTHER_API, "offers"),
+        ("mapping", Doubt.OTHER_MAPPING, "offers"),
     ],
 )
 def test_what_was_committed_for_something_else_is(name: str, doubt: Doubt, topic: str) -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from consumer.codecs.schemas import CHECKOUT_COMPLETED, OFFER_PRESENTED, load_schema
 from consumer.errors import SettingsError
-from consumer.settings import CheckoutInputSettings, InputSettings, OfferInputSettings, load, load_settings
+from consumer.settings import (
+    CheckoutInputSettings,
+    InputSettings,
+    InputsSettings,
+    OfferInputSettings,
+    load,
+    load_settings,
+)
 from consumer.settings.table import rows
 
 
@@ -106,3 +113,58 @@ def test_there_is_no_record_around_a_record(side: str) -> None:
     given[f"OPT_OUT_INPUT__{side}__FIELDS"] = '{"session_id": "$record.session"}'
     with pytest.raises(SettingsError, match=r"session_id: \$record stands only where input\.offers\.each is set"):
         load(None, given)
+
+
+JSON = {"format": "json"}
+OF_THE_LOG = {"offers": {**JSON, "when": "kind == 'shown'"}, "checkouts": {**JSON, "fields": {"completed_at": "at"}}}
+
+
+def mapping(**given: dict[str, object]) -> str:
+    return InputsSettings.model_validate(given).mapping
+
+
+def test_records_of_our_own_shape_have_no_mapping_however_they_are_framed() -> None:
+    assert mapping() == mapping(offers={"format": "registry"}, checkouts={"format": "registry"}) == ""
+
+
+def test_a_mapping_is_told_by_a_hash_that_stays_the_same_from_version_to_version() -> None:
+    assert mapping(**OF_THE_LOG) == "m2599e411"
+
+
+@pytest.mark.parametrize(
+    ("side", "name", "value"),
+    [
+        *(("offers", name, "x") for name in ("session_id", "partner_code", "offer_id", "presented_at")),
+        *(("checkouts", name, "x") for name in ("session_id", "completed_at", "purchased_offer_ids")),
+        ("offers", "when", "x"),
+        ("checkouts", "when", "x"),
+        ("offers", "time", "s"),
+        ("checkouts", "time", "iso8601"),
+        ("offers", "format", "registry"),
+        ("checkouts", "format", "registry"),
+    ],
+)
+def test_whatever_decides_a_fate_makes_another_mapping(side: str, name: str, value: str) -> None:
+    model = {"offers": OfferInputSettings, "checkouts": CheckoutInputSettings}[side]
+    before = OF_THE_LOG[side]
+    is_field = name in model.names
+    after = {**before, "fields": {**before.get("fields", {}), name: value}} if is_field else {**before, name: value}
+    assert mapping(**OF_THE_LOG) != mapping(**{**OF_THE_LOG, side: after}) != ""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event_id": "x", "price": "x", "product_code": "x", "country": "x", "currency": "x", "metadata": "x"},
+        {"offer_id": "offer_id", "session_id": " session_id "},
+    ],
+    ids=["what decides nothing", "a field's own name written out"],
+)
+def test_what_decides_nothing_makes_no_other_mapping(fields: dict[str, str]) -> None:
+    assert mapping(**{**OF_THE_LOG, "offers": {**OF_THE_LOG["offers"], "fields": fields}}) == mapping(**OF_THE_LOG)
+    assert mapping(offers={"format": "registry", "fields": fields}) == ""
+
+
+def test_the_offers_mapping_is_not_taken_for_that_of_the_checkouts() -> None:
+    given = {**JSON, "fields": {"session_id": "x"}}
+    assert mapping(offers=given, checkouts=JSON) != mapping(offers=JSON, checkouts=given)
