@@ -26,8 +26,8 @@ from ..kafka.start_offsets import StartOffsets
 from ..runtime.tasks import rules_of
 from ..settings import Settings
 
-_SAYS_NOTHING_OF_THE_LOG = frozenset({Doubt.GONE, Doubt.OTHER_API, Doubt.OTHER_EACH})
-"""What retention has deleted is told by where the log begins; the other two are about calls and offers."""
+_SAYS_NOTHING_OF_THE_LOG = frozenset({Doubt.GONE, Doubt.OTHER_API, Doubt.OTHER_EACH, Doubt.OTHER_MAPPING})
+"""What retention has deleted is told by where the log begins; the others are about calls and offers."""
 
 
 def lost_checkouts(

@@ -210,7 +210,7 @@ def is_new(clients: Clients, settings: Settings, partitions: int, provenance: Pr
     """Whether the group of this name has committed nothing.
 
     Raises:
-        RangeError: it was begun with another range or other rules.
+        RangeError: it was begun with another range, other rules or another mapping of the inputs.
     """
     kafka = settings.kafka
     topics = kafka.offer_topic, kafka.checkout_topic
@@ -221,7 +221,14 @@ def is_new(clients: Clients, settings: Settings, partitions: int, provenance: Pr
         return True
     known = [position.provenance for position in positions.by_place.values() if position.provenance is not None]
     for found in known:
-        if "scope" in found.differences(provenance):
+        differs = found.differences(provenance)
+        if "mapping" in differs:
+            raise RangeError(
+                f"group {kafka.group_id} was begun with another mapping of the inputs: input.offers or input.checkouts "
+                f"(format, fields, when or time), {found.mapping}, now {provenance.mapping}. Go on with what it was "
+                "begun with, or take another name; nothing was called."
+            )
+        if "scope" in differs:
             raise RangeError(
                 f"group {kafka.group_id} was begun with another range or other settings: {in_words(found.scope)}. Now "
                 f"it is {in_words(provenance.scope)}. Go on with what it was begun with, or take another name; nothing "

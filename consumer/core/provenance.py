@@ -35,7 +35,8 @@ class Provenance:
         committed_at: wall clock (ms), rounded down (`date_step`): or a position that stays the same would be committed
             anew each time.
         scope: of a backfill its range and rules, in a text of its own; empty for the deployment.
-        mapping: a hash of how the inputs are read, as far as that decides a fate (`InputsSettings.mapping`); `UNMAPPED`.
+        mapping: a hash of how the inputs are read, as far as that decides a fate (`InputsSettings.mapping`), or
+            `UNMAPPED`.
     """
 
     cluster: str = ""

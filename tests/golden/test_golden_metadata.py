@@ -122,10 +122,12 @@ def test_the_text_of_the_other_topic_or_of_a_later_version_is_refused(kind: str)
         KINDS[kind].decode("4" + SOUND[kind]["text"][1:], SOUND[kind]["committed"])
 
 
-def says(kind: str, checkpoint: Any) -> dict[str, object]:
+def says(kind: str, checkpoint: Any) -> dict[str, Any]:
     """What a checkpoint says, as it stands in the file. What is lost for good stands there only where something is,
-    and so does `input.offers.each`."""
+    and so do `input.offers.each` and, behind the provenance, the mapping of the inputs."""
     said = dict(zip(SAYS[kind], map(_shown, astuple(checkpoint)), strict=True))
+    if kind == "offers" and not said["provenance"][-1]:
+        said["provenance"].pop()
     return {name: value for name, value in said.items() if (name, value) not in (("lost_below", "MIN"), ("each", ""))}
 
 

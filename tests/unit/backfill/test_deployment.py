@@ -111,6 +111,7 @@ def test_a_deployment_that_is_in_doubt_about_the_checkouts_is_to_be_mended_first
     ("member", "now"),
     [
         (Member(), replace(OURS, base_url="https://other.example")),
+        (Member(replace(OFFERS, provenance=replace(OURS, mapping="m0123abcd"))), replace(OURS, mapping="m4567abcd")),
         (Member(replace(OFFERS, each="e01234567", unsettled=frozenset())), OURS),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,11 +116,14 @@ def test_there_is_no_record_around_a_record(side: str) -> None:
         load(None, given)
 
 
-JSON = {"format": "json"}
-OF_THE_LOG = {"offers": {**JSON, "when": "kind == 'shown'"}, "checkouts": {**JSON, "fields": {"completed_at": "at"}}}
+JSON: dict[str, Any] = {"format": "json"}
+OF_THE_LOG: dict[str, dict[str, Any]] = {
+    "offers": {**JSON, "when": "kind == 'shown'"},
+    "checkouts": {**JSON, "fields": {"completed_at": "at"}},
+}
 
 
-def mapping(**given: dict[str, object]) -> str:
+def mapping(**given: dict[str, Any]) -> str:
     return InputsSettings.model_validate(given).mapping
 
 
@@ -145,9 +149,9 @@ def test_a_mapping_is_told_by_a_hash_that_stays_the_same_from_version_to_version
     ],
 )
 def test_whatever_decides_a_fate_makes_another_mapping(side: str, name: str, value: str) -> None:
-    model = {"offers": OfferInputSettings, "checkouts": CheckoutInputSettings}[side]
+    names = (OfferInputSettings if side == "offers" else CheckoutInputSettings).names
     before = OF_THE_LOG[side]
-    is_field = name in model.names
+    is_field = name in names
     after = {**before, "fields": {**before.get("fields", {}), name: value}} if is_field else {**before, name: value}
     assert mapping(**OF_THE_LOG) != mapping(**{**OF_THE_LOG, side: after}) != ""
 
