@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from ..codecs.plain import PlainCodec
 from ..core.checkpoint import OfferCheckpoint, each_of
-from ..core.provenance import UNMAPPED, Provenance
+from ..core.provenance import Provenance
 from ..core.rules import MIN_TIME, DecisionRules
 from ..core.watermark import Side
 from ..errors import PositionsError, StartError
@@ -225,7 +225,7 @@ def _words(whose: Provenance) -> str:
     def known(text: str) -> str:
         return text or "not known"
 
-    mapped = f", mapping {whose.mapping}" if whose.mapping not in ("", UNMAPPED) else ""
+    mapped = f", mapping {whose.mapping}" if whose.written_mapping else ""
     return (
         f"cluster {known(whose.cluster)}, {known(whose.offer_topic)} (id {known(whose.offer_topic_id)}), "
         f"{known(whose.checkout_topic)} (id {known(whose.checkout_topic_id)}), API {known(whose.base_url)}{mapped}"

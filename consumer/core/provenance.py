@@ -49,6 +49,11 @@ class Provenance:
     scope: str = ""
     mapping: str = ""
 
+    @property
+    def written_mapping(self) -> str:
+        """The mapping as it stands in the metadata: empty where nothing is mapped, or it is not known."""
+        return "" if self.mapping == UNMAPPED else self.mapping
+
     def at(self, now: int, step: int = MINUTE) -> Provenance:
         """The same, committed at `now` (wall clock, ms), rounded down to a multiple of `step`."""
         return replace(self, committed_at=now if now == MIN_TIME else now - now % step)
@@ -75,8 +80,7 @@ class Provenance:
         before there were any. Before a mapping the scope always stands.
         """
         committed_at = "-" if self.committed_at == MIN_TIME else str(self.committed_at)
-        mapped = self.mapping not in ("", UNMAPPED)
-        count = len(TEXTS) if mapped else len(TEXTS) - 1 if self.scope else len(TEXTS) - 2
+        count = len(TEXTS) if self.written_mapping else len(TEXTS) - 1 if self.scope else len(TEXTS) - 2
         texts = [_stored(getattr(self, name)) for name in TEXTS[:count]]
         return ",".join([*texts, committed_at])
 

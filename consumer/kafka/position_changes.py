@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from ..core.checkpoint import CheckoutCheckpoint, GuardState, OfferCheckpoint, new_checkouts
 from ..core.horizon import Horizon
-from ..core.provenance import Provenance
+from ..core.provenance import NOT_KNOWN, Provenance
 from ..core.rules import MAX_TIME, MIN_TIME, YEAR_2000, DecisionRules
 from ..core.still_held import still_held
 from ..core.watermark import Side
@@ -317,7 +317,7 @@ class PositionChanges:
         beginning = whole.before(partition, offset, moment, now, offers, settled)
         whose = offers.provenance
         same = whose is not None and "" != whose.checkout_topic_id == self._provenance.checkout_topic_id
-        remapped = whose is not None and "mapping" in whose.differences(self._provenance)
+        remapped = (whose or NOT_KNOWN).written_mapping != self._provenance.written_mapping
         checkouts_change, horizon = self._checkouts_back_to(
             checkouts, beginning, lost_below, now, guard, same=same, remapped=remapped
         )
@@ -362,7 +362,7 @@ class PositionChanges:
         """The change, and the time (ms) below which checkouts may be missing, as far as that is known.
 
         `same`: the topic is known to be the same, so that its very first record is the first checkout there was.
-        `remapped`: what was old enough to be forgotten was so by another mapping.
+        `remapped`: what was old enough to be forgotten was so by another mapping, or by one that is not known.
         """
         ours = found.checkpoint if isinstance(found.checkpoint, CheckoutCheckpoint) else None
         low, wanted, horizon = self._bounds(found)[0], beginning.checkouts, beginning.horizon

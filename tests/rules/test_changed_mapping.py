@@ -138,44 +138,44 @@ PAID_OR_FREE = {"when": "status == 'PAID' || status == 'FREE'"}
 QUOTED = {"fields": {**OFFER_FIELDS, "offer_id": "quote"}}
 
 
+CHANGES = [
+    pytest.param(
+        mapped(checkouts=PAID),
+        mapped(checkouts=PAID_OR_FREE),
+        [shown(0, AT, "s1", "o1"), done(0, AT, "s0", status="PAID"), done(1, AT + 100, "s1", status="FREE")],
+        850,
+        {"o1"},
+        id="when of the checkouts is wider",
+    ),
+    pytest.param(
+        mapped(),
+        mapped(offers={"fields": {"presented_at": "shownAt"}}),
+        [shown(0, AT, "s1", "o1", shownAt=START + AT - 400)],
+        850,
+        {"o1"},
+        id="the offers' time is found elsewhere",
+    ),
+    pytest.param(
+        mapped(),
+        mapped(checkouts={"fields": {"completed_at": "startedAt"}}),
+        [shown(0, AT, "s1", "o1"), done(0, AT + 950, "s1", startedAt=START + AT + 100)],
+        850,
+        {"o1"},
+        id="the checkouts' time is found elsewhere",
+    ),
+    pytest.param(
+        mapped(offers=QUOTED),
+        mapped(),
+        [shown(0, AT, "s1", "o1", quote="q"), shown(1, AT + 700, "s1", "o2", quote="q")],
+        1_550,
+        {"o1", "o2"},
+        id="the offers' id is found elsewhere",
+    ),
+]
+
+
 @pytest.mark.parametrize("answer", [accept, go_back])
-@pytest.mark.parametrize(
-    ("then", "now", "log", "stops_at", "wanted"),
-    [
-        pytest.param(
-            mapped(checkouts=PAID),
-            mapped(checkouts=PAID_OR_FREE),
-            [shown(0, AT, "s1", "o1"), done(0, AT, "s0", status="PAID"), done(1, AT + 100, "s1", status="FREE")],
-            850,
-            {"o1"},
-            id="when of the checkouts is wider",
-        ),
-        pytest.param(
-            mapped(),
-            mapped(offers={"fields": {"presented_at": "shownAt"}}),
-            [shown(0, AT, "s1", "o1", shownAt=START + AT - 400)],
-            850,
-            {"o1"},
-            id="the offers' time is found elsewhere",
-        ),
-        pytest.param(
-            mapped(),
-            mapped(checkouts={"fields": {"completed_at": "startedAt"}}),
-            [shown(0, AT, "s1", "o1"), done(0, AT + 950, "s1", startedAt=START + AT + 100)],
-            850,
-            {"o1"},
-            id="the checkouts' time is found elsewhere",
-        ),
-        pytest.param(
-            mapped(offers=QUOTED),
-            mapped(),
-            [shown(0, AT, "s1", "o1", quote="q"), shown(1, AT + 700, "s1", "o2", quote="q")],
-            1_550,
-            {"o1", "o2"},
-            id="the offers' id is found elsewhere",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("then", "now", "log", "stops_at", "wanted"), CHANGES)
 def test_no_offer_is_lost_by_a_mapping_that_is_changed(
     then: Settings,
     now: Settings,
@@ -194,6 +194,22 @@ def test_no_offer_is_lost_by_a_mapping_that_is_changed(
         world.check()
     answer(world)
     world.check()
+    second = world.live(now, AT + 10_000)
+    assert (second.told, set(second.called), second.dead) == (wanted, wanted, [])
+
+
+@pytest.mark.parametrize(("then", "now", "log", "stops_at", "wanted"), CHANGES)
+def test_a_change_that_nobody_notices_is_mended_by_a_way_back(
+    then: Settings, now: Settings, log: list[Message], stops_at: int, wanted: set[str]
+) -> None:
+    """As one from no mapping to the first one, or one together with the upgrade from a version that wrote none."""
+    world = MappedWorld(log)
+    world.live(then, AT + stops_at)
+    offset, found = world.offers()
+    world.commit("offers", offset, replace(found, provenance=OURS).encode(offset))
+    world.configure(now)
+    world.check()
+    go_back(world)
     second = world.live(now, AT + 10_000)
     assert (second.told, set(second.called), second.dead) == (wanted, wanted, [])
 
