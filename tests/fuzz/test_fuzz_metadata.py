@@ -60,7 +60,8 @@ def offer_checkpoints(draw: st.DrawFn) -> tuple[OfferCheckpoint, int]:
     window, more = draw(st.integers(1, 10**9)), draw(st.integers(0, 10**9))
     rules = window, draw(st.integers(0, window)), window + more, draw(st.booleans())
     numbers = draw(st.integers(1, 10**6)), draw(TIMES), committed + ahead, draw(OFFSETS)
-    whose = Provenance(*(draw(TEXTS) for _ in range(6)), draw(st.just(MIN_TIME) | st.integers(0, 10**15)))
+    date, mapping = draw(st.just(MIN_TIME) | st.integers(0, 10**15)), draw(st.sampled_from(("", "m0123abcd")))
+    whose = Provenance(*(draw(TEXTS) for _ in range(6)), date, draw(TEXTS), mapping)
     return OfferCheckpoint(rules, *numbers, *sets, draw(TIMES), whose, draw(TIMES), draw(TIMES), each), committed
 
 
