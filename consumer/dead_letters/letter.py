@@ -92,7 +92,7 @@ class ResubmissionNote:
         place, written_at: of the note.
         source: where the record stood first. That, and not the dead letter, is what is not to be done twice: after a
             crash two dead letters may be of one record.
-        timestamp: of the record (ms); None in a note of a version before 0.7.2, which does not tell it.
+        timestamp: of the record (ms); None in a note of a version before 0.8.0, which does not tell it.
         letter, target: the dead letter, and where the record stands now, as `topic[partition]@offset`.
     """
 

@@ -106,7 +106,7 @@ def test_what_the_service_did_not_write_tells_nothing(change) -> None:
 def test_a_note_is_known_again_and_is_no_dead_letter() -> None:
     source, letter, target = RecordRef("offers", 3, 812), RecordRef("dead", 3, 7), RecordRef("offers", 3, 900)
     headers = note_of(RecordIdentity(source, SOURCE.timestamp), letter, target)
-    # Others pass notes over by these names. Versions before 0.7.2 take what has others beside them for a dead letter.
+    # Others pass notes over by these names. Versions before 0.8.0 take what has others beside them for a dead letter.
     assert headers == [
         ("reason", "resubmitted"),
         ("source.topic", "offers"),
