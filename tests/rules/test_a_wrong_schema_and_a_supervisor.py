@@ -1,0 +1,40 @@
+"""Rule 4: a wrong schema drains no topic, though a supervisor starts the service again each time that it stops."""
+
+from __future__ import annotations
+
+import pytest
+from support.builders import raw
+from support.loop_world import LoopWorld
+
+from consumer.errors import TooManyDeadLettersError
+from consumer.runtime.bad_record_limit import QUIET
+
+
+def unreadable(offset: int) -> object:
+    return raw("offers", offset, f"s{offset}", b"\x00 another schema")
+
+
+def test_nothing_of_a_row_of_unreadable_records_is_committed_before_it_stops_the_service() -> None:
+    """They come one by one, as in a live topic, and a commit is made behind each of them."""
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    for offset in range(10):
+        world.turn([unreadable(offset)])
+        world.skipped += QUIET / 2
+        world.turn()
+        world.commit()
+    assert len(world.sink.dead) == 10
+    assert world.committed in (None, 0)
+    with pytest.raises(TooManyDeadLettersError):
+        world.turn([unreadable(10)])
+    assert world.committed in (None, 0)
+
+
+def test_a_row_that_ends_is_committed() -> None:
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    world.turn([unreadable(0), unreadable(1)])
+    world.skipped += QUIET
+    world.turn()
+    world.commit()
+    assert world.committed == 2
