@@ -75,7 +75,9 @@ class BadRecordLimit:
         """
         if not self._acknowledged:
             return
-        if at_once or self._bad[-1] != self.read or self._monotonic() >= self._bad_at + QUIET:
+        # A longer row is one that `max_run` allows.
+        has_ended = self._bad[-1] != self.read or len(self._acknowledged) >= _SPAN
+        if at_once or has_ended or self._monotonic() >= self._bad_at + QUIET:
             settles, self._acknowledged = self._acknowledged, []
             for settle in settles:
                 settle()

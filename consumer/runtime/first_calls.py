@@ -52,9 +52,9 @@ class FirstCalls:
 
         `at_once`: all of them, since neither input is read on before something is called.
         """
+        self.fresh = False
         if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self.checkouts_end):
             return []
-        self.fresh = False
         kept, self._kept = self._kept, []
         return kept
 

@@ -51,6 +51,7 @@ BATCH = 5_000
 """Records a turn at the most: at 100,000 a second the loop still comes round twenty times a second."""
 
 LEAST_BATCH = 100
+"""The same at the least, where they take long: one may hold 64 offers."""
 
 LONG = 0.5
 """Seconds that the records of a turn may take. Fewer are read at a time where they take longer."""

@@ -91,3 +91,12 @@ def test_a_row_that_goes_on_is_settled_as_its_task_goes_or_the_service_stops() -
     row.bad(1, 2)
     row.limit.settle(at_once=True)
     assert row.settled == [1, 2]
+
+
+def test_no_more_than_a_thousand_wait_in_a_row_that_is_allowed() -> None:
+    row = RowOfBad()
+    row.limit = BadRecordLimit("offers", max_run=10_000, max_ratio=1.0, monotonic=lambda: 0.0)
+    row.bad(*range(999))
+    assert row.settled == []
+    row.bad(999)
+    assert len(row.settled) == 1_000
