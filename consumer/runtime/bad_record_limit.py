@@ -30,6 +30,9 @@ class BadRecordLimit:
         max_run: how many in a row are one too many, less one.
         max_ratio: the same as a part of the last 1,000.
         monotonic: a clock in seconds.
+
+    Attributes:
+        read: how many were read that are not passed over.
     """
 
     def __init__(

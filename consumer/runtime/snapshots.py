@@ -259,7 +259,9 @@ class Snapshots:
         tasks, counts = self._tasks, self._tasks.counts
         skipped = sum(runner.task.repeats_skipped for runner in tasks.runners.values())
         return CountsSnapshot(
-            records=MappingProxyType({side.name.lower(): tasks.bad_records[side].read for side in Side}),
+            records=MappingProxyType(
+                {side.name.lower(): tasks.bad_records[side].read + tasks.counts.left_out[side] for side in Side}
+            ),
             left_out=MappingProxyType({side.name.lower(): counts.left_out[side] for side in Side}),
             decisions=MappingProxyType(dict(counts.decisions)),
             outcomes=MappingProxyType(dict(counts.outcomes)),

@@ -38,6 +38,9 @@ NOW = 1_767_225_600.0
 CODEC = PlainCodec()
 T = TypeVar("T")
 
+LONGEST_ADVICE = 100
+"""Characters of our own words before those of an answer."""
+
 
 @dataclass
 class Line:
@@ -98,7 +101,7 @@ def line() -> Iterator[Line]:
 
 def check_words(answer: Answer) -> None:
     """They are short, and go into an outcome."""
-    assert len(answer.note or "") <= NOTE_LENGTH + 80
+    assert len(answer.note or "") <= NOTE_LENGTH + LONGEST_ADVICE
     outcome = OfferOutcome(
         offer_id="o",
         partner_code="P",
