@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from brokers import Broker
-from confluent_kafka.admin import NewTopic
 from support.deployment import PARTITIONS, Deployment, deployed, now, until
 
 from consumer.events import Outcome, Reason
@@ -37,15 +36,7 @@ def shop(deployment: Deployment, begin: int) -> None:
 
 def make_anew(deployment: Deployment) -> None:
     """Somebody deletes the checkout topic and makes it anew; from then on there are checkouts again."""
-    topic = deployment.checkout_topic
-    deployment.admin.delete_topics([topic])[topic].result(20)
-    until(lambda: topic not in deployment.admin.list_topics(timeout=10).topics, within=20, what="the topic to be gone")
-    deployment.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
-    until(
-        lambda: len(deployment.admin.list_topics(topic, timeout=10).topics[topic].partitions) == PARTITIONS,
-        within=20,
-        what="the topic to be there",
-    )
+    deployment.make_anew(deployment.checkout_topic)
     checkouts_of_others(deployment, now() - 90_000, now())
     deployment.flush()
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import brokers
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import NewTopic
-from support.deployment import PARTITIONS, Deployment, deployed, headers, now, until
+from support.deployment import Deployment, deployed, headers, now
 from support.letters import dead_letter, dead_letters, resubmit, resubmitted
 
 JSON = {"INPUT__OFFERS__FORMAT": "json"}
@@ -27,20 +24,7 @@ def show_json(deployment: Deployment, offer: str) -> None:
 
 def make_anew(deployment: Deployment) -> None:
     """Somebody deletes the offer topic and makes it anew."""
-    topic = deployment.offer_topic
-    deployment.admin.delete_topics([topic])[topic].result(20)
-    until(lambda: topic not in deployment.admin.list_topics(timeout=10).topics, within=20, what="the topic to be gone")
-    while True:
-        try:
-            deployment.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
-            break
-        except KafkaException:
-            time.sleep(0.1)
-    until(
-        lambda: len(deployment.admin.list_topics(topic, timeout=10).topics[topic].partitions) == PARTITIONS,
-        within=20,
-        what="the topic to be there",
-    )
+    deployment.make_anew(deployment.offer_topic)
     deployment.write_anew()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from brokers import Broker
 from brokers.producers import ordered_producer
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import NewTopic
 from support.deployment import (
     AGE,
@@ -88,14 +88,7 @@ def goes_on(deployment: Deployment, *, settled: int, **settings: str) -> Process
 def make_anew(deployment: Deployment, topic: str, *, records: int) -> None:
     """Delete a topic, make it anew under its name, and let each partition grow to so many records, each where its
     key belongs: else it is the partitioner that stops a start."""
-    deployment.admin.delete_topics([topic])[topic].result(20)
-    until(lambda: topic not in deployment.admin.list_topics(timeout=20).topics, within=20, what="the topic to go")
-    while True:
-        try:
-            deployment.admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
-            break
-        except KafkaException:
-            time.sleep(0.1)
+    deployment.make_anew(topic)
     left = dict.fromkeys(range(PARTITIONS), records)
     names = (f"anew-{n}" for n in count())
     while max(left.values()) > 0:

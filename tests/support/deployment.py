@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from brokers.producers import ordered_producer
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from consumer.codecs.plain import PlainCodec
@@ -272,6 +272,25 @@ class Deployment:
         places = [TopicPartition(topic, p, before) for p in range(self.partitions[topic == self.checkout_topic])]
         for future in self.admin.delete_records(places).values():
             future.result(20)
+
+    def make_anew(self, topic: str) -> None:
+        """Somebody deletes an input topic and makes it anew under its name, with as many partitions."""
+        count = self.partitions[topic == self.checkout_topic]
+        self.admin.delete_topics([topic])[topic].result(20)
+        until(lambda: topic not in self.admin.list_topics(timeout=20).topics, within=20, what="the topic to be gone")
+
+        def made() -> bool:
+            try:
+                self.admin.create_topics([NewTopic(topic, count, 1)])[topic].result(20)
+            except KafkaException:
+                return False  # the old one is still there
+            return True
+
+        def is_whole() -> bool:
+            return len(self.admin.list_topics(topic, timeout=20).topics[topic].partitions) == count
+
+        until(made, within=20, what="the topic to be made anew")
+        until(is_whole, within=20, what="the topic to be there")
 
     # --- what is seen from outside
 
