@@ -16,6 +16,8 @@ from urllib.parse import unquote
 import httpx
 from simulation.world.timeline import Clock, Loop
 
+from consumer.xcover.transport import MAY_LEAVE, NotSentError
+
 JSON_404 = b'{"message": "Not found."}'
 
 
@@ -138,4 +140,6 @@ class _Transport(httpx.AsyncBaseTransport):
         self._process = process
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not request.extensions[MAY_LEAVE]():  # as the real one asks, once the connection stands
+            raise NotSentError("it was withheld")
         return await self._insurer.answer(self._process, request)
