@@ -189,7 +189,10 @@ class ProcessChecker:
         judged_to = max(task.decided_to, task.guard.ids.judged_to)
         named: set[tuple[str, str]] = set()
         counted: list[tuple[CheckoutCompleted, set[tuple[str, str]]]] = []
+        read_to = task.next_offset(Side.CHECKOUTS)
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.offset):
+            if checkout.session_id in scenario.eaten and checkout.offset >= read_to:
+                continue  # a producer that is ahead has eaten its lateness: it is judged when it comes
             ids = {(checkout.session_id, purchased) for purchased in checkout.purchased}
             counted.append((checkout, ids - named))
             named |= ids  # named again further on in the log, it is not counted
