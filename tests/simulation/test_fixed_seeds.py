@@ -15,6 +15,7 @@ FOUND = (
     62010847, 62016391, 62017575, 63001556, 64000031, 64002209, 66001974,
     70006647, 74000928, 78001049, 80000771, 78000176,
     95000692, 95000701, 95001611, 95004351, 95007008, 95014091, 97003231,
+    99004588, 99000494, 103001394, 99005017, 99502987, 101001495,
 )  # fmt: skip
 """Seeds that broke an invariant once.
 
@@ -89,6 +90,11 @@ ahead by 10 s, counted as confirmed, and a quiet partition was decided up to a t
 95004351: what had been given up was given up once more by force, and counted as a chain that was settled twice.
 95007008: a commit had room for less than the one before, and what was late by that one came in time after a restart.
 97003231: an instance of a backfill that had nothing to do ended before the others, while a part of the log was gone.
+99004588: a purchase came between a call's being begun and its leaving, and the simulated connection did not ask again.
+99000494 and 103001394: a producer that is ahead had eaten the lateness of ids of no offer, and the checker counted
+them before they were read.
+99005017 and 99502987: twenty of forty offers were late or misdated by chance, and nobody gave that mass up.
+101001495: a straggler that is dated and stamped ahead waited twice for the time, and the checker's patience was shorter.
 """
 
 

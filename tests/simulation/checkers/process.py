@@ -19,10 +19,10 @@ from consumer.core.task import Task
 from consumer.core.watermark import Side
 from consumer.events import CheckoutCompleted
 
-PATIENCE = 30.0
+PATIENCE = 45.0
 """Seconds in which a watermark moves, if there is no reason why not: a few times lateness and idle_after. A record that
-is dated far ahead is kept back for 10 s among stragglers, then until somebody has told the time; each of the two may
-take one more turn, and one of a quiet process takes 5 s."""
+is dated far ahead waits until somebody has told the time, is kept back for 10 s among stragglers, and waits for the
+time again; each of the three may take one more turn or two, and one of a quiet process takes 5 s."""
 
 EVERY = 8
 """So many turns between two counts of what is in memory."""

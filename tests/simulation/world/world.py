@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -28,6 +27,7 @@ from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
+from simulation.world.settings import CONCURRENCY, DEAD, OUTCOMES, settings_of
 from simulation.world.several import INPUT, MORE_TEXT
 from simulation.world.timeline import Clock, Waiter
 
@@ -47,14 +47,15 @@ from consumer.errors import (
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
 from consumer.runtime.loop import PORTION
-from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
+from consumer.settings import DeadLetterSettings, Settings
 from consumer.xcover import api
 
-CONCURRENCY = 4
-OUTCOMES, DEAD = "outcomes", "dead"
 PATIENCE = 3_600.0
 """Virtual seconds after the last fault in which everything must be settled: refused calls wait for five minutes."""
 SESSIONS, NEITHER = "sessions", "by neither"
+MASS_FOR = 300.0
+"""Virtual seconds after the last fault until a person has a mass of late or misdated offers dead-lettered. It may be
+twenty of forty by chance: then nothing disproves it."""
 SHORTER = 20
 """So often a process may have metadata refused: it is halved each time, for each assignment anew."""
 
@@ -94,7 +95,7 @@ class World:
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
         self.operator = Operator(self.broker, self.tell)
-        self._refused = False
+        self._refused = self._gives_up_masses = False
         self.in_doubt = False
         """What is committed is not what the service left there; the operator has not said yes to it yet."""
         self.started = 0
@@ -185,7 +186,9 @@ class World:
                     break
                 if end is None:
                     end = self.clock.now + PATIENCE
-                elif self.clock.now > end:
+                elif self.clock.now > end - PATIENCE + MASS_FOR:
+                    self._give_up_masses()
+                if self.clock.now > end:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
 
@@ -374,8 +377,17 @@ class World:
                 process.end_faults()
         return over
 
+    def _give_up_masses(self) -> None:
+        for process in self.processes:
+            if any(runner.late_run.suspended for runner in process.service.tasks.runners.values()):
+                self.faults["a mass of late offers is given up"] += 1
+                self._gives_up_masses = True
+                process.service.stop()
+
     def _settings_of(self, rules: DecisionRules) -> Settings:
         settings = settings_of(self.scenario, rules)
+        if self._gives_up_masses:
+            settings = settings.model_copy(update={"dead_letter": DeadLetterSettings(late_run=0)})
         return settings.model_copy(update={"input": INPUT}) if Kind.SEVERAL in self.kinds else settings
 
     def _settled(self) -> bool:
@@ -389,43 +401,3 @@ class World:
         committed = {p: o for p, (o, _) in sorted(self.broker.group.committed.items())}
         ends = {place: log.end for place, log in self.broker.logs.items() if place[0] in self.broker.topics}
         return f"committed {committed} of {ends}; {[p.describe() for p in self.processes]}"
-
-
-def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
-    """The settings of a process, by rules in ms."""
-
-    def ms(number: int) -> timedelta:
-        return timedelta(milliseconds=number)
-
-    return Settings(
-        kafka=KafkaSettings(
-            bootstrap_servers="simulated",
-            offer_topic=OFFERS,
-            checkout_topic=CHECKOUTS,
-            outcome_topic=OUTCOMES,
-            dead_letter_topic=DEAD,
-            group_protocol=scenario.group_protocol,
-            commit_interval=timedelta(seconds=scenario.commit_interval),
-            revoke_timeout=timedelta(seconds=2),
-        ),
-        join=JoinSettings(
-            window=ms(rules.window),
-            checkout_grace=ms(rules.checkout_grace),
-            lookback=ms(rules.lookback),
-            lateness=ms(rules.lateness),
-            max_skew=ms(rules.max_skew),
-            abandoned="opt-out" if rules.call_abandoned else "ignore",
-            checkout_silence=ms(scenario.checkout_silence),
-            unmatched_limit=scenario.unmatched_limit,
-            idle_after=ms(500),
-        ),
-        api=ApiSettings(base_url="http://simulated", auth="none"),
-        delivery=DeliverySettings(
-            concurrency=CONCURRENCY,
-            rate_limit=scenario.rate_limit,
-            not_found_limit=scenario.not_found_limit,
-            max_unsettled=scenario.max_unsettled,
-            rejected=scenario.rejected,
-            shutdown_timeout=timedelta(seconds=5),
-        ),
-    )
