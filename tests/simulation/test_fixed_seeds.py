@@ -94,7 +94,7 @@ ahead by 10 s, counted as confirmed, and a quiet partition was decided up to a t
 99000494 and 103001394: a producer that is ahead had eaten the lateness of ids of no offer, and the checker counted
 them before they were read.
 99005017 and 99502987: twenty of forty offers were late or misdated by chance, and nobody gave that mass up.
-101001495: a straggler that is dated and stamped ahead waited twice for the time, and the checker's patience was shorter.
+101001495: a straggler dated and stamped ahead waited twice for the time, and the checker's patience was shorter.
 """
 
 

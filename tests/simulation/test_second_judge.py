@@ -31,6 +31,7 @@ from consumer.core.join import Join
 from consumer.core.pending import PendingChains
 from consumer.core.rules import DecisionRules
 from consumer.core.watermark import InputWatermark
+from consumer.delivery.gate import Gate
 from consumer.delivery.not_found import Belief, NotFoundGuard
 from consumer.events import CheckoutCompleted, OfferPresented, Reason
 from consumer.kafka.producer import OutputProducer
@@ -75,6 +76,7 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         (OutputProducer, "_fail", lambda real: lambda *args: None, "a write of its own was refused"),
         (Writes, "unproven", lambda real: lambda self: None, "and recorded none"),
         (NotFoundGuard, "belief", lambda real: lambda self, now: Belief.TERMINAL, "404s of"),
+        (Gate, "lets_leave", lambda real: lambda *args, **named: True, "it was handed the purchase"),
     ],
     ids=[
         "a purchase after the decision is ignored",
@@ -86,13 +88,14 @@ def _second_judge_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         "a refused write is no reason to wait",
         "calls do not wait for the first outcome",
         "a run of 404s is no reason to doubt",
+        "a call is not asked for when its connection stands",
     ],
 )
 def test_the_second_judge_notices(
     where: Any, name: str, broken: Callable[[Any], Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, name, broken(getattr(where, name)))
-    first = 141, 61  # they notice what few others do; to come there takes minutes
+    first = 141, 61, 99004588  # they notice what few others do; to come there takes minutes
     failures = (run(seed).failure or "" for seed in (*first, *SEEDS))
     assert any(says in failure for failure in failures), f"{len(SEEDS)} seeds, and none of them notices"
 
