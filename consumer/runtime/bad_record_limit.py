@@ -67,6 +67,10 @@ class BadRecordLimit:
                 "dead-lettered, raise dead_letter.max_run and dead_letter.max_ratio, and start again."
             )
 
+    def task_gone(self) -> None:
+        """A task has gone to another instance, or comes again: what of a row was its own is read, and counted, anew."""
+        self._run = 0
+
     def acknowledged(self, settle: Callable[[], None]) -> None:
         """The dead letter of a bad record is acknowledged; `settle` is called once the record's row has ended."""
         self._acknowledged.append(settle)

@@ -316,6 +316,8 @@ class Tasks:
             for side in Side:
                 self.routes.pop((self._topics[side], partition))
             self._idleness.drop(partition)
+        for limit in self.bad_records:
+            limit.task_gone()
         self._come_or_gone()
 
     def _come_or_gone(self) -> None:

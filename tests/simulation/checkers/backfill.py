@@ -317,7 +317,7 @@ class BackfillChecker:
                 headers = {name: (value or b"").decode() for name, value in record.headers}
                 topic, partition, offset = (headers[f"source.{name}"] for name in ("topic", "partition", "offset"))
                 told = self._plan.told
-                if headers["reason"] in {"late", "implausible_time"}:
+                if headers["reason"] in {"late", "implausible_time", "rejected"}:
                     continue  # told by its outcome: a crash may have come between the two
                 source = RecordRef(topic, int(partition), int(offset))
                 if RecordIdentity(source, int(headers["source.timestamp"])) in told.dead:

@@ -37,6 +37,16 @@ def test_what_was_read_more_than_1000_records_ago_counts_no_more() -> None:
     read(limit, good=500, bad=1)
 
 
+def test_a_row_that_is_read_again_after_a_rebalance_is_no_longer_one() -> None:
+    """Nine of which each rebalance would make nine more, where two instances stop and start by turns."""
+    limit = BadRecordLimit("checkouts", max_run=10, max_ratio=1.0)
+    for _ in range(5):
+        read(limit, bad=9)
+        limit.task_gone()
+    with pytest.raises(TooManyDeadLettersError, match="11 in a row"):
+        read(limit, bad=11)
+
+
 class RowOfBad:
     """A limit whose time the test lets pass, and what it has settled."""
 
