@@ -2,7 +2,8 @@
 
 What is dead-lettered in a row is settled only once a usable record follows, or nothing for a while. So when the service
 stops, the row is not committed, and whoever starts again finds it whole, and stops. Otherwise a supervisor that starts
-it again and again would drain the topic, a hundred records each time.
+it again and again would drain the topic, a hundred records each time. Nor does a hand-over settle a row that has not
+ended: each stop of one instance is a hand-over of the others.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class BadRecordLimit:
     def settle(self, *, at_once: bool = False) -> None:
         """Settle what is acknowledged of a row that has ended. To be called once a turn, when no record is in hand.
 
-        `at_once`: also of one that has not, since the task goes to another or the service was asked to stop.
+        `at_once`: also of one that has not, since the service was asked to stop.
         """
         if not self._acknowledged:
             return

@@ -243,8 +243,9 @@ class Tasks:
             return
         self._edges.outputs.check()
         if at_end:
+            # A hand-over ends no row: another instance that stops for one, and starts again, makes us hand over.
             for limit in self.bad_records:
-                limit.settle(at_once=True)
+                limit.settle(at_once=self._drained)
         plans: dict[int, CommitPlan] = {}
         now = int(self._edges.clock.wall() * 1000)
         trusted = not self._silence_may_be_missed(now)
@@ -282,8 +283,8 @@ class Tasks:
 
     def drain(self, budget: float) -> None:
         """Drain all tasks before the group is left: wait up to `budget` seconds for calls in flight, then commit."""
-        self._drain(list(self.runners), budget)
         self._drained = True
+        self._drain(list(self.runners), budget)
 
     def _drain(self, partitions: list[int], budget: float) -> None:
         """No new calls for these tasks, wait up to `budget` seconds for those in flight, then commit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.builders import raw
-from support.loop_world import LoopWorld
+from support.loop_world import LoopWorld, revoke
 
 from consumer.errors import TooManyDeadLettersError
 from consumer.runtime.bad_record_limit import QUIET
@@ -38,3 +38,30 @@ def test_a_row_that_ends_is_committed() -> None:
     world.turn()
     world.commit()
     assert world.committed == 2
+
+
+def test_a_hand_over_commits_nothing_of_a_row() -> None:
+    """Where two instances stop for it by turns each stop is a rebalance of the other, and would drain a row."""
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    world.turn([unreadable(offset) for offset in range(9)])
+    world.turn(revoke)
+    assert world.committed in (None, 0)
+
+
+def test_a_hand_over_commits_a_row_that_has_ended() -> None:
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    world.turn([unreadable(offset) for offset in range(9)])
+    world.skipped += QUIET
+    world.turn(revoke)
+    assert world.committed == 9
+
+
+def test_a_stop_that_was_asked_for_commits_a_row() -> None:
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    world.turn([unreadable(offset) for offset in range(9)])
+    world.loop.stop()
+    world.loop.run()
+    assert world.committed == 9
