@@ -60,6 +60,7 @@ class ProcessChecker:
         self._suspended: dict[str, SuspendedBy] = {}
         self._tasks: dict[str, list[Task]] = {}
         self._looks_again: dict[tuple[str, int], int] = {}
+        self._judged: dict[tuple[str, int], int] = {}
         self._landing: dict[str, int] = {}
         self._moved: dict[tuple[str, int], tuple[tuple[object, ...], float]] = {}
         self._decided: dict[tuple[str, int], tuple[Task, int]] = {}
@@ -187,9 +188,18 @@ class ProcessChecker:
             return  # how many were counted is lost with the positions
         # A restart may go back behind an id that was of an offer.
         judged_to = max(task.decided_to, task.guard.ids.judged_to)
+        # The instance knows of one that a task of before has judged, though it is not read again so far yet.
+        place = process.name, partition
+        before = self._judged[place] = max(judged_to, self._judged.get(place, MIN_TIME))
+        run = min((self._unmatched_to(task, partition, to) for to in (judged_to, before)), key=len)
+        if len(run) >= scenario.unmatched_limit:
+            raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
+
+    def _unmatched_to(self, task: Task, partition: int, judged_to: int) -> set[tuple[str, str]]:
+        """The ids in a row that are of no offer, of checkouts up to that time (ms)."""
+        scenario, read_to = self._scenario, task.next_offset(Side.CHECKOUTS)
         named: set[tuple[str, str]] = set()
         counted: list[tuple[CheckoutCompleted, set[tuple[str, str]]]] = []
-        read_to = task.next_offset(Side.CHECKOUTS)
         for checkout in sorted(scenario.checkouts(partition), key=lambda c: c.offset):
             if checkout.session_id in scenario.eaten and checkout.offset >= read_to:
                 continue  # a producer that is ahead has eaten its lateness: it is judged when it comes
@@ -206,8 +216,7 @@ class ProcessChecker:
                 run |= ids
             else:
                 run.clear()
-        if len(run) >= scenario.unmatched_limit:
-            raise Violation(f"{process.name} decided {partition}, behind {len(run)} ids of no offer up to {judged_to}")
+        return run
 
     # --- standing still
 
