@@ -33,6 +33,9 @@ class RefusedOffers:
         self._unit = unit
         self._dead = set(dead)
         self._unacknowledged: dict[int, int | None] = {}
+        self._unreadable = set[int]()
+        """Those of the unacknowledged that cannot be read. They are dead only then: before, whoever starts again with a
+        reader that is mended has them to decide."""
         self._late: list[tuple[int, int]] = []
         """Of each that was late, and whose dead letter is written, the `decided_to` (ms) that tells that it is settled,
         and the offset of its first presentation."""
@@ -46,7 +49,10 @@ class RefusedOffers:
             watermark: that of the task (ms).
         """
         self._unacknowledged[offset] = watermark if admission is Admission.LATE else None
-        if admission is None or admission is Admission.IMPLAUSIBLE:
+        if admission is None:
+            self._unreadable.add(offset)
+            self._dead.discard(offset * self._unit)
+        elif admission is Admission.IMPLAUSIBLE:
             self._dead.add(offset * self._unit)
 
     def found_again(self, first: int, told_by: int) -> None:
@@ -59,6 +65,9 @@ class RefusedOffers:
     def acknowledged(self, offset: int) -> None:
         """The dead letter of a record is written."""
         late_by = self._unacknowledged.pop(offset, None)
+        if offset in self._unreadable:
+            self._unreadable.discard(offset)
+            self._dead.add(offset * self._unit)
         if late_by is not None:
             self._late.append((late_by, offset * self._unit))
             del self._late[: -self.MOST_LATE]
