@@ -6,6 +6,7 @@ suspended. So a jump of the wall clock shows in the same moment, and that it was
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ much less, and still disproves an hour: while our clock is wrong nothing is call
 
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
+
+_MOST_SLEEPS = 100
+"""Suspensions that are remembered. What was asked before the first of them is answered, or given up, long since."""
 
 API, BROKER, RECORDS = "the API", "a broker", "the brokers' stamps of records"
 """The witnesses, in words."""
@@ -82,6 +86,8 @@ class Witnesses:
         self._drift = self.drift
         self._stood = boottime() - monotonic()
         """Seconds that the monotonic clock had stood still at the last look, and some constant."""
+        self._sleeps: deque[tuple[float, float]] = deque(maxlen=_MOST_SLEEPS)
+        """Of each suspension that was noticed: when by the monotonic clock, and what `_stood` was before."""
 
     def api_told(self, told: float | None, sent: float, received: float) -> None:
         """The API answered: its Date in seconds since the epoch, if it has one; when it was asked and has answered by
@@ -138,7 +144,10 @@ class Witnesses:
     def note_jump(self) -> None:
         """If our clock jumps it was set, rightly or not: what was told before is held against it until the API tells.
         For example: it jumps an hour ahead, and only the brokers have told that it was right."""
-        self._stood = self._boottime() - self._monotonic()
+        stood = self._boottime() - self._monotonic()
+        if stood - self._stood > STAMP_RESOLUTION:
+            self._sleeps.append((self._monotonic(), self._stood))
+        self._stood = stood
         drift = self.drift
         if abs(drift - self._drift) > TOLERANCE:
             self._jumped_at = self.now
@@ -165,7 +174,9 @@ class Witnesses:
         """`sent` and `received` are monotonic. If the machine was suspended between the two, it told less."""
         stood = self._boottime() - self._monotonic()
         received += stood
-        return Sample(told - received, told + resolution - sent - min(stood, self._stood), received)
+        # Whoever was asked before a suspension that was noticed since: as long as that the question was on its way.
+        before = next((before for noticed, before in self._sleeps.copy() if sent <= noticed), self._stood)
+        return Sample(told - received, told + resolution - sent - min(stood, before), received)
 
     def _tells_since(self, moment: float) -> bool:
         api = self._samples.get(API)
