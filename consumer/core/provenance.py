@@ -35,8 +35,7 @@ class Provenance:
         committed_at: wall clock (ms), rounded down (`date_step`): or a position that stays the same would be committed
             anew each time.
         scope: of a backfill its range and rules, in a text of its own; empty for the deployment.
-        mapping: a hash of how the inputs are read, as far as that decides a fate (`InputsSettings.mapping`), or
-            `UNMAPPED`.
+        mapping: a hash of how the inputs are read (`InputsSettings.mapping`), or `UNMAPPED`.
     """
 
     cluster: str = ""
@@ -65,6 +64,8 @@ class Provenance:
             then, current = getattr(self, name), getattr(now, name)
             # The deployment has no scope, which is as good as another one.
             known = (then and current) or name == "scope"
+            if name == "mapping" and "." not in then:  # by 0.8.0, which told nothing of the fields that decide no fate
+                current = current.partition(".")[0]
             if known and _stored(then) != _stored(current):
                 found[name] = then, current
         return found
@@ -114,7 +115,7 @@ _IDS = {
     "checkout_topic_id": "the checkout topic's id",
 }
 
-_MAPPING = re.compile("m[0-9a-f]{8}")
+_MAPPING = re.compile(r"m[0-9a-f]{8}(\.[0-9a-f]{8})?")
 
 TEXTS = tuple(field.name for field in fields(Provenance) if field.name != "committed_at")
 

@@ -1,9 +1,9 @@
 """Stops the service when so much of an input is unreadable that the input, not a record, must be wrong.
 
-What is dead-lettered in a row is settled only once a usable record follows, or nothing for a while. So when the service
-stops, the row is not committed, and whoever starts again finds it whole, and stops. Otherwise a supervisor that starts
-it again and again would drain the topic, a hundred records each time. Nor does a hand-over settle a row that has not
-ended: each stop of one instance is a hand-over of the others.
+What is dead-lettered is settled only once as many records are read behind it as tell whether it was one of too many, or
+none is bad for a while. So when the service stops, what it stops for is not committed, and whoever starts again finds
+it whole, and stops. Otherwise a supervisor that starts it again and again would drain the topic, a hundred records each
+time. Nor does a hand-over settle it: each stop of one instance is a hand-over of the others.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..errors import TooManyDeadLettersError
 _SPAN = 1_000
 
 QUIET = 2.0
-"""Seconds after which the last of a row is settled though nothing usable follows: a producer that is wrong and writes
-more slowly than that drains a hundred records in minutes, and each stop is told."""
+"""Seconds without a bad record after which all are settled: a producer that is wrong and writes more slowly than that
+drains a hundred records in minutes, and each stop is told."""
 
 
 class BadRecordLimit:
@@ -31,13 +31,21 @@ class BadRecordLimit:
         max_run: how many in a row are one too many, less one.
         max_ratio: the same as a part of the last 1,000.
         monotonic: a clock in seconds.
+        by_row: what is bad is settled once its row has ended, and not only 1,000 records later. For the checkouts: while
+            one of them is not settled nothing can be committed, and a few of a hundred may be bad for ever.
 
     Attributes:
         read: how many were read that are not passed over.
     """
 
     def __init__(
-        self, topic: str, max_run: int, max_ratio: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        topic: str,
+        max_run: int,
+        max_ratio: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        by_row: bool = False,
     ) -> None:
         self.read = 0
         self._topic = topic
@@ -47,7 +55,9 @@ class BadRecordLimit:
         self._bad: deque[int] = deque()
         self._monotonic = monotonic
         self._bad_at = float("-inf")
-        self._acknowledged: list[Callable[[], None]] = []
+        self._by_row = by_row
+        self._acknowledged: list[tuple[int, Callable[[], None]]] = []
+        """By the number of the record: how many had been read with it."""
 
     def bad(self, error: str) -> None:
         """The record counted last is bad.
@@ -72,20 +82,25 @@ class BadRecordLimit:
         """A task has gone to another instance, or comes again: what of a row was its own is read, and counted, anew."""
         self._run = 0
 
-    def acknowledged(self, settle: Callable[[], None]) -> None:
-        """The dead letter of a bad record is acknowledged; `settle` is called once the record's row has ended."""
-        self._acknowledged.append(settle)
+    def acknowledged(self, number: int, settle: Callable[[], None]) -> None:
+        """The dead letter of a bad record is acknowledged; `settle` is called when it may be settled. `number`: what
+        `read` was when that record was."""
+        self._acknowledged.append((number, settle))
 
     def settle(self, *, at_once: bool = False) -> None:
-        """Settle what is acknowledged of a row that has ended. To be called once a turn, when no record is in hand.
+        """Settle what is acknowledged and has waited for long enough. To be called once a turn, when no record is in
+        hand.
 
-        `at_once`: also of one that has not, since the service was asked to stop.
+        `at_once`: all of it, since the service was asked to stop.
         """
         if not self._acknowledged:
             return
+        settled_to = self.read - _SPAN
         # A longer row is one that `max_run` allows.
-        has_ended = self._bad[-1] != self.read or len(self._acknowledged) >= _SPAN
-        if at_once or has_ended or self._monotonic() >= self._bad_at + QUIET:
-            settles, self._acknowledged = self._acknowledged, []
-            for settle in settles:
-                settle()
+        row_has_ended = self._by_row and (self._bad[-1] != self.read or len(self._acknowledged) >= _SPAN)
+        if at_once or row_has_ended or self._monotonic() >= self._bad_at + QUIET:
+            settled_to = self.read
+        due = [settle for number, settle in self._acknowledged if number <= settled_to]
+        self._acknowledged = [one for one in self._acknowledged if one[0] > settled_to]
+        for settle in due:
+            settle()

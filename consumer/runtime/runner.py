@@ -237,7 +237,7 @@ class TaskRunner:
             self.task.acknowledged(offset, side)
         elif dead:
             settle = partial(self.task.acknowledged, offset, side)
-            on_ack = partial(self._bad_records[side].acknowledged, settle)
+            on_ack = partial(self._bad_records[side].acknowledged, self._bad_records[side].read, settle)
             self._dead_letter(side, message, error.reason, str(error), on_ack)
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.

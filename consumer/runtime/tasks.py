@@ -95,7 +95,7 @@ class Tasks:
         self._revoke_timeout = kafka.revoke_timeout.total_seconds()
         self.bad_records = (
             BadRecordLimit(kafka.offer_topic, dead.max_run, dead.max_ratio, edges.clock.monotonic),
-            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio, edges.clock.monotonic),
+            BadRecordLimit(kafka.checkout_topic, dead.max_run, dead.max_ratio, edges.clock.monotonic, by_row=True),
         )
         self._late_limit = dead.late_run
         self.misdated = Misdated(edges.clock.wall)
@@ -243,7 +243,7 @@ class Tasks:
             return
         self._edges.outputs.check()
         if at_end:
-            # A hand-over ends no row: another instance that stops for one, and starts again, makes us hand over.
+            # A hand-over is no reason: another instance that stops for bad records, and starts again, makes us do so.
             for limit in self.bad_records:
                 limit.settle(at_once=self._drained)
         plans: dict[int, CommitPlan] = {}

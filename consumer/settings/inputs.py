@@ -51,6 +51,13 @@ class InputSettings(Group):
         given |= {name: self.fields[name] for name in self.deciding if name in self.fields}
         return {name: text.strip() for name, text in given.items() if text.strip() != usual[name]}
 
+    @property
+    def describes(self) -> dict[str, str]:
+        """Where the other fields are found, if not by their own names. They decide no fate, but which records can be
+        read: where a price is a text in one record, and is mapped for the first time."""
+        others = {name: text.strip() for name, text in self.fields.items() if name not in self.deciding}
+        return {name: text for name, text in others.items() if text != name}
+
     @field_validator("fields", mode="before")
     @classmethod
     def _read_fields(cls, given: object) -> object:
@@ -149,9 +156,12 @@ class InputsSettings(Group):
 
     @property
     def mapping(self) -> str:
-        """A hash of what decides a fate; empty where nothing is mapped. `each` is hashed by itself, see
-        `core.checkpoint.each_of`."""
+        """A hash of what decides a fate, and one of the rest; empty where nothing is mapped. `each` is hashed by itself,
+        see `core.checkpoint.each_of`."""
         decides = self.offers.decides, self.checkouts.decides
-        if not any(decides):
-            return ""
-        return f"m{sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]}"
+        describes = self.offers.describes, self.checkouts.describes
+        return f"m{_hash(decides)}.{_hash(describes)}" if any((*decides, *describes)) else ""
+
+
+def _hash(what: object) -> str:
+    return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.builders import raw
+from support.builders import offer, raw
 from support.loop_world import LoopWorld, revoke
 
+from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.runtime.bad_record_limit import QUIET
 
@@ -65,3 +66,27 @@ def test_a_stop_that_was_asked_for_commits_a_row() -> None:
     world.loop.stop()
     world.loop.run()
     assert world.committed == 9
+
+
+def a_start(before: LoopWorld | None) -> LoopWorld:
+    """One more start of the same group. Every second record is unreadable, and a commit is made behind each of them."""
+    world = LoopWorld(max_run=100, max_ratio=0.01)
+    if before is not None:
+        for kept in ("committed_offsets", "texts", "epochs"):
+            getattr(world.consumer, kept).update(getattr(before.consumer, kept))
+    world.begin()
+    with pytest.raises(TooManyDeadLettersError):
+        for offset in range(world.runner.task.next_offset(Side.OFFERS), 1_000):
+            good = offer(offset, 10_000 + offset, session=f"s{offset}", offer_id=f"o{offset}")
+            world.turn([good if offset % 2 else unreadable(offset)])
+            world.commit()
+    return world
+
+
+def test_each_start_finds_again_what_is_bad_where_every_second_record_is() -> None:
+    """The limit is ten of a thousand. However often it is started, the eleventh bad one is the last that it reads."""
+    world, furthest = None, []
+    for _ in range(4):
+        world = a_start(world)
+        furthest.append(max(offset for offset, _ in world.sink.dead))
+    assert furthest == furthest[:1] * 4, f"the last dead letter of each start: {furthest}"

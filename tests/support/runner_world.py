@@ -54,9 +54,9 @@ def edges(**made: Any) -> Edges:
 
 
 class LimitWithoutRows(BadRecordLimit):
-    """Settles each bad record as soon as its dead letter is acknowledged, as once its row has ended."""
+    """Settles each bad record as soon as its dead letter is acknowledged, as once none was bad for a while."""
 
-    def acknowledged(self, settle: Callable[[], None]) -> None:
+    def acknowledged(self, number: int, settle: Callable[[], None]) -> None:
         settle()
 
 

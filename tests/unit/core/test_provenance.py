@@ -54,6 +54,15 @@ def test_a_mapping_is_stored_only_where_there_is_one() -> None:
     assert len(MAPPED.encode()) - len(OURS.encode()) == 12, "so much less room has the list"
 
 
+def test_of_a_mapping_that_0_8_0_wrote_only_what_decides_a_fate_is_compared() -> None:
+    """Or an upgrade in place would be refused. It told nothing of the other fields."""
+    assert MAPPED.differences(replace(OURS, mapping="m0123abcd.00000000")) == {}
+    assert "mapping" in MAPPED.differences(replace(OURS, mapping="m4567abcd.00000000"))
+    told = replace(OURS, mapping="m0123abcd.00000000")
+    assert Provenance.decode(told.encode()).differences(told) == {}
+    assert "mapping" in told.differences(replace(OURS, mapping="m0123abcd.11111111"))
+
+
 def test_a_mapping_that_is_left_out_since_differs_and_one_that_is_new_is_not_noticed() -> None:
     none = replace(OURS, mapping=UNMAPPED)
     assert MAPPED.differences(none) == {"mapping": ("m0123abcd", UNMAPPED)}

@@ -47,66 +47,84 @@ def test_a_row_that_is_read_again_after_a_rebalance_is_no_longer_one() -> None:
         read(limit, bad=11)
 
 
-class RowOfBad:
+class Bad:
     """A limit whose time the test lets pass, and what it has settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_row: bool = False, max_run: int = 100) -> None:
         self.now, self.settled = 0.0, list[int]()
-        self.limit = BadRecordLimit("offers", max_run=100, max_ratio=1.0, monotonic=lambda: self.now)
+        self.limit = BadRecordLimit("t", max_run, 1.0, monotonic=lambda: self.now, by_row=by_row)
 
-    def bad(self, *offsets: int) -> None:
+    def read(self, *offsets: int, good: int = 0) -> None:
+        """Bad ones, whose dead letters are acknowledged at once, and then so many good ones."""
         for offset in offsets:
             read(self.limit, bad=1)
-            self.limit.acknowledged(lambda offset=offset: self.settled.append(offset))
+            self.acknowledge(offset)
+        read(self.limit, good=good)
         self.limit.settle()
 
+    def acknowledge(self, offset: int) -> None:
+        self.limit.acknowledged(self.limit.read, lambda: self.settled.append(offset))
 
-def test_bad_records_in_a_row_are_settled_once_a_good_one_follows() -> None:
+
+def test_what_is_bad_is_settled_once_as_many_are_read_behind_it_as_it_is_judged_with() -> None:
     """Or each start of a service that stops for them would find only those that the one before had not committed."""
-    row = RowOfBad()
-    row.bad(1, 2, 3)
-    assert row.settled == []
-    read(row.limit, good=1)
-    row.limit.settle()
-    assert row.settled == [1, 2, 3]
-    row.bad(5)
-    assert row.settled == [1, 2, 3]
+    bad = Bad()
+    bad.read(1, good=499)
+    bad.read(2, good=499)
+    assert bad.settled == []
+    bad.read(good=1)
+    assert bad.settled == [1]
+    bad.read(good=500)
+    assert bad.settled == [1, 2]
 
 
-def test_the_last_of_a_topic_is_settled_once_nothing_follows_for_a_while() -> None:
-    row = RowOfBad()
-    row.bad(1)
-    row.now = QUIET - 0.1
-    row.bad(2)
-    row.now += QUIET - 0.1
-    row.limit.settle()
-    assert row.settled == []
-    row.now += 0.1
-    row.limit.settle()
-    assert row.settled == [1, 2]
+def test_bad_checkouts_are_settled_once_their_row_has_ended() -> None:
+    """While one of them is not, nothing can be committed."""
+    bad = Bad(by_row=True)
+    bad.read(1, 2, 3)
+    assert bad.settled == []
+    bad.read(good=1)
+    assert bad.settled == [1, 2, 3]
+    bad.read(5)
+    assert bad.settled == [1, 2, 3]
 
 
-def test_what_is_acknowledged_late_is_settled_as_what_came_in_time() -> None:
-    row = RowOfBad()
-    read(row.limit, bad=1, good=0)
-    read(row.limit, good=1)
-    row.limit.settle()
-    row.limit.acknowledged(lambda: row.settled.append(1))
-    row.limit.settle()
-    assert row.settled == [1]
+@pytest.mark.parametrize("by_row", [False, True])
+def test_all_is_settled_once_none_is_bad_for_a_while(by_row: bool) -> None:
+    bad = Bad(by_row=by_row)
+    bad.read(1)
+    bad.now = QUIET - 0.1
+    bad.read(2)
+    bad.now += QUIET - 0.1
+    bad.read()
+    assert bad.settled == []
+    bad.now += 0.1
+    bad.read()
+    assert bad.settled == [1, 2]
 
 
-def test_a_row_that_goes_on_is_settled_as_its_task_goes_or_the_service_stops() -> None:
-    row = RowOfBad()
-    row.bad(1, 2)
-    row.limit.settle(at_once=True)
-    assert row.settled == [1, 2]
+@pytest.mark.parametrize("by_row", [False, True])
+def test_what_is_acknowledged_late_is_settled_as_what_came_in_time(by_row: bool) -> None:
+    bad = Bad(by_row=by_row)
+    read(bad.limit, bad=1)
+    number = bad.limit.read
+    bad.read(good=1_000)
+    bad.limit.acknowledged(number, lambda: bad.settled.append(1))
+    bad.read()
+    assert bad.settled == [1]
 
 
-def test_no_more_than_a_thousand_wait_in_a_row_that_is_allowed() -> None:
-    row = RowOfBad()
-    row.limit = BadRecordLimit("offers", max_run=10_000, max_ratio=1.0, monotonic=lambda: 0.0)
-    row.bad(*range(999))
-    assert row.settled == []
-    row.bad(999)
-    assert len(row.settled) == 1_000
+def test_all_is_settled_as_the_service_is_asked_to_stop() -> None:
+    bad = Bad()
+    bad.read(1, 2)
+    bad.limit.settle(at_once=True)
+    assert bad.settled == [1, 2]
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_no_more_than_a_thousand_wait_in_a_row_that_is_allowed(by_row: bool) -> None:
+    bad = Bad(by_row=by_row, max_run=10_000)
+    bad.read(*range(999))
+    assert bad.settled == []
+    bad.read(*range(999, 2_001))
+    assert len(bad.settled) > 1_000
