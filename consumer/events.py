@@ -207,6 +207,20 @@ class RecordRef(NamedTuple):
     offset: int
 
 
+class RecordIdentity(NamedTuple):
+    """Which record it is.
+
+    Its place alone does not tell: where a topic was made anew, or a log was cut and has grown again, another one stands
+    there.
+
+    Attributes:
+        timestamp: its own (ms); -1 if it has none.
+    """
+
+    source: RecordRef
+    timestamp: int
+
+
 @dataclass(slots=True, kw_only=True)
 class OfferOutcome:
     """One record of the outcome topic: the fate of one chain. Nobody changes it; frozen, it would cost 3 times."""

@@ -80,6 +80,7 @@ class PartitionLog:
         checkouts_from: checkouts from before this time (ms) may be gone from the log.
         outcomes_from: outcomes written before this time (ms) may be gone from the log.
         first_offset: presentations below this offset are gone.
+        stamps: the timestamps of the records (ms) of the presentations that are kept, by their offsets.
         kept: presentations from the first to the second of these times (ms, without it) are kept.
     """
 
@@ -89,6 +90,7 @@ class PartitionLog:
         self.not_joined: list[UnreadablePresentation] = []
         self.presentations_from = self.checkouts_from = self.outcomes_from = -EVER
         self.first_offset = 0
+        self.stamps: dict[int, int] = {}
         self.kept = -EVER, EVER
         self._now = EVER if now is None else now
         self._first_year = -EVER if now is None or now < _YEAR_2000 else _YEAR_2000
@@ -109,6 +111,7 @@ class PartitionLog:
         self._newest_offer = max(self._newest_offer, _seen(at, timestamp))
         if not self.kept[0] <= at < self.kept[1]:
             return
+        self.stamps[events[0].record_offset] = timestamp
         for event in events:
             session = self.sessions[event.session_id]
             session.shown.append(event)

@@ -13,6 +13,7 @@ import fastavro
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ..codecs.schemas import CHECKOUT_COMPLETED, OFFER_OUTCOME, OFFER_PRESENTED, load_schema, without_logical_types
+from ..events import RecordIdentity, RecordRef
 
 
 class Presentation(NamedTuple):
@@ -131,15 +132,15 @@ def read_outcomes(bootstrap: str, topic: str) -> list[OutcomeRecord]:
     ]
 
 
-def read_dead_letters(bootstrap: str, topic: str) -> list[tuple[Place, str]]:
-    """Where each dead letter came from, and the reason that its headers give."""
+def read_dead_letters(bootstrap: str, topic: str) -> list[tuple[RecordIdentity, str]]:
+    """Which record each dead letter is of, and the reason that its headers give."""
     found = []
     for message in read_topic(bootstrap, topic):
         told = message.headers() or []
         pairs = told.items() if isinstance(told, dict) else told
         headers = {name: value.decode() if isinstance(value, bytes) else value or "" for name, value in pairs}
-        place = headers["source.topic"], int(headers["source.partition"]), int(headers["source.offset"])
-        found.append((place, headers["reason"]))
+        place = RecordRef(headers["source.topic"], int(headers["source.partition"]), int(headers["source.offset"]))
+        found.append((RecordIdentity(place, int(headers["source.timestamp"])), headers["reason"]))
     return found
 
 

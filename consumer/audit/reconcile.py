@@ -9,13 +9,14 @@ the reason. But what the logs prove stays an exception: two outcomes, or a call 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 from ..emulator.call_log import Call
 from ..events import Mode, Outcome, Reason
 from .committed import Committed
+from .dead_letters import DeadLetters
 from .decision import Completed, Fate, UndatedCheckout, fates
 from .findings import (
     ARRIVED_LATE,
@@ -46,7 +47,7 @@ def reconcile(
     scope: Scope,
     found: Reconciliation,
     committed: Committed | None,
-    dead: Callable[[], Mapping[int, str] | None] = lambda: None,
+    dead: Callable[[], DeadLetters | None] = lambda: None,
     *,
     all_settled: bool = False,
 ) -> None:
@@ -54,8 +55,8 @@ def reconcile(
 
     Args:
         committed: None: nothing is known of it, so that a chain without an outcome is open.
-        dead: the reasons of the offers' records that are in the dead-letter topic, by their offsets; None: that is not
-            known. It is asked only where that matters.
+        dead: the offers' records that are in the dead-letter topic; None: that is not known. It is asked only where
+            that matters.
         all_settled: nothing is open any more: each chain must have its outcome.
     """
     judge = _Judge(log, scope, committed, dead, all_settled=all_settled)
@@ -78,7 +79,7 @@ class _Judge:
         log: PartitionLog,
         scope: Scope,
         committed: Committed | None,
-        dead: Callable[[], Mapping[int, str] | None],
+        dead: Callable[[], DeadLetters | None],
         *,
         all_settled: bool = False,
     ) -> None:
@@ -107,7 +108,8 @@ class _Judge:
             if event is None:
                 found.presented += 1
                 found.unreadable += 1
-                if is_settled and (dead := self._dead()) is not None and one.offset not in dead:
+                dead = self._dead() if is_settled else None
+                if dead is not None and dead.reason(one.offset, one.timestamp) is None:
                     words = f"the record cannot be read ({one.why}), and is not in the dead-letter topic"
                     found.object(Discrepancy(Flaw.NO_DEAD_LETTER, "", "", "", one.timestamp, place, words))
             elif (one.offset, event.partner_code, event.offer_id) not in self._given_up:
@@ -308,13 +310,19 @@ class _Judge:
             found.unknown += 1
             found.not_judged[reason] += 1
             return
-        records = {offset // self._scope.unit for offset in fate.offsets}
-        if all((self._dead() or {}).get(offset, "rejected") not in _OF_READABLE for offset in records):
+        if self._was_unreadable({offset // self._scope.unit for offset in fate.offsets}):
             found.unreadable += 1  # when it was read it was no event
             return
         found.without_outcome += 1
         words = f"by the reference decision it is {in_words(fate, self._rules)}, due at {iso(fate.decide_at)}"
         self._object(verdict, Flaw.NO_OUTCOME, fate, self._presentations(fate), words)
+
+    def _was_unreadable(self, records: set[int]) -> bool:
+        """Whether all of these are dead letters of what could not be read."""
+        if (dead := self._dead()) is None:
+            return False
+        reasons = (dead.reason(offset, self._log.stamps.get(offset, -1)) for offset in records)
+        return all(reason is not None and reason not in _OF_READABLE for reason in reasons)
 
     def _bought_besides(
         self, fate: Fate, session: SessionLog, places: tuple[Place, ...]

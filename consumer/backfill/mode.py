@@ -9,8 +9,7 @@ from ..core.chain import Chain
 from ..core.rules import MIN_TIME
 from ..core.task import Task
 from ..core.watermark import Side
-from ..dead_letters.letter import RecordIdentity
-from ..events import Mode, OfferPresented, Outcome, RecordRef
+from ..events import Mode, OfferPresented, Outcome, RecordIdentity, RecordRef
 from ..runtime.mode import RunMode
 from .scope import BackfillScope
 from .told import KnownFate, Told

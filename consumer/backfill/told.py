@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Message
 
-from ..dead_letters.letter import entry_of
 from ..dead_letters.records import RecordSet
 from ..errors import DecodeError, StartError
 from ..events import Mode, OfferOutcome, OfferPresented, Outcome, Reason
 from ..kafka.end_offsets import TIMEOUT
+from ..kafka.letter import entry_of
 from ..kafka.reader import NotAllReadError, Span, read_all, spans
 from ..kafka.record import Record
 from ..runtime.outcomes import CUT_OFF, NOT_ADMITTED

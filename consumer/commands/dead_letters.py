@@ -225,8 +225,8 @@ def _carried_out(run: Resubmission, clients: Clients, group: str) -> LetterTally
 
 
 def _document(tally: LetterTally, *, written: bool) -> Document:
-    from ..dead_letters.letter import named
     from ..dead_letters.resubmission import ALREADY, DONE
+    from ..kafka.letter import named
 
     words = {
         DONE: "re-submitted" if written else "to be re-submitted",

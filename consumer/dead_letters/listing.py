@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..core.dating import iso_of
+from ..kafka.letter import DeadLetter, LetterForm, ResubmissionNote, named
 from ..output import Cell, Column, Document, TableShown
-from .letter import DeadLetter, LetterForm, ResubmissionNote, named
 from .resubmission import Selection
 from .topic import DeadLetterTopic, Resubmitted
 

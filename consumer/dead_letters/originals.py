@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, KafkaException
 from ..errors import OptOutError
 from ..events import RecordRef
 from ..kafka.dead_letter import HEADERS_LEFT_OUT
+from ..kafka.letter import DeadLetter, LetterForm, named
 from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
-from .letter import DeadLetter, LetterForm, named
 from .prospects import Obstacle
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from .letter import Entry, RecordIdentity
+from ..events import RecordIdentity
+from ..kafka.letter import Entry
 
 _TIMESTAMPS = 2**65
 """More than there are timestamps in a header: of at most 19 characters, and with a sign."""

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from ..core.dating import iso_of
 from ..errors import OptOutError
-from ..events import RecordRef
+from ..events import RecordIdentity, RecordRef
+from ..kafka.letter import RESUBMITTED_FROM, DeadLetter, ResubmissionNote, named, note_of
 from ..kafka.record import Record
 from ..kafka.transactions import Outgoing, RecordTooLargeError, Transactions
 from ..settings import KafkaSettings
-from .letter import RESUBMITTED_FROM, DeadLetter, RecordIdentity, ResubmissionNote, named, note_of
 from .originals import Originals
 from .prospects import Obstacle, Prospects, side_of
 from .records import RecordSet

@@ -11,10 +11,10 @@ from ..codecs.codec import Codec
 from ..core.dating import iso_of
 from ..errors import OptOutError
 from ..events import RecordRef
+from ..kafka.letter import DeadLetter, LetterForm, ResubmissionNote, named
 from ..kafka.record import Record
 from ..output import Column, Document, TableShown
 from ..settings import KafkaSettings
-from .letter import DeadLetter, LetterForm, ResubmissionNote, named
 from .originals import Originals
 from .prospects import Prospects, side_of
 from .records import RecordSet

@@ -10,10 +10,11 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ..errors import OptOutError
+from ..events import RecordIdentity
 from ..kafka.end_offsets import TIMEOUT, bounds
+from ..kafka.letter import DeadLetter, Entry, ResubmissionNote, entry_of
 from ..kafka.reader import NotAllReadError, read_all
 from ..kafka.record import Record
-from .letter import DeadLetter, Entry, RecordIdentity, ResubmissionNote, entry_of
 from .records import RecordSet
 
 Ranges: TypeAlias = dict[int, tuple[int, int]]

@@ -7,13 +7,14 @@ committed as settled has its outcome in what is read, and what an outcome is of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
 from confluent_kafka import Consumer
 
+from ..audit.dead_letters import DeadLetters
 from ..audit.findings import Discrepancy, Flaw, Reconciliation, Scope
 from ..audit.moments import iso
 from ..audit.partition_log import PartitionLog
@@ -26,6 +27,7 @@ from ..errors import DecodeError, SchemaWaitError, StartError
 from ..events import OfferPresented, Outcome
 from ..kafka.causes import Causes
 from ..kafka.clients import Clients
+from ..kafka.letter import RESUBMITTED, DeadLetter, Entry, entry_of
 from ..kafka.reader import Span
 from ..kafka.record import Record
 from ..output import Cell, Column, Document, TableShown
@@ -285,30 +287,34 @@ class _DeadLetters:
 
     def __init__(self, consumer: Consumer, topic: str, since: int) -> None:
         self._consumer, self._topic, self._since = consumer, topic, since
-        self._reasons: dict[tuple[str, int], dict[int, str]] | None = None
+        self._found: dict[tuple[str, int], DeadLetters] | None = None
         self._is_whole = True
         self.notes: list[str] = []
 
-    def of(self, topic: str, partition: int) -> Mapping[int, str] | None:
-        """The reasons of a partition's records that are there, by offset; None where it may not tell of all."""
-        if self._reasons is None:
-            self._reasons = {}
+    def of(self, topic: str, partition: int) -> DeadLetters | None:
+        """Those of a partition's records that are there; None where it may not tell of all."""
+        if self._found is None:
+            self._found = {}
             try:
-                for (name, number, offset), reason in self._read():
-                    # The first one counts: what was re-submitted has a note too, with a reason of its own.
-                    self._reasons.setdefault((name, number), {}).setdefault(offset, reason)
+                for entry in self._read():
+                    self._take(self._found, entry)
             except StartError as error:  # the service itself need not read that topic
                 self._is_whole = False
                 self.notes.append(f"Whether what cannot be read was dead-lettered is not known: {error}")
-        return self._reasons.get((topic, partition), {}) if self._is_whole else None
+        return self._found.get((topic, partition), DeadLetters()) if self._is_whole else None
 
-    def _read(self) -> Iterator[tuple[Place, str]]:
+    def _take(self, found: dict[tuple[str, int], DeadLetters], entry: Entry) -> None:
+        if entry.source is None:  # too large for our headers, or no dead letter of ours
+            self._is_whole = False
+            return
+        topic, partition, offset = entry.source
+        # What was re-submitted has a note too: it tells of a dead letter that retention has deleted.
+        reason = entry.reason if isinstance(entry, DeadLetter) else RESUBMITTED
+        of_partition = found.setdefault((topic, partition), DeadLetters())
+        of_partition.add(reason, offset, entry.timestamp, entry.written_at)
+
+    def _read(self) -> Iterator[Entry]:
         for span in spans_since(self._consumer, self._topic, self._since):
             self._is_whole &= not span.is_cut
             for message in records_of(self._consumer, span):
-                told = {name: (value or b"").decode(errors="replace") for name, value in Record.of(message).headers}
-                try:
-                    place = told["source.topic"], int(told["source.partition"]), int(told["source.offset"])
-                    yield place, told["reason"]
-                except (KeyError, ValueError):  # too large for our headers, or no dead letter of ours
-                    self._is_whole = False
+                yield entry_of(Record.of(message))

@@ -33,7 +33,8 @@ def unread_inputs(settings: KafkaSettings, causes: Causes, wanted: TimeRange) ->
         StartError: the dead-letter topic cannot be read.
     """
     inputs = {settings.offer_topic, settings.checkout_topic}
-    places: dict[tuple[str, str, str], str] = {}
+    # With the record's own timestamp: where a topic was made anew, another one stands in the same place.
+    records: dict[tuple[str, str, str, int], str] = {}
     with closing(Clients(settings, causes).log_reader()) as consumer:
         for span in spans_since(consumer, settings.dead_letter_topic, wanted.begin - SLACK_MS):
             for message in records_of(consumer, span):
@@ -43,6 +44,7 @@ def unread_inputs(settings: KafkaSettings, causes: Causes, wanted: TimeRange) ->
                 if topic not in inputs or reason not in _WITHOUT_OUTCOME or not stamped.lstrip("-").isdecimal():
                     continue
                 if wanted.begin <= int(stamped) < wanted.end:
-                    places[topic, told.get("source.partition", ""), told.get("source.offset", "")] = reason
-    counts = Counter((topic, reason) for (topic, _, _), reason in places.items())
-    return [UnreadInput(topic, reason, records) for (topic, reason), records in sorted(counts.items())]
+                    place = told.get("source.partition", ""), told.get("source.offset", "")
+                    records[topic, *place, int(stamped)] = reason
+    counts = Counter((topic, reason) for (topic, *_), reason in records.items())
+    return [UnreadInput(topic, reason, count) for (topic, reason), count in sorted(counts.items())]

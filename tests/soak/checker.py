@@ -69,7 +69,7 @@ def check(deployment: Deployment, spans: Spans, shop: Shop, faults: Sequence[Fau
         judged=judged,
         reconciled=reconciled,
         unfounded=beyond_answers(outcomes, calls),
-        dead=[f"{place} is in the dead-letter topic: {why}" for place, why in dead if place not in late]
+        dead=[f"{record} is in the dead-letter topic: {why}" for record, why in dead if record not in late]
         + [f"{outcome.chain} is DEAD_LETTERED, {outcome.reason}" for outcome in too_early],
         bursts=found,
         handed_over=handed_over,

@@ -24,8 +24,7 @@ from consumer.audit.decision import Fate
 from consumer.backfill.end import Left
 from consumer.backfill.told import chain_key, key_of
 from consumer.core.guards import SuspendedBy
-from consumer.dead_letters.letter import RecordIdentity
-from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordRef
+from consumer.events import Mode, OfferOutcome, OfferPresented, Outcome, Reason, RecordIdentity, RecordRef
 
 
 class BackfillTruth(TruthChecker):

@@ -6,6 +6,7 @@ import pytest
 
 from consumer.audit.calls import ReferenceRules
 from consumer.audit.committed import Committed
+from consumer.audit.dead_letters import DeadLetters
 from consumer.audit.findings import (
     ARRIVED_LATE,
     CHAIN_CUT,
@@ -323,12 +324,22 @@ def test_a_presentation_that_is_given_up_for_a_date_that_is_believed_is_wrong() 
     assert kinds(found([SHOWN], [DECLINING], [told, RECORDED._replace(mode="BACKFILL")])) == []
 
 
+def dead_letter(reason: str, timestamp: int | None = 1_500, written_at: int = 1_600) -> DeadLetters:
+    dead = DeadLetters()
+    dead.add(reason, 7, timestamp, written_at)
+    return dead
+
+
 def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None:
     for dead, committed, expected in (
-        ({7: "undecodable"}, ALL_BELOW, []),
-        ({}, ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
-        ({}, Committed(7), []),
+        (dead_letter("undecodable"), ALL_BELOW, []),
+        (dead_letter("resubmitted", None), ALL_BELOW, []),
+        (DeadLetters(), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
+        (DeadLetters(), Committed(7), []),
         (None, ALL_BELOW, []),
+        # These are of what stood there before the topic was made anew.
+        (dead_letter("undecodable", 1_400), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
+        (dead_letter("resubmitted", None, 1_499), ALL_BELOW, [Flaw.NO_DEAD_LETTER]),
     ):
         log, result = PartitionLog(RULES), Reconciliation()
         log.cannot_present(7, 1_500, "no Avro")
@@ -337,10 +348,17 @@ def test_a_record_that_cannot_be_read_must_be_in_the_dead_letter_topic() -> None
 
 
 def test_what_was_dead_lettered_as_unreadable_and_can_be_read_by_now_is_no_missing_outcome() -> None:
-    for reason, expected in (("undecodable", []), ("late", [Flaw.NO_OUTCOME]), ("rejected", [Flaw.NO_OUTCOME])):
+    for dead, expected in (
+        (dead_letter("undecodable", 1_510), []),
+        (dead_letter("late", 1_510), [Flaw.NO_OUTCOME]),
+        (dead_letter("rejected", 1_510), [Flaw.NO_OUTCOME]),
+        (DeadLetters(), [Flaw.NO_OUTCOME]),
+        # Of what stood there before the topic was made anew.
+        (dead_letter("undecodable", 1_400), [Flaw.NO_OUTCOME]),
+    ):
         log, result = PartitionLog(RULES), Reconciliation()
-        log.present([SHOWN], 1_500)
-        reconcile(log, SCOPE, result, ALL_BELOW, lambda reason=reason: {7: reason})
+        log.present([SHOWN], 1_510)
+        reconcile(log, SCOPE, result, ALL_BELOW, lambda dead=dead: dead)
         assert (kinds(result), result.unreadable, result.adds_up) == (expected, 1 if not expected else 0, True)
 
 

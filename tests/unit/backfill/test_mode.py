@@ -14,8 +14,8 @@ from consumer.backfill.told import KnownFate, Told, chain_key
 from consumer.core.chain import Chain
 from consumer.core.rules import MIN_TIME, DecisionRules
 from consumer.core.watermark import Side
-from consumer.dead_letters.letter import DeadLetter, LetterForm
 from consumer.events import Mode, OfferPresented, Outcome, Reason, RecordRef
+from consumer.kafka.letter import DeadLetter, LetterForm
 
 RULES = DecisionRules(window=100, checkout_grace=10, lookback=300, lateness=5, max_skew=50)
 TOPICS = "offers", "checkouts"

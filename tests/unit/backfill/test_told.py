@@ -12,7 +12,6 @@ from support.outcomes import outcome_of
 
 from consumer.backfill.scope import EventTimeRange, OffsetRange
 from consumer.backfill.told import KnownFate, Told, ToldReader, chain_key
-from consumer.dead_letters.letter import RecordIdentity, note_of
 from consumer.errors import DecodeError, StartError
 from consumer.events import (
     MOST_ELEMENTS,
@@ -22,9 +21,11 @@ from consumer.events import (
     OfferPresented,
     Outcome,
     Reason,
+    RecordIdentity,
     RecordRef,
 )
 from consumer.kafka.dead_letter import Headers, forms
+from consumer.kafka.letter import note_of
 from consumer.kafka.record import Record
 from consumer.runtime.outcomes import CUT_OFF, NOT_ADMITTED
 from consumer.settings import KafkaSettings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from consumer.dead_letters.letter import DeadLetter, LetterForm, RecordIdentity, ResubmissionNote
 from consumer.dead_letters.records import RecordSet
-from consumer.events import RecordRef
+from consumer.events import RecordIdentity, RecordRef
+from consumer.kafka.letter import DeadLetter, LetterForm, ResubmissionNote
 
 SOURCE = RecordRef("offers", 3, 812)
 T = 1_790_000_000_000

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from consumer.dead_letters import resubmission
-from consumer.dead_letters.letter import DeadLetter, Entry, LetterForm, ResubmissionNote, entry_of, named
 from consumer.dead_letters.prospects import Obstacle
 from consumer.dead_letters.resubmission import ALREADY, DONE, Resubmission, Selection
 from consumer.dead_letters.topic import Ranges
 from consumer.errors import OptOutError
 from consumer.events import RecordRef
+from consumer.kafka.letter import DeadLetter, Entry, LetterForm, ResubmissionNote, entry_of, named
 from consumer.kafka.record import Record
 from consumer.kafka.transactions import Outgoing, RecordTooLargeError
 from consumer.settings import KafkaSettings

@@ -8,12 +8,12 @@ from typing import Any
 
 from consumer.codecs.plain import PlainCodec
 from consumer.core.rules import DecisionRules
-from consumer.dead_letters.letter import DeadLetter, Entry, LetterForm, ResubmissionNote
 from consumer.dead_letters.prospects import Obstacle, Prospects
 from consumer.dead_letters.showing import MOST_SHOWN, ShownLetter, find_letter
 from consumer.dead_letters.topic import Ranges
 from consumer.errors import OptOutError
 from consumer.events import RecordRef
+from consumer.kafka.letter import DeadLetter, Entry, LetterForm, ResubmissionNote
 from consumer.kafka.record import Record
 from consumer.output import as_json, plain_lines
 from consumer.settings import KafkaSettings

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.dead_letters.letter import (
+from consumer.events import RecordIdentity, RecordRef
+from consumer.kafka.dead_letter import Form, Headers, forms
+from consumer.kafka.letter import (
     DeadLetter,
     LetterForm,
-    RecordIdentity,
     ResubmissionNote,
     entry_of,
     named,
     note_of,
 )
-from consumer.events import RecordRef
-from consumer.kafka.dead_letter import Form, Headers, forms
 from consumer.kafka.record import Record
 
 SOURCE = Record("offers", 3, 812, 1_790_000_000_000, b"s1", b"value", (("trace", b"\xff"), ("none", None)))

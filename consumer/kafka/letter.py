@@ -1,17 +1,17 @@
 """What a record of the dead-letter topic is: a dead letter in one of its forms, or a note that one was re-submitted.
 
-`kafka.dead_letter` writes the forms. A note has neither key nor value: its headers say it all.
+`dead_letter` writes the forms. A note has neither key nor value: its headers say it all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from ..events import RecordRef
-from ..kafka.dead_letter import ADDED, HEADERS_LEFT_OUT, VALUE_LEFT_OUT, Headers
-from ..kafka.record import Record
+from ..events import RecordIdentity, RecordRef
+from .dead_letter import ADDED, HEADERS_LEFT_OUT, VALUE_LEFT_OUT, Headers
+from .record import Record
 
 RESUBMITTED_FROM = "opt-out.resubmitted-from"
 """The header by which a record in an input topic says of which dead letter it is; the last one of this name counts."""
@@ -37,20 +37,6 @@ class LetterForm(Enum):
     UNTOLD = "the record, without the headers that say where it is from and why"
     BARE = "the record without its own headers"
     STUB = "a stub: the record's place, sizes and hashes"
-
-
-class RecordIdentity(NamedTuple):
-    """Which record it is.
-
-    Its place alone does not tell: where a topic was made anew, or a log was cut and has grown again, another one stands
-    there.
-
-    Attributes:
-        timestamp: its own (ms); -1 if it has none.
-    """
-
-    source: RecordRef
-    timestamp: int
 
 
 @dataclass(frozen=True, slots=True)
