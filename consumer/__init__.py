@@ -1,3 +1,3 @@
 """The offer opt-out consumer: tells the insurer of every offer that was presented and not bought."""
 
-__version__ = "0.8.1"
+__version__ = "0.9.0"

@@ -31,8 +31,8 @@ class BadRecordLimit:
         max_run: how many in a row are one too many, less one.
         max_ratio: the same as a part of the last 1,000.
         monotonic: a clock in seconds.
-        by_row: what is bad is settled once its row has ended, and not only 1,000 records later. For the checkouts: while
-            one of them is not settled nothing can be committed, and a few of a hundred may be bad for ever.
+        by_row: what is bad is settled once its row has ended, and not only 1,000 records later. For the checkouts:
+            while one of them is not settled nothing can be committed, and a few of a hundred may be bad for ever.
 
     Attributes:
         read: how many were read that are not passed over.

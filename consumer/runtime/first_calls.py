@@ -23,40 +23,47 @@ class FirstCalls:
 
     Attributes:
         checkouts_end: the same.
-        fresh: one was kept since they were looked through last.
     """
 
     def __init__(self, task: Task, checkouts_end: int) -> None:
         self._task = task
         self.checkouts_end = checkouts_end
-        self.fresh = False
         self._kept: list[Chain] = []
+        self._fresh: list[Chain] = []
+        """Those that were kept since they were taken last."""
         self._former_tries: dict[int, CallResult] = {}
 
     def keep(self, chain: Chain) -> None:
         """It is decided to be called, or its call was given back."""
-        self._kept.append(chain)
-        self.fresh = True
+        self._fresh.append(chain)
 
     def keep_on(self, chains: list[Chain]) -> None:
-        """Of those that were taken these may not be called yet after all."""
-        self._kept = chains
+        """Of those that were taken these may not be called yet."""
+        self._kept += chains
+
+    @property
+    def fresh(self) -> bool:
+        """Whether one was kept since they were taken last."""
+        return bool(self._fresh)
 
     @property
     def waiting(self) -> int:
         """How many there are."""
-        return len(self._kept)
+        return len(self._kept) + len(self._fresh)
 
-    def take(self, *, at_once: bool) -> list[Chain]:
-        """Those that may be called now; each is given out once.
+    @property
+    def may_leave(self) -> bool:
+        """Whether the checkouts are read that were there when the task began."""
+        return self._task.next_offset(Side.CHECKOUTS) >= self.checkouts_end
 
-        `at_once`: all of them, since neither input is read on before something is called.
-        """
-        self.fresh = False
-        if not self._kept or not (at_once or self._task.next_offset(Side.CHECKOUTS) >= self.checkouts_end):
-            return []
+    def take(self, *, only_fresh: bool) -> list[Chain]:
+        """All of them, or the fresh ones: a hundred thousand may wait, and are not looked through each turn. Those that
+        may not be called yet are to be kept on (`keep_on`)."""
+        fresh, self._fresh = self._fresh, []
+        if only_fresh:
+            return fresh
         kept, self._kept = self._kept, []
-        return kept
+        return kept + fresh
 
     def note_tries(self, chain: Chain, result: CallResult) -> None:
         """What came of its call, which is to be made anew as another one."""

@@ -274,7 +274,7 @@ class Loop:
         releases = self._edges.releases
         if not releases.changed(self._edges.clock.monotonic()):
             return
-        notes = releases.notes
+        notes, self.tasks.changed = releases.notes, True
         waiting = {
             offer
             for task in self._all_tasks()

@@ -317,12 +317,11 @@ class TaskRunner:
 
     def _take_first_calls(self, at_once: bool) -> list[OptOutCall]:
         """Those to be made now, of what is decided to be called; what may not be called any more is settled."""
-        held, notes = self.waiting.withhold_calls, self._releases.notes
-        if held and not self.first_calls.fresh and notes is self._notes_seen:
-            return []
+        held, notes = self.waiting.withhold_calls or not (at_once or self.first_calls.may_leave), self._releases.notes
+        only_fresh = held and notes is self._notes_seen
         self._notes_seen = notes
         to_call: list[Chain] = []
-        for chain in self.first_calls.take(at_once=at_once or held):
+        for chain in self.first_calls.take(only_fresh=only_fresh):
             if chain.is_withheld:
                 self._settle_withheld(chain, self.first_calls.with_former_tries(chain))
             elif (note := self._releases.note_of(chain)) is not None:

@@ -55,7 +55,7 @@ class Cause(Enum):
     )
     SCHEMA = (
         "records wait for the schema that they were written with, which the registry has not given: see the line that "
-        "says why. Calls that were decided go on"
+        "says why. Where checkouts wait, calls do"
     )
     AHEAD = (
         "records wait that are dated ahead of the clock of this machine, which nobody confirms: see why the API does "

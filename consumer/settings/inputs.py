@@ -53,10 +53,14 @@ class InputSettings(Group):
 
     @property
     def describes(self) -> dict[str, str]:
-        """Where the other fields are found, if not by their own names. They decide no fate, but which records can be
-        read: where a price is a text in one record, and is mapped for the first time."""
+        """Where the other fields are found, if not by their own names, and whether any field is mapped.
+
+        They decide no fate, but which records can be read: where a price is a text in one record, and is mapped for the
+        first time. And a record of a mapped input may lack its event_id.
+        """
         others = {name: text.strip() for name, text in self.fields.items() if name not in self.deciding}
-        return {name: text for name, text in others.items() if text != name}
+        mapped = {"mapped": "yes"} if self.fields else {}
+        return mapped | {name: text for name, text in others.items() if text != name}
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -156,8 +160,8 @@ class InputsSettings(Group):
 
     @property
     def mapping(self) -> str:
-        """A hash of what decides a fate, and one of the rest; empty where nothing is mapped. `each` is hashed by itself,
-        see `core.checkpoint.each_of`."""
+        """A hash of what decides a fate, and one of the rest; empty where nothing is mapped. `each` is hashed by
+        itself, see `core.checkpoint.each_of`."""
         decides = self.offers.decides, self.checkouts.decides
         describes = self.offers.describes, self.checkouts.describes
         return f"m{_hash(decides)}.{_hash(describes)}" if any((*decides, *describes)) else ""

@@ -25,8 +25,8 @@ SETTINGS = {
     "INPUT__CHECKOUTS__WHEN": "status == 'PAID'",
 }
 WIDER = {"INPUT__CHECKOUTS__WHEN": "status == 'PAID' || status == 'FREE'"}
-AS_WELL = {"INPUT__CHECKOUTS__FIELDS": '{"metadata": "metadata"}'}
-"""A field's own name is where it is found anyway."""
+AS_WELL = {"INPUT__CHECKOUTS__WHEN": "  status == 'PAID' "}
+"""No other mapping."""
 
 
 def send(deployment: Deployment, topic: str, session: str, at: int, **fields: Any) -> None:

@@ -125,7 +125,6 @@ def _committed(position: Position) -> tuple[int, str]:
     return position.offset, position.metadata
 
 
-
 PRICED = {"fields": {**OFFER_FIELDS, "price": "cost"}}
 
 

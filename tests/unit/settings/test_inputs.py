@@ -132,7 +132,7 @@ def test_records_of_our_own_shape_have_no_mapping_however_they_are_framed() -> N
 
 
 def test_a_mapping_is_told_by_a_hash_that_stays_the_same_from_version_to_version() -> None:
-    assert mapping(**OF_THE_LOG) == "m2599e411.dee36ace"
+    assert mapping(**OF_THE_LOG) == "m2599e411.4fa1359b"
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,10 @@ def test_a_field_that_decides_nothing_makes_another_mapping_too(name: str) -> No
 
 
 def test_a_fields_own_name_written_out_makes_no_other_mapping() -> None:
-    fields = {"offer_id": "offer_id", "session_id": " session_id ", "price": "price"}
-    assert mapping(**{**OF_THE_LOG, "offers": {**OF_THE_LOG["offers"], "fields": fields}}) == mapping(**OF_THE_LOG)
-    assert mapping(offers={"format": "registry", "fields": fields}) == ""
+    own = {"session_id": " session_id ", "price": "price"}
+    given = {**OF_THE_LOG, "offers": {**JSON, "fields": {"offer_id": "x"}}}
+    assert mapping(**{**given, "offers": {**JSON, "fields": {"offer_id": "x", **own}}}) == mapping(**given)
+    assert mapping(**{**given, "offers": {**JSON, "fields": own}}) != mapping(**{**given, "offers": JSON}), "event_id"
 
 
 def test_the_offers_mapping_is_not_taken_for_that_of_the_checkouts() -> None:
