@@ -68,18 +68,23 @@ def test_a_stop_that_was_asked_for_commits_a_row() -> None:
     assert world.committed == 9
 
 
+def read_on(world: LoopWorld) -> None:
+    """Every second record is unreadable, and a commit is made behind each of them."""
+    for offset in range(world.runner.task.next_offset(Side.OFFERS), 1_000):
+        good = offer(offset, 10_000 + offset, session=f"s{offset}", offer_id=f"o{offset}")
+        world.turn([good if offset % 2 else unreadable(offset)])
+        world.commit()
+
+
 def a_start(before: LoopWorld | None) -> LoopWorld:
-    """One more start of the same group. Every second record is unreadable, and a commit is made behind each of them."""
+    """One more start of the same group."""
     world = LoopWorld(max_run=100, max_ratio=0.01)
     if before is not None:
         for kept in ("committed_offsets", "texts", "epochs"):
             getattr(world.consumer, kept).update(getattr(before.consumer, kept))
     world.begin()
     with pytest.raises(TooManyDeadLettersError):
-        for offset in range(world.runner.task.next_offset(Side.OFFERS), 1_000):
-            good = offer(offset, 10_000 + offset, session=f"s{offset}", offer_id=f"o{offset}")
-            world.turn([good if offset % 2 else unreadable(offset)])
-            world.commit()
+        read_on(world)
     return world
 
 
