@@ -91,7 +91,7 @@ class ExpectedFates:
 
     def is_bad(self, written: Written) -> bool:
         """Whether the record can only be dead-lettered."""
-        return written.value is not None and (
+        return not written.says_nothing and (
             written.event is None or (written.topic == OFFERS and implausible(written, self.scenario.loosest))
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from simulation.checkers.expected import ExpectedFates, Spot
 from simulation.checkers.head import HEAD
 from simulation.checkers.violation import Violation
-from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Written, callable_reason, implausible
+from simulation.workload.scenario import CHECKOUTS, CODEC, OFFERS, Written, callable_reason, implausible, is_nothing
 from simulation.world.broker import Broker, Record
 from simulation.world.insurer import Insurer
 
@@ -58,7 +58,7 @@ class OutputChecker:
 
     def is_settled(self, topic: str, partition: int, record: Record) -> bool:
         """Whether an offer's or a checkout's record may be behind what is committed."""
-        if record.value is None or record.offset < self._skipped.get((topic, partition), 0):
+        if is_nothing(record.value) or record.offset < self._skipped.get((topic, partition), 0):
             return True
         if topic == OFFERS:
             return (partition, record.offset) in self.covered
@@ -203,8 +203,8 @@ class OutputChecker:
             self._cover(spot)
             return
         fits = {
-            "undecodable": written.event is None,
-            "key_mismatch": written.event is None,
+            "undecodable": self._expected.is_bad(written) and written.event is None,
+            "key_mismatch": self._expected.is_bad(written) and written.event is None,
             "implausible_time": topic == OFFERS and any(implausible(written, r) for r in self._scenario.settings),
             "late": topic == OFFERS and self._may_be_late(spot),
         }

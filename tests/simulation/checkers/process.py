@@ -11,7 +11,7 @@ from simulation.checkers.violation import Violation
 from simulation.workload.scenario import CHECKOUTS, OFFERS, implausible
 from simulation.world.broker import Broker
 from simulation.world.process import SimulatedProcess
-from simulation.world.several import MOST_COPIES, CopyingCodec
+from simulation.world.several import MOST_COPIES
 
 from consumer.core.guards import SuspendedBy
 from consumer.core.rules import MIN_TIME
@@ -106,7 +106,7 @@ class ProcessChecker:
             for o, _, dated, s in self._read(OFFERS, partition, read_to[0])
             if dated >= since or self._is_decided_anew(partition, o)
         ]
-        copies = MOST_COPIES if isinstance(process.codec, CopyingCodec) else 1
+        copies = MOST_COPIES if process.has_copies else 1
         if task.undecided > copies * len(offers):
             raise Violation(
                 f"{process.name} keeps {task.undecided} presentations of {partition}, {len(offers)} are open"

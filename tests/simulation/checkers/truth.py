@@ -164,7 +164,7 @@ class TruthChecker:
 
     def _quarantines(self, record: Written, offer_id: str) -> bool:
         """Whether it cannot be read, and the task of the offer hears of it."""
-        unreadable = record.event is None and record.value is not None
+        unreadable = record.event is None and not record.says_nothing
         return unreadable and record.partition == self._shown[offer_id][0].partition
 
     def _excuse(self, purchase: Purchase, now: int) -> str:
@@ -270,7 +270,7 @@ class TruthChecker:
         letters = self._letters()
         lasts = max(rules.lookback for rules in self._scenario.settings)
         for w in self._scenario.records:
-            if w.topic != OFFERS or w.value is None or (w.partition, w.offset) in letters:
+            if w.topic != OFFERS or w.says_nothing or (w.partition, w.offset) in letters:
                 continue
             if w.offset < self._skipped.get(w.partition, 0):
                 continue

@@ -5,35 +5,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
+from simulation.workload.draft import UNREADABLE, Draft
 from simulation.workload.kinds import ON, Kind, source_of
+from simulation.workload.other_kinds import OtherKinds
 from simulation.workload.scenario import CHECKOUTS, CODEC, FAR_AHEAD, OFFERS, START, TOPICS, Scenario, Written
+from simulation.workload.wrong_schema import WrongSchema
 
 from consumer.core.rules import DecisionRules
 from consumer.events import CheckoutCompleted, OfferPresented
 
-UNREADABLE = b"\xff\xff\xff"
 PARTNERS = ("ada", "bob", "eve")
 MOST_MISDATED = 8
 """Offers of a seed; a mass of them is kept back until a person acts."""
-
-
-class _Draft(NamedTuple):
-    """A record that has no offset yet."""
-
-    at: int
-    topic: str
-    partition: int
-    stamp: int
-    key: bytes
-    value: bytes | None
-    make: Callable[[int], Any] | None = None
-    on_time: bool = True
-    sessions: tuple[str, ...] = ()
-    happened: int = 0
-    bought: tuple[str, ...] = ()
-    write: Callable[[int], tuple[bytes, Callable[[int], Any]]] | None = None
 
 
 def draw(seed: int, kinds: frozenset[Kind] = ON) -> Scenario:
@@ -89,7 +74,7 @@ class _Drawing:
         self.gaps = random.choice((0.1, 0.1, 0.6))
         self.doubtful = random.random() < 0.5
         self.names = [f"s{number}" for number in range(random.choice((3, 10, 25)))]
-        self.drafts: list[_Draft] = []
+        self.drafts: list[Draft] = []
         self.odd_time, self.oddity = self._draw_odd_time()
         self.distances = [0, 1, self.rules.window, self.rules.checkout_grace, self.rules.lookback, self.rules.lateness]
 
@@ -104,8 +89,11 @@ class _Drawing:
         scenario.refused = frozenset(o for o in self.known if random.random() < 0.05)
         ends: dict[tuple[str, int], int] = {}
         newest: dict[tuple[str, int], int] = {}
+        others = OtherKinds(scenario, self.names, self._partition) if Kind.OTHER_KINDS in self.kinds else None
         for d in sorted(self.drafts, key=lambda d: d.at):
             place = d.topic, d.partition
+            if others is not None:
+                others.stand_before(d.at, place, ends)
             offset = ends.get(place, 0) + (random.choice((1, 3, 20_000)) if random.random() < self.gaps else 0)
             ends[place] = offset + 1
             event = None if d.make is None else d.make(offset)
@@ -118,6 +106,8 @@ class _Drawing:
                 dated = event.presented_at if d.topic == OFFERS else event.completed_at
                 self._count("comes behind a newer one", dated < newest.get(place, 0))
                 newest[place] = max(newest.get(place, 0), dated if dated <= d.at else 0)
+        if others is not None:
+            others.stand_at_the_end(ends)
 
     def _draw_odd_time(self) -> tuple[range, str]:
         """A time in which something is wrong with all checkouts, or with all presentations."""
@@ -161,6 +151,7 @@ class _Drawing:
             Kind.FAST_CLOCKS: self._fast_clocks,
             Kind.DELAYED_PRODUCERS: self._delayed_producers,
             Kind.MISDATED_PRODUCERS: self._misdated_producers,
+            Kind.WRONG_SCHEMA: self._wrong_schema,
         }
         usual = self.random
         for kind, draws_it in draws.items():
@@ -270,6 +261,10 @@ class _Drawing:
                 self.drafts[number] = draft._replace(value=value, make=make, stamp=stamp, on_time=on_time, write=None)
                 self._count(f"of {topic} is dated {what}")
 
+    def _wrong_schema(self) -> None:
+        """A row of records of one topic cannot be read."""
+        WrongSchema(self.scenario, self.random, self._partition).spoil(self.drafts)
+
     def _is_odd(self, at: int, how: str) -> bool:
         return self.oddity == how and at in self.odd_time
 
@@ -345,7 +340,7 @@ class _Drawing:
             delay = self.odd_time.stop - at
         on_time = delay <= rules.lateness
         stamp = random.choice((at, at + delay))
-        draft = _Draft(
+        draft = Draft(
             at + delay, topic, partition, stamp, key, value, make, on_time, happened=at, bought=bought, write=write
         )
         if plain:
@@ -364,7 +359,7 @@ class _Drawing:
         self._count("comes late", not draft.on_time)
         self.drafts.append(draft)
 
-    def _unusable(self, draft: _Draft) -> _Draft:
+    def _unusable(self, draft: Draft) -> Draft:
         """It cannot be read, or its key is another session's."""
         # Such a record lies about nothing but itself: if it were late too, nobody could tell.
         own = draft.key.decode()
@@ -378,7 +373,7 @@ class _Drawing:
             return draft._replace(value=UNREADABLE, sessions=(own,))
         return draft._replace(key=foreign.encode(), partition=self._partition(foreign), sessions=(foreign, own))
 
-    def _misdated(self, draft: _Draft, at: int, write: Callable[[int], tuple[bytes, Any]]) -> _Draft:
+    def _misdated(self, draft: Draft, at: int, write: Callable[[int], tuple[bytes, Any]]) -> Draft:
         """Its date is ahead of its record, or both are ahead of every clock: it is not to be believed."""
         self._count("is dated ahead")
         draft = draft._replace(at=at, stamp=at, on_time=True)

@@ -41,6 +41,11 @@ class Kind(Enum):
     """A record holds its offer several times: `input.offers.each` is set, and all fates must stay what they are."""
     IN_PORTIONS = "in portions"
     """The processes of a seed decide one to three chains a turn, and as many as they read."""
+    OTHER_KINDS = "other kinds"
+    """Both topics are shared: records of another kind, which `input.….when` passes over, stand between ours."""
+    WRONG_SCHEMA = "wrong schema"
+    """A producer writes a row of what nobody can read, mostly longer than `dead_letter.max_run` bears. A supervisor
+    starts again what stops by that within a second, and it stops again, until an operator raises the limit."""
 
 
 ON: frozenset[Kind] = frozenset(

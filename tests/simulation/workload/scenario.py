@@ -20,6 +20,9 @@ OFFERS, CHECKOUTS = TOPICS = "offers", "checkouts"
 FAR_AHEAD = 10**10
 """ms by which a wrong producer's clock is ahead: more than any jump of a reader's clock."""
 
+OF_ANOTHER_KIND = b"another kind"
+"""The value of a record that is neither an offer nor a checkout, and is passed over."""
+
 _EVER = 10**15
 
 
@@ -44,6 +47,11 @@ class Written(NamedTuple):
     bought: tuple[str, ...] = ()
 
     @property
+    def says_nothing(self) -> bool:
+        """It is empty, or of another kind: nothing becomes of it."""
+        return is_nothing(self.value)
+
+    @property
     def dated(self) -> int:
         """What the event says of when it happened (ms)."""
         assert self.event is not None
@@ -62,6 +70,7 @@ class Scenario:
         not_found_limit: 404s in a row that look like a wrong route; 0 = none do.
         outage: seconds from the start on at which the brokers go and come back, as their producers were delayed.
         unwritten: offers of which a purchase was never written.
+        max_run, max_ratio: see `dead_letter`.
         eaten: sessions whose lateness was eaten by a producer that is ahead: see `read`.
         kinds: what was drawn, for the summary.
     """
@@ -87,6 +96,8 @@ class Scenario:
     outage: tuple[float, float] | None = None
     unwritten: set[str] = field(default_factory=set)
     eaten: set[str] = field(default_factory=set)
+    max_run: int = 100
+    max_ratio: float = 0.1
     kinds: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -209,6 +220,11 @@ class Scenario:
             # Chains are the same in each, and come in the same order.
             doubts = [fates(offers, bought, self.rules, doubt) for doubt in product(*undated[session_id])]
             yield from ((of_one[0], list(of_one)) for of_one in zip(*doubts, strict=True))
+
+
+def is_nothing(value: bytes | None) -> bool:
+    """Whether a record of this value says nothing to us."""
+    return value is None or value == OF_ANOTHER_KIND
 
 
 def far_behind(written: Written, rules: DecisionRules) -> bool:

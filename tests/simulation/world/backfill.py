@@ -12,6 +12,7 @@ from simulation.workload.scenario import CODEC, OFFERS, TOPICS
 from simulation.world.broker import Broker
 from simulation.world.consumer import SimulatedConsumer
 from simulation.world.process import SimulatedProcess
+from simulation.world.shared_topics import codec_of
 
 from consumer.backfill.end import End, Left
 from consumer.backfill.mode import BackfillMode, RehearsalMode
@@ -69,7 +70,7 @@ class Terminal:
         broker, settings = self._broker, settings_of(settings, name, rate)
         rules, began = rules_of(settings.join), broker.clock.ms
         consumer: Any = SimulatedConsumer(broker, self, lambda _: None)
-        there = Log(consumer, TOPICS, broker.count, rules, CODEC)
+        there = Log(consumer, TOPICS, broker.count, rules, codec_of(settings.input))
         begin, end = bounds
         if isinstance(begin, int) and isinstance(end, int):
             scope = BackfillScope(EventTimeRange(begin, end), rules, force)

@@ -43,6 +43,7 @@ class BackfillWorld(World):
         self._draws = draws = Random(f"{live.scenario.seed} backfill")
         self._due_starts.clear()
         self.plan.clear()
+        self.supervisor.has_raised = True  # the live run has shown what the logs hold
         self.broker.metadata_limit = max(self.broker.metadata_limit, 360)
         self.broker.on_commit = lambda _: None
         self.insurer.refused = frozenset()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import queue
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import suppress
 from random import Random
@@ -16,7 +17,7 @@ from simulation.world.insurer import Insurer
 from simulation.world.journal import Journal
 from simulation.world.record_reader import InlineRecordReader
 from simulation.world.release_file import ReleaseFile
-from simulation.world.several import CopyingCodec
+from simulation.world.shared_topics import codec_of
 from simulation.world.timeline import Clock, Loop, Waiter
 
 from consumer.calls import CallOwner, CallResult, OptOutCall
@@ -138,6 +139,9 @@ class SimulatedProcess:
 
     Attributes:
         frozen_until: all of it stands still.
+        begun: by partition, how often it was given the task.
+        limits: how many records in a row, and of 1,000, it may find unusable.
+        has_copies: to it a record holds its offer several times.
         is_refused, has_recorded: it heard that a write was refused, that an outcome was taken.
         stuck_until: its poll thread does, and is not heard of by the group; calls go on.
 
@@ -174,7 +178,10 @@ class SimulatedProcess:
         self.died_at: str | None = None
         self.error: OptOutError | None = None
         self.began = clock.now
-        self.codec = CODEC if settings.input.offers.each is None else CopyingCodec()
+        self.codec = codec_of(settings.input)
+        self.begun: Counter[int] = Counter()
+        self.limits = settings.dead_letter
+        self.has_copies = settings.input.offers.each is not None
         self.frozen_until = 0.0
         self.stuck_until = 0.0
         self._broker, self._clock = broker, clock
@@ -338,6 +345,7 @@ class SimulatedProcess:
 
     def begins(self, partition: int) -> None:
         """It was given a task."""
+        self.begun[partition] += 1
         self._on_begin(partition)
 
     def wrote(self, topic: str, *, taken: bool) -> None:

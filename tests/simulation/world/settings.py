@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from simulation.workload.kinds import ON, Kind
 from simulation.workload.scenario import CHECKOUTS, OFFERS, Scenario
+from simulation.world.shared_topics import WHEN
 
 from consumer.core.rules import DecisionRules
-from consumer.settings import ApiSettings, DeliverySettings, JoinSettings, KafkaSettings, Settings
+from consumer.settings import (
+    ApiSettings,
+    CheckoutInputSettings,
+    DeadLetterSettings,
+    DeliverySettings,
+    InputsSettings,
+    JoinSettings,
+    KafkaSettings,
+    OfferInputSettings,
+    Settings,
+)
 
 CONCURRENCY = 4
 OUTCOMES, DEAD = "outcomes", "dead"
 
 
-def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
-    """The settings of a process, by rules in ms."""
+def settings_of(scenario: Scenario, rules: DecisionRules, kinds: frozenset[Kind] = ON) -> Settings:
+    """The settings of a process, by rules in ms, where these kinds are drawn."""
 
     def ms(number: int) -> timedelta:
         return timedelta(milliseconds=number)
@@ -50,4 +62,18 @@ def settings_of(scenario: Scenario, rules: DecisionRules) -> Settings:
             rejected=scenario.rejected,
             shutdown_timeout=timedelta(seconds=5),
         ),
+        dead_letter=DeadLetterSettings(max_run=scenario.max_run, max_ratio=scenario.max_ratio),
+        input=_inputs_of(kinds),
+    )
+
+
+def _inputs_of(kinds: frozenset[Kind]) -> InputsSettings:
+    """What the records look like, to those who read them by `shared_topics.codec_of`."""
+    when = WHEN if Kind.OTHER_KINDS in kinds else None
+    each = "offers" if Kind.SEVERAL in kinds else None
+    if when is None and each is None:
+        return InputsSettings()
+    return InputsSettings(
+        offers=OfferInputSettings(format="json", when=when, each=each),
+        checkouts=CheckoutInputSettings(format="json", when=when),
     )

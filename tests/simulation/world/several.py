@@ -5,16 +5,12 @@ from __future__ import annotations
 from consumer.codecs.codec import Headers, no_headers
 from consumer.codecs.plain import PlainCodec
 from consumer.events import MOST_ELEMENTS, OfferAmongSeveral
-from consumer.settings import InputsSettings, OfferInputSettings
 
 MOST_COPIES = 4
 """How often an offer stands in its record at the most."""
 
 MORE_TEXT = 10
 """Characters by which the text of each commit is longer then: a broker that takes few takes so many more."""
-
-INPUT = InputsSettings(offers=OfferInputSettings(format="json", each="offers"))
-"""What the settings say then."""
 
 
 class CopyingCodec(PlainCodec):

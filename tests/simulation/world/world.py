@@ -15,20 +15,22 @@ from simulation.checkers.expected import ExpectedFates
 from simulation.checkers.head import HEAD
 from simulation.checkers.outputs import OutputChecker
 from simulation.checkers.process import ProcessChecker
+from simulation.checkers.rows import RowChecker
 from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
 from simulation.workload.kinds import ON, Kind, source_of
 from simulation.workload.scenario import CHECKOUTS, OFFERS, START, Scenario, Written
-from simulation.world.broker import Broker
+from simulation.world.broker import Broker, Place
 from simulation.world.insurer import Call, Insurer
 from simulation.world.journal import Journal
 from simulation.world.operator import Operator
 from simulation.world.process import SimulatedProcess
 from simulation.world.release_file import ReleaseFile
 from simulation.world.settings import CONCURRENCY, DEAD, OUTCOMES, settings_of
-from simulation.world.several import INPUT, MORE_TEXT
+from simulation.world.several import MORE_TEXT
+from simulation.world.supervisor import Supervisor
 from simulation.world.timeline import Clock, Waiter
 
 from consumer.core import commits
@@ -42,12 +44,13 @@ from consumer.errors import (
     PositionsError,
     SettingsError,
     StartError,
+    TooManyDeadLettersError,
     TopicMadeAnewError,
 )
 from consumer.kafka import consumer as source
 from consumer.kafka import end_offsets, group
 from consumer.runtime.loop import PORTION
-from consumer.settings import DeadLetterSettings, Settings
+from consumer.settings import Settings
 from consumer.xcover import api
 
 PATIENCE = 3_600.0
@@ -88,13 +91,15 @@ class World:
         self._inside = ProcessChecker(expected, self.broker, self._outputs, self.faults)
         self.journal = Journal(self.clock)
         self.truth = TruthChecker(scenario, self.broker, self.insurer, self.journal, kinds)
-        self.broker.on_commit = self.commits.check
+        self.broker.on_commit = self._on_commit
         self.insurer.on_call = partial(self._check, self._on_call)
         self.insurer.on_leave = partial(self._check, self.truth.on_leave)
         self._broken: Violation | None = None
         self.processes: list[SimulatedProcess] = []
         self._too_large: Counter[tuple[str, int]] = Counter()
         self.operator = Operator(self.broker, self.tell)
+        self.supervisor = Supervisor(self)
+        self._rows = RowChecker(expected, self.broker, self.faults)
         self._refused = self._gives_up_masses = False
         self.in_doubt = False
         """What is committed is not what the service left there; the operator has not said yes to it yet."""
@@ -180,6 +185,7 @@ class World:
                     if not process.step():
                         self._bury(process)
                     self._inside.check(process)
+                    self._rows.look(process)
                     self.truth.look(process)
             if self._is_over():
                 if self._settled():
@@ -191,6 +197,10 @@ class World:
                 if self.clock.now > end:
                     raise Violation(f"stuck: {self._why_stuck()}")
             self._pass_time(self._next_step())
+
+    def _on_commit(self, offsets: dict[Place, tuple[int, str]]) -> None:
+        self.commits.check(offsets)
+        self._rows.on_commit(offsets, self.processes, is_raised=self.supervisor.has_raised)
 
     def _on_call(self, call: Call) -> None:
         self.truth.on_call(call)
@@ -332,11 +342,16 @@ class World:
             self.faults[f"crash: {process.died_at}{between}"] += 1
         elif process.error is not None:
             self._check_stop(process, process.error)
+            if self.supervisor.is_told(process.error):
+                return
         self.start_at(self.clock.now + self.random.choice((0.0, 1.0, 10.0)))
 
     def _check_stop(self, process: SimulatedProcess, error: OptOutError) -> None:
         """A process ends by itself only where it cannot go on: that a leader moves is no reason."""
         self.faults[f"stopped: {type(error).__name__}"] += 1
+        if isinstance(error, TooManyDeadLettersError):
+            self._rows.on_stop(process, error)
+            return
         if isinstance(error, TopicMadeAnewError | PositionsError) and self.broker.lost_at >= process.began:
             self._refused = self._refused or (self.in_doubt and isinstance(error, PositionsError))
             return
@@ -385,10 +400,10 @@ class World:
                 process.service.stop()
 
     def _settings_of(self, rules: DecisionRules) -> Settings:
-        settings = settings_of(self.scenario, rules)
-        if self._gives_up_masses:
-            settings = settings.model_copy(update={"dead_letter": DeadLetterSettings(late_run=0)})
-        return settings.model_copy(update={"input": INPUT}) if Kind.SEVERAL in self.kinds else settings
+        settings = settings_of(self.scenario, rules, self.kinds)
+        changed = {"late_run": 0} if self._gives_up_masses else {}
+        dead = settings.dead_letter.model_copy(update=changed | self.supervisor.limits())
+        return settings.model_copy(update={"dead_letter": dead})
 
     def _settled(self) -> bool:
         committed = self.broker.group.committed
