@@ -121,3 +121,9 @@ def test_no_fixed_seed_breaks_an_invariant_where_logs_lose_their_end(seed: int) 
 @pytest.mark.parametrize("seed", range(10))
 def test_no_seed_breaks_an_invariant_where_a_record_holds_several(seed: int) -> None:
     assert run(seed, kinds=ON | {Kind.SEVERAL}).failure is None
+
+
+@pytest.mark.parametrize("kind", [Kind.OTHER_KINDS, Kind.WRONG_SCHEMA])
+@pytest.mark.parametrize("seed", range(10))
+def test_no_seed_breaks_an_invariant_where_topics_are_shared_or_a_row_cannot_be_read(seed: int, kind: Kind) -> None:
+    assert run(seed, kinds=ON | {kind}).failure is None

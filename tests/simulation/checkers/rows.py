@@ -30,9 +30,10 @@ class RowChecker:
         self._expected, self._scenario, self._broker, self._faults = expected, expected.scenario, broker, faults
         self._excused: set[tuple[str, int]] = set()
         """Rows by topic and first offset."""
-        self._looked: dict[str, tuple[float, dict[Place, int]]] = {}
-        """By process, when it was looked at last but one, and how far it had read at the last look."""
-        self._seen_at: dict[str, float] = {}
+        self._read_to: dict[tuple[str, str], tuple[int, float]] = {}
+        """By process and topic, how far it has read, and since when at the longest (s)."""
+        self._looked: dict[str, float] = {}
+        """By process, when it was looked at last (s)."""
         self._committed: dict[Place, int] = {}
         self._rows: dict[str, list[list[int]]] = defaultdict(list)
         if self._scenario.partitions == 1 and not self._scenario.loses_metadata:
@@ -70,24 +71,30 @@ class RowChecker:
         """To be called after each turn of a process."""
         if process.dead or not any(self._rows.values()):
             return
-        now = self._broker.clock.now
-        before, read_to = self._looked.get(process.name, (now, {}))
+        self._note_quiet(process)
+        now, runner = self._broker.clock.now, process.service.tasks.runners.get(0)
+        for side in Side:
+            what = process.name, TOPICS[side]
+            read_to = -1 if runner is None else runner.task.next_offset(side)
+            if self._read_to.get(what, (-1, 0.0))[0] != read_to:
+                # It may have read that at once after the last look.
+                self._read_to[what] = read_to, self._looked.get(process.name, now)
+        self._looked[process.name] = now
+
+    def _note_quiet(self, process: SimulatedProcess) -> None:
+        """Excuse a row in which it stands for long."""
         for topic, rows in self._rows.items():
-            at = read_to.get((topic, 0), -1)
+            at, since = self._read_to.get((process.name, topic), (-1, 0.0))
             for row in rows:
-                if row[0] < at <= row[-1] and now - before >= QUIET:
+                if row[0] < at <= row[-1] and self._broker.clock.now - since >= QUIET:
                     self._excuse(topic, row, "nothing came for a while")
-        runner = process.service.tasks.runners.get(0)
-        reads = {} if runner is None else {(TOPICS[side], 0): runner.task.next_offset(side) for side in Side}
-        # It may have read that at once after the last look.
-        since = before if reads == read_to else self._seen_at.get(process.name, now)
-        self._looked[process.name] = since, reads
-        self._seen_at[process.name] = now
 
     def on_commit(
         self, offsets: dict[Place, tuple[int, str]], processes: Iterable[SimulatedProcess], *, is_raised: bool
     ) -> None:
         """To be called with each commit before it is taken."""
+        for process in processes:
+            self._note_quiet(process)
         for (topic, partition), (offset, _) in offsets.items():
             before = self._committed.get((topic, partition), 0)
             self._committed[topic, partition] = offset
@@ -95,7 +102,7 @@ class RowChecker:
                 left = sum(one >= before for one in row)
                 if offset <= row[0] or before > row[-1] or left <= self._scenario.max_run or is_raised:
                     continue
-                if any(runner.draining for p in processes for runner in p.service.tasks.runners.values()):
+                if any(process.gives_back for process in processes):
                     self._excuse(topic, row, "somebody goes in good order")
                 if (topic, row[0]) in self._excused or self._broker.lost_at >= 0 or offset <= before:
                     continue

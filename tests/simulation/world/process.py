@@ -237,6 +237,13 @@ class SimulatedProcess:
         """Its member of the group."""
         return self._consumers[0]
 
+    @property
+    def gives_back(self) -> bool:
+        """A task of it goes in good order: to another, or since somebody has asked it to end."""
+        if self.consumer.closes and not self.service._stopping:
+            return False
+        return any(runner.draining for runner in self.service.tasks.runners.values())
+
     def is_full(self, partition: int) -> bool:
         """Whether the task reads no checkouts until something is called, or until an operator acts."""
         runner = self.service.tasks.runners.get(partition)
