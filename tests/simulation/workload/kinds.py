@@ -46,6 +46,8 @@ class Kind(Enum):
     WRONG_SCHEMA = "wrong schema"
     """A producer writes a row of what nobody can read, mostly longer than `dead_letter.max_run` bears. A supervisor
     starts again what stops by that within a second, and it stops again, until an operator raises the limit."""
+    CHANGED_MAPPING = "changed mapping"
+    """The mapping of the inputs is another one from some start on, which is refused; an operator answers."""
 
 
 ON: frozenset[Kind] = frozenset(

@@ -133,6 +133,7 @@ class Broker:
         moving: partitions whose leader moves, which is said to those who ask.
         coordinator_moves: the group's coordinator does.
         metadata_limit: characters of metadata that are taken with a commit.
+        mapping: of the inputs, as `Provenance` has it.
         topic_ids: of the inputs; a topic that is made anew has another one.
         lost_at: when positions were lost last (s); below 0: never.
         known_at: by partition, when a member committed first after that, or after the operator's answer, below what
@@ -172,6 +173,7 @@ class Broker:
         self.moving: set[Place] = set()
         self.coordinator_moves = False
         self.metadata_limit = 4_096
+        self.mapping = ""
         self.topic_ids = {topic: f"{topic}-1" for topic in topics}
         self.lost_at = -1.0
         self.known_at: dict[int, float] = {}
@@ -184,7 +186,9 @@ class Broker:
         """Whose a commit is that is made now."""
         offers, checkouts = self.topics
         ids = self.topic_ids
-        return Provenance("simulated", ids[offers], ids[checkouts], offers, checkouts, "http://simulated")
+        return Provenance(
+            "simulated", ids[offers], ids[checkouts], offers, checkouts, "http://simulated", mapping=self.mapping
+        )
 
     def make_anew(self, topic: str) -> None:
         """An input is deleted with all that it holds, and made anew. It has grown to where it was at once, which is the

@@ -18,6 +18,7 @@ from simulation.checkers.process import ProcessChecker
 from simulation.checkers.rows import RowChecker
 from simulation.checkers.truth import TruthChecker
 from simulation.checkers.violation import Violation
+from simulation.workload import changed_mapping
 from simulation.workload.drawing import draw
 from simulation.workload.faults import Faults
 from simulation.workload.kinds import ON, Kind, source_of
@@ -79,6 +80,7 @@ class World:
             self.clock, self.random, (OFFERS, CHECKOUTS), (OUTCOMES, DEAD), scenario.partitions, scenario.group_protocol
         )
         self._more_text = MORE_TEXT if Kind.SEVERAL in kinds else 0
+        self._more_text += changed_mapping.MORE_TEXT if Kind.CHANGED_MAPPING in kinds else 0
         self.portion = source_of(Kind.IN_PORTIONS, seed).randint(1, 3) if Kind.IN_PORTIONS in kinds else PORTION
         self.broker.metadata_limit = scenario.metadata_limit + self._more_text
         self.broker.on_read = lambda *read: scenario.read(*read, self.clock.ms)
@@ -103,11 +105,13 @@ class World:
         self._refused = self._gives_up_masses = False
         self.in_doubt = False
         """What is committed is not what the service left there; the operator has not said yes to it yet."""
+        self.not_to_commit: set[Place] = set()
+        """What was committed by another mapping, as long as the operator has not said yes to it."""
         self.started = 0
         self.crashes = 0
         self.turns = 0
         self._records = deque(scenario.records)
-        self.plan = Faults(self, kinds).draw()
+        self.plan = Faults.sorted([*Faults(self, kinds).draw(), *changed_mapping.changes_of_mapping(self)])
         self._due_starts = [self.clock.now] * scenario.instances
         self._calm = False
 
@@ -199,6 +203,8 @@ class World:
             self._pass_time(self._next_step())
 
     def _on_commit(self, offsets: dict[Place, tuple[int, str]]) -> None:
+        if changed := self.not_to_commit & offsets.keys():
+            raise Violation(f"{sorted(changed)} were committed by another mapping, and nobody has said yes to this one")
         self.commits.check(offsets)
         self._rows.on_commit(offsets, self.processes, is_raised=self.supervisor.has_raised)
 
@@ -267,6 +273,7 @@ class World:
                 self.start_at(self.clock.now + 2.0)
                 return
             self.in_doubt = self._refused = False
+            self.not_to_commit.clear()
             self.broker.known_at.clear()
             self.faults[f"an operator answers by {'--reset-to' if self.operator.goes_back else '--accept'}"] += 1
             self.commits.on_answer(self.operator.skips)

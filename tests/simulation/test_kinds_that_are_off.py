@@ -1,4 +1,4 @@
-"""Shared topics, and rows that cannot be read before a supervisor: what is broken there has to be noticed."""
+"""Shared topics, rows that cannot be read, a changed mapping: what is broken there has to be noticed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from simulation.workload.drawing import draw
 from simulation.workload.kinds import ON, Kind
 from simulation.workload.scenario import OF_ANOTHER_KIND
 
+from consumer.core.provenance import Provenance
 from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.runtime.bad_record_limit import BadRecordLimit
@@ -51,9 +52,9 @@ def goes_in_good_order(_: Any) -> Any:
 
 
 CASES: list[tuple[str, Any, str, Callable[[Any], Any], frozenset[Kind], tuple[int, ...]]] = [
-    ("what is passed over counts as read", TaskRunner, "_pass_over", counted_as_read, SHARED, (4, 8)),
+    ("what is passed over counts as read", TaskRunner, "_pass_over", counted_as_read, SHARED, (4, 27)),
     ("a row is settled before it has ended", BadRecordLimit, "settle", settled_at_once, ROWS, (27,)),
-    ("no row is too long", BadRecordLimit, "bad", borne, ROWS, (4, 10)),
+    ("no row is too long", BadRecordLimit, "bad", borne, ROWS, (4, 21)),
     ("who stops by an error commits", Tasks, "abandon", goes_in_good_order, ROWS, (4, 20)),
 ]
 """What is broken, the function that is replaced and by what, and the seeds that show it."""
@@ -97,3 +98,16 @@ def test_a_supervisor_starts_again_what_stops_until_an_operator_raises_the_limit
     assert done.faults["stopped: TooManyDeadLettersError"] > 1
     assert done.faults["a row that cannot be read has stopped somebody"] > 1
     assert done.faults["an operator raises dead_letter.max_run"] == 1
+
+
+def test_a_service_that_goes_on_by_another_mapping_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds, real = ON | {Kind.CHANGED_MAPPING}, Provenance.differences
+    done = run(5, kinds=kinds)
+    assert done.failure is None
+    assert done.faults["stopped: PositionsError"] > 0
+
+    def differences(self: Provenance, now: Provenance) -> dict[str, tuple[str, str]]:
+        return {name: found for name, found in real(self, now).items() if name != "mapping"}
+
+    monkeypatch.setattr(Provenance, "differences", differences)
+    assert "were committed by another mapping" in (run(5, kinds=kinds).failure or "")
