@@ -203,6 +203,7 @@ class World:
             self._pass_time(self._next_step())
 
     def _on_commit(self, offsets: dict[Place, tuple[int, str]]) -> None:
+        self.not_to_commit &= self.broker.group.committed.keys()  # what is gone says nothing of a mapping
         if changed := self.not_to_commit & offsets.keys():
             raise Violation(f"{sorted(changed)} were committed by another mapping, and nobody has said yes to this one")
         self.commits.check(offsets)
