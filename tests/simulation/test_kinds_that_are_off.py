@@ -102,7 +102,7 @@ def test_a_supervisor_starts_again_what_stops_until_an_operator_raises_the_limit
 
 def test_a_service_that_goes_on_by_another_mapping_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds, real = ON | {Kind.CHANGED_MAPPING}, Provenance.differences
-    done = run(5, kinds=kinds)
+    done = run(9, kinds=kinds)
     assert done.failure is None
     assert done.faults["stopped: PositionsError"] > 0
 
@@ -110,4 +110,4 @@ def test_a_service_that_goes_on_by_another_mapping_is_noticed(monkeypatch: pytes
         return {name: found for name, found in real(self, now).items() if name != "mapping"}
 
     monkeypatch.setattr(Provenance, "differences", differences)
-    assert "were committed by another mapping" in (run(5, kinds=kinds).failure or "")
+    assert "were committed by another mapping" in (run(9, kinds=kinds).failure or "")

@@ -20,7 +20,7 @@ MORE_TEXT = 12
 def changes_of_mapping(world: World) -> list[Happening]:
     """When it is changed, if it is in this seed, and how."""
     random = source_of(Kind.CHANGED_MAPPING, world.scenario.seed)
-    if Kind.CHANGED_MAPPING not in world.kinds or random.random() < 0.3:
+    if Kind.CHANGED_MAPPING not in world.kinds or random.random() < 0.7:
         return []
     world.broker.mapping = BEFORE
     at, goes_back = random.uniform(0, world.scenario.span / 1000 + 20), random.random() < 0.3
