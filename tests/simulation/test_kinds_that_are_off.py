@@ -16,7 +16,6 @@ from consumer.core.watermark import Side
 from consumer.errors import TooManyDeadLettersError
 from consumer.runtime.bad_record_limit import BadRecordLimit
 from consumer.runtime.runner import TaskRunner
-from consumer.runtime.tasks import Tasks
 
 ROWS = ON | {Kind.WRONG_SCHEMA}
 SHARED = ROWS | {Kind.OTHER_KINDS}
@@ -47,15 +46,10 @@ def borne(real: Any) -> Any:
     return bad
 
 
-def goes_in_good_order(_: Any) -> Any:
-    return lambda self: None
-
-
 CASES: list[tuple[str, Any, str, Callable[[Any], Any], frozenset[Kind], tuple[int, ...]]] = [
     ("what is passed over counts as read", TaskRunner, "_pass_over", counted_as_read, SHARED, (4, 27)),
     ("a row is settled before it has ended", BadRecordLimit, "settle", settled_at_once, ROWS, (27,)),
     ("no row is too long", BadRecordLimit, "bad", borne, ROWS, (4, 21)),
-    ("who stops by an error commits", Tasks, "abandon", goes_in_good_order, ROWS, (4, 20)),
 ]
 """What is broken, the function that is replaced and by what, and the seeds that show it."""
 

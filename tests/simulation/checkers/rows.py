@@ -22,7 +22,7 @@ class RowChecker:
     """Knows the rows of the logs: what cannot be read, one behind the other, but for what says nothing to us.
 
     How the records of several partitions come together is nobody's word: of these no row is judged, only their number.
-    Nor is a row from which somebody went away in good order or in which nothing came for `QUIET` seconds, since what
+    Nor is a row in which somebody was asked to end or in which nothing came for `QUIET` seconds, since what
     was read of it is settled then; nor any where positions were lost.
     """
 
@@ -61,8 +61,8 @@ class RowChecker:
         most = sum(rows) if self._scenario.partitions > 1 else max(rows)
         if most > limit.max_run or sum(rows) > int(limit.max_ratio * _SPAN):
             self._faults["a row that cannot be read has stopped somebody"] += bool(self._rows[topic])
-        elif max(process.begun.values()) > 1:
-            # What it reads again, since its task went and came back, is counted with what it read before.
+        elif "of the last" in str(error) and max(process.begun.values()) > 1:
+            # Of the last thousand are also those that it reads again, since its task went and came back.
             self._faults["too many that cannot be read, some of them read twice"] += 1
         else:
             raise Violation(f"{process.name} has no reason to stop, of {rows} that cannot be read: {error}")
@@ -102,8 +102,8 @@ class RowChecker:
                 left = sum(one >= before for one in row)
                 if offset <= row[0] or before > row[-1] or left <= self._scenario.max_run or is_raised:
                     continue
-                if any(process.gives_back for process in processes):
-                    self._excuse(topic, row, "somebody goes in good order")
+                if any(process.is_asked_to_end for process in processes):
+                    self._excuse(topic, row, "somebody is asked to end")
                 if (topic, row[0]) in self._excused or self._broker.lost_at >= 0 or offset <= before:
                     continue
                 raise Violation(

@@ -22,7 +22,6 @@ class SimulatedConsumer:
     Attributes:
         unaware_until: until then it has not heard that it is no longer a member.
         paused: what it was told not to read.
-        closes: its process ends.
         began: where it began to read, of each partition of which it has committed nothing since.
     """
 
@@ -42,7 +41,6 @@ class SimulatedConsumer:
         self.paused: set[Place] = set()
         self.began: dict[Place, int] = {}
         self.unaware_until = 0.0
-        self.closes = False
         self.begins_anew = False
         """Where a partition has no such offset, it is read from its first record on (`auto.offset.reset`)."""
 
@@ -167,7 +165,6 @@ class SimulatedConsumer:
 
     def close(self) -> None:
         self._process.touch("close")
-        self.closes = True
         if not self._subscribed:
             return
         if self._held is not None:

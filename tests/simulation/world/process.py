@@ -238,11 +238,9 @@ class SimulatedProcess:
         return self._consumers[0]
 
     @property
-    def gives_back(self) -> bool:
-        """A task of it goes in good order: to another, or since somebody has asked it to end."""
-        if self.consumer.closes and not self.service._stopping:
-            return False
-        return any(runner.draining for runner in self.service.tasks.runners.values())
+    def is_asked_to_end(self) -> bool:
+        """Somebody has asked it to end, and it goes in good order."""
+        return self.service._stopping and any(runner.draining for runner in self.service.tasks.runners.values())
 
     def is_full(self, partition: int) -> bool:
         """Whether the task reads no checkouts until something is called, or until an operator acts."""
