@@ -91,7 +91,8 @@ class OfferCheckpoint:
         decided_to: D; everything due by then is settled, unless listed in `unsettled`.
         next_offset: P, the first offset that had not been applied.
         next_checkout: Pc, the same of the checkout partition, when this was decided.
-        splits: of presentations that begin a chain only because the one before had lasted for `lookback`.
+        splits: of presentations that begin a chain only because the one before had lasted for `lookback`. Of records in
+            `dead` that are `unsettled`: of those that cannot be read.
         dead: of records whose dead letters are acknowledged, for a reason that may not be found again by D and H: what
             was late by a watermark that D has not come to is one.
         unsettled: of presentations below P, due by D, that are not settled.

@@ -34,8 +34,7 @@ class RefusedOffers:
         self._dead = set(dead)
         self._unacknowledged: dict[int, int | None] = {}
         self._unreadable = set[int]()
-        """Those of the unacknowledged that cannot be read. They are dead only then: before, whoever starts again with a
-        reader that is mended has them to decide."""
+        """Those of the unacknowledged that cannot be read."""
         self._late: list[tuple[int, int]] = []
         """Of each that was late, and whose dead letter is written, the `decided_to` (ms) that tells that it is settled,
         and the offset of its first presentation."""
@@ -51,8 +50,7 @@ class RefusedOffers:
         self._unacknowledged[offset] = watermark if admission is Admission.LATE else None
         if admission is None:
             self._unreadable.add(offset)
-            self._dead.discard(offset * self._unit)
-        elif admission is Admission.IMPLAUSIBLE:
+        if admission is None or admission is Admission.IMPLAUSIBLE:
             self._dead.add(offset * self._unit)
 
     def found_again(self, first: int, told_by: int) -> None:
@@ -62,12 +60,14 @@ class RefusedOffers:
             self._dead.discard(first)
             self._late.append((told_by, first))
 
+    def found_readable(self, first: int) -> None:
+        """One that could not be read, by its first presentation, is read and decided as any other."""
+        self._dead.discard(first)
+
     def acknowledged(self, offset: int) -> None:
         """The dead letter of a record is written."""
         late_by = self._unacknowledged.pop(offset, None)
-        if offset in self._unreadable:
-            self._unreadable.discard(offset)
-            self._dead.add(offset * self._unit)
+        self._unreadable.discard(offset)
         if late_by is not None:
             self._late.append((late_by, offset * self._unit))
             del self._late[: -self.MOST_LATE]
@@ -75,6 +75,10 @@ class RefusedOffers:
     def dead(self) -> frozenset[int]:
         """Those given up for a reason that no `decided_to` tells: each by the offset of its first presentation."""
         return frozenset(self._dead)
+
+    def unreadable(self) -> frozenset[int]:
+        """Of those the ones that cannot be read, and are not settled. A restart may have a reader that is mended."""
+        return frozenset(offset * self._unit for offset in self._unreadable)
 
     def late(self, decided_to: int) -> list[int]:
         """The same of those that were late, as far as this `decided_to` (ms) does not tell it.

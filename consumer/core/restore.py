@@ -118,12 +118,24 @@ class Restore:
         found, offset = self.offers, event.offset
         if offset in found.dead:
             if self._lists_of_record(offset):
-                return Admission.IMPLAUSIBLE
+                # It was misdated, or could not be read. Of that an offer from before D may have gone on a chain which
+                # is settled, and cut: what is left would be judged without the purchase before it.
+                if not plausible or offset not in found.splits:
+                    return Admission.IMPLAUSIBLE
+                if event.presented_at <= found.decided_to:
+                    return Admission.LATE
+                self.refused.found_readable(offset)
+                return self._by_time(event, offset, horizon)
             if plausible:
                 self.refused.found_again(offset, event.presented_at + self._rules.late_after)
             return Admission.SETTLED
         if not plausible:
             return Admission.IMPLAUSIBLE  # and the list had no room to say that it was dead-lettered before
+        return self._by_time(event, offset, horizon)
+
+    def _by_time(self, event: OfferPresented, offset: int, horizon: int) -> Admission:
+        """Of one whose date is believed."""
+        found = self.offers
         if event.presented_at < found.late_below:
             return Admission.LATE if self._lists_of_record(offset) else Admission.SETTLED
         if event.presented_at - self._rules.lookback < horizon:

@@ -76,7 +76,7 @@ class Task:
         self._refused = found.refused
 
         remembered = found.checkouts.guard
-        self._join = Join(found.rules_then, found.offers.splits)
+        self._join = Join(found.rules_then, found.offers.splits - found.offers.dead)
         self.watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
         self._inputs = self.watermarks.offers, self.watermarks.checkouts  # one look-up less for every record
         self.guard = TaskGuard(self.watermarks, self._knows, remembered, rules)
@@ -350,7 +350,7 @@ class Task:
             min(self.decided_to, self._join.earliest_due(self.decided_to) - 1),
             self._offers.next_offset,
             self._checkouts.next_offset,
-            splits=frozenset(self._pending.chain_starts) | self._join.open_splits(),
+            splits=frozenset(self._pending.chain_starts) | self._join.open_splits() | self._refused.unreadable(),
             dead=self._refused.dead(),
             late_below=self._horizon.late_below,
             provenance=self._provenance.at(now, date_step(self._rules.lateness)),

@@ -237,11 +237,12 @@ class TaskRunner:
             self.task.acknowledged(offset, side)
         elif dead:
             settle = partial(self.task.acknowledged, offset, side)
-            on_ack = partial(self._bad_records[side].acknowledged, self._bad_records[side].read, settle)
+            limit = self._bad_records[side]
+            on_ack = partial(limit.acknowledged, limit.read, self.partition, settle)
             self._dead_letter(side, message, error.reason, str(error), on_ack)
         if dead or side is Side.CHECKOUTS:
             # Checkouts are counted when they are read again too: with a wrong schema, all of them are unreadable.
-            self._bad_records[side].bad(str(error))
+            self._bad_records[side].bad(str(error), self.partition)
         return [chain.start for chain in waiting]
 
     def _on_partition_end(self, side: Side, offset: int) -> None:

@@ -242,10 +242,10 @@ class Tasks:
             log.warning("commit put off: outcomes are not acknowledged yet", partitions=partitions)
             return
         self._edges.outputs.check()
-        if at_end:
+        if at_end and self._drained:
             # A hand-over is no reason: another instance that stops for bad records, and starts again, makes us do so.
             for limit in self.bad_records:
-                limit.settle(at_once=self._drained)
+                limit.settle(at_once=True)
         plans: dict[int, CommitPlan] = {}
         now = int(self._edges.clock.wall() * 1000)
         trusted = not self._silence_may_be_missed(now)
@@ -317,8 +317,8 @@ class Tasks:
             for side in Side:
                 self.routes.pop((self._topics[side], partition))
             self._idleness.drop(partition)
-        for limit in self.bad_records:
-            limit.task_gone()
+            for limit in self.bad_records:
+                limit.task_gone(partition)
         self._come_or_gone()
 
     def _come_or_gone(self) -> None:

@@ -55,6 +55,7 @@ def test_a_hand_over_commits_a_row_that_has_ended() -> None:
     world.begin()
     world.turn([unreadable(offset) for offset in range(9)])
     world.skipped += QUIET
+    world.turn()
     world.turn(revoke)
     assert world.committed == 9
 

@@ -37,9 +37,9 @@ def settled_at_once(real: Any) -> Any:
 
 
 def borne(real: Any) -> Any:
-    def bad(self: BadRecordLimit, error: str) -> None:
+    def bad(self: BadRecordLimit, error: str, partition: int) -> None:
         try:
-            real(self, error)
+            real(self, error, partition)
         except TooManyDeadLettersError:
             return
 

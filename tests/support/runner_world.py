@@ -56,7 +56,7 @@ def edges(**made: Any) -> Edges:
 class LimitWithoutRows(BadRecordLimit):
     """Settles each bad record as soon as its dead letter is acknowledged, as once none was bad for a while."""
 
-    def acknowledged(self, number: int, settle: Callable[[], None]) -> None:
+    def acknowledged(self, number: int, partition: int, settle: Callable[[], None]) -> None:
         settle()
 
 

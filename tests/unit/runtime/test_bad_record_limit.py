@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from consumer.errors import TooManyDeadLettersError
-from consumer.runtime.bad_record_limit import QUIET, BadRecordLimit
+from consumer.runtime.bad_record_limit import MOST_WAITING, QUIET, BadRecordLimit
 
 
 def read(limit: BadRecordLimit, *, good: int = 0, bad: int = 0) -> None:
     limit.read += good
     for _ in range(bad):
         limit.read += 1
-        limit.bad("IndexError")
+        limit.bad("IndexError", 0)
 
 
 def test_a_run_of_bad_records_may_be_so_long_and_a_good_one_ends_it() -> None:
@@ -42,7 +42,7 @@ def test_a_row_that_is_read_again_after_a_rebalance_is_no_longer_one() -> None:
     limit = BadRecordLimit("checkouts", max_run=10, max_ratio=1.0)
     for _ in range(5):
         read(limit, bad=9)
-        limit.task_gone()
+        limit.task_gone(0)
     with pytest.raises(TooManyDeadLettersError, match="11 in a row"):
         read(limit, bad=11)
 
@@ -63,7 +63,7 @@ class Bad:
         self.limit.settle()
 
     def acknowledge(self, offset: int) -> None:
-        self.limit.acknowledged(self.limit.read, lambda: self.settled.append(offset))
+        self.limit.acknowledged(self.limit.read, 0, lambda: self.settled.append(offset))
 
 
 def test_what_is_bad_is_settled_once_as_many_are_read_behind_it_as_it_is_judged_with() -> None:
@@ -109,7 +109,7 @@ def test_what_is_acknowledged_late_is_settled_as_what_came_in_time(by_row: bool)
     read(bad.limit, bad=1)
     number = bad.limit.read
     bad.read(good=1_000)
-    bad.limit.acknowledged(number, lambda: bad.settled.append(1))
+    bad.limit.acknowledged(number, 0, lambda: bad.settled.append(1))
     bad.read()
     assert bad.settled == [1]
 
@@ -122,9 +122,18 @@ def test_all_is_settled_as_the_service_is_asked_to_stop() -> None:
 
 
 @pytest.mark.parametrize("by_row", [False, True])
-def test_no_more_than_a_thousand_wait_in_a_row_that_is_allowed(by_row: bool) -> None:
+def test_no_more_wait_than_a_commit_can_name_where_more_are_borne(by_row: bool) -> None:
     bad = Bad(by_row=by_row, max_run=10_000)
-    bad.read(*range(999))
+    bad.read(*range(MOST_WAITING))
     assert bad.settled == []
-    bad.read(*range(999, 2_001))
-    assert len(bad.settled) > 1_000
+    bad.read(MOST_WAITING, MOST_WAITING + 1)
+    assert bad.settled == [0, 1]
+
+
+def test_of_a_task_that_has_gone_nothing_is_settled_or_counted() -> None:
+    bad = Bad()
+    bad.read(1, 2)
+    bad.limit.task_gone(1)
+    bad.limit.task_gone(0)
+    bad.limit.settle(at_once=True)
+    assert bad.settled == []
