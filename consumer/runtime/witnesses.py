@@ -27,6 +27,9 @@ much less, and still disproves an hour: while our clock is wrong nothing is call
 STAMP_EVERY = 1.0
 """Seconds between two looks at the stamp of a record that was read."""
 
+_LEAST_SLEEP = 0.1
+"""Seconds: two clocks that are read one after the other differ by less, if this thread had to wait between the two."""
+
 _MOST_SLEEPS = 100
 """Suspensions that are remembered. What was asked before the first of them is answered, or given up, long since."""
 
@@ -145,7 +148,7 @@ class Witnesses:
         """If our clock jumps it was set, rightly or not: what was told before is held against it until the API tells.
         For example: it jumps an hour ahead, and only the brokers have told that it was right."""
         stood = self._boottime() - self._monotonic()
-        if stood - self._stood > STAMP_RESOLUTION:
+        if stood - self._stood > _LEAST_SLEEP:
             self._sleeps.append((self._monotonic(), self._stood))
         self._stood = stood
         drift = self.drift
