@@ -294,9 +294,10 @@ class CommitPlanner:
             # Then a chain may be told once more as another one: never lose, rather repeat.
             self._settled_splits.clear()
             return self._fit_without_late(whole, lowest, pending, unacknowledged, doubted)
-        if best is None and whole.dead:
+        if best is None and whole.dead - whole.splits:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            return self._fit_without_late(replace(whole, dead=frozenset()), lowest, pending, unacknowledged, doubted)
+            fewer = replace(whole, dead=whole.dead & whole.splits)
+            return self._fit_without_late(fewer, lowest, pending, unacknowledged, doubted)
         return best
 
     def _listing(

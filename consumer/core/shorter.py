@@ -24,12 +24,14 @@ def with_less_dead(whole: OfferCheckpoint, fits: Fits) -> OfferCheckpoint | None
     """The same without the first in `dead`, as few of them as makes it fit; None if it does not without any.
 
     Those are dead-lettered once more after a restart, or decided as if they had been on time. The planner gives them no
-    room at the list's cost either, and drops first what D comes to first.
+    room at the list's cost either, and drops first what D comes to first. What could not be read, and is not settled,
+    stays: without it a chain that was cut would be decided by its rest.
     """
-    dead = sorted(whole.dead)
+    unreadable = whole.dead & whole.splits
+    dead = sorted(whole.dead - unreadable)
 
     def without(count: int) -> OfferCheckpoint:
-        return replace(whole, dead=frozenset(dead[count:]))
+        return replace(whole, dead=unreadable.union(dead[count:]))
 
     count = bisect_left(range(len(dead)), True, key=lambda n: fits(without(n)))
     fitting = without(count)

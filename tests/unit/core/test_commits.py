@@ -149,6 +149,13 @@ def test_where_nothing_else_fits_dead_letters_are_written_once_more() -> None:
     assert (full[1].dead, full[1].unsettled, full[1].decided_to) == (frozenset(), {0}, 50_000)
 
 
+def test_what_cannot_be_read_and_is_not_settled_stays_though_the_dead_find_no_room() -> None:
+    """Or a reader that is mended would take it for one that was read, and a chain that is cut would be decided."""
+    full = fitted([alone(0, decide_at=10_000)], LIMIT, dead=range(0, 90_000, 500), splits=(500, 1_000))
+    assert full is not None
+    assert (full[1].dead, full[1].splits) == ({500, 1_000}, {500, 1_000})
+
+
 def test_what_was_late_is_listed_with_what_is_dead_where_there_is_room() -> None:
     found = fitted([], LIMIT, lowest=5, dead=(9,), late=[(4, 60_000), (6, 40_000), (7, 60_000)])
     assert found is not None
