@@ -232,3 +232,22 @@ def test_no_bought_offer_is_called_by_a_mapping_that_is_changed(answer: Callable
     second = world.live(now, 30_000)
     assert "o1" not in second.called, "bought at 15,500 by the mapping of now"
     assert "o1" in second.told
+
+
+PRICED = {"fields": {**OFFER_FIELDS, "price": "cost"}}
+
+
+def test_a_field_that_decides_no_fate_changes_which_presentations_can_be_read() -> None:
+    """The web shop writes its cost as a text, the app as a number, and `price` is mapped for the first time.
+
+    Of a chain that is open the second presentation can be read no more, so that the chain seems to have been due by D.
+    It would be taken for settled, without a call and without an outcome.
+    """
+    world = MappedWorld([shown(0, AT, "s1", "o1", cost="9.90"), shown(1, AT + 700, "s1", "o1", cost=9.9)])
+    assert world.live(mapped(), AT + 1_550).told == set(), "it is open, and due at AT + 1,700"
+    world.configure(mapped(offers=PRICED))
+    with pytest.raises(PositionsError, match="another mapping"):
+        world.check()
+    world.accept()
+    second = world.live(mapped(offers=PRICED), AT + 10_000)
+    assert (second.dead, second.told) == ([(1, "undecodable")], {"o1"})
