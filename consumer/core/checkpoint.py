@@ -91,8 +91,7 @@ class OfferCheckpoint:
         decided_to: D; everything due by then is settled, unless listed in `unsettled`.
         next_offset: P, the first offset that had not been applied.
         next_checkout: Pc, the same of the checkout partition, when this was decided.
-        splits: of presentations that begin a chain only because the one before had lasted for `lookback`. Of records in
-            `dead` that are `unsettled`: of those that cannot be read.
+        splits: of presentations, see `chain_splits`, and of records that are in `dead` too, see `unreadable`.
         dead: of records whose dead letters are acknowledged, for a reason that may not be found again by D and H: what
             was late by a watermark that D has not come to is one.
         unsettled: of presentations below P, due by D, that are not settled.
@@ -118,6 +117,16 @@ class OfferCheckpoint:
     trusted_since: int = MIN_TIME
     lost_below: int = MIN_TIME
     each: str = ""
+
+    @property
+    def chain_splits(self) -> frozenset[int]:
+        """Of presentations that begin a chain only because the one before had lasted for `lookback`."""
+        return self.splits - self.dead
+
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Of records that cannot be read and are not settled; what else is in `dead` and `unsettled` is misdated."""
+        return self.splits & self.dead
 
     @property
     def unit(self) -> int:

@@ -294,9 +294,9 @@ class CommitPlanner:
             # Then a chain may be told once more as another one: never lose, rather repeat.
             self._settled_splits.clear()
             return self._fit_without_late(whole, lowest, pending, unacknowledged, doubted)
-        if best is None and whole.dead - whole.splits:
+        if best is None and whole.dead > whole.unreadable:
             # Then some dead letters are written once more after a restart: never lose, rather repeat.
-            fewer = replace(whole, dead=whole.dead & whole.splits)
+            fewer = replace(whole, dead=whole.unreadable)
             return self._fit_without_late(fewer, lowest, pending, unacknowledged, doubted)
         return best
 

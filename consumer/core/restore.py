@@ -120,7 +120,7 @@ class Restore:
             if self._lists_of_record(offset):
                 # It was misdated, or could not be read. Of that an offer from before D may have gone on a chain which
                 # is settled, and cut: what is left would be judged without the purchase before it.
-                if not plausible or offset not in found.splits:
+                if not plausible or offset not in found.unreadable:
                     return Admission.IMPLAUSIBLE
                 if event.presented_at <= found.decided_to:
                     return Admission.LATE

@@ -27,7 +27,7 @@ def with_less_dead(whole: OfferCheckpoint, fits: Fits) -> OfferCheckpoint | None
     room at the list's cost either, and drops first what D comes to first. What could not be read, and is not settled,
     stays: without it a chain that was cut would be decided by its rest.
     """
-    unreadable = whole.dead & whole.splits
+    unreadable = whole.unreadable
     dead = sorted(whole.dead - unreadable)
 
     def without(count: int) -> OfferCheckpoint:

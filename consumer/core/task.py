@@ -76,7 +76,7 @@ class Task:
         self._refused = found.refused
 
         remembered = found.checkouts.guard
-        self._join = Join(found.rules_then, found.offers.splits - found.offers.dead)
+        self._join = Join(found.rules_then, found.offers.chain_splits)
         self.watermarks = Watermarks(rules, remembered.first_offer, remembered.newest_checkout)
         self._inputs = self.watermarks.offers, self.watermarks.checkouts  # one look-up less for every record
         self.guard = TaskGuard(self.watermarks, self._knows, remembered, rules)

@@ -137,7 +137,7 @@ class _Known(NamedTuple):
     @classmethod
     def of(cls, progress: GroupProgress, partition: int) -> _Known:
         checkpoint = progress.checkpoints.get(partition)
-        return cls(progress.of(partition), () if checkpoint is None else checkpoint.splits)
+        return cls(progress.of(partition), () if checkpoint is None else checkpoint.chain_splits)
 
     def begun(self, span: Span) -> Span:
         """From the offset on that belongs to this."""

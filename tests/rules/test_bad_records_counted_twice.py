@@ -13,6 +13,16 @@ def bad_of(topic: str, count: int) -> list:
     return [raw(topic, offset, f"s{offset}", BAD) for offset in range(count)]
 
 
+def test_checkouts_that_are_read_again_are_no_longer_row() -> None:
+    world = LoopWorld(max_run=10, max_ratio=1.0)
+    world.begin()
+    world.turn(bad_of("checkouts", 6))
+    world.turn(revoke)
+    world.turn(assign)
+    assert world.consumer.committed_offsets["checkouts", 0] == 0
+    world.turn(bad_of("checkouts", 6))
+
+
 @pytest.mark.parametrize("topic", ["offers", "checkouts"])
 def test_bad_records_that_are_read_again_after_a_rebalance_count_once_by_their_share_too(topic: str) -> None:
     """60 of 60 are bad: 40 more might be. Within two seconds the group rebalances, and they are read again."""

@@ -33,17 +33,22 @@ class Machine:
     def sleep(self, seconds: float) -> None:
         self.wall, self.boottime = self.wall + seconds, self.boottime + seconds
 
+    def wake_with_one_in_flight(self) -> tuple[float, float]:
+        """It sleeps after something was sent, and looks at the clocks. Returns when that was sent, and stamped."""
+        self.api_tells()
+        self.check.look()
+        sent, stamp = self.monotonic, self.wall
+        self.sleep(SLEPT)
+        self.check.look()
+        return sent, stamp
+
     def api_tells(self) -> None:
         self.check.api_told(float(int(self.wall)), self.monotonic, self.monotonic)
 
 
 def test_a_broker_that_stamped_a_write_before_the_sleep_disproves_nothing() -> None:
     machine = Machine()
-    machine.api_tells()
-    machine.check.look()
-    sent, stamp = machine.monotonic, machine.wall
-    machine.sleep(SLEPT)
-    machine.check.look()  # the turn begins
+    sent, stamp = machine.wake_with_one_in_flight()  # the turn begins
     machine.check.broker_told(stamp, sent, machine.monotonic)  # later in the same turn
     machine.check.look()
     assert machine.check.finding.state is ClockState.CONFIRMED, machine.check.finding.words
@@ -51,11 +56,7 @@ def test_a_broker_that_stamped_a_write_before_the_sleep_disproves_nothing() -> N
 
 def test_nor_for_twenty_minutes_though_the_api_tells_that_our_clock_is_right() -> None:
     machine = Machine()
-    machine.api_tells()
-    machine.check.look()
-    sent, stamp = machine.monotonic, machine.wall
-    machine.sleep(SLEPT)
-    machine.check.look()
+    sent, stamp = machine.wake_with_one_in_flight()
     machine.check.broker_told(stamp, sent, machine.monotonic)
     closed = 0
     for _ in range(120):
@@ -68,11 +69,7 @@ def test_nor_for_twenty_minutes_though_the_api_tells_that_our_clock_is_right() -
 
 def test_the_api_likewise() -> None:
     machine = Machine()
-    machine.api_tells()
-    machine.check.look()
-    sent, date = machine.monotonic, machine.wall
-    machine.sleep(SLEPT)
-    machine.check.look()  # the poll thread was quicker than the thread of the calls
+    sent, date = machine.wake_with_one_in_flight()  # the poll thread was quicker than the thread of the calls
     machine.check.api_told(date, sent, machine.monotonic)
     machine.check.look()
     assert machine.check.finding.state is ClockState.CONFIRMED, machine.check.finding.words

@@ -231,3 +231,9 @@ def test_what_is_no_setting_is_found_out(text: str) -> None:
     written = replace(WRITTEN, splits=nothing, dead=nothing, unsettled=nothing, each=text or "e").encode(500)
     with pytest.raises(UnreadableMetadata, match=r"no hash of input\.offers\.each"):
         OfferCheckpoint.decode(written, 500)
+
+
+def test_a_record_that_cannot_be_read_and_is_not_settled_begins_no_chain() -> None:
+    """It is told by its standing in two lists. Who goes by the splits of chains must not take it for one."""
+    found = replace(OFFERS, splits=frozenset({500, 510}), dead=frozenset({510, 520}))
+    assert (found.chain_splits, found.unreadable) == ({500}, {510})

@@ -51,7 +51,8 @@ def unsettled(checkpoint: OfferCheckpoint, offset: int) -> OfferCheckpoint:
 
 
 def dead(checkpoint: OfferCheckpoint, offset: int) -> OfferCheckpoint:
-    return replace(checkpoint, dead=checkpoint.dead | {offset})
+    """A record that begins a chain is not one: what stands in both lists cannot be read, and is not settled."""
+    return replace(checkpoint, dead=checkpoint.dead | ({offset} - checkpoint.splits))
 
 
 FULL = full(replace(READ, unsettled=frozenset({COMMITTED})), unsettled)
